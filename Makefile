@@ -1,0 +1,39 @@
+# Everything runs in .venv, made on first use. `make check` is what CI runs.
+PYTHON ?= python3.11
+PYTHON := $(shell command -v $(PYTHON) || command -v python3)
+BIN := .venv/bin
+EXTRA := $(shell nvidia-smi >/dev/null 2>&1 && echo gpu || echo cpu)
+
+.PHONY: demo test lint types format check bench clean
+.DEFAULT_GOAL := demo
+
+.venv/installed.stamp: pyproject.toml
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet --editable ".[$(EXTRA),dev]"
+	touch $@
+
+demo: .venv/installed.stamp
+	$(BIN)/trueline demo
+
+test: .venv/installed.stamp
+	$(BIN)/python -m pytest -n 2
+
+lint: .venv/installed.stamp
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+
+types: .venv/installed.stamp
+	$(BIN)/mypy
+
+format: .venv/installed.stamp
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+check: test lint types
+
+bench: .venv/installed.stamp
+	$(BIN)/python -m benchmarks
+
+clean:
+	rm -rf .venv build runs *.egg-info

@@ -1,0 +1,1 @@
+"""What a case is: reading, checking, importing, and the synthetic road."""

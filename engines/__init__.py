@@ -1,0 +1,1 @@
+"""Engines, one module each behind one small protocol; nothing here knows what a line is."""

@@ -1,0 +1,127 @@
+"""What an engine is, and what it is told of a model. Nothing here knows what a line is."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, Protocol, runtime_checkable
+
+from numpy.typing import NDArray
+
+__all__ = ["Availability", "CaseContext", "Engine", "ExportTarget", "ModelSource", "TensorSpec", "Tensors"]
+
+Tensors = dict[str, NDArray[Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class TensorSpec:
+    """Name, shape (a str is a dynamic dimension) and NumPy dtype name of one input or output."""
+
+    name: str
+    shape: tuple[int | str, ...]
+    dtype: str = "float32"
+
+
+@dataclass(frozen=True, slots=True)
+class ExportTarget:
+    """How PyTorch becomes ONNX: the dynamo exporter gives opset 18 or more whatever is asked, the legacy one obeys."""
+
+    exporter: Literal["dynamo", "legacy"] = "dynamo"
+    opset: int | None = None
+
+
+@dataclass(frozen=True)
+class ModelSource:
+    """One model as engines see it; the harness makes it from a model card.
+
+    Attributes:
+        name: for messages and cache keys.
+        root: folder of the card; dotted paths are imported with it on sys.path.
+        inputs: every input of the network, in order, recurrent ones included.
+        outputs: names of the outputs in the network's order; torch engines name a tuple's items by it.
+        factory: dotted path `package.module:callable` that builds the torch module (or None).
+        factory_args: keyword arguments of the factory.
+        weights: safetensors, or a state dict read with weights_only=True (or None).
+        onnx: a published ONNX file (or None; then it is exported from torch).
+        export: target -> how to export; "default" always there.
+        state: output name -> input name fed back frame by frame.
+        plugins: shared libraries with custom ops.
+        fp16: the kind of TensorRT fp16 the car runs.
+        cache: folder for prepared artefacts, keyed by content hash.
+    """
+
+    name: str
+    root: Path
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[str, ...]
+    factory: str | None = None
+    factory_args: Mapping[str, Any] = field(default_factory=dict)
+    weights: Path | None = None
+    onnx: Path | None = None
+    export: Mapping[str, ExportTarget] = field(default_factory=lambda: {"default": ExportTarget()})
+    state: Mapping[str, str] = field(default_factory=dict)
+    plugins: tuple[Path, ...] = ()
+    fp16: Literal["weak", "strong"] = "strong"
+    cache: Path = Path(".trueline/cache")
+
+
+@dataclass(frozen=True, slots=True)
+class CaseContext:
+    """What an engine that replays a recording needs to know of the case it is in.
+
+    outputs maps the name of each dump of the case to (folder or file, tolerance in nanoseconds).
+    """
+
+    case: str
+    root: Path
+    outputs: Mapping[str, tuple[Path, int]] = field(default_factory=dict)
+
+
+@runtime_checkable
+class Engine(Protocol):
+    """Input tensors in, output tensors out.
+
+    `infer` returns arrays that the next call does not overwrite, keyed by exact output name. `start_case` is called
+    before the first frame of every case (stateful engines reset there); `seek` before every `infer`, and only where
+    `uses_time` is true. Recurrent state is not the engine's concern: it arrives among the inputs.
+    """
+
+    name: str
+    uses_time: bool
+
+    @property
+    def provenance(self) -> Mapping[str, Any]:
+        """Versions, precision, device, flags and hashes: what a verdict needs to be repeated. JSON values only."""
+        ...
+
+    def start_case(self, context: CaseContext) -> None:
+        """A new case begins."""
+        ...
+
+    def seek(self, timestamp_ns: int) -> None:
+        """The next `infer` is for this moment."""
+        ...
+
+    def infer(self, inputs: Mapping[str, NDArray[Any]]) -> Tensors:
+        """Run the model once.
+
+        Raises:
+            EngineInputError: an input is missing or does not fit.
+            EngineCrashed: the runtime failed.
+        """
+        ...
+
+    def close(self) -> None:
+        """Free what the engine holds; may be called twice."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Availability:
+    """Whether an engine can run here; if not, why and what to do."""
+
+    name: str
+    available: bool
+    detail: str
+    remedy: str = ""

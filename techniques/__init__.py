@@ -1,0 +1,1 @@
+"""Robustness techniques, one module each; nothing here knows what an engine is."""

@@ -88,6 +88,7 @@ def build_tree(
     present = [
         (p, e) for p in pipelines for e in names if (p == root_preprocess and e == root_engine) or p in preprocess
     ]
+    present = [(p, e) for p, e in present if not (e.startswith("recorded") and p == "train")]  # the car ran deploy
     # the reference's engine under every pipeline is the hinge between preprocessing and engine steps
     for p in preprocess:
         if (p, root_engine) not in present:
@@ -109,8 +110,8 @@ def build_tree(
 def _ancestry(engine: str) -> list[str]:
     """The engine, its parent, ... up to the root of the engine table."""
     chain = [engine]
-    while chain[-1] in ENGINE_PARENTS:
-        chain.append(ENGINE_PARENTS[chain[-1]][0])
+    while chain[-1].partition(":")[0] in ENGINE_PARENTS:
+        chain.append(ENGINE_PARENTS[chain[-1].partition(":")[0]][0])
     return chain
 
 
@@ -120,10 +121,10 @@ def _placed(p: str, e: str, root_p: str, root_e: str, present: set[tuple[str, st
         return Rung(p, e, f"{root_p}/{root_e}", ("preprocess",))
     factors: list[str] = []
     for child, parent in zip(_ancestry(e), _ancestry(e)[1:], strict=False):
-        factors += ENGINE_PARENTS[child][1]
+        factors += ENGINE_PARENTS[child.partition(":")[0]][1]
         if (p, parent) in present:
             return Rung(p, e, f"{p}/{parent}", tuple(factors))
     # no ancestor runs (the reference is itself below it): hang under the reference's engine, factors both ways
-    up = [f for child in _ancestry(root_e)[:-1] for f in ENGINE_PARENTS[child][1]]
+    up = [f for child in _ancestry(root_e)[:-1] for f in ENGINE_PARENTS[child.partition(":")[0]][1]]
     own = tuple(dict.fromkeys([f for f in factors if f not in up] + [f for f in up if f not in factors]))
     return Rung(p, e, f"{p}/{root_e}", own or ("runtime",))

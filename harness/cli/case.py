@@ -1,0 +1,93 @@
+"""`trueline case ...`: import, check, show and synthesise cases."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from harness.cli.output import print_json, print_table, progress_bar, say
+
+__all__ = ["app"]
+
+app = typer.Typer(help="Import, check, show and synthesise cases.", no_args_is_help=True, rich_markup_mode=None)
+
+
+@app.command("import")
+def import_(
+    source: Annotated[Path, typer.Argument(metavar="SOURCE", help="video file or folder of images")],
+    id: Annotated[str, typer.Option("--id", help="id of the new case")],
+    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="folder that gets the case folder ID")],
+    camera: Annotated[str, typer.Option("--camera", help="name of the camera")] = "front",
+    fps: Annotated[float | None, typer.Option("--fps", help="frames per second of an image folder")] = None,
+    licence: Annotated[str, typer.Option("--licence", help="licence of the recording")] = "",
+    tag: Annotated[list[str] | None, typer.Option("--tag", help="tag; may be repeated")] = None,
+) -> None:
+    """Make a case from a video file or a folder of images."""
+    from cases.importing import import_case
+
+    with progress_bar("importing") as progress:
+        folder = import_case(
+            source, id=id, out=out, camera=camera, fps=fps, licence=licence, tags=tuple(tag or ()), progress=progress
+        )
+    say(f"case {id}: {folder}")
+
+
+@app.command()
+def check(
+    folders: Annotated[list[Path], typer.Argument(metavar="DIR...", help="case folders, or folders of them")],
+    json: Annotated[bool, typer.Option("--json", help="print JSON to standard output")] = False,
+) -> None:
+    """Check schema, hashes, timestamps, frame counts and decodability; every problem in one pass."""
+    from cases.case import find_cases
+    from cases.check import check_case
+
+    found = {folder: check_case(folder) for folder in find_cases(folders)}
+    if json:
+        print_json(
+            [
+                {"case": str(f), "problems": [{"what": p.what, "where": p.where, "remedy": p.remedy} for p in problems]}
+                for f, problems in found.items()
+            ]
+        )
+    else:
+        rows = [(f.name, p.what, p.where, p.remedy) for f, problems in found.items() for p in problems]
+        if rows:
+            print_table("", ("case", "problem", "where", "remedy"), rows)
+        else:
+            print(f"{len(found)} case(s) without problems")
+    if any(found.values()):
+        raise typer.Exit(2)
+
+
+@app.command()
+def show(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="case folder")],
+    out: Annotated[Path, typer.Option("--out", metavar="PNG", help="picture to write")],
+    run: Annotated[Path | None, typer.Option("--run", metavar="RUN", help="draw the lines of this run")] = None,
+    rung: Annotated[list[str] | None, typer.Option("--rung", help="rungs to draw; default all of RUN")] = None,
+    count: Annotated[int, typer.Option("--count", help="how many frames", min=1)] = 12,
+) -> None:
+    """Draw a contact sheet: frames spread over the case, with ground truth and the lines of a run."""
+    from cases.case import open_case
+    from harness.run import Run
+    from harness.sheet import contact_sheet
+
+    contact_sheet(open_case(folder), out, run=Run.open(run) if run else None, rungs=rung, count=count)
+    say(f"contact sheet: {out}")
+
+
+@app.command()
+def synth(
+    seed: Annotated[int, typer.Option("--seed", help="first seed; case k uses seed + k")],
+    count: Annotated[int, typer.Option("--count", help="how many cases", min=1)],
+    seconds: Annotated[float, typer.Option("--seconds", help="length of each case", min=0.1)],
+    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="folder that gets the case folders")],
+) -> None:
+    """Render cases of a synthetic road with exact ground truth, deterministic from the seed."""
+    from cases.synth import synth_cases
+
+    with progress_bar("rendering") as progress:
+        folders = synth_cases(seed, count, seconds, out, progress=progress)
+    say(f"{len(folders)} case(s) in {out}")

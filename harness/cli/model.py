@@ -1,0 +1,44 @@
+"""`trueline model ...`: check and export what a card describes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from harness.cli.options import CardArgument, JsonOption
+from harness.cli.output import print_json, print_table, say
+
+__all__ = ["app"]
+
+app = typer.Typer(help="Check and export the model of a card.", no_args_is_help=True, rich_markup_mode=None)
+
+
+@app.command()
+def check(card: CardArgument, json: JsonOption = False) -> None:
+    """Check that card, weights and ONNX file fit together."""
+    from harness.card import load_card
+    from harness.model_check import check_model
+
+    findings = check_model(load_card(card))
+    if json:
+        print_json([{"level": f.level, "what": f.what, "where": f.where, "remedy": f.remedy} for f in findings])
+    else:
+        print_table("", ("level", "finding", "where", "remedy"), [(f.level, f.what, f.where, f.remedy) for f in findings])
+    if any(f.level == "error" for f in findings):
+        raise typer.Exit(2)
+
+
+@app.command()
+def export(
+    card: CardArgument,
+    out: Annotated[Path, typer.Option("--out", metavar="FILE", help="ONNX file to write")],
+    target: Annotated[str, typer.Option("--target", help="export target of the card")] = "default",
+) -> None:
+    """Export the card's PyTorch model to ONNX and verify the opset that came out."""
+    from engines.export import export_model
+    from harness.card import load_card
+
+    opset = export_model(load_card(card).source(), out, target)
+    say(f"{out}: opset {opset}")

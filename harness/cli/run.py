@@ -1,0 +1,124 @@
+"""`trueline engines`, `replay`, `explain`, `report` and `gate`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from harness.cli.options import (
+    CardArgument,
+    CasesOption,
+    EnginesOption,
+    JsonOption,
+    PolicyOption,
+    PreprocessOption,
+    RunArgument,
+)
+from harness.cli.output import print_json, print_table, progress_bar, say
+
+__all__ = ["register"]
+
+
+def engines(json: JsonOption = False) -> None:
+    """Which engines can run here, and why the others cannot."""
+    from dataclasses import asdict
+
+    from engines import availability
+
+    found = availability()
+    if json:
+        print_json([asdict(a) for a in found])
+        return
+    rows = [(a.name, "yes" if a.available else "no", a.detail, a.remedy) for a in found]
+    print_table("", ("engine", "runs here", "detail", "remedy"), rows)
+
+
+def replay(
+    card: CardArgument,
+    cases: CasesOption,
+    out: Annotated[Path, typer.Option("--out", metavar="RUN", help="run folder; a half-done one is resumed")],
+    engines: EnginesOption = None,
+    preprocess: PreprocessOption = "train,deploy",
+    steps: Annotated[
+        bool, typer.Option(help="add one rung for every single preprocessing step that differs")
+    ] = True,
+    json: JsonOption = False,
+) -> None:
+    """Replay cases through the ladder of a model and write the run folder."""
+    from harness.card import load_card
+    from harness.replay import DEFAULT_ENGINES
+    from harness.replay import replay as replay_cases
+
+    chosen = _names(engines) if engines else DEFAULT_ENGINES
+    with progress_bar("replaying") as progress:
+        run = replay_cases(
+            load_card(card), cases, engines=chosen, preprocess=_names(preprocess), out=out, steps=steps, progress=progress
+        )
+    if json:
+        print_json(run.meta)
+        return
+    rows = [(r["name"], r["parent"] or "", ", ".join(r["factors"]), r["status"], r["reason"]) for r in run.rungs]
+    print_table("", ("rung", "parent", "differs in", "status", "reason"), rows)
+    say(f"run: {run.path}   next: trueline explain {out}, trueline report {out}, trueline gate {out} --policy FILE")
+
+
+def explain(run: RunArgument, json: JsonOption = False) -> None:
+    """Say which step of the chain moved the lines."""
+    from harness.ladder import explain as explain_run
+    from harness.ladder import render
+    from harness.run import Run
+
+    explanation = explain_run(Run.open(run))
+    if json:
+        print_json(explanation.to_json())
+    else:
+        render(explanation)
+
+
+def report(
+    run: RunArgument,
+    out: Annotated[Path | None, typer.Option("--out", metavar="FILE", help="default RUN/report.html")] = None,
+) -> None:
+    """Write the report of a run as one HTML file."""
+    from harness.ladder import explain as explain_run
+    from harness.report import write_report
+    from harness.run import Run
+
+    opened = Run.open(run)
+    say(f"report: {write_report(opened, out, verdict=opened.verdict(), explanation=explain_run(opened))}")
+
+
+def gate(
+    run: RunArgument,
+    policy: PolicyOption,
+    profile: Annotated[str | None, typer.Option("--profile", help="profile of the policy")] = None,
+    baseline: Annotated[Path | None, typer.Option("--baseline", metavar="RUN", help="run to compare with")] = None,
+    junit: Annotated[Path | None, typer.Option("--junit", metavar="FILE", help="write JUnit XML")] = None,
+    json: JsonOption = False,
+) -> None:
+    """Judge a run by a policy. Exit code 0 PASS; 1 FAIL, NONFINITE, CRASHED; 3 INCONCLUSIVE, NOT_RUN; 2 bad input."""
+    from harness.gate import judge, load_policy, render, write_junit, write_verdict
+    from harness.run import Run
+
+    opened = Run.open(run)
+    verdict = judge(opened, load_policy(policy), profile=profile, baseline=Run.open(baseline) if baseline else None)
+    write_verdict(verdict, run / "verdict.json")
+    if junit is not None:
+        write_junit(verdict, junit)
+    if json:
+        print_json(verdict.to_json())
+    else:
+        render(verdict)
+    raise typer.Exit(verdict.exit_code)
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands of this module to the tree."""
+    for command in (engines, replay, explain, report, gate):
+        app.command()(command)
+
+
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(name.strip() for name in text.split(",") if name.strip())

@@ -1,0 +1,218 @@
+"""Replay: cases through every rung of the ladder, into a run folder.
+
+    plan -> open engines -> for each case not finished yet: harness.casework -> tables
+
+The case is the unit of resume. An engine that cannot run here becomes NOT_RUN, one that fails becomes CRASHED; the other
+rungs go on either way.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from cases.case import Case, find_cases, open_case
+from engines.errors import EngineUnavailable
+from engines.protocol import Engine
+from harness.card import DEFAULT_CACHE, Card
+from harness.casework import replay_case
+from harness.decode import build_decoder
+from harness.errors import RunError, UsageError
+from harness.hooks import Hooks
+from harness.inputs import steps_of_card
+from harness.plan import Plan, make_plan
+from harness.run import Run, finished_cases, read_json, write_json, write_tables
+from harness.rungs import Rung, build_tree
+
+__all__ = ["DEFAULT_ENGINES", "DEFAULT_PREPROCESS", "Progress", "replay"]
+
+DEFAULT_ENGINES = ("torch-fp32", "ort-fp32-none", "ort-fp32")
+DEFAULT_PREPROCESS = ("train", "deploy")
+
+Progress = Callable[[str, int, int], None]
+"""Called with (case id, frames done in that case, frames of that case)."""
+
+
+@dataclass(frozen=True)
+class _Opened:
+    engines: dict[str, Engine]
+    missing: dict[str, EngineUnavailable]
+
+
+def replay(
+    card: Card,
+    cases: Iterable[Path],
+    *,
+    engines: Sequence[str] = DEFAULT_ENGINES,
+    preprocess: Sequence[str] = DEFAULT_PREPROCESS,
+    out: Path,
+    steps: bool = True,
+    progress: Progress | None = None,
+    hooks: Hooks | None = None,
+    cache: Path = DEFAULT_CACHE,
+    settings: Mapping[str, Any] | None = None,
+) -> Run:
+    """Replay cases through the ladder and write the run folder; a half-done run of the same plan is resumed.
+
+    Args:
+        card: the model.
+        cases: case folders, or folders of case folders.
+        engines: engine names; the reference's engine is always run.
+        preprocess: pipelines, of `train` and `deploy`.
+        out: run folder.
+        steps: add one rung for every single preprocessing step in which deploy differs from train.
+        progress: told of every chunk.
+        hooks: replaceable parts; only fault planting uses them.
+        cache: folder of prepared artefacts (exports, plans).
+        settings: further facts to keep in run.json; part of what a resume must match.
+
+    Raises:
+        TruelineError: bad input; finished cases stay in `out`.
+    """
+    hooks = hooks or Hooks()
+    opened_cases = _open_cases(cases)
+    _known(preprocess)
+    with ExitStack() as stack:
+        names = dict.fromkeys([card.reference_rung.partition("/")[2], *_torchless(card, engines)])
+        opened = _open_engines(names, card, hooks, cache, stack)
+        differing = steps_of_card(card)
+        rungs = build_tree(card.reference_rung, list(opened.engines), preprocess, differing if steps else ())
+        rungs = tuple(r for r in rungs if r.engine in opened.engines)
+        plan = make_plan(card, opened_cases, rungs, {"steps": list(differing), **(settings or {})})
+        out.mkdir(parents=True, exist_ok=True)
+        stack.enter_context(_locked(out))
+        if (done := _already(out, plan)) is not None:
+            return done
+        meta = plan.meta | {"finished": False, "started": _now()}
+        write_json(out / "run.json", meta)
+        decoder = build_decoder(card)
+        for case in opened_cases:
+            if case.id not in finished_cases(out):
+                replay_case(card, case, rungs, opened.engines, decoder, hooks, out, progress or _quiet)
+    meta["rungs"] = _rung_reports(meta, rungs, opened, out, preprocess)
+    write_tables(out, [c.id for c in opened_cases], {"length_unit": card.length_unit, "digest": plan.digest})
+    write_json(out / "run.json", meta | {"finished": True, "ended": _now()})
+    return Run.open(out)
+
+
+def _open_cases(cases: Iterable[Path]) -> list[Case]:
+    opened = sorted((open_case(p) for p in find_cases(cases)), key=lambda c: c.id)
+    ids = [c.id for c in opened]
+    twice = sorted({i for i in ids if ids.count(i) > 1})
+    if twice:
+        raise UsageError(f"two cases have the id {twice[0]!r}", where="--cases", remedy="give each case an id of its own")
+    return opened
+
+
+def _known(preprocess: Sequence[str]) -> None:
+    for name in preprocess:
+        if name not in DEFAULT_PREPROCESS:
+            raise UsageError(f"no pipeline {name!r}", where="--preprocess", remedy="use train, deploy or both")
+
+
+def _torchless(card: Card, engines: Sequence[str]) -> list[str]:
+    """Torch engines are left out of the default matrix of an ONNX-only card; asking for one by name is an error there."""
+    if card.torch is not None or tuple(engines) != DEFAULT_ENGINES:
+        return list(engines)
+    return [e for e in engines if not e.startswith("torch")]
+
+
+def _open_engines(
+    names: Iterable[str], card: Card, hooks: Hooks, cache: Path, stack: ExitStack
+) -> _Opened:
+    opened = _Opened({}, {})
+    for name in names:
+        try:
+            engine = hooks.open_engine(name, card.source(cache))
+        except EngineUnavailable as error:
+            if name == card.reference_rung.partition("/")[2]:
+                raise
+            opened.missing[name] = error
+            continue
+        stack.callback(engine.close)
+        opened.engines[name] = engine
+    return opened
+
+
+def _locked(out: Path) -> Any:
+    from filelock import FileLock, Timeout
+
+    try:
+        return FileLock(out / ".lock", timeout=0).acquire()
+    except Timeout as error:
+        raise RunError(
+            "another replay is writing it", where=str(out), remedy="wait for it, or choose another --out"
+        ) from error
+
+
+def _already(out: Path, plan: Plan) -> Run | None:
+    """The finished run of the same plan, None where there is still work to do.
+
+    Raises:
+        RunError: the folder holds a run of another plan.
+    """
+    if not (out / "run.json").exists():
+        if (out / "parts").exists():
+            raise RunError("it has parts but no run.json", where=str(out), remedy="choose a new --out")
+        return None
+    meta = read_json(out / "run.json")
+    if meta.get("digest") != plan.digest:
+        raise RunError(
+            f"it holds another run ({_difference(meta, plan.meta)})",
+            where=str(out),
+            remedy="choose a new --out, or delete that folder",
+        )
+    return Run.open(out) if meta.get("finished") else None
+
+
+def _difference(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
+    """The first parts of two plans that differ, in words."""
+    parts = [k for k in ("card", "cases", "rungs", "settings", "provenance") if k != "rungs" and old.get(k) != new.get(k)]
+    if [r["name"] for r in old.get("rungs", []) if r.get("status") != "not_run"] != [r["name"] for r in new["rungs"]]:
+        parts.append("rungs")
+    return "different " + ", ".join(parts) if parts else "made by another version"
+
+
+def _rung_reports(
+    meta: Mapping[str, Any], rungs: Sequence[Rung], opened: _Opened, out: Path, preprocess: Sequence[str]
+) -> list[dict[str, Any]]:
+    """Rungs of run.json with status, reason and provenance; those whose engine is missing come last."""
+    crashes: dict[str, str] = {}
+    for case in sorted(finished_cases(out)):
+        for rung, reason in read_json(out / "parts" / case / "status.json")["crashed"].items():
+            crashes.setdefault(rung, reason)
+    reports = [
+        rung
+        | {
+            "status": "crashed" if rung["name"] in crashes else "ok",
+            "reason": crashes.get(rung["name"], ""),
+            "provenance": dict(opened.engines[rung["engine"]].provenance),
+        }
+        for rung in meta["rungs"]
+    ]
+    present = [r.engine for r in rungs]
+    for engine, error in opened.missing.items():
+        for rung in build_tree(meta["reference"], [*dict.fromkeys(present), engine], preprocess):
+            if rung.engine == engine:
+                reports.append(
+                    {
+                        "preprocess": rung.preprocess, "engine": engine, "parent": rung.parent,
+                        "factors": list(rung.factors), "name": rung.name, "status": "not_run",
+                        "reason": f"{error.what}; {error.remedy}", "provenance": {},
+                    }
+                )  # fmt: skip
+    return reports
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def _quiet(case: str, done: int, total: int) -> None:
+    return None
+
+

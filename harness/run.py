@@ -1,0 +1,190 @@
+"""Run folders: `run.json`, the tables, and the immutable part files a replay leaves behind case by case.
+
+A replay writes `parts/CASE/TABLE.N.parquet` into a temporary folder and renames it when the case is finished: that is
+the unit of resume. Once every case has its parts, each table is written once from them, in order, as a stream.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from harness.errors import RunError
+from harness.tables import SORT_KEYS, TABLES, empty
+
+__all__ = ["CaseParts", "Run", "read_json", "write_json"]
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write JSON so that a reader sees either the old file or the whole new one."""
+    temporary = path.with_name(path.name + ".tmp")
+    temporary.write_text(json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8")
+    temporary.replace(path)
+
+
+def read_json(path: Path) -> Any:
+    """Read JSON.
+
+    Raises:
+        RunError: missing or not JSON.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise RunError(
+            f"cannot read it: {error.strerror}", where=str(path), remedy="give a folder made by `trueline replay`"
+        ) from error
+    except ValueError as error:
+        raise RunError(f"not JSON: {error}", where=str(path), remedy="replay again into a new folder") from error
+
+
+class CaseParts:
+    """Part files of one case while it is replayed; `commit` makes them final, leaving the block without it drops them."""
+
+    def __init__(self, parts: Path, case: str, flush_rows: int = 100_000) -> None:
+        self._final = parts / case
+        self._folder = parts / f".{case}.tmp"
+        shutil.rmtree(self._folder, ignore_errors=True)
+        self._folder.mkdir(parents=True)
+        self._case = case
+        self._flush_rows = flush_rows
+        self._pending: dict[str, list[pl.DataFrame]] = {name: [] for name in TABLES}
+        self._rows = dict.fromkeys(TABLES, 0)
+        self._files = dict.fromkeys(TABLES, 0)
+
+    def __enter__(self) -> CaseParts:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    @property
+    def folder(self) -> Path:
+        """Where this case's files are written until `commit`."""
+        return self._folder
+
+    def add(self, table: str, rows: pl.DataFrame) -> None:
+        """Append rows (all columns of the table's schema but `case`); rows of one call belong to later frames."""
+        if rows.height:
+            self._pending[table].append(rows)
+            self._rows[table] += rows.height
+            if self._rows[table] >= self._flush_rows:
+                self._flush(table)
+
+    def scan(self, table: str) -> pl.LazyFrame:
+        """What was added to a table so far, lazily."""
+        self._flush(table)
+        return _scan(sorted(self._folder.glob(f"{table}.*.parquet")), table)
+
+    def commit(self) -> None:
+        """Write what is pending and make the case finished."""
+        for table in TABLES:
+            self._flush(table)
+        self._folder.rename(self._final)
+
+    def _flush(self, table: str) -> None:
+        pending = self._pending[table]
+        if not pending:
+            return
+        rows = pl.concat(pending).with_columns(pl.lit(self._case).alias("case"))
+        rows = rows.select(pl.col(name).cast(kind) for name, kind in TABLES[table].items())
+        rows = rows.sort(*SORT_KEYS[table], maintain_order=True)
+        rows.write_parquet(self._folder / f"{table}.{self._files[table]:06d}.parquet", compression="lz4")
+        self._files[table] += 1
+        self._rows[table] = 0
+        pending.clear()
+
+
+class Run:
+    """A run folder.
+
+    Attributes:
+        path: the folder.
+        meta: what run.json says: `card`, `reference`, `rungs`, `cases`, `settings`, `provenance`, `finished`.
+    """
+
+    def __init__(self, path: Path, meta: dict[str, Any]) -> None:
+        self.path = path
+        self.meta = meta
+
+    @classmethod
+    def open(cls, path: Path) -> Run:
+        """Open a finished run.
+
+        Raises:
+            RunError: not a run folder, or a replay that has not finished.
+        """
+        path = Path(path)
+        meta = read_json(path / "run.json")
+        if not isinstance(meta, dict) or "rungs" not in meta:
+            raise RunError("this is not a run", where=str(path), remedy="give a folder made by `trueline replay`")
+        if not meta.get("finished"):
+            done, total = len(finished_cases(path)), len(meta["cases"])
+            raise RunError(
+                f"the replay has not finished ({done} of {total} cases)",
+                where=str(path),
+                remedy="run the same `trueline replay` again; it goes on where it stopped",
+            )
+        return cls(path, meta)
+
+    @property
+    def reference(self) -> str:
+        """Name of the reference rung."""
+        return str(self.meta["reference"])
+
+    @property
+    def unit(self) -> str:
+        """Unit of lengths, `m` or `px`."""
+        return str(self.meta["card"]["length_unit"])
+
+    @property
+    def rungs(self) -> list[dict[str, Any]]:
+        """name, preprocess, engine, parent, factors, status (ok, not_run, crashed), reason, provenance of each rung."""
+        return list(self.meta["rungs"])
+
+    def table(self, name: str) -> pl.LazyFrame:
+        """One table, lazily; a table no metric was defined for is empty."""
+        file = self.path / f"{name}.parquet"
+        return pl.scan_parquet(file) if file.exists() else empty(name).lazy()
+
+    def read(self, name: str) -> pl.DataFrame:
+        """One table, in memory."""
+        return self.table(name).collect()
+
+    def verdict(self) -> dict[str, Any] | None:
+        """What the last gate wrote to verdict.json, None where none has judged this run."""
+        file = self.path / "verdict.json"
+        return read_json(file) if file.exists() else None
+
+
+def finished_cases(path: Path) -> set[str]:
+    """Cases whose parts are final."""
+    with suppress(OSError):
+        return {p.name for p in (path / "parts").iterdir() if p.is_dir() and not p.name.startswith(".")}
+    return set()
+
+
+def write_tables(path: Path, cases: Sequence[str], metadata: Mapping[str, str]) -> None:
+    """Write every final table from the part files of `cases`, sorted, as a stream.
+
+    Args:
+        path: run folder.
+        cases: case ids; they are sorted here.
+        metadata: key-value metadata of each Parquet file (length_unit and the like).
+    """
+    for table in TABLES:
+        files = [f for case in sorted(cases) for f in sorted((path / "parts" / case).glob(f"{table}.*.parquet"))]
+        temporary = path / f"{table}.parquet.tmp"
+        _scan(files, table).sink_parquet(temporary, compression="zstd", metadata=dict(metadata))
+        os.replace(temporary, path / f"{table}.parquet")
+
+
+def _scan(files: Sequence[Path], table: str) -> pl.LazyFrame:
+    return pl.scan_parquet(list(files)) if files else empty(table).lazy()

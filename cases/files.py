@@ -1,0 +1,60 @@
+"""Where things lie in a case folder, and the hash that pins them."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from pathlib import Path
+
+from cases.errors import CaseFileError
+
+__all__ = ["CASE_TOML", "FRAMES", "TRUTH", "camera_folder", "hash_file", "hash_file_once", "hashed_files"]
+
+CASE_TOML = "case.toml"
+FRAMES = "frames.parquet"
+TRUTH = "lines.parquet"
+MUST_BE_HASHED = ("cameras", FRAMES, TRUTH)
+
+_known: dict[tuple[str, int, int], str] = {}
+
+
+def camera_folder(root: Path, camera: str) -> Path:
+    """Folder of one camera's stream."""
+    return root / "cameras" / camera
+
+
+def hash_file(path: Path) -> str:
+    """SHA-256 of a file in hexadecimal, read in blocks.
+
+    Raises:
+        CaseFileError: the file is missing or cannot be read.
+    """
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise CaseFileError(
+            f"cannot read {path.name}: {error.strerror}", where=str(path), remedy="restore the file or its rights"
+        ) from error
+
+
+def hash_file_once(path: Path) -> str:
+    """Like `hash_file`, but a file of unchanged size and time is hashed once in a process."""
+    try:
+        stat = path.stat()
+    except OSError:
+        return hash_file(path)
+    key = (str(path), stat.st_size, stat.st_mtime_ns)
+    if key not in _known:
+        _known[key] = hash_file(path)
+    return _known[key]
+
+
+def hashed_files(root: Path) -> Iterator[str]:
+    """Every file that case.toml must list under [sha256], relative to the case, sorted."""
+    for name in sorted(MUST_BE_HASHED):
+        top = root / name
+        if top.is_file():
+            yield name
+        elif top.is_dir():
+            yield from sorted(p.relative_to(root).as_posix() for p in top.rglob("*") if p.is_file())

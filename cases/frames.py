@@ -1,0 +1,161 @@
+"""frames.parquet: which picture of which camera belongs to which moment, when it was taken, how the vehicle moved.
+
+One row per moment (`frame`) and camera. `index` is the picture's position in that camera's stream: a picture that is
+not to be used is an index gap, and a moment without a picture of some camera has no row for it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import polars as pl
+
+from cases.errors import CaseFileError
+from cases.problem import Problem
+
+__all__ = ["EGO_COLUMNS", "FRAME_COLUMNS", "frame_problems", "moments", "read_frames", "read_table", "single_camera"]
+
+FRAME_COLUMNS: dict[str, type[pl.DataType]] = {
+    "frame": pl.Int64,
+    "timestamp_ns": pl.Int64,
+    "camera": pl.String,
+    "index": pl.Int64,
+}
+EGO_COLUMNS: dict[str, type[pl.DataType]] = dict.fromkeys(
+    ("speed_mps", "yaw_rate_radps", "x_m", "y_m", "yaw_rad"), pl.Float64
+)
+
+_COLUMN_REMEDY = "write the columns of docs/cases.md, section frames.parquet"
+_ORDER_REMEDY = "sort by time and drop repeated rows, then seal the case again; or import the recording again"
+
+
+def read_frames(path: Path) -> pl.DataFrame:
+    """The table as it stands in the file; `frame_problems` says whether it can be used.
+
+    Raises:
+        CaseFileError: the file is missing or is not Parquet.
+    """
+    return read_table(path)
+
+
+def read_table(path: Path) -> pl.DataFrame:
+    """A Parquet file of a case.
+
+    Raises:
+        CaseFileError: the file is missing or is not Parquet.
+    """
+    try:
+        return pl.read_parquet(path.read_bytes())
+    except OSError as error:
+        raise CaseFileError(
+            f"cannot read {path.name}: {error.strerror}", where=str(path), remedy="restore it or import again"
+        ) from error
+    except pl.exceptions.PolarsError as error:
+        raise CaseFileError(
+            f"{path.name} is not Parquet: {error}", where=str(path), remedy="restore it or import again"
+        ) from error
+
+
+def single_camera(timestamps_ns: list[int], camera: str) -> pl.DataFrame:
+    """Frames of a recording of one camera whose pictures are all used, numbered from 0."""
+    count = len(timestamps_ns)
+    return pl.DataFrame(
+        {"frame": range(count), "timestamp_ns": timestamps_ns, "camera": [camera] * count, "index": range(count)},
+        schema=FRAME_COLUMNS,
+    )
+
+
+def frame_problems(frames: pl.DataFrame, cameras: list[str], where: str) -> list[Problem]:
+    """Everything wrong with a frames table, given the cameras of case.toml; the order of its rows is free."""
+    problems = list(_column_problems(frames, where))
+    if problems:
+        return problems
+    if frames.is_empty():
+        return [Problem("the case has no frames", where, "import a recording with at least one frame")]
+    problems += _null_problems(frames, where)
+    if not problems:
+        problems += _camera_problems(frames, cameras, where)
+        problems += _order_problems(frames, where)
+    return problems
+
+
+def _column_problems(frames: pl.DataFrame, where: str) -> Iterator[Problem]:
+    """Missing, unknown and wrongly typed columns."""
+    for name in sorted(FRAME_COLUMNS.keys() - set(frames.columns)):
+        yield Problem(f"column {name!r} is missing", where, _COLUMN_REMEDY)
+    for name, dtype in frames.schema.items():
+        wanted = {**FRAME_COLUMNS, **EGO_COLUMNS}.get(name)
+        if wanted is None:
+            yield Problem(f"unknown column {name!r}", where, "remove it")
+        elif not _is_kind_of(dtype, wanted):
+            yield Problem(f"column {name!r} is {dtype}, must be {wanted.__name__}", where, _COLUMN_REMEDY)
+
+
+def _is_kind_of(dtype: pl.DataType, wanted: type[pl.DataType]) -> bool:
+    """Integers of any width for Int64, numbers for Float64."""
+    if wanted is pl.Int64:
+        return dtype.is_integer()
+    if wanted is pl.Float64:
+        return dtype.is_numeric()
+    return dtype == wanted
+
+
+def _null_problems(frames: pl.DataFrame, where: str) -> Iterator[Problem]:
+    for name in FRAME_COLUMNS:
+        if nulls := frames[name].null_count():
+            yield Problem(f"column {name!r} has {nulls} nulls", where, "fill them; only ego columns may be null")
+
+
+def _camera_problems(frames: pl.DataFrame, cameras: list[str], where: str) -> Iterator[Problem]:
+    """Rows of cameras that case.toml does not have, and cameras without rows."""
+    seen = set(frames["camera"].unique().to_list())
+    for name in sorted(seen - set(cameras)):
+        yield Problem(
+            f"camera {name!r} is not one of {cameras}", f"{where}, camera", "add it to case.toml or remove its rows"
+        )
+    for name in sorted(set(cameras) - seen):
+        yield Problem(f"camera {name!r} has no frames", f"{where}, camera", "remove it from case.toml or add its rows")
+
+
+def _order_problems(frames: pl.DataFrame, where: str) -> Iterator[Problem]:
+    """Within a camera frame, timestamp and index grow together; moments follow each other in time."""
+    for (camera,), rows in frames.sort("frame", maintain_order=True).group_by("camera", maintain_order=True):
+        for column in ("frame", "timestamp_ns", "index"):
+            yield from _growth_problems(rows, column, f"{where}, camera {camera}")
+        if (lowest := int(rows["index"].min())) < 0:  # type: ignore[arg-type]  # polars types min() too widely
+            yield Problem(f"index {lowest} is negative", f"{where}, camera {camera}", _ORDER_REMEDY)
+    if frames["camera"].n_unique() > 1:
+        yield from _growth_problems(moments(frames), "timestamp_ns", f"{where}, moments")
+
+
+def _growth_problems(rows: pl.DataFrame, column: str, where: str) -> Iterator[Problem]:
+    """One problem if a column does not strictly increase, with the first place and the number of places."""
+    step = rows[column].cast(pl.Int64).diff()
+    bad = (step <= 0).fill_null(False).arg_true()
+    if len(bad):
+        at = int(bad[0])
+        yield Problem(
+            f"{column} does not increase: {rows[column][at - 1]} is followed by {rows[column][at]}"
+            f" ({len(bad)} such places)",
+            f"{where}, frame {rows['frame'][at]}",
+            _ORDER_REMEDY,
+        )
+
+
+def moments(frames: pl.DataFrame) -> pl.DataFrame:
+    """One row per moment in frame order: frame, timestamp_ns (the earliest of its cameras), ego columns (null unknown).
+
+    Ego motion is taken from the first row of a moment that knows it.
+    """
+    ego = [
+        pl.col(name).cast(pl.Float64).drop_nulls().first().alias(name)
+        if name in frames.columns
+        else pl.lit(None, pl.Float64).alias(name)
+        for name in EGO_COLUMNS
+    ]
+    return (
+        frames.group_by(pl.col("frame").cast(pl.Int64))
+        .agg(pl.col("timestamp_ns").cast(pl.Int64).min(), *ego)
+        .sort("frame")
+    )

@@ -1,0 +1,78 @@
+"""lines.parquet: the ground-truth lines of a case, in the columns of a run's lines without the run.
+
+One row per line of a moment: frame, line (position among the lines of its frame), slot (optional, null for none),
+class, score, topology (0 open, 1 closed), x and y (lists of equal length: metres forward and left, or pixels u and v
+where case.toml says `truth_frame = "image"`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import polars as pl
+
+from cases.problem import Problem
+
+__all__ = ["TRUTH_COLUMNS", "truth_problems"]
+
+TRUTH_COLUMNS: dict[str, pl.DataType | type[pl.DataType]] = {
+    "frame": pl.Int64,
+    "line": pl.Int32,
+    "slot": pl.Int16,
+    "class": pl.Int16,
+    "score": pl.Float32,
+    "topology": pl.UInt8,
+    "x": pl.List(pl.Float32),
+    "y": pl.List(pl.Float32),
+}
+OPTIONAL = {"slot"}
+
+_REMEDY = "write the columns of docs/cases.md, section lines.parquet"
+
+
+def truth_problems(truth: pl.DataFrame, frames: pl.DataFrame, where: str) -> list[Problem]:
+    """Everything wrong with a truth table, given the frames table of its case."""
+    return list(_column_problems(truth, where)) or list(_row_problems(truth, frames, where))
+
+
+def _column_problems(truth: pl.DataFrame, where: str) -> Iterator[Problem]:
+    for name in sorted(TRUTH_COLUMNS.keys() - OPTIONAL - set(truth.columns)):
+        yield Problem(f"column {name!r} is missing", where, _REMEDY)
+    for name, dtype in truth.schema.items():
+        wanted = TRUTH_COLUMNS.get(name)
+        if wanted is None:
+            yield Problem(f"unknown column {name!r}", where, "remove it")
+        elif not _is_kind_of(dtype, wanted):
+            yield Problem(f"column {name!r} is {dtype}, must be {wanted}", where, _REMEDY)
+
+
+def _is_kind_of(dtype: pl.DataType, wanted: pl.DataType | type[pl.DataType]) -> bool:
+    """Any integer for an integer, any number for a float, lists of numbers for lists."""
+    if isinstance(wanted, pl.List):
+        return isinstance(dtype, pl.List) and isinstance(dtype.inner, pl.DataType) and dtype.inner.is_numeric()
+    return dtype.is_numeric() if wanted is pl.Float32 else dtype.is_integer()
+
+
+def _row_problems(truth: pl.DataFrame, frames: pl.DataFrame, where: str) -> Iterator[Problem]:
+    """One problem for every law that some rows break, with their number and the first frame."""
+    known = pl.col("frame").is_in(frames["frame"].unique().to_list())
+    broken = {
+        "null in a column that must not be": pl.any_horizontal(
+            pl.col(name).is_null() for name in TRUTH_COLUMNS.keys() - OPTIONAL
+        ),
+        "x and y differ in length": pl.col("x").list.len() != pl.col("y").list.len(),
+        "fewer than 2 points": pl.col("x").list.len() < 2,
+        "points that are not finite": ~(_all_finite("x") & _all_finite("y")),
+        "topology is neither 0 (open) nor 1 (closed)": ~pl.col("topology").is_in([0, 1]),
+        "frame is not in frames.parquet": ~known,
+        "the same frame and line twice": pl.struct("frame", "line").is_duplicated(),
+    }
+    for law, breaks in broken.items():
+        rows = truth.filter(breaks.fill_null(False))
+        if rows.height:
+            first = rows["frame"].drop_nulls().head(1).to_list()
+            yield Problem(f"{law} ({rows.height} lines)", f"{where}, frame {(first or ['null'])[0]}", _REMEDY)
+
+
+def _all_finite(column: str) -> pl.Expr:
+    return pl.col(column).cast(pl.List(pl.Float64)).list.eval(pl.element().is_finite()).list.all()

@@ -5,12 +5,13 @@ YCbCr to RGB, with luma weights Kr, Kb and Kg = 1 - Kr - Kb (ITU-R BT.601 and BT
     R = Y + 2 (1 - Kr) Cr,   B = Y + 2 (1 - Kb) Cb,   G = Y - (2 Kr (1 - Kr) Cr + 2 Kb (1 - Kb) Cb) / Kg
 
 where limited range stretches Y from 16..235 and Cb, Cr from 128 +- 112 to 0..255 and +- 127.5. `float` keeps float32,
-clipped to 0..255; `fixed` rounds coefficients to 20 bits and gives uint8, for BT.601 limited with nearest chroma
-exactly what cv2.cvtColor gives.
+clipped to 0..255; `fixed` has coefficients of 20 bits, takes luma below black as black, and gives uint8. For BT.601
+limited it takes OpenCV's coefficients (1.164, 1.596, -0.813, -0.391, 2.018) and is exactly cv2.cvtColor.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -40,6 +41,8 @@ Pixels = NDArray[Any]  # uint8 or float32, [height, width, channels], 0..255
 
 LUMA_WEIGHTS: dict[ColorMatrix, tuple[float, float]] = {"bt601": (0.299, 0.114), "bt709": (0.2126, 0.0722)}
 FIXED_BITS = 20
+OPENCV_BRIGHT = 1220542
+OPENCV_CHROMA = ((0, 1673527), (-409993, -852492), (2116026, 0))
 
 
 def to_rgb(
@@ -200,57 +203,65 @@ def _rgb_to_ycbcr_rows(matrix: ColorMatrix, range: ColorRange) -> NDArray[np.flo
 
 
 def _float_from_yuv(picture: Picture, matrix: ColorMatrix, range: ColorRange, chroma: Chroma) -> NDArray[np.float32]:
-    """Chroma becomes RGB differences at half size; enlarging those is the same and costs less."""
     import cv2
 
     luma, cb_cr = split_planes(picture)
-    offsets = _chroma_to_rgb(matrix, range)
-    rows = np.column_stack([offsets, -128 * offsets.sum(axis=1)])
-    small = np.asarray(cv2.transform(cb_cr.astype(np.float32), rows), np.float32)
-    rgb = _enlarge(small, chroma, picture.chroma_siting)
+    cb, cr = (_enlarged(plane, chroma, picture.chroma_siting) for plane in cv2.split(cb_cr.astype(np.float32)))
     gain, zero = _luma_gain(range)
-    rgb += cv2.merge([((luma - np.float32(zero)) * np.float32(gain))] * 3)
+    rows = np.column_stack([np.full(3, gain), _chroma_to_rgb(matrix, range)])
+    rows = np.column_stack([rows, -rows @ [zero, 128, 128]])
+    rgb = np.asarray(cv2.transform(cv2.merge([luma.astype(np.float32), cb, cr]), rows), np.float32)
     return np.clip(rgb, 0, 255, out=rgb)
 
 
 def _fixed_from_yuv(picture: Picture, matrix: ColorMatrix, range: ColorRange, chroma: Chroma) -> NDArray[np.uint8]:
+    """Y, Cb and Cr stay 8-bit, also where chroma is interpolated; the sum is rounded once."""
     import cv2
 
-    luma, cb_cr = split_planes(picture)
     if (matrix, range, chroma) == ("bt601", "limited", "nearest"):
+        split_planes(picture)
         code = cv2.COLOR_YUV2RGB_NV12 if picture.pixel_format == "nv12" else cv2.COLOR_YUV2RGB_I420
         return np.asarray(cv2.cvtColor(np.ascontiguousarray(picture.data), code), np.uint8)
-    one = 1 << FIXED_BITS
+    luma, cb_cr = split_planes(picture)
+    y_gain, zero, coefficients = _fixed_coefficients(matrix, range)
+    bright = y_gain * np.maximum(luma.astype(np.int32) - zero, 0) + (1 << FIXED_BITS - 1)
+    cb, cr = (_enlarged(p, chroma, picture.chroma_siting).astype(np.int32) - 128 for p in cv2.split(cb_cr))
+    channels = [(bright + from_cb * cb + from_cr * cr) >> FIXED_BITS for from_cb, from_cr in coefficients]
+    return np.asarray(cv2.merge([np.clip(c, 0, 255).astype(np.uint8) for c in channels]), np.uint8)
+
+
+def _fixed_coefficients(matrix: ColorMatrix, range: ColorRange) -> tuple[int, int, Sequence[Sequence[int]]]:
+    """Gain of Y, black level, and what Cb and Cr add to R, G, B, in units of 2^-20."""
+    if (matrix, range) == ("bt601", "limited"):
+        return OPENCV_BRIGHT, 16, OPENCV_CHROMA
     gain, zero = _luma_gain(range)
-    bright = np.rint(gain * one).astype(np.int32) * np.maximum(luma.astype(np.int32) - zero, 0) + one // 2
-    coefficients = np.rint(_chroma_to_rgb(matrix, range) * one).astype(np.int32)
-    if chroma == "bilinear":
-        cb_cr = np.rint(_enlarge(cb_cr.astype(np.float32), chroma, picture.chroma_siting)).astype(np.uint8)
-    offsets = (cb_cr.astype(np.int32) - 128) @ coefficients.T
+    one = 1 << FIXED_BITS
+    return round(gain * one), zero, np.rint(_chroma_to_rgb(matrix, range) * one).astype(int).tolist()
+
+
+def _enlarged(plane: Pixels, chroma: Chroma, siting: ChromaSiting) -> Pixels:
+    """One chroma plane at twice its size, [h, w] to [2h, 2w]; uint8 is rounded."""
+    import cv2
+
+    height, width = plane.shape
     if chroma == "nearest":
-        offsets = offsets.repeat(2, axis=0).repeat(2, axis=1)
-    whole: NDArray[np.int32] = (bright[..., None] + offsets) >> FIXED_BITS
-    return whole.clip(0, 255).astype(np.uint8)
+        return np.asarray(cv2.resize(plane, (2 * width, 2 * height), interpolation=cv2.INTER_NEAREST), plane.dtype)
+    full: Pixels = plane.astype(np.float32, copy=False)
+    full = full if siting in ("left", "topleft") else cv2.resize(full, (2 * width, height))
+    full = full if siting == "topleft" else cv2.resize(full, (full.shape[1], 2 * height))
+    if siting in ("left", "topleft"):
+        full = _with_middles(full, axis=1)
+    if siting == "topleft":
+        full = _with_middles(full, axis=0)
+    return np.rint(full).astype(np.uint8) if plane.dtype == np.uint8 else full
 
 
-def _enlarge(small: NDArray[np.float32], chroma: Chroma, siting: ChromaSiting) -> NDArray[np.float32]:
-    """Chroma planes at twice their size: [h, w, c] to [2h, 2w, c]."""
-    if chroma == "nearest":
-        return small.repeat(2, axis=0).repeat(2, axis=1)
-    tall = _double_rows(small, cosited=siting == "topleft")
-    wide = _double_rows(tall.transpose(1, 0, 2), cosited=siting in ("left", "topleft"))
-    return np.ascontiguousarray(wide.transpose(1, 0, 2))
-
-
-def _double_rows(small: NDArray[np.float32], *, cosited: bool) -> NDArray[np.float32]:
-    """Linear interpolation to twice the rows; samples lie on even rows (cosited) or between two rows."""
-    after = np.concatenate([small[1:], small[-1:]])
-    large = np.empty((2 * len(small), *small.shape[1:]), np.float32)
-    if cosited:
-        large[::2] = small
-        large[1::2] = (small + after) / 2
-    else:
-        before = np.concatenate([small[:1], small[:-1]])
-        large[::2] = 0.75 * small + 0.25 * before
-        large[1::2] = 0.75 * small + 0.25 * after
+def _with_middles(values: Pixels, axis: int) -> Pixels:
+    """Twice as many samples along one axis: each followed by its mean with the next, the last by itself."""
+    view = values if axis == 0 else values.T
+    large = np.empty(tuple(n * (2 if i == axis else 1) for i, n in enumerate(values.shape)), np.float32)
+    rows = large if axis == 0 else large.T
+    rows[::2] = view
+    rows[1:-1:2] = (view[:-1] + view[1:]) / 2
+    rows[-1] = view[-1]
     return large

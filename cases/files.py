@@ -3,12 +3,22 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from cases.errors import CaseFileError
+from cases.problem import Problem
 
-__all__ = ["CASE_TOML", "FRAMES", "TRUTH", "camera_folder", "hash_file", "hash_file_once", "hashed_files"]
+__all__ = [
+    "CASE_TOML",
+    "FRAMES",
+    "TRUTH",
+    "camera_folder",
+    "hash_file",
+    "hash_file_once",
+    "hash_problems",
+    "hashed_files",
+]
 
 CASE_TOML = "case.toml"
 FRAMES = "frames.parquet"
@@ -58,3 +68,28 @@ def hashed_files(root: Path) -> Iterator[str]:
             yield name
         elif top.is_dir():
             yield from sorted(p.relative_to(root).as_posix() for p in top.rglob("*") if p.is_file())
+
+
+def hash_problems(root: Path, name: str, found: str, listed: Mapping[str, str]) -> Iterator[Problem]:
+    """At most one problem: the file NAME of the case at ROOT has the hash `found`, but case.toml lists another or none.
+
+    Args:
+        root: the case folder.
+        name: path inside the case, as a key of [sha256].
+        found: what the file hashes to.
+        listed: the [sha256] table.
+    """
+    if name not in listed:
+        yield Problem(
+            "the file has no sha256 in case.toml",
+            f"{root / name}",
+            "remove the file, or seal the case (cases.writer.seal_case) if it belongs to it",
+            CaseFileError,
+        )
+    elif found != listed[name]:
+        yield Problem(
+            f"sha256 is {found[:12]}..., case.toml has {listed[name][:12]}...: not the file that was recorded",
+            f"{root / name}",
+            "restore the file; if the change is meant, seal the case again (cases.writer.seal_case)",
+            CaseFileError,
+        )

@@ -14,7 +14,7 @@ import polars as pl
 from cases.errors import CaseFileError
 from cases.problem import Problem
 
-__all__ = ["EGO_COLUMNS", "FRAME_COLUMNS", "frame_problems", "moments", "read_frames", "read_table", "single_camera"]
+__all__ = ["EGO_COLUMNS", "FRAME_COLUMNS", "frame_problems", "moments", "read_table", "single_camera"]
 
 FRAME_COLUMNS: dict[str, type[pl.DataType]] = {
     "frame": pl.Int64,
@@ -28,15 +28,6 @@ EGO_COLUMNS: dict[str, type[pl.DataType]] = dict.fromkeys(
 
 _COLUMN_REMEDY = "write the columns of docs/cases.md, section frames.parquet"
 _ORDER_REMEDY = "sort by time and drop repeated rows, then seal the case again; or import the recording again"
-
-
-def read_frames(path: Path) -> pl.DataFrame:
-    """The table as it stands in the file; `frame_problems` says whether it can be used.
-
-    Raises:
-        CaseFileError: the file is missing or is not Parquet.
-    """
-    return read_table(path)
 
 
 def read_table(path: Path) -> pl.DataFrame:

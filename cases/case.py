@@ -1,0 +1,250 @@
+"""An opened case: its moments, calibration, truth, and the pictures as a stream of ticks.
+
+case = open_case(Path("cases/bend_01"))
+for tick in case.ticks(["front"]):
+    tick.pictures["front"].data  # one moment at a time; a clip is never held whole
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from itertools import repeat
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from cases.errors import CaseError, CaseSchemaError
+from cases.files import CASE_TOML, FRAMES, TRUTH, hash_file_once, hash_problems
+from cases.frames import EGO_COLUMNS, frame_problems, moments, read_table
+from cases.picture import Ego, Picture, Tick
+from cases.problem import raise_first
+from cases.readers import open_reader
+from cases.readers.base import Stream
+from cases.schema import CaseMeta, read_meta
+from cases.truth import truth_problems
+
+__all__ = ["Calibration", "Case", "find_cases", "open_case"]
+
+_NO_PICTURE = -1
+
+
+@dataclass(frozen=True, slots=True)
+class Calibration:
+    """Geometry of one camera; None where the recording does not know it.
+
+    Attributes:
+        width: pixels; 0 for tensors.
+        height: pixels; 0 for tensors.
+        intrinsics: K, float64 [3, 3], pixels.
+        distortion_model: `none`, `opencv` or `fisheye`.
+        distortion: coefficients in OpenCV's order, float64 [n].
+        camera_to_vehicle: float64 [4, 4], metres; camera x right, y down, z forward; vehicle x forward, y left, z up.
+    """
+
+    width: int
+    height: int
+    intrinsics: NDArray[np.float64] | None
+    distortion_model: str
+    distortion: NDArray[np.float64]
+    camera_to_vehicle: NDArray[np.float64] | None
+
+
+@dataclass(frozen=True)
+class Case:
+    """One recorded clip; `open_case` makes it, and has checked what stands in its tables.
+
+    Attributes:
+        root: the case folder.
+        meta: what case.toml says.
+        frames: frames.parquet, one row per moment and camera.
+    """
+
+    root: Path
+    meta: CaseMeta
+    frames: pl.DataFrame = field(repr=False)
+
+    @property
+    def id(self) -> str:
+        """Name of the case."""
+        return self.meta.id
+
+    @property
+    def fps(self) -> float:
+        """Nominal moments a second."""
+        return self.meta.fps
+
+    @property
+    def cameras(self) -> tuple[str, ...]:
+        """Names of the cameras in the order of case.toml."""
+        return tuple(self.meta.cameras)
+
+    @cached_property
+    def moments(self) -> pl.DataFrame:
+        """One row per moment: frame, timestamp_ns, and ego motion (null where unknown)."""
+        return moments(self.frames)
+
+    @cached_property
+    def frame_numbers(self) -> NDArray[np.int64]:
+        """Number of every moment, strictly increasing, int64 [frames]; a missing number is a dropped moment."""
+        return self.moments["frame"].to_numpy()
+
+    @cached_property
+    def timestamps_ns(self) -> NDArray[np.int64]:
+        """Time of every moment, strictly increasing, int64 [frames]; the earliest where cameras differ."""
+        return self.moments["timestamp_ns"].to_numpy()
+
+    def ticks(self, cameras: Sequence[str] | None = None, start: int = 0, stop: int | None = None) -> Iterator[Tick]:
+        """The moments at positions start to stop of the frame list, with the pictures of the cameras asked for.
+
+        A moment at which one of these cameras has no picture is left out. Every array belongs to the caller.
+
+        Args:
+            cameras: names; None for all cameras of the case.
+            start: first position in the frame list, as in a slice.
+            stop: the position after the last; None for the end.
+
+        Raises:
+            CaseSchemaError: a camera that the case does not have.
+            CaseFileError: while iterating; a stream is missing, changed, truncated or undecodable.
+        """
+        names = self.cameras if cameras is None else tuple(cameras)
+        for name in names:
+            self._require(name)
+        wanted = np.zeros(len(self.frame_numbers), bool)
+        wanted[start:stop] = True
+        for name in names:
+            wanted &= self._pictures_at[name] != _NO_PICTURE
+        return self._ticks(names, wanted)
+
+    def _ticks(self, names: tuple[str, ...], wanted: NDArray[np.bool_]) -> Iterator[Tick]:
+        """Columns and picture streams walked side by side; memoryviews give plain ints without lists of them."""
+        frame, time_ns = self.frame_numbers[wanted].data, self.timestamps_ns[wanted].data
+        streams = [self._stream(name, self._pictures_at[name][wanted]) for name in names]
+        pictures: Iterable[tuple[Picture, ...]] = zip(*streams, strict=True) if streams else repeat(())
+        try:
+            for at, t, ego, shown in zip(frame, time_ns, self._egos(wanted), pictures, strict=False):
+                yield Tick(at, t, dict(zip(names, shown, strict=True)), ego)
+        except CaseError as error:
+            error.within(f"case {self.id}")
+            raise
+
+    def _stream(self, name: str, indices: NDArray[np.int64]) -> Iterator[Picture]:
+        reader = open_reader(Stream(self.root, name, self.meta.cameras[name], self.meta.sha256))
+        return reader.pictures(indices.data)
+
+    @cached_property
+    def _pictures_at(self) -> Mapping[str, NDArray[np.int64]]:
+        """Position in the stream of each camera's picture at every moment, _NO_PICTURE where there is none."""
+        table = {}
+        for name in self.cameras:
+            rows = self.frames.filter(pl.col("camera") == name)
+            at = np.searchsorted(self.frame_numbers, rows["frame"].to_numpy())
+            table[name] = np.full(len(self.frame_numbers), _NO_PICTURE, np.int64)
+            table[name][at] = rows["index"].to_numpy()
+        return table
+
+    def _egos(self, wanted: NDArray[np.bool_]) -> Iterator[Ego]:
+        """Ego motion of the moments wanted; one shared object where the recording knows none."""
+        known = [name for name in EGO_COLUMNS if self.moments[name].null_count() < self.moments.height]
+        if not known:
+            return repeat(Ego())
+        columns = [self.moments[name].to_numpy()[wanted].data for name in known]
+        return (
+            Ego(**{name: None if value != value else value for name, value in zip(known, row, strict=True)})
+            for row in zip(*columns, strict=True)
+        )
+
+    def truth(self) -> pl.DataFrame | None:
+        """Ground-truth lines (frame, line, slot?, class, score, topology, x, y) or None where there are none.
+
+        Raises:
+            CaseError: lines.parquet is unreadable, not the file that was hashed, or breaks its schema.
+        """
+        path = self.root / TRUTH
+        if not path.exists() and TRUTH not in self.meta.sha256:
+            return None
+        truth = read_table(path)
+        problems = truth_problems(truth, self.frames, str(path))
+        problems += hash_problems(self.root, TRUTH, hash_file_once(path), self.meta.sha256)
+        raise_first(problems)
+        return truth
+
+    def calibration(self, camera: str) -> Calibration:
+        """Geometry of one camera.
+
+        Raises:
+            CaseSchemaError: a camera that the case does not have.
+        """
+        self._require(camera)
+        meta = self.meta.cameras[camera]
+        return Calibration(
+            meta.width,
+            meta.height,
+            None if meta.intrinsics is None else np.array(meta.intrinsics, np.float64),
+            meta.distortion.model,
+            np.array(meta.distortion.coefficients, np.float64),
+            None if meta.extrinsics is None else np.array(meta.extrinsics, np.float64),
+        )
+
+    def outputs(self) -> dict[str, tuple[Path, int]]:
+        """Outputs dumped on the car: name -> (file or folder, tolerance in nanoseconds)."""
+        return {
+            name: (self.root / output.path, round(output.tolerance_ms * 1e6))
+            for name, output in self.meta.outputs.items()
+        }
+
+    def digest(self) -> str:
+        """SHA-256 of what a replay reads: the hashes of all files and the cameras' description, not id or tags."""
+        read = self.meta.model_dump(mode="json", include={"fps", "lossy", "truth_frame", "cameras", "sha256"})
+        return hashlib.sha256(json.dumps(read, sort_keys=True).encode()).hexdigest()
+
+    def _require(self, camera: str) -> None:
+        if camera not in self.meta.cameras:
+            raise CaseSchemaError(
+                f"no camera {camera!r}",
+                where=f"case {self.id}, {self.root / CASE_TOML}",
+                remedy=f"it has {list(self.cameras)}",
+            )
+
+
+def open_case(root: Path) -> Case:
+    """Open a case folder: case.toml and frames.parquet are checked now, pictures as they are read.
+
+    Raises:
+        CaseSchemaError: case.toml or frames.parquet does not say what it must, or the case has no frames.
+        CaseFileError: frames.parquet is missing, unreadable or not the file that was hashed.
+    """
+    root = Path(root)
+    meta = read_meta(root)
+    path = root / FRAMES
+    frames = read_table(path)
+    problems = frame_problems(frames, list(meta.cameras), str(path))
+    problems += hash_problems(root, FRAMES, hash_file_once(path), meta.sha256)
+    raise_first(problems)
+    integers = [pl.col(name).cast(pl.Int64) for name in ("frame", "timestamp_ns", "index")]
+    return Case(root, meta, frames.with_columns(integers).sort("frame", maintain_order=True))
+
+
+def find_cases(paths: Iterable[Path]) -> list[Path]:
+    """The case folders named by paths, each a case folder or a folder of case folders; each once, in order.
+
+    Raises:
+        CaseError: a path that is neither.
+    """
+    found: dict[Path, None] = {}
+    for path in map(Path, paths):
+        inside = [path] if (path / CASE_TOML).exists() else sorted(p.parent for p in path.glob(f"[!.]*/{CASE_TOML}"))
+        if not inside:
+            raise CaseError(
+                "no cases here" if path.is_dir() else "no such folder",
+                where=str(path),
+                remedy="give a case folder or a folder of case folders; trueline case import makes one",
+            )
+        found.update(dict.fromkeys(inside))
+    return list(found)

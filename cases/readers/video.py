@@ -1,0 +1,182 @@
+"""Video files: `video.*`, decoded by PyAV, planes kept as the codec gives them.
+
+Colour matrix and range are the stream's own where it states them, else those of case.toml. A stream in a format that
+no picture can have (10 bit, 4:2:2, 4:4:4, ...) is converted to the camera's `pixel_format`, its matrix and range kept.
+The file is hashed before the first picture, once in a process, which costs far less than decoding it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cases.errors import CaseFileError
+from cases.files import hash_file_once
+from cases.picture import ColorMatrix, ColorRange, Picture, PixelFormat
+from cases.problem import Problem
+from cases.readers.base import Scan, Stream, bad_file, ended_early, wrong_size
+
+if TYPE_CHECKING:
+    from av import VideoFrame
+    from av.container import InputContainer
+
+__all__ = ["MATRICES", "NATIVE", "VideoReader", "decoded", "opened", "stream_range"]
+
+NATIVE: dict[str, PixelFormat] = {
+    "yuv420p": "yuv420p",
+    "yuvj420p": "yuv420p",
+    "nv12": "nv12",
+    "gray": "gray8",
+    "rgb24": "rgb24",
+    "bgr24": "bgr24",
+}
+MATRICES: dict[int, ColorMatrix] = {1: "bt709", 5: "bt601", 6: "bt601"}  # AVCOL_SPC_*: BT709, BT470BG, SMPTE170M
+RANGES: dict[int, ColorRange] = {1: "limited", 2: "full"}  # AVCOL_RANGE_*: MPEG, JPEG
+
+_SWS_MATRIX: dict[ColorMatrix, int] = {"bt601": 5, "bt709": 1}  # SWS_CS_ITU601, SWS_CS_ITU709
+_AV_RANGE: dict[ColorRange, int] = {name: code for code, name in RANGES.items()}
+
+
+@dataclass(frozen=True, slots=True)
+class VideoReader:
+    """Reads the one video file of a camera of kind `video`."""
+
+    stream: Stream
+
+    def pictures(self, indices: Iterable[int]) -> Iterator[Picture]:
+        """See `Reader.pictures`; pictures between the indices are decoded and not copied."""
+        path = self._path()
+        self.stream.verify(path, hash_file_once(path))
+        with opened(path) as container:
+            frames = enumerate(decoded(container, path))
+            convert: Callable[[VideoFrame], Picture] | None = None
+            at = -1
+            for wanted in indices:
+                for at, frame in frames:
+                    if at == wanted:
+                        convert = convert or self._converter(frame, path)
+                        yield convert(frame)
+                        break
+                else:
+                    raise ended_early(path, at + 1, wanted)
+
+    def scan(self, progress: Callable[[int], None] | None = None) -> Scan:
+        """See `Reader.scan`."""
+        count, path = 0, self.stream.folder
+        try:
+            path = self._path()
+            with opened(path) as container:
+                for frame in decoded(container, path):
+                    self._check_size(frame, path)
+                    count += 1
+                    if progress is not None:
+                        progress(count)
+        except CaseFileError as error:
+            return Scan(count, ((path, Problem.of(error)),))
+        return Scan(count)
+
+    def _path(self) -> Path:
+        folder = self.stream.folder
+        found = sorted(folder.glob("video.*"))
+        if len(found) != 1:
+            what = "the video is missing" if not found else f"{len(found)} files video.*, must be one"
+            raise bad_file(what, folder / "video.*")
+        return found[0]
+
+    def _check_size(self, frame: VideoFrame, path: Path) -> None:
+        meta = self.stream.meta
+        if (frame.width, frame.height) != (meta.width, meta.height):
+            raise wrong_size(path, frame.width, frame.height, meta)
+
+    def _converter(self, first: VideoFrame, path: Path) -> Callable[[VideoFrame], Picture]:
+        """A function from decoded frame to picture, settled by the first frame of the stream."""
+        meta = self.stream.meta
+        pixel_format, width, height, siting = meta.pixel_format, meta.width, meta.height, meta.chroma_siting
+        matrix = MATRICES.get(first.colorspace, meta.color_matrix)
+        color_range = (
+            "full" if first.format.name.startswith("yuvj") else RANGES.get(first.color_range, meta.color_range)
+        )
+        to_array = _to_array(first.format.name, pixel_format, matrix, color_range)
+
+        def picture(frame: VideoFrame) -> Picture:
+            if frame.width != width or frame.height != height:
+                raise wrong_size(path, frame.width, frame.height, meta)
+            return Picture(to_array(frame), pixel_format, width, height, matrix, color_range, siting)
+
+        return picture
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[InputContainer]:
+    """The container, its first video stream set to decode on several threads.
+
+    Raises:
+        CaseFileError: not a container that FFmpeg knows, or no video in it.
+    """
+    import av
+
+    try:
+        container = av.open(str(path))
+    except (av.FFmpegError, OSError) as error:
+        raise bad_file(f"cannot be opened as video: {error.strerror}", path) from error
+    with container:
+        if not container.streams.video:
+            raise bad_file("has no video stream", path)
+        container.streams.video[0].thread_type = "AUTO"
+        yield container
+
+
+def decoded(container: InputContainer, path: Path) -> Iterator[VideoFrame]:
+    """Every frame of the first video stream in presentation order.
+
+    Raises:
+        CaseFileError: at the first frame that is damaged.
+    """
+    import av
+
+    count = 0
+    try:
+        for frame in container.decode(container.streams.video[0]):
+            if frame.is_corrupt:
+                raise bad_file(f"picture {count} is damaged", path)
+            yield frame
+            count += 1
+    except av.FFmpegError as error:
+        raise bad_file(f"cannot be decoded after {count} pictures: {error.strerror}", path) from error
+
+
+def stream_range(frame: VideoFrame) -> ColorRange | None:
+    """The range that the stream states; the yuvj formats state it by their name."""
+    return "full" if frame.format.name.startswith("yuvj") else RANGES.get(frame.color_range)
+
+
+def _to_array(
+    native: str, pixel_format: PixelFormat, matrix: ColorMatrix, color_range: ColorRange
+) -> Callable[[VideoFrame], NDArray[np.generic]]:
+    """Planes as they are where the formats agree, else a conversion that keeps matrix and range of YCbCr."""
+    if NATIVE.get(native) == pixel_format:
+        return lambda frame: np.ascontiguousarray(frame.to_ndarray())
+    from av.video.reformatter import VideoReformatter
+
+    reformatter = VideoReformatter()
+    target = "gray" if pixel_format == "gray8" else pixel_format
+    out_range: ColorRange = "full" if target in ("rgb24", "bgr24") else color_range
+
+    def convert(frame: VideoFrame) -> NDArray[np.generic]:
+        converted = reformatter.reformat(
+            frame,
+            format=target,
+            src_colorspace=_SWS_MATRIX[matrix],
+            dst_colorspace=_SWS_MATRIX[matrix],
+            src_color_range=_AV_RANGE[color_range],
+            dst_color_range=_AV_RANGE[out_range],
+        )
+        return np.ascontiguousarray(converted.to_ndarray())
+
+    return convert

@@ -1,0 +1,82 @@
+"""The gate: a run, a policy, a verdict (docs/gate.md).
+
+load_policy -> judge -> Verdict -> write_verdict, write_junit, render
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from harness.errors import UnitMismatch
+from harness.gate.facts import RunLike
+from harness.gate.junit import write_junit
+from harness.gate.load import load_policy
+from harness.gate.policy import Policy
+from harness.gate.render import render
+from harness.gate.rules import Scene, judge_rule
+from harness.gate.select import choose_profile
+from harness.gate.verdict import LeftOut, RuleOutcome, Status, Verdict, write_verdict
+from harness.gate.view import RunView
+from trueline import TruelineError
+
+__all__ = ["Policy", "Status", "Verdict", "judge", "load_policy", "render", "write_junit", "write_verdict"]
+
+
+def judge(
+    run: RunLike,
+    policy: Policy,
+    profile: str | None = None,
+    baseline: RunLike | None = None,
+    floors: Mapping[str, float] | None = None,
+) -> Verdict:
+    """Judge a run by a policy.
+
+    Args:
+        run: the candidate's run.
+        policy: what it must pass.
+        profile: name of the profile; without it the only one, or `default`.
+        baseline: the run that rules with `compare = "baseline"` compare with.
+        floors: noise floor by metric, base units; a limit below `noise_factor` floors is INCONCLUSIVE.
+
+    Raises:
+        PolicyError: the profile does not exist or must be chosen.
+        UnitMismatch: a limit's unit does not fit the run's lengths, or the baseline's lengths not the run's.
+        RunError: a run lacks what every run has.
+    """
+    chosen = choose_profile(policy, profile)
+    candidate, before = RunView.of(run), RunView.of(baseline) if baseline is not None else None
+    _same_unit(candidate, before)
+    scene = Scene(candidate, policy, chosen, policy.reference or candidate.facts.reference, floors or {}, before)
+    try:
+        found = [judge_rule(rule, scene) for rule in policy.rules]
+    except TruelineError as error:
+        raise error.within(str(policy.path)) from error.__cause__
+    name = next((n for n, p in policy.profile.items() if p is chosen), None)
+    return Verdict(
+        rules=tuple(r for r in found if isinstance(r, RuleOutcome)),
+        left_out=tuple(r for r in found if isinstance(r, LeftOut)),
+        policy=_resolved(policy, name),
+        run=_identity(run),
+        baseline=_identity(baseline) if baseline is not None else None,
+        floors=dict(floors or {}),
+    )
+
+
+def _same_unit(candidate: RunView, baseline: RunView | None) -> None:
+    if baseline is not None and baseline.facts.length_unit != candidate.facts.length_unit:
+        raise UnitMismatch(
+            f"the baseline's lengths are in {baseline.facts.length_unit}, the run's in {candidate.facts.length_unit}",
+            where="baseline",
+            remedy="give a baseline of the same model card",
+        )
+
+
+def _resolved(policy: Policy, profile: str | None) -> dict[str, object]:
+    """The policy with everything it inherits, and the profile that was chosen."""
+    keys = policy.model_dump(mode="json", by_alias=True)
+    return keys | {"name": policy.name, "path": str(policy.path), "profile": profile, "profiles": keys["profile"]}
+
+
+def _identity(run: RunLike) -> dict[str, object]:
+    """What it takes to find or repeat a run."""
+    return {"path": str(getattr(run, "path", "")), "meta": dict(run.meta)}

@@ -1,0 +1,122 @@
+"""JUnit XML of a verdict, for CI systems: one testcase per rule, rung and case (population rules: per rule and rung).
+
+What is required and not PASS is a failure or an error, never `skipped`: a CI system shows a skipped test as green.
+Advisory findings pass and say so in system-out.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from xml.etree import ElementTree as ET
+
+from harness.errors import RunError
+from harness.gate.verdict import RuleOutcome, Status, Verdict
+from trueline import __version__
+
+__all__ = ["JunitCase", "junit_cases", "junit_xml", "write_junit"]
+
+_NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+_ERRORS = (Status.CRASHED, Status.NONFINITE)
+
+
+@dataclass(frozen=True, slots=True)
+class JunitCase:
+    """One testcase: rule, its name below the rule, what was found."""
+
+    rule: str
+    name: str
+    status: Status
+    reason: str
+    required: bool
+
+    @property
+    def outcome(self) -> str:
+        """`failure` or `error` where the build must not be green, else empty."""
+        if self.status is Status.PASS or not self.required:
+            return ""
+        return "error" if self.status in _ERRORS else "failure"
+
+
+def junit_cases(rule: RuleOutcome) -> Iterator[JunitCase]:
+    """Testcases of one rule."""
+    for rung in rule.rungs:
+        if rule.scope == "each" and rung.cases:
+            for case in rung.cases:
+                place = f" at {case.worst}" if case.worst is not None and case.status is Status.FAIL else ""
+                name = f"{rung.rung}[{case.case}]"
+                yield JunitCase(rule.id, name, case.status, case.reason + place, rule.required)
+        else:
+            yield JunitCase(rule.id, rung.rung, rung.status, rung.reason, rule.required)
+    if not rule.rungs:
+        yield JunitCase(rule.id, rule.pattern, rule.status, rule.reason, rule.required)
+
+
+def junit_xml(verdict: Verdict, timestamp: datetime) -> str:
+    """The XML document."""
+    cases = [case for rule in verdict.rules for case in junit_cases(rule)]
+    name = f"trueline.{verdict.policy['name']}"
+    if not any(case.required for case in cases):
+        cases.append(JunitCase("verdict", "required rules", Status.NOT_RUN, "no required rule was judged", True))
+    outcomes = [case.outcome for case in cases]
+    counts = {
+        "tests": str(len(cases)),
+        "failures": str(outcomes.count("failure")),
+        "errors": str(outcomes.count("error")),
+        "skipped": "0",
+        "time": "0",
+    }
+    root = ET.Element("testsuites", {"name": "trueline", **counts})
+    stamp = timestamp.isoformat(timespec="seconds")
+    suite = ET.SubElement(root, "testsuite", {"name": name, **counts, "timestamp": stamp, "hostname": "localhost"})
+    properties = ET.SubElement(suite, "properties")
+    for key, value in _properties(verdict):
+        ET.SubElement(properties, "property", {"name": key, "value": _clean(value)})
+    for case in cases:
+        _add(suite, name, case)
+    ET.indent(root)
+    return ET.tostring(root, encoding="unicode", xml_declaration=False)
+
+
+def write_junit(verdict: Verdict, path: Path) -> None:
+    """Write the document to a file.
+
+    Raises:
+        RunError: it cannot be written there.
+    """
+    text = '<?xml version="1.0" encoding="utf-8"?>\n' + junit_xml(verdict, datetime.now(UTC)) + "\n"
+    try:
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise RunError(
+            f"cannot write JUnit XML: {error.strerror}", where=str(path), remedy="choose a folder that can be written"
+        ) from error
+
+
+def _properties(verdict: Verdict) -> Iterator[tuple[str, str]]:
+    meta = verdict.run.get("meta", {})
+    yield "verdict", verdict.status.value
+    yield "trueline", __version__
+    yield "profile", str(verdict.policy.get("profile") or "")
+    yield "run", str(verdict.run.get("path", ""))
+    yield "digest", str(meta.get("digest", ""))
+    for rule in verdict.left_out:
+        yield f"left_out.{rule.id}", rule.reason
+
+
+def _add(suite: ET.Element, name: str, case: JunitCase) -> None:
+    attributes = {"classname": f"{name}.{case.rule}", "name": _clean(case.name), "time": "0"}
+    element = ET.SubElement(suite, "testcase", attributes)
+    text = _clean(f"{case.status.value}: {case.reason}")
+    if case.outcome:
+        ET.SubElement(element, case.outcome, {"type": case.status.value, "message": text}).text = text
+    else:
+        ET.SubElement(element, "system-out").text = text if case.required else f"advisory: {text}"
+
+
+def _clean(text: str) -> str:
+    """Without characters that XML cannot hold."""
+    return _NOT_XML.sub("?", text)

@@ -1,0 +1,90 @@
+"""Deciding for a population of cases: the share in violation, or the paired difference from a baseline.
+
+PASS and FAIL each need their own one-sided bound (harness.gate.stats); too few cases are INCONCLUSIVE whatever they
+show. docs/gate.md says how often either answer is wrong.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from harness.gate.policy import Rule
+from harness.gate.stats import cases_needed, mean_bounds, share_bounds
+from harness.gate.verdict import Status
+
+__all__ = ["Decision", "Paired", "decide_paired", "decide_share"]
+
+_STATUS = {True: Status.PASS, False: Status.FAIL, None: Status.INCONCLUSIVE}
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What the cases show, and the numbers it was decided by."""
+
+    status: Status
+    reason: str
+    statistics: Mapping[str, float | int]
+
+
+@dataclass(frozen=True, slots=True)
+class Paired:
+    """Statistic of one case in the candidate's run and in the baseline's, rule's unit."""
+
+    candidate: float
+    baseline: float
+
+
+def decide_share(rule: Rule, violations: int, cases: int) -> Decision:
+    """Whether at most `allowed_share` of all cases violate the limit, given `violations` of `cases`."""
+    assert rule.allowed_share is not None  # the policy's validator saw to it
+    if cases == 0:
+        return Decision(Status.NOT_RUN, "no case has a number", {"cases": 0})
+    bounds = share_bounds(violations, cases, rule.confidence)
+    numbers: dict[str, float | int] = {
+        "cases": cases,
+        "violations": violations,
+        "share": bounds.estimate,
+        "lower": bounds.lower,
+        "upper": bounds.upper,
+        "allowed_share": rule.allowed_share,
+        "confidence": rule.confidence,
+    }
+    text = f"{violations} of {cases} cases violate the limit"
+    if cases < rule.min_cases:
+        return Decision(Status.INCONCLUSIVE, f"{text}; min_cases asks for {rule.min_cases} cases", numbers)
+    status = _STATUS[bounds.proves(rule.allowed_share)]
+    text += f", so {_between(bounds.lower, bounds.upper)} of all do; allowed {rule.allowed_share:.1%}"
+    if status is Status.INCONCLUSIVE:
+        needed = cases_needed(rule.allowed_share, rule.confidence, violations)
+        numbers["cases_needed"] = needed
+        text += f"; {needed} cases with no further violation would pass"
+    return Decision(status, text, numbers)
+
+
+def decide_paired(rule: Rule, pairs: Sequence[Paired], show: Callable[[float], str]) -> Decision:
+    """Whether the candidate's mean over all cases is worse than the baseline's by at most the margin."""
+    margin = rule.limit.value
+    if not pairs:
+        return Decision(Status.NOT_RUN, "no case is paired with the baseline", {"cases": 0})
+    sign = 1 if rule.higher_is_worse else -1
+    worsening = [sign * (p.candidate - p.baseline) for p in pairs]
+    numbers: dict[str, float | int] = {
+        "cases": len(pairs),
+        "mean_worsening": sum(worsening) / len(worsening),
+        "margin": margin,
+        "confidence": rule.confidence,
+    }
+    text = f"worse than the baseline by {show(numbers['mean_worsening'])} in the mean of {len(pairs)} cases"
+    if len(pairs) < rule.min_cases:
+        return Decision(Status.INCONCLUSIVE, f"{text}; min_cases asks for {rule.min_cases} cases", numbers)
+    bounds = mean_bounds(worsening, rule.confidence)
+    numbers |= {"lower": bounds.lower, "upper": bounds.upper}
+    text += f" ({show(bounds.lower)} to {show(bounds.upper)}); margin {show(margin)}"
+    return Decision(_STATUS[bounds.proves(margin)], text, numbers)
+
+
+def _between(lower: float, upper: float) -> str:
+    if lower == 0:
+        return f"at most {upper:.1%}"
+    return f"at least {lower:.1%}" if upper == 1 else f"{lower:.1%} to {upper:.1%}"

@@ -1,0 +1,93 @@
+"""A verdict as a table in the terminal."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from harness.gate.verdict import RuleOutcome, RungOutcome, Status, Verdict
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
+
+__all__ = ["render"]
+
+_STYLE = {
+    Status.PASS: "green",
+    Status.INCONCLUSIVE: "yellow",
+    Status.NOT_RUN: "yellow",
+    Status.FAIL: "bold red",
+    Status.NONFINITE: "bold red",
+    Status.CRASHED: "bold red",
+}
+
+
+def render(verdict: Verdict, console: Console | None = None) -> None:
+    """Print the rules, what they found, and the verdict last.
+
+    Args:
+        verdict: what to print.
+        console: where to print it, standard output by default.
+    """
+    from rich.console import Console
+    from rich.text import Text
+
+    console = console or Console()
+    console.print(_table(verdict))
+    for rule in verdict.left_out:
+        console.print(Text(f"left out: {rule.id}: {rule.reason}", style="yellow" if rule.required else ""))
+    for line in _provenance(verdict):
+        console.print(Text(line, style="dim"))
+    console.print(Text(f"{verdict.status.value} ", style=_STYLE[verdict.status]) + Text(_summary(verdict)))
+
+
+def _table(verdict: Verdict) -> Table:
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(title=None)
+    for column in ("rule", "limit", "rung", "verdict", "what was found"):
+        table.add_column(column, overflow="fold")
+    for rule in verdict.rules:
+        name = rule.id if rule.required else f"{rule.id} (advisory)"
+        for status, rung, reason in _rows(rule):
+            table.add_row(Text(name), Text(_limit(rule)), Text(rung), Text(status.value, _STYLE[status]), Text(reason))
+            name = ""
+    return table
+
+
+def _rows(rule: RuleOutcome) -> list[tuple[Status, str, str]]:
+    if not rule.rungs:
+        return [(rule.status, rule.pattern, rule.reason)]
+    return [(r.status, r.rung, _with_note(rule, r)) for r in rule.rungs]
+
+
+def _with_note(rule: RuleOutcome, rung: RungOutcome) -> str:
+    return f"{rung.reason} [{rule.note}]" if rule.note and rung.status is not Status.PASS else rung.reason
+
+
+def _limit(rule: RuleOutcome) -> str:
+    band = f" {'+'.join(rule.band)}" if rule.band else ""
+    against = " worse than baseline" if rule.compare == "baseline" else ""
+    return f"{rule.statistic} {rule.metric}{band}: {rule.limit}{against}"
+
+
+def _provenance(verdict: Verdict) -> list[str]:
+    """Which engines the verdict is about: without it, it cannot be repeated."""
+    lines = []
+    for rung in verdict.run.get("meta", {}).get("rungs", ()):
+        facts = rung.get("provenance") or {}
+        told = ", ".join(f"{k} {v}" for k, v in facts.items() if isinstance(v, str | int | float))
+        if told and any(r.rung == rung["name"] for rule in verdict.rules for r in rule.rungs):
+            lines.append(f"{rung['name']}: {told}")
+    return lines
+
+
+def _summary(verdict: Verdict) -> str:
+    required = [r for r in verdict.rules if r.required]
+    passed = sum(r.status is Status.PASS for r in required)
+    text = f"{verdict.policy['name']}: {passed} of {len(required)} required rules pass"
+    if profile := verdict.policy.get("profile"):
+        text += f", profile {profile}"
+    advisory = sum(r.status is not Status.PASS for r in verdict.rules if not r.required)
+    return text + (f", {advisory} advisory findings" if advisory else "")

@@ -1,0 +1,250 @@
+"""Judging one rule: per case, per rung, over all rungs.
+
+`each` sets every case's number against the limit and infers nothing. `population` decides by one-sided bounds over
+cases (harness.gate.population). Whatever could not be compared is NOT_RUN, never a pass.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from harness.gate.catalogue import quantity_of
+from harness.gate.facts import CaseFact
+from harness.gate.measure import Worst
+from harness.gate.policy import Policy, Profile, Rule
+from harness.gate.population import Paired, decide_paired, decide_share
+from harness.gate.select import select_rungs
+from harness.gate.units import base_unit, scale
+from harness.gate.verdict import CaseOutcome, LeftOut, RuleOutcome, RungOutcome, Status, worst_of
+from harness.gate.view import RuleView, RunView
+
+__all__ = ["Scene", "judge_rule"]
+
+_ROUNDING = 1e-9  # relative; converting units must not turn a value at its limit into a violation
+
+
+@dataclass(frozen=True)
+class Scene:
+    """All that rules are judged on.
+
+    Attributes:
+        candidate: the run to judge.
+        policy: the policy.
+        profile: the chosen profile, None to judge every rung of the run.
+        reference: rung compared with unless a rule says otherwise.
+        floors: noise floor by metric, base units.
+        baseline: the run to compare with.
+    """
+
+    candidate: RunView
+    policy: Policy
+    profile: Profile | None
+    reference: str
+    floors: Mapping[str, float]
+    baseline: RunView | None = None
+
+
+@dataclass(frozen=True)
+class _Look:
+    """A rule in its scene: what it sees of both runs, and the size of its limit's unit in base units."""
+
+    rule: Rule
+    scene: Scene
+    unit_size: float
+    seen: RuleView
+    before: RuleView | None
+
+    def show(self, value: float) -> str:
+        """A number with the limit's unit."""
+        return str(replace(self.rule.limit, value=value))
+
+
+def judge_rule(rule: Rule, scene: Scene) -> RuleOutcome | LeftOut:
+    """What one rule finds.
+
+    Raises:
+        UnitMismatch: the limit's unit does not fit the run's lengths.
+    """
+    rungs = select_rungs(rule, scene.profile, scene.candidate.facts.rungs, scene.reference)
+    if not rungs and scene.profile is not None:
+        expected = ", ".join(scene.profile.rungs)
+        return LeftOut(rule.id, f"the profile expects {expected}, none is like {rule.rung!r}", rule.required)
+    look = _look(rule, scene, rungs)
+    outcomes = tuple(_judge_rung(look, rung) for rung in rungs)
+    status = worst_of(r.status for r in outcomes)
+    reason = next((f"{r.rung}: {r.reason}" for r in outcomes if r.status is status), f"no rung is like {rule.rung!r}")
+    return RuleOutcome(
+        id=rule.id,
+        metric=rule.metric,
+        statistic=rule.statistic,
+        pattern=rule.rung,
+        band=rule.band,
+        scope=rule.scope,
+        compare=rule.compare,
+        required=rule.required,
+        limit=str(rule.limit),
+        limit_value=rule.limit.value,
+        unit=rule.limit.unit,
+        note=rule.note,
+        status=status,
+        rungs=outcomes,
+        reason=reason,
+    )
+
+
+def _look(rule: Rule, scene: Scene, rungs: tuple[str, ...]) -> _Look:
+    facts, share = scene.candidate.facts, scene.policy.min_frames_share
+    where = f"rule {rule.id!r}, limit"
+    size = scale(rule.limit.unit, run_unit=facts.length_unit, image_height_px=facts.image_height_px, where=where)
+    references = {rung: _reference_of(rule, rung, scene) for rung in rungs}
+    before = None
+    if rule.compare == "baseline" and scene.baseline is not None:
+        before = scene.baseline.under(rule, references, share)
+    return _Look(rule, scene, size, scene.candidate.under(rule, references, share), before)
+
+
+def _reference_of(rule: Rule, rung: str, scene: Scene) -> str:
+    if rule.reference != "parent":
+        return rule.reference or scene.reference
+    fact = scene.candidate.facts.rungs.get(rung)
+    return (fact.parent if fact is not None else None) or scene.reference
+
+
+def _judge_rung(look: _Look, rung: str) -> RungOutcome:
+    rule, stopped = look.rule, look.seen.stopped(rung)
+    reference = look.seen.references[rung] if rule.spec.has_reference else None
+    cases = tuple(_judge_case(look, rung, case) for case in look.seen.cases()) + _dropped(look)
+    if stopped is not None:
+        return RungOutcome(rung, reference, *stopped, cases)
+    if not cases:
+        return RungOutcome(rung, reference, Status.NOT_RUN, "the run has no case that the rule is about")
+    if rule.scope == "each":
+        return _each(look, rung, reference, cases)
+    return _population(look, rung, reference, cases)
+
+
+def _judge_case(look: _Look, rung: str, case: CaseFact) -> CaseOutcome:
+    """One case by itself: what kept it from being judged, else its number against the limit."""
+    found = look.seen.number(rung, case.id)
+    worst, unit = _shown_worst(look, found.worst)
+    outcome = CaseOutcome(case.id, Status.PASS, found.value / look.unit_size, found.compared, "", worst, unit)
+    trouble = look.seen.stopped(rung) or look.seen.trouble(rung, case)
+    if trouble is not None:
+        return replace(outcome, status=trouble[0], reason=trouble[1])
+    if look.rule.compare == "baseline":
+        return _against_baseline(look, rung, case, outcome)
+    return _against_limit(look, rung, case, outcome)
+
+
+def _against_limit(look: _Look, rung: str, case: CaseFact, outcome: CaseOutcome) -> CaseOutcome:
+    rule, limit, value = look.rule, look.rule.limit.value, outcome.value
+    if noisy := _too_noisy(look, abs(limit - rule.spec.best / look.unit_size)):
+        return replace(outcome, status=Status.INCONCLUSIVE, reason=noisy)
+    beyond = value > limit if rule.higher_is_worse else value < limit
+    violated = beyond and not math.isclose(value, limit, rel_tol=_ROUNDING)
+    sign = {(True, True): ">", (True, False): "<=", (False, True): "<", (False, False): ">="}
+    reason = f"{look.show(value)} {sign[rule.higher_is_worse, violated]} {look.show(limit)}"
+    if violated and case.lossy and look.scene.candidate.facts.rungs[rung].car:
+        reason += "; the case went through a video codec, so its input is not the car's"
+        return replace(outcome, status=Status.INCONCLUSIVE, reason=reason)
+    return replace(outcome, status=Status.FAIL if violated else Status.PASS, reason=reason)
+
+
+def _too_noisy(look: _Look, slack: float) -> str:
+    """Why the noise floor drowns the limit; empty if it does not, or is not known. `slack` is in the rule's unit."""
+    rule, factor = look.rule, look.scene.policy.noise_factor
+    floor = look.scene.floors.get(rule.spec.name)
+    if floor is None or quantity_of(rule.spec, rule.statistic) != rule.spec.quantity:
+        return ""
+    noise = factor * floor / look.unit_size
+    if noise <= slack:
+        return ""
+    return f"engine too noisy: {factor:g} x its noise floor is {look.show(noise)}, the limit leaves {look.show(slack)}"
+
+
+def _against_baseline(look: _Look, rung: str, case: CaseFact, outcome: CaseOutcome) -> CaseOutcome:
+    """Pair a case with the baseline's; the status says whether it alone worsened by more than the margin."""
+    rule = look.rule
+    if noisy := _too_noisy(look, abs(rule.limit.value)):
+        return replace(outcome, status=Status.INCONCLUSIVE, reason=noisy)
+    if problem := _unpaired(look.before, rung, case):
+        return replace(outcome, status=Status.NOT_RUN, reason=problem)
+    assert look.before is not None  # _unpaired saw to it
+    before = look.before.number(rung, case.id).value / look.unit_size
+    worsening = (outcome.value - before) * (1 if rule.higher_is_worse else -1)
+    status = Status.PASS if worsening <= rule.limit.value else Status.FAIL
+    reason = f"{look.show(before)} -> {look.show(outcome.value)}, worse by {look.show(worsening)}"
+    return replace(outcome, status=status, reason=reason, baseline=before)
+
+
+def _unpaired(before: RuleView | None, rung: str, case: CaseFact) -> str:
+    """Why a case cannot be paired with the baseline; empty if it can."""
+    if before is None:
+        return "no baseline run was given"
+    twin = before.view.facts.cases.get(case.id)
+    if twin is None:
+        return "the baseline does not have this case"
+    if (twin.digest, twin.fps) != (case.digest, case.fps):
+        return "the baseline saw another recording under this id"
+    trouble = before.stopped(rung) or before.trouble(rung, twin)
+    return f"in the baseline, {trouble[1]}" if trouble is not None else ""
+
+
+def _dropped(look: _Look) -> tuple[CaseOutcome, ...]:
+    """Cases of the baseline that the candidate's run lacks: leaving out a hard case is no improvement."""
+    if look.before is None:
+        return ()
+    present = look.scene.candidate.facts.cases
+    reason = "the baseline has this case, the run does not"
+    return tuple(CaseOutcome(c.id, Status.NOT_RUN, reason=reason) for c in look.before.cases() if c.id not in present)
+
+
+def _each(look: _Look, rung: str, reference: str | None, cases: tuple[CaseOutcome, ...]) -> RungOutcome:
+    status = worst_of(c.status for c in cases)
+    chosen = [c for c in cases if c.status is status]
+    worst = max(chosen, key=lambda c: _badness(look.rule, c.value))
+    place = f" at {worst.worst}" if status is Status.FAIL and worst.worst is not None else ""
+    count = f"worst of {len(cases)} cases" if status is Status.PASS else f"{len(chosen)} of {len(cases)} cases"
+    return RungOutcome(rung, reference, status, f"case {worst.case}: {worst.reason}{place} ({count})", cases)
+
+
+def _badness(rule: Rule, value: float) -> float:
+    if math.isnan(value):
+        return -math.inf
+    return value if rule.higher_is_worse else -value
+
+
+def _population(look: _Look, rung: str, reference: str | None, cases: tuple[CaseOutcome, ...]) -> RungOutcome:
+    """Bounds over the cases that have a number; the others keep the rung from passing."""
+    rule = look.rule
+    judged = [c for c in cases if c.status in (Status.PASS, Status.FAIL)]
+    others = [c for c in cases if c.status not in (Status.PASS, Status.FAIL)]
+    if rule.spec.name == "jitter" and len(rates := _frame_rates(look, judged)) > 1:
+        reason = f"jitter is comparable only at equal frame rates, the cases have {rates} frames/s"
+        return RungOutcome(rung, reference, Status.NOT_RUN, reason, cases)
+    if rule.compare == "baseline":
+        decided = decide_paired(rule, [Paired(c.value, float(c.baseline or 0.0)) for c in judged], look.show)
+    else:
+        decided = decide_share(rule, sum(c.status is Status.FAIL for c in judged), len(judged))
+    status = worst_of([decided.status, *(c.status for c in others)])
+    reason = decided.reason
+    if others:
+        first = min(others, key=lambda c: list(Status).index(c.status))
+        reason = f"{len(others)} of {len(cases)} cases without a number, {first.case}: {first.reason}; {reason}"
+    return RungOutcome(rung, reference, status, reason, cases, decided.statistics)
+
+
+def _frame_rates(look: _Look, cases: list[CaseOutcome]) -> list[float]:
+    return sorted({round(look.scene.candidate.facts.cases[c.case].fps, 1) for c in cases})
+
+
+def _shown_worst(look: _Look, worst: Worst | None) -> tuple[Worst | None, str]:
+    """The worst row in the limit's unit, or in the metric's own where the limit counts something."""
+    if worst is None:
+        return None, ""
+    spec = look.rule.spec
+    if quantity_of(spec, look.rule.statistic) == spec.quantity:
+        return replace(worst, value=worst.value / look.unit_size), look.rule.limit.unit
+    return worst, base_unit(spec.quantity, look.scene.candidate.facts.length_unit)

@@ -1,0 +1,47 @@
+"""Which rungs and cases a rule looks at; the pytest plugin asks before anything has run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from fnmatch import fnmatchcase
+
+from harness.errors import PolicyError
+from harness.gate.policy import Policy, Profile, Rule
+
+__all__ = ["choose_profile", "select_rungs"]
+
+
+def choose_profile(policy: Policy, name: str | None) -> Profile | None:
+    """The profile of that name; without a name the only one, or the one called `default`; None if there are none.
+
+    Raises:
+        PolicyError: no such profile, or several to choose from.
+    """
+    known = policy.profile
+    if name is not None:
+        if name in known:
+            return known[name]
+        raise PolicyError(
+            f"no profile {name!r}", where=str(policy.path), remedy=f"it must be in {sorted(known) or 'an empty list'}"
+        )
+    if len(known) <= 1:
+        return next(iter(known.values()), None)
+    if "default" in known:
+        return known["default"]
+    raise PolicyError(
+        f"it has {len(known)} profiles and none was chosen",
+        where=str(policy.path),
+        remedy=f"choose one of {sorted(known)} by --profile (pytest: --trueline-profile)",
+    )
+
+
+def select_rungs(rule: Rule, profile: Profile | None, present: Iterable[str], reference: str) -> tuple[str, ...]:
+    """Rungs that a rule looks at: of those the profile expects, or without a profile of those present in the run.
+
+    The reference is left out where the metric compares with it.
+    """
+    candidates = profile.rungs if profile is not None else tuple(present)
+    compared_with = (rule.reference or reference) if rule.spec.has_reference else None
+    if compared_with == "parent":
+        compared_with = reference  # the root of the ladder has no parent
+    return tuple(dict.fromkeys(r for r in candidates if fnmatchcase(r, rule.rung) and r != compared_with))

@@ -1,0 +1,75 @@
+"""What a sample of cases says about all cases: one-sided bounds and the decision they allow.
+
+The unit is the case, never the frame: frames of one drive resemble each other. A PASS and a FAIL each need proof, so
+each has its own one-sided bound at `confidence`; between the two the answer is INCONCLUSIVE. If the truth violates the
+policy a PASS is wrong with probability 1 - confidence at most, and if it does not, a FAIL is; never both, because the
+truth is on one side. The two bounds together are the two-sided interval at 2 * confidence - 1.
+
+Source: Clopper and Pearson (1934), by the quantiles of the beta distribution; Student (1908).
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+__all__ = ["Bounds", "cases_needed", "mean_bounds", "share_bounds"]
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """An estimate and its one-sided lower and upper bound, each at the same confidence."""
+
+    estimate: float
+    lower: float
+    upper: float
+
+    def proves(self, allowed: float) -> bool | None:
+        """True where the truth is proven to be at most `allowed`, False where proven above, None where neither."""
+        if self.upper <= allowed:
+            return True
+        return False if self.lower > allowed else None
+
+
+def share_bounds(violations: int, cases: int, confidence: float) -> Bounds:
+    """Clopper-Pearson bounds of the share of all cases that violate, given `violations` of `cases`.
+
+    Exact: whatever the true share, either bound is wrong with probability 1 - confidence at most.
+    """
+    from scipy.special import betaincinv
+
+    k, n = violations, cases
+    lower = 0.0 if k == 0 else float(betaincinv(k, n - k + 1, 1 - confidence))
+    upper = 1.0 if k == n else float(betaincinv(k + 1, n - k, confidence))
+    return Bounds(k / n, lower, upper)
+
+
+def cases_needed(allowed_share: float, confidence: float, violations: int = 0) -> int:
+    """Fewest cases that can PASS with that many violations: 59 for none, 5 % allowed and confidence 0.95."""
+    few, enough = violations, violations + 1
+    while share_bounds(violations, enough, confidence).upper > allowed_share:
+        few, enough = enough, 2 * enough
+    while enough - few > 1:
+        middle = (few + enough) // 2
+        if share_bounds(violations, middle, confidence).upper > allowed_share:
+            few = middle
+        else:
+            enough = middle
+    return enough
+
+
+def mean_bounds(differences: ArrayLike, confidence: float) -> Bounds:
+    """Student bounds of the mean over all cases, given one difference per case (two at least).
+
+    Exact for normal differences; docs/gate.md says what skewed ones do to it. Equal differences give bounds of no
+    width.
+    """
+    from scipy.special import stdtrit
+
+    values = np.asarray(differences, np.float64)
+    mean = float(values.mean())
+    half = float(stdtrit(len(values) - 1, confidence) * values.std(ddof=1) / math.sqrt(len(values)))
+    return Bounds(mean, mean - half, mean + half)

@@ -1,0 +1,222 @@
+"""The verdict: what each rule found, their precedence, the exit code, and verdict.json.
+
+Worst first: CRASHED > NONFINITE > FAIL > NOT_RUN > INCONCLUSIVE > PASS, over required rules. Exit code 0 for PASS, 1
+for FAIL, NONFINITE and CRASHED, 3 for NOT_RUN and INCONCLUSIVE (2 is for bad input, which has no verdict).
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field, fields
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+from harness.errors import RunError
+from harness.gate.measure import Worst
+from trueline import __version__
+
+__all__ = ["CaseOutcome", "LeftOut", "RuleOutcome", "RungOutcome", "Status", "Verdict", "worst_of", "write_verdict"]
+
+SCHEMA = 1
+
+
+class Status(StrEnum):
+    """What was found, worst first."""
+
+    CRASHED = "CRASHED"
+    NONFINITE = "NONFINITE"
+    FAIL = "FAIL"
+    NOT_RUN = "NOT_RUN"
+    INCONCLUSIVE = "INCONCLUSIVE"
+    PASS = "PASS"
+
+    @property
+    def exit_code(self) -> int:
+        """Exit code of a gate that ends so."""
+        if self is Status.PASS:
+            return 0
+        return 3 if self in (Status.NOT_RUN, Status.INCONCLUSIVE) else 1
+
+
+def worst_of(statuses: Iterable[Status]) -> Status:
+    """The worst of them; NOT_RUN where there is none, because nothing looked at is nothing passed."""
+    order = list(Status)
+    return min(statuses, key=order.index, default=Status.NOT_RUN)
+
+
+@dataclass(frozen=True, slots=True)
+class CaseOutcome:
+    """One case under one rule and rung.
+
+    Attributes:
+        case: its id.
+        status: for scope `population`, PASS or FAIL say on which side of the limit the case by itself is.
+        value: the statistic, in the rule's unit; NaN where there is none.
+        compared: values the statistic was made of.
+        reason: one line.
+        worst: where to look, its value in `worst_unit`.
+        worst_unit: unit of the worst row's value.
+        baseline: the baseline's statistic, where the rule compares with one.
+    """
+
+    case: str
+    status: Status
+    value: float = math.nan
+    compared: int = 0
+    reason: str = ""
+    worst: Worst | None = None
+    worst_unit: str = ""
+    baseline: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RungOutcome:
+    """One rule on one rung; `statistics` are the numbers a population rule decided by."""
+
+    rung: str
+    reference: str | None
+    status: Status
+    reason: str
+    cases: tuple[CaseOutcome, ...] = ()
+    statistics: Mapping[str, float | int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class RuleOutcome:
+    """One rule on every rung it looks at; numbers are in `unit`, that of its limit."""
+
+    id: str
+    metric: str
+    statistic: str
+    pattern: str
+    band: tuple[str, ...]
+    scope: str
+    compare: str
+    required: bool
+    limit: str
+    limit_value: float
+    unit: str
+    note: str
+    status: Status
+    rungs: tuple[RungOutcome, ...]
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class LeftOut:
+    """A rule that the chosen profile does not expect to be judged."""
+
+    id: str
+    reason: str
+    required: bool
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What the gate says, with all that is needed to say it again.
+
+    Attributes:
+        rules: what each rule found, in the policy's order.
+        left_out: rules for other profiles.
+        policy: name, path, hashes of the files, profile, and the rules as resolved.
+        run: path and run.json of the judged run.
+        baseline: the same of the baseline, None without one.
+        floors: noise floors that were taken into account.
+    """
+
+    rules: tuple[RuleOutcome, ...]
+    left_out: tuple[LeftOut, ...]
+    policy: Mapping[str, Any]
+    run: Mapping[str, Any]
+    baseline: Mapping[str, Any] | None = None
+    floors: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def status(self) -> Status:
+        """The worst of the required rules; NOT_RUN where none was judged."""
+        return worst_of(r.status for r in self.rules if r.required)
+
+    @property
+    def exit_code(self) -> int:
+        """0, 1 or 3; see the top of this module."""
+        return self.status.exit_code
+
+    def rule(self, name: str) -> RuleOutcome | None:
+        """What one rule found, None if it was not judged."""
+        return next((r for r in self.rules if r.id == name), None)
+
+    def to_json(self) -> dict[str, Any]:
+        """verdict.json: plain values; NaN is null, infinity the word inf."""
+        return {
+            "schema": SCHEMA,
+            "verdict": self.status.value,
+            "exit_code": self.exit_code,
+            "trueline": __version__,
+            "policy": _plain(self.policy),
+            "rules": [_rule_json(r) for r in self.rules],
+            "left_out": [_plain(asdict(r)) for r in self.left_out],
+            "floors": _plain(self.floors),
+            "run": _plain(self.run),
+            "baseline": _plain(self.baseline),
+        }
+
+
+def write_verdict(verdict: Verdict, path: Path) -> None:
+    """Write verdict.json so that a reader sees the old file or the whole new one.
+
+    Raises:
+        RunError: it cannot be written there.
+    """
+    text = json.dumps(verdict.to_json(), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+    temporary = path.with_name(path.name + ".tmp")
+    try:
+        temporary.write_text(text, encoding="utf-8")
+        temporary.replace(path)
+    except OSError as error:
+        raise RunError(
+            f"cannot write the verdict: {error.strerror}", where=str(path), remedy="choose a folder that can be written"
+        ) from error
+
+
+def _rule_json(rule: RuleOutcome) -> dict[str, Any]:
+    known = {f.name: getattr(rule, f.name) for f in fields(rule) if f.name not in ("status", "rungs")}
+    plain: dict[str, Any] = _plain(known)
+    return plain | {"verdict": rule.status.value, "rungs": [_rung_json(r) for r in rule.rungs]}
+
+
+def _rung_json(rung: RungOutcome) -> dict[str, Any]:
+    return {
+        "rung": rung.rung,
+        "reference": rung.reference,
+        "verdict": rung.status.value,
+        "reason": rung.reason,
+        "statistics": _plain(rung.statistics),
+        "cases": [_case_json(c) for c in rung.cases],
+    }
+
+
+def _case_json(case: CaseOutcome) -> dict[str, Any]:
+    worst = {k: v for k, v in asdict(case.worst).items() if v is not None} if case.worst else None
+    return {
+        "case": case.case,
+        "verdict": case.status.value,
+        "value": _plain(case.value),
+        "compared": case.compared,
+        "reason": case.reason,
+        "worst": _plain(worst | {"unit": case.worst_unit}) if worst else None,
+        "baseline": _plain(case.baseline),
+    }
+
+
+def _plain(value: Any) -> Any:
+    """JSON values only."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None if math.isnan(value) else f"{value}"
+    if isinstance(value, Mapping):
+        return {str(k): _plain(v) for k, v in value.items()}
+    if isinstance(value, list | tuple | set):
+        return [_plain(v) for v in value]
+    return value if value is None or isinstance(value, bool | int) else str(value)

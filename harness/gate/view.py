@@ -1,0 +1,108 @@
+"""One run as the gate sees it, and as one rule sees it: its numbers, and why a number cannot be used."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from harness.gate.facts import CaseFact, RunFacts, RunLike, read_facts
+from harness.gate.measure import Measured, compared_frames, measure, nonfinite_counts
+from harness.gate.policy import Rule
+from harness.gate.verdict import Status
+
+__all__ = ["RuleView", "RunView", "Trouble"]
+
+Trouble = tuple[Status, str]
+"""What keeps a number from being used, and why."""
+
+
+@dataclass(frozen=True)
+class RunView:
+    """A run, the facts in its run.json, and where its outputs are not finite, by (rung, case)."""
+
+    run: RunLike
+    facts: RunFacts
+    nonfinite: Mapping[tuple[str, str], int]
+
+    @classmethod
+    def of(cls, run: RunLike) -> RunView:
+        """Read what every rule needs, once."""
+        return cls(run, read_facts(run.meta), nonfinite_counts(run))
+
+    def under(self, rule: Rule, references: Mapping[str, str], min_frames_share: float) -> RuleView:
+        """What a rule sees of the run on the rungs that `references` names, each with the rung it is compared with."""
+        rungs = tuple(references)
+        return RuleView(
+            self,
+            rule,
+            references,
+            min_frames_share,
+            measure(self.run, self.facts, rule, rungs, references),
+            compared_frames(self.run, rungs, references) if rule.spec.has_reference else {},
+        )
+
+
+@dataclass(frozen=True)
+class RuleView:
+    """A run under one rule.
+
+    Attributes:
+        view: the run.
+        rule: the rule.
+        references: the rung each rung is compared with.
+        min_frames_share: share of a case's frames that must have been compared.
+        measured: the rule's statistic by (rung, case), base units.
+        frames: compared frames by (rung, case); empty where the metric has no reference.
+    """
+
+    view: RunView
+    rule: Rule
+    references: Mapping[str, str]
+    min_frames_share: float
+    measured: Mapping[tuple[str, str], Measured]
+    frames: Mapping[tuple[str, str], int]
+
+    def number(self, rung: str, case: str) -> Measured:
+        """The statistic of one case; compared on nothing where the tables have no row."""
+        return self.measured.get((rung, case), Measured(math.nan, 0))
+
+    def cases(self) -> list[CaseFact]:
+        """Cases that the rule is about, by id."""
+        judged = [c for c in self.view.facts.cases.values() if self.rule.judges_case(c.id, c.tags)]
+        return sorted(judged, key=lambda c: c.id)
+
+    def stopped(self, rung: str) -> Trouble | None:
+        """Why the rung, or the one it is compared with, did not finish; None if both did."""
+        for name in self._involved(rung):
+            fact = self.view.facts.rungs.get(name)
+            if fact is None:
+                return Status.NOT_RUN, f"the run has no rung {name}"
+            if fact.status == "crashed":
+                return Status.CRASHED, f"{name} crashed: {fact.reason}"
+            if fact.status == "not_run":
+                return Status.NOT_RUN, f"{name} was not run: {fact.reason}"
+        return None
+
+    def trouble(self, rung: str, case: CaseFact) -> Trouble | None:
+        """What makes a case's number worthless; None if nothing does."""
+        found = self.number(rung, case.id)
+        for name in self._involved(rung):
+            if count := self.view.nonfinite.get((name, case.id), 0):
+                return Status.NONFINITE, f"{name} gave {count} values that are not finite"
+        if found.nonfinite:
+            return Status.NONFINITE, f"{self.rule.metric} is not finite in {found.nonfinite} of its values"
+        if found.compared == 0 or math.isnan(found.value):
+            return Status.NOT_RUN, f"nothing to compare: {self.rule.metric} has no value in this case"
+        return self._too_few_frames(rung, case)
+
+    def _too_few_frames(self, rung: str, case: CaseFact) -> Trouble | None:
+        frames, needed = self.frames.get((rung, case.id), 0), self.min_frames_share * case.frames
+        if not self.rule.spec.has_reference or frames >= needed:
+            return None
+        text = f"compared on {frames} of {case.frames} frames, min_frames_share = {self.min_frames_share:g}"
+        return Status.NOT_RUN, text
+
+    def _involved(self, rung: str) -> tuple[str, ...]:
+        """The rung, and the one it is compared with."""
+        return (rung, self.references[rung]) if self.rule.spec.has_reference else (rung,)

@@ -1,0 +1,159 @@
+"""Small runs made by hand, in memory: what the gate's tests judge."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from harness.gate import Verdict, judge, load_policy
+from harness.gate.verdict import RuleOutcome, RungOutcome
+from harness.tables import TABLES
+
+ROOT = "train/torch-fp32"
+RUNG = "deploy/ort-fp32"
+FPS = 10.0
+
+GUARDS = """
+[[rules]]
+id = "missing"
+metric = "missing"
+rung = "*"
+statistic = "max"
+limit = "5 lines"
+
+[[rules]]
+id = "extra"
+metric = "extra"
+rung = "*"
+statistic = "max"
+limit = "5 lines"
+
+[[rules]]
+id = "coverage"
+metric = "coverage"
+rung = "*"
+statistic = "min"
+limit = ">= 0 %"
+"""
+
+
+@dataclass
+class FakeRun:
+    """A run as the gate sees it."""
+
+    meta: dict[str, Any]
+    rows: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
+
+    def table(self, name: str) -> pl.LazyFrame:
+        """Rows added by hand; columns that a row lacks are null."""
+        full = [{column: row.get(column) for column in TABLES[name]} for row in self.rows.get(name, [])]
+        return pl.DataFrame(full, schema=TABLES[name]).lazy()
+
+    def rung(self, name: str) -> dict[str, Any]:
+        """Facts of a rung, to change them."""
+        return next(r for r in self.meta["rungs"] if r["name"] == name)
+
+    def case(self, name: str) -> dict[str, Any]:
+        """Facts of a case, to change them."""
+        return next(c for c in self.meta["cases"] if c["id"] == name)
+
+
+def make_run(
+    bend: Mapping[str, Sequence[float | None]],
+    *,
+    rungs: Sequence[str] = (RUNG,),
+    unit: str = "m",
+    fps: float = FPS,
+    **line_values: Any,
+) -> FakeRun:
+    """A run with one line in one band per frame.
+
+    Args:
+        bend: near bend of each frame, by case, base units.
+        rungs: rungs besides the reference, each with the same values.
+        unit: length unit.
+        fps: of every case.
+        line_values: further columns of every row of line_metrics.
+    """
+    meta = {
+        "card": {
+            "name": "toy",
+            "length_unit": unit,
+            "grid": {"look_ahead": [10.0, 20.0, 40.0], "height": 400.0 if unit == "px" else 0.0},
+        },
+        "reference": ROOT,
+        "rungs": [_rung(ROOT, None), *(_rung(r, ROOT) for r in rungs)],
+        "cases": [
+            {"id": c, "frames": len(v), "fps": fps, "tags": [], "lossy": False, "digest": f"sha-{c}"}
+            for c, v in bend.items()
+        ],
+        "digest": "0" * 64,
+    }
+    run = FakeRun(meta, {"line_metrics": [], "frame_metrics": []})
+    for case, values in bend.items():
+        for rung in rungs:
+            for frame, value in enumerate(values):
+                key = {"case": case, "frame": frame, "rung": rung, "reference": ROOT}
+                run.rows["line_metrics"].append(
+                    key | {"track": 0, "band": "near", "coverage": 1.0, "bend": value} | line_values
+                )
+                run.rows["frame_metrics"].append(
+                    key | {"lines": 1, "matched": 1, "missing": 0, "extra": 0, "nonfinite": 0}
+                )
+    return run
+
+
+def _rung(name: str, parent: str | None) -> dict[str, Any]:
+    factors = ["preprocess"] if parent else []
+    return {"name": name, "parent": parent, "factors": factors, "status": "ok", "reason": "", "provenance": {}}
+
+
+def policy_file(folder: Path, text: str, *, name: str = "toy.trueline.toml", guards: bool = True) -> Path:
+    """Write a policy; the rules that every bend rule needs beside it are added."""
+    path = folder / name
+    path.write_text(text + (GUARDS if guards else ""), encoding="utf-8")
+    return path
+
+
+def rule_text(**keys: Any) -> str:
+    """A rule on near bend, with some keys changed, added or (None) left out."""
+    rule: dict[str, Any] = {"id": "bend", "metric": "bend", "rung": "deploy/*", "statistic": "max", "limit": "0.15 m"}
+    rule = {k: v for k, v in (rule | keys).items() if v is not None}
+    return "[[rules]]\n" + "\n".join(f"{k} = {_toml(v)}" for k, v in rule.items()) + "\n"
+
+
+def population_text(**keys: Any) -> str:
+    """The same as a population rule that allows half of the cases to violate."""
+    population = {"scope": "population", "statistic": "mean", "allowed_share": 0.5}
+    return rule_text(**(population | keys))
+
+
+def baseline_text(**keys: Any) -> str:
+    """A rule that allows a mean worsening of 0.01 m against a baseline."""
+    baseline = {"scope": "population", "statistic": "mean", "compare": "baseline", "limit": "0.01 m"}
+    return rule_text(**(baseline | keys))
+
+
+def judged(folder: Path, run: FakeRun, text: str, **more: Any) -> Verdict:
+    """Judge a run by a policy given as text."""
+    return judge(run, load_policy(policy_file(folder, text)), **more)
+
+
+def found(folder: Path, run: FakeRun, text: str, rule: str = "bend", **more: Any) -> RungOutcome:
+    """What one rule found on the one rung it looks at."""
+    outcome = judged(folder, run, text, **more).rule(rule)
+    assert isinstance(outcome, RuleOutcome)
+    (rung,) = outcome.rungs
+    return rung
+
+
+def _toml(value: Any) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, list | tuple):
+        return "[" + ", ".join(_toml(v) for v in value) + "]"
+    return f'"{value}"' if isinstance(value, str) else str(value)

@@ -12,7 +12,7 @@ from pathlib import Path
 import polars as pl
 
 from cases.errors import CaseFileError
-from cases.problem import Problem
+from cases.problem import Problem, in_one_line
 
 __all__ = ["EGO_COLUMNS", "FRAME_COLUMNS", "frame_problems", "moments", "read_table", "single_camera"]
 
@@ -44,7 +44,7 @@ def read_table(path: Path) -> pl.DataFrame:
         ) from error
     except pl.exceptions.PolarsError as error:
         raise CaseFileError(
-            f"{path.name} is not Parquet: {error}", where=str(path), remedy="restore it or import again"
+            f"{path.name} is not Parquet: {in_one_line(error)}", where=str(path), remedy="restore it or import again"
         ) from error
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from cases.errors import CaseError, CaseSchemaError
 
-__all__ = ["Problem", "raise_first"]
+__all__ = ["Problem", "in_one_line", "raise_first"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,3 +37,9 @@ def raise_first(problems: Sequence[Problem]) -> None:
     if len(problems) > 1:
         error.what = f"{error.what} (and {len(problems) - 1} more, see trueline case check)"
     raise error
+
+
+def in_one_line(error: Exception) -> str:
+    """A foreign error's message without its line breaks, cut at 200 characters."""
+    text = " ".join(str(error).split())
+    return text if len(text) <= 200 else f"{text[:197]}..."

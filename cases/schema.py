@@ -17,7 +17,7 @@ from cases.errors import CaseSchemaError
 from cases.files import CASE_TOML
 from cases.migrate import SCHEMA_VERSION, migrate
 from cases.picture import ChromaSiting, ColorMatrix, ColorRange, PixelFormat
-from cases.problem import Problem, raise_first
+from cases.problem import Problem, in_one_line, raise_first
 from cases.tomlout import dump_toml
 
 __all__ = [
@@ -41,12 +41,13 @@ PIXEL_FORMATS: dict[CameraKind, tuple[PixelFormat, ...]] = {
 }
 COEFFICIENTS: dict[str, tuple[int, ...]] = {"none": (0,), "opencv": (4, 5, 8, 12, 14), "fisheye": (4,)}
 ID_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
+CAMERA_PATTERN = r"^[A-Za-z_][A-Za-z0-9_]*$"
 _ROTATION_TOLERANCE = 1e-3
 
 _Number = Annotated[float, Field(allow_inf_nan=False)]
 _Row3 = tuple[_Number, _Number, _Number]
 _Row4 = tuple[_Number, _Number, _Number, _Number]
-_CameraName = Annotated[str, Field(pattern=r"^[A-Za-z_]\w*$")]
+_CameraName = Annotated[str, Field(pattern=CAMERA_PATTERN)]
 _CaseId = Annotated[str, Field(pattern=ID_PATTERN)]
 _Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
@@ -213,7 +214,9 @@ def _read_toml(path: Path) -> dict[str, Any]:
             remedy="give a folder with a case.toml; trueline case import makes one",
         ) from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise CaseSchemaError(f"not TOML: {error}", where=str(path), remedy="mend the syntax at that line") from error
+        raise CaseSchemaError(
+            f"not TOML: {in_one_line(error)}", where=str(path), remedy="mend the syntax at that line"
+        ) from error
 
 
 def _problem(item: Any, path: Path) -> Problem:

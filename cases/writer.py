@@ -26,10 +26,10 @@ from cases.errors import CaseError, CaseSchemaError
 from cases.files import FRAMES, TRUTH, camera_folder, hash_file, hashed_files
 from cases.frames import EGO_COLUMNS, FRAME_COLUMNS, frame_problems
 from cases.problem import raise_first
-from cases.schema import ID_PATTERN, CameraMeta, Output, read_meta, validated, write_meta
+from cases.schema import CAMERA_PATTERN, ID_PATTERN, CameraMeta, Output, read_meta, validated, write_meta
 from cases.truth import TRUTH_COLUMNS, truth_problems
 
-__all__ = ["CaseWriter", "seal_case"]
+__all__ = ["CaseWriter", "require_free", "seal_case"]
 
 
 class CaseWriter:
@@ -58,6 +58,7 @@ class CaseWriter:
         tags: Sequence[str] = (),
         truth_frame: Literal["vehicle", "image"] = "vehicle",
     ) -> None:
+        require_free(Path(out), id)
         self.path = Path(out) / id
         self._said: dict[str, Any] = {
             "id": id,
@@ -83,6 +84,7 @@ class CaseWriter:
 
     def add_camera(self, name: str, meta: CameraMeta) -> Path:
         """Declare a camera; returns its folder, in which `video.*`, `images/` or `tensors/` is to be written."""
+        _require_name(name, CAMERA_PATTERN, "camera")
         self._cameras[name] = meta
         folder = camera_folder(self.folder, name)
         part = {"video": folder, "images": folder / "images", "tensors": folder / "tensors"}[meta.kind]
@@ -102,7 +104,6 @@ class CaseWriter:
         self._outputs[name] = Output(path=path, tolerance_ms=tolerance_ms)
 
     def __enter__(self) -> Self:
-        self._check_name()
         folder = self.path.parent / f".{self.path.name}.{secrets.token_hex(4)}.part"
         try:
             folder.mkdir(parents=True)
@@ -122,14 +123,6 @@ class CaseWriter:
                 self._finish(folder)
         finally:
             shutil.rmtree(folder, ignore_errors=True)
-
-    def _check_name(self) -> None:
-        """Before any work: the id is a name, and is free."""
-        name = self._said["id"]
-        if not re.fullmatch(ID_PATTERN, name):
-            raise CaseSchemaError(f"id {name!r} does not match {ID_PATTERN}", where="id", remedy="choose a plain name")
-        if self.path.exists():
-            raise CaseError("the case exists already", where=str(self.path), remedy="choose another id, or remove it")
 
     def _finish(self, folder: Path) -> None:
         """Write tables and case.toml, then give the folder its name."""
@@ -153,6 +146,23 @@ class CaseWriter:
             raise CaseSchemaError("no frames were set", where=where, remedy="call set_frames before the block ends")
         raise_first(frame_problems(self._frames, list(self._cameras), where))
         return _conform(self._frames, {**FRAME_COLUMNS, **EGO_COLUMNS}).sort("frame", "camera")
+
+
+def require_free(out: Path, id: str) -> None:
+    """Before any work: the id is a plain name, and OUT/ID is free.
+
+    Raises:
+        CaseSchemaError: an id that is no name.
+        CaseError: OUT/ID exists.
+    """
+    _require_name(id, ID_PATTERN, "id")
+    if (out / id).exists():
+        raise CaseError("the case exists already", where=str(out / id), remedy="choose another id, or remove it")
+
+
+def _require_name(name: str, pattern: str, key: str) -> None:
+    if not re.fullmatch(pattern, name):
+        raise CaseSchemaError(f"{key} {name!r} does not match {pattern}", where=key, remedy="choose a plain name")
 
 
 def seal_case(root: Path) -> None:

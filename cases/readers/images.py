@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -77,16 +78,29 @@ def decode_image(content: bytes, pixel_format: PixelFormat, path: Path) -> NDArr
     """
     import cv2
 
+    if not content:
+        raise bad_file("the image is empty", path)
     how = cv2.IMREAD_GRAYSCALE if pixel_format == "gray8" else cv2.IMREAD_COLOR
-    try:
+    with _opencv_silent():
         image: Any = cv2.imdecode(np.frombuffer(content, np.uint8), how | cv2.IMREAD_IGNORE_ORIENTATION)
-    except cv2.error as error:
-        raise bad_file(f"cannot be decoded: {error.err}", path) from error
     if image is None:
-        raise bad_file("cannot be decoded as an image", path)
+        raise bad_file("cannot be decoded as an image, or is truncated", path)
     if pixel_format == "rgb24":
         cv2.cvtColor(image, cv2.COLOR_BGR2RGB, dst=image)
     return image  # type: ignore[no-any-return]  # OpenCV's stubs say less than what imdecode gives
+
+
+@contextmanager
+def _opencv_silent() -> Iterator[None]:
+    """OpenCV logs what it cannot decode; the error says it better, once."""
+    import cv2
+
+    level = cv2.utils.logging.getLogLevel()
+    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+    try:
+        yield
+    finally:
+        cv2.utils.logging.setLogLevel(level)
 
 
 def read_image(path: Path) -> bytes:

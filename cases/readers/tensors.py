@@ -16,7 +16,7 @@ import numpy as np
 
 from cases.errors import CaseFileError
 from cases.picture import Picture
-from cases.problem import Problem
+from cases.problem import Problem, in_one_line
 from cases.readers.base import Scan, Stream, bad_file, ended_early
 
 __all__ = ["TensorReader"]
@@ -89,7 +89,7 @@ def _layout(file: BinaryIO, path: Path) -> _Layout:
         header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
         shape, fortran, dtype = header(file)
     except ValueError as error:
-        raise bad_file(f"not a .npy file: {error}", path) from error
+        raise bad_file(f"not a .npy file: {in_one_line(error)}", path) from error
     if dtype.hasobject or fortran or len(shape) < 2:
         raise bad_file(
             f"array {shape} of {dtype}{', Fortran order' if fortran else ''} cannot be replayed",

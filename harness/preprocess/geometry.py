@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Literal, Protocol
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from harness.errors import PreprocessError
 from harness.preprocess.colour import Arithmetic, Pixels
@@ -21,13 +21,28 @@ class CalibrationLike(Protocol):
     """What undistortion needs of a case's calibration."""
 
     @property
-    def k(self) -> ArrayLike | None:
+    def width(self) -> int:
+        """Width of the picture that the camera matrix is for, pixels."""
+        ...
+
+    @property
+    def height(self) -> int:
+        """Its height, pixels."""
+        ...
+
+    @property
+    def intrinsics(self) -> NDArray[np.float64] | None:
         """Camera matrix, [3, 3], pixels; None where unknown."""
         ...
 
     @property
-    def d(self) -> ArrayLike | None:
-        """Distortion coefficients in OpenCV's order; None where unknown."""
+    def distortion_model(self) -> str:
+        """`none`, `opencv` or `fisheye`."""
+        ...
+
+    @property
+    def distortion(self) -> NDArray[np.float64]:
+        """Coefficients in OpenCV's order."""
         ...
 
 
@@ -104,23 +119,31 @@ def warp(
 
 
 def undistort_maps(
-    calibration: CalibrationLike | None, size: tuple[int, int], model: Literal["pinhole", "fisheye"]
+    calibration: CalibrationLike | None, size: tuple[int, int]
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Source u and v, [height, width] each, of every undistorted pixel; the camera matrix stays the same.
 
     Raises:
-        PreprocessError: the case has no camera matrix or no distortion coefficients.
+        PreprocessError: the case has no camera matrix, or it is for pictures of another size.
     """
     import cv2
 
-    if calibration is None or calibration.k is None or calibration.d is None:
+    if calibration is None or calibration.intrinsics is None:
         raise PreprocessError(
-            "undistort needs the camera matrix and the distortion, which the case does not have",
+            "undistort needs the camera matrix, which the case does not have",
             where="calibration",
-            remedy="add K and D of this camera to case.toml, or drop the step",
+            remedy="add intrinsics and distortion of this camera to case.toml, or drop the step",
         )
-    k, d = np.asarray(calibration.k, np.float64).reshape(3, 3), np.asarray(calibration.d, np.float64).ravel()
-    rectify = cv2.fisheye.initUndistortRectifyMap if model == "fisheye" else cv2.initUndistortRectifyMap
+    if size != (calibration.width, calibration.height):
+        raise PreprocessError(
+            f"the calibration is for {calibration.width}x{calibration.height}, the picture here is {size[0]}x{size[1]}",
+            where="undistort",
+            remedy="undistort before crop and resize",
+        )
+    fisheye = calibration.distortion_model == "fisheye"
+    rectify = cv2.fisheye.initUndistortRectifyMap if fisheye else cv2.initUndistortRectifyMap
+    k = calibration.intrinsics
+    d = calibration.distortion if calibration.distortion_model != "none" else np.zeros(4)
     map_u, map_v = rectify(k, d, np.eye(3), k, size, cv2.CV_32FC1)
     return np.asarray(map_u, np.float32), np.asarray(map_v, np.float32)
 

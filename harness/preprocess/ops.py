@@ -57,14 +57,13 @@ class Undistort:
         self,
         calibration: CalibrationLike | None,
         *,
-        model: Literal["pinhole", "fisheye"] = "pinhole",
         kernel: Sampling = "bilinear",
     ) -> None:
-        self._maps = cache(lambda size: undistort_maps(calibration, size, model))
+        self._maps = cache(lambda size: undistort_maps(calibration, size))
         self._kernel: Sampling = kernel
 
     def __call__(self, pixels: Array) -> Array:
-        """Pixels [height, width, channels] of the size the camera matrix is for."""
+        """Undistort pixels [height, width, channels] of the size the camera matrix is for."""
         return undistorted(pixels, self._maps((pixels.shape[1], pixels.shape[0])), self._kernel)
 
 

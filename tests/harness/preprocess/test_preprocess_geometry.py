@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import pytest
@@ -10,14 +10,16 @@ import pytest
 from harness.errors import PreprocessError
 from harness.preprocess.geometry import crop, letterbox, undistort_maps, undistorted, warp
 
+K = np.array([[300.0, 0, 64], [0, 300.0, 36], [0, 0, 1]])
+
 
 @dataclass
 class Calibration:
-    k: object = None
-    d: object = None
-
-
-K = [[300.0, 0, 64], [0, 300.0, 36], [0, 0, 1]]
+    distortion_model: str = "opencv"
+    distortion: np.ndarray = field(default_factory=lambda: np.zeros(4))
+    intrinsics: np.ndarray | None = field(default_factory=lambda: K)
+    width: int = 128
+    height: int = 72
 
 
 def ramp(width: int = 128, height: int = 72) -> np.ndarray:
@@ -58,14 +60,15 @@ def test_a_perspective_warp_samples_the_source_there() -> None:
     np.testing.assert_allclose(warped[25, 30, :2], source[:2] / source[2], atol=0.05)
 
 
-def test_no_distortion_moves_nothing() -> None:
-    maps = undistort_maps(Calibration(K, [0, 0, 0, 0]), (128, 72), "pinhole")
+@pytest.mark.parametrize(("model", "coefficients"), [("opencv", [0.0] * 4), ("none", [0.3, 0, 0, 0])])
+def test_no_distortion_moves_nothing(model: str, coefficients: list[float]) -> None:
+    maps = undistort_maps(Calibration(model, np.array(coefficients)), (128, 72))
     np.testing.assert_allclose(undistorted(ramp(), maps), ramp(), atol=1e-3)
 
 
 def test_radial_distortion_samples_the_closed_form() -> None:
     k1, k2 = -0.3, 0.1
-    maps = undistort_maps(Calibration(K, [k1, k2, 0, 0]), (128, 72), "pinhole")
+    maps = undistort_maps(Calibration("opencv", np.array([k1, k2, 0, 0])), (128, 72))
     x, y = (100 - 64) / 300, (10 - 36) / 300
     r2 = x * x + y * y
     factor = 1 + k1 * r2 + k2 * r2 * r2
@@ -75,7 +78,7 @@ def test_radial_distortion_samples_the_closed_form() -> None:
 
 def test_the_fisheye_model_samples_the_closed_form() -> None:
     k1 = 0.05
-    maps = undistort_maps(Calibration(K, [k1, 0, 0, 0]), (128, 72), "fisheye")
+    maps = undistort_maps(Calibration("fisheye", np.array([k1, 0, 0, 0])), (128, 72))
     x, y = (100 - 64) / 300, (10 - 36) / 300
     r = np.hypot(x, y)
     theta = np.arctan(r)
@@ -83,7 +86,12 @@ def test_the_fisheye_model_samples_the_closed_form() -> None:
     assert maps[0][10, 100] == pytest.approx(64 + 300 * x * factor, abs=1e-3)
 
 
-@pytest.mark.parametrize("calibration", [None, Calibration(), Calibration(K, None)])
+@pytest.mark.parametrize("calibration", [None, Calibration(intrinsics=None)])
 def test_a_case_without_calibration_is_named(calibration: Calibration | None) -> None:
-    with pytest.raises(PreprocessError, match=r"which the case does not have.*remedy: add K and D"):
-        undistort_maps(calibration, (128, 72), "pinhole")
+    with pytest.raises(PreprocessError, match=r"which the case does not have.*remedy: add intrinsics"):
+        undistort_maps(calibration, (128, 72))
+
+
+def test_a_calibration_of_another_size_is_named() -> None:
+    with pytest.raises(PreprocessError, match="is for 128x72, the picture here is 64x36"):
+        undistort_maps(Calibration(), (64, 36))

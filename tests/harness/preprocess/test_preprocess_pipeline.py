@@ -112,7 +112,7 @@ def test_a_dotted_path_is_found_beside_the_card(tmp_path: Path) -> None:
         ([{"op": "resize", "size": [1, 2], "kernal": "area"}], "kernal: Extra inputs.*its options are size, kernel"),
         ([{"op": "resize", "size": [1, 2], "kernel": "lanczos"}], r"kernel: .*'nearest'.*got 'lanczos'"),
         ([{"op": "to_rgb"}, {"op": "to_bgr"}], "step name 'colour' is used 2 times"),
-        ([{"op": "no_such_module_here:f"}], "cannot import 'no_such_module_here:f'"),
+        ([{"op": "no_such_module_here:f"}], "cannot import 'no_such_module_here'"),
         ([{"op": "math:pi"}], "'math:pi' is no function but float"),
     ],
 )

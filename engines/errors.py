@@ -3,12 +3,14 @@
 TruelineError
 └── EngineError
     ├── UnknownEngine        no engine of that name
-    ├── EngineUnavailable    known, but this machine cannot run it
+    ├── EngineUnavailable    known, but this machine or this model cannot run it
+    ├── EngineOptionError    an option that the engine does not have, or a value it cannot take
     ├── ModelLoadError       weights, ONNX file or plan that do not load or do not fit
     ├── ExportError          PyTorch to ONNX went wrong, or gave another opset than asked for
     ├── EngineInputError     an input is missing, or has another shape or dtype than the model's
     ├── EngineOutputMissing  an output that the card names is not there
     ├── RecordingError       dumped outputs that cannot be read or aligned
+    │   └── RecordingGap     no dumped frame close enough to this one; the frame has no outputs, the rung goes on
     └── EngineCrashed        inference itself failed; the rung is lost, the others go on
 """
 
@@ -20,11 +22,13 @@ __all__ = [
     "EngineCrashed",
     "EngineError",
     "EngineInputError",
+    "EngineOptionError",
     "EngineOutputMissing",
     "EngineUnavailable",
     "ExportError",
     "ModelLoadError",
     "RecordingError",
+    "RecordingGap",
     "UnknownEngine",
 ]
 
@@ -38,7 +42,11 @@ class UnknownEngine(EngineError):
 
 
 class EngineUnavailable(EngineError):
-    """A known engine that this machine cannot run."""
+    """A known engine that this machine or this model cannot run."""
+
+
+class EngineOptionError(EngineError):
+    """An option that the engine does not have, or a value it cannot take."""
 
 
 class ModelLoadError(EngineError):
@@ -59,6 +67,10 @@ class EngineOutputMissing(EngineError):
 
 class RecordingError(EngineError):
     """Dumped outputs that cannot be read or aligned."""
+
+
+class RecordingGap(RecordingError):
+    """No dumped frame is close enough to this one: the frame has no outputs, and the rung goes on."""
 
 
 class EngineCrashed(EngineError):

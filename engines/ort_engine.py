@@ -1,0 +1,220 @@
+"""`ort-fp32-none` and `ort-fp32`: ONNX Runtime on the CPU.
+
+`ort-fp32-none` runs the unoptimised export with graph optimisation off: what differs from PyTorch is the export.
+`ort-fp32` runs the usual export with every optimisation. Threads are fixed and recorded, since another number of
+threads may add in another order. `infer` adds about three microseconds to a bare `session.run`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engines.base import FrameEngine, first_line, refuse_options
+from engines.cache import file_sha256
+from engines.cpu import physical_cores
+from engines.denormals import DenormalMode, supported
+from engines.errors import EngineCrashed, EngineOptionError, EngineUnavailable, ModelLoadError
+from engines.export import exported
+from engines.io_check import check_inputs, check_io
+from engines.protocol import Availability, ModelSource, Tensors, TensorSpec
+
+__all__ = ["OrtEngine", "availability", "open_engine", "open_session"]
+
+OPTIONS = ("threads", "denormals")
+PROVIDER = "CPUExecutionProvider"
+
+
+def open_engine(
+    name: str,
+    source: ModelSource,
+    *,
+    level: str,
+    threads: int | None = None,
+    denormals: str = "flush",
+    **unknown: Any,
+) -> OrtEngine:
+    """Open an ONNX Runtime engine on the card's ONNX file, or on the export of its PyTorch network.
+
+    Args:
+        name: of the engine.
+        source: the model.
+        level: graph optimisation, `none` or `all`; fixed by the name.
+        threads: of one operator; default: as many as there are physical cores.
+        denormals: `flush` (default: a net with many denormal weights is several times slower otherwise) or `keep`.
+        unknown: refused.
+
+    Raises:
+        EngineOptionError, EngineUnavailable, ExportError, ModelLoadError, EngineOutputMissing: as their names say.
+    """
+    refuse_options(name, unknown, OPTIONS)
+    return OrtEngine(
+        name, source, exported(source, "ort", optimize=level != "none"), level, threads or physical_cores(), denormals
+    )
+
+
+def availability(name: str) -> Availability:
+    """ONNX Runtime's version, or that it is missing."""
+    try:
+        import onnxruntime
+    except ImportError as error:
+        return Availability(name, False, f"ONNX Runtime does not import: {error}", "pip install 'trueline[cpu]'")
+    if "@" in name:
+        return Availability(name, False, f"{name.partition('@')[0]} runs on the CPU only", "leave the device out")
+    return Availability(name, True, f"onnxruntime {onnxruntime.__version__} on cpu, {physical_cores()} threads")
+
+
+class OrtEngine(FrameEngine):
+    """One session; `model` is the file it runs."""
+
+    def __init__(
+        self,
+        name: str,
+        source: ModelSource,
+        model: Path,
+        level: str,
+        threads: int,
+        denormals: str,
+        facts: Mapping[str, Any] | None = None,
+    ) -> None:
+        import onnxruntime
+
+        self._mode = _denormal_mode(name, denormals)
+        session = open_session(model, level=level, threads=threads, mode=self._mode, plugins=source.plugins)
+        self._inputs = tuple(TensorSpec(i.name, tuple(i.shape), _dtype(i.type)) for i in session.get_inputs())
+        check_io(source, self._inputs, [output.name for output in session.get_outputs()], str(model))
+        self._session: Any = session
+        self._run = session.run
+        self._outputs = list(source.outputs)
+        self._known: dict[str, tuple[tuple[int, ...], np.dtype[Any]]] = {}
+        self._where = f"{source.name}, engine {name}"
+        provenance = {
+            "onnxruntime": onnxruntime.__version__,
+            "provider": PROVIDER,
+            "model": f"{model.parent.name}/{model.name}",
+            "model_sha256": file_sha256(model),
+            "precision": "float32",
+            "graph_optimisation": level,
+            "threads": threads,
+            "denormals": denormals,
+            "denormals_in_calling_thread": denormals if supported() else "as the first session of the process",
+            "device": "cpu",
+        }
+        super().__init__(name, {**provenance, **(facts or {})})
+
+    def infer(self, inputs: Mapping[str, NDArray[Any]]) -> Tensors:
+        """Run the session once.
+
+        Raises:
+            EngineInputError: an input is missing or does not fit.
+            EngineCrashed: ONNX Runtime failed.
+        """
+        known = self._known
+        if len(inputs) != len(known):
+            self._admit(inputs)
+        for name, array in inputs.items():
+            if known.get(name) != (array.shape, array.dtype):
+                self._admit(inputs)
+                break
+        try:
+            with self._mode:
+                values = self._run(self._outputs, inputs)
+        except Exception as error:
+            raise self._crashed(error) from error
+        return dict(zip(self._outputs, values, strict=True))
+
+    def close(self) -> None:
+        """Drop the session."""
+        self._session = None
+        self._run = _closed
+
+    def _admit(self, inputs: Mapping[str, NDArray[Any]]) -> None:
+        """Check inputs whose shapes or dtypes were not seen in the last call."""
+        check_inputs(self._inputs, inputs, self._where)
+        self._known = {name: (array.shape, array.dtype) for name, array in inputs.items()}
+
+    def _crashed(self, error: Exception) -> EngineCrashed:
+        return EngineCrashed(
+            f"ONNX Runtime failed: {first_line(error)}",
+            where=self._where,
+            remedy="run the ONNX file by hand on this input",
+        )
+
+
+def open_session(
+    model: Path, *, level: str, threads: int, mode: DenormalMode, plugins: tuple[Path, ...] = (), profile: bool = False
+) -> Any:
+    """An ONNX Runtime session on the CPU; the calling thread's denormal flag is left as it was.
+
+    Args:
+        model: ONNX file.
+        level: graph optimisation: none, basic, extended or all.
+        threads: of one operator.
+        mode: whether the session's own threads flush denormals.
+        plugins: libraries with custom ops.
+        profile: record every node's time and kernel.
+
+    Raises:
+        EngineUnavailable: ONNX Runtime is not installed.
+        EngineOptionError: no such level.
+        ModelLoadError: the file or a plugin does not load.
+    """
+    try:
+        import onnxruntime as ort
+    except ImportError as error:
+        raise EngineUnavailable(
+            f"ONNX Runtime does not import: {error}", where="onnxruntime", remedy="pip install 'trueline[cpu]'"
+        ) from error
+    levels = {
+        "none": ort.GraphOptimizationLevel.ORT_DISABLE_ALL,
+        "basic": ort.GraphOptimizationLevel.ORT_ENABLE_BASIC,
+        "extended": ort.GraphOptimizationLevel.ORT_ENABLE_EXTENDED,
+        "all": ort.GraphOptimizationLevel.ORT_ENABLE_ALL,
+    }
+    if level not in levels:
+        raise EngineOptionError(
+            f"graph optimisation {level!r}", where="level of an ONNX Runtime engine", remedy=f"one of {list(levels)}"
+        )
+    options = ort.SessionOptions()
+    options.graph_optimization_level = levels[level]
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
+    options.log_severity_level = 4
+    options.enable_profiling = profile
+    options.add_session_config_entry("session.set_denormal_as_zero", "1" if mode.flush else "0")
+    place = str(model)
+    try:
+        with DenormalMode(flush=mode.flush):  # the first session of a process would set the flag for good
+            for place in map(str, plugins):
+                options.register_custom_ops_library(place)
+            place = str(model)
+            return ort.InferenceSession(place, options, providers=[PROVIDER])
+    except Exception as error:
+        raise ModelLoadError(
+            f"ONNX Runtime cannot load it: {first_line(error)}",
+            where=place,
+            remedy="check the file with onnx.checker.check_model; custom ops need `plugins` in model.toml",
+        ) from error
+
+
+def _denormal_mode(name: str, denormals: str) -> DenormalMode:
+    if denormals not in ("flush", "keep"):
+        raise EngineOptionError(
+            f"denormals {denormals!r}", where=f"options of {name}", remedy="must be in ['flush', 'keep']"
+        )
+    return DenormalMode(flush=denormals == "flush")
+
+
+def _dtype(ort_type: str) -> str:
+    """`tensor(float)` -> `float32`; a type that NumPy lacks keeps ONNX Runtime's name."""
+    inner = ort_type.removeprefix("tensor(").removesuffix(")")
+    return {"float": "float32", "double": "float64"}.get(inner, inner)
+
+
+def _closed(*_: object) -> Any:
+    raise RuntimeError("the engine is closed")

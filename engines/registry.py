@@ -1,0 +1,155 @@
+"""Which engines there are: a table of names, and the modules that run them.
+
+A name may carry a suffix after `@` (the device, `torch-fp32@cuda`) or `:` (which one, `recorded:orin`); the module sees
+the whole name. A module of the table gives
+
+    open_engine(name: str, source: ModelSource, **options) -> Engine
+    availability(name: str) -> Availability
+
+and nothing heavy is imported before one of them is called. Third parties add engines by the entry-point group
+`trueline.engines`: entry name -> a module or object with the same `open_engine` and, if they like, `availability`.
+A name of ours always means our engine.
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from engines.errors import EngineError, EngineOptionError, EngineUnavailable, UnknownEngine
+from engines.protocol import Availability, Engine, ModelSource
+
+__all__ = ["ENTRY_POINTS", "TABLE", "Entry", "availability", "family", "names", "open_engine"]
+
+ENTRY_POINTS = "trueline.engines"
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One engine: where it lives, its family, what it is in one line, and the options its name stands for."""
+
+    module: str
+    family: str
+    summary: str
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+
+TABLE: dict[str, Entry] = {
+    "torch-fp32": Entry("engines.torch_engine", "torch", "PyTorch, fp32, TF32 off", {"precision": "fp32"}),
+    "torch-fp16": Entry("engines.torch_engine", "torch", "PyTorch, module.half()", {"precision": "fp16"}),
+    "torch-bf16": Entry("engines.torch_engine", "torch", "PyTorch, module.bfloat16()", {"precision": "bf16"}),
+    "ort-fp32-none": Entry(
+        "engines.ort_engine", "ort", "ONNX Runtime CPU, unoptimised export, optimisation off", {"level": "none"}
+    ),
+    "ort-fp32": Entry("engines.ort_engine", "ort", "ONNX Runtime CPU, every graph optimisation", {"level": "all"}),
+    "recorded": Entry("engines.recorded", "recorded", "outputs dumped elsewhere, aligned by timestamp"),
+}
+
+
+def open_engine(name: str, source: ModelSource, **options: Any) -> Engine:
+    """Open an engine on a model.
+
+    Args:
+        name: a name of `names()`, with `@DEVICE` or `:WHICH` where the engine takes one.
+        source: the model.
+        options: of the engine, see docs/engines.md; None means its default.
+
+    Raises:
+        UnknownEngine: no engine of that name; the nearest names are listed.
+        EngineOptionError: an option the engine does not have.
+        EngineUnavailable: this machine or this model cannot run it.
+        EngineError: the model does not load or does not fit.
+    """
+    base = base_name(name)
+    third_parties = _third_parties() if base not in TABLE else {}
+    if base not in TABLE and base not in third_parties:
+        raise UnknownEngine(f"no engine {name!r}", where="engine name", remedy=_near(name))
+    given = {key: value for key, value in options.items() if value is not None}
+    fixed: Mapping[str, Any] = TABLE[base].options if base in TABLE else {}
+    if clash := sorted(fixed.keys() & given.keys()):
+        raise EngineOptionError(
+            f"engine {name!r} already fixes {clash}",
+            where=f"options of {name}",
+            remedy=f"leave {clash[0]} out, or choose another engine of {names()}",
+        )
+    opener = _load(name, third_parties).open_engine
+    engine: Engine = opener(name, source, **fixed, **given)
+    return engine
+
+
+def names() -> list[str]:
+    """Every engine that could be asked for, built in first, whether or not it runs here."""
+    return [*TABLE, *(n for n in sorted(_third_parties()) if n not in TABLE)]
+
+
+def availability(name: str | None = None) -> tuple[Availability, ...]:
+    """Whether each engine (or the named one) runs here: version and device, or why not and the remedy. Never raises."""
+    return tuple(_availability(n) for n in ([name] if name is not None else names()))
+
+
+def family(name: str) -> str:
+    """The family of an engine: `torch`, `ort`, ...; `third-party` where it is not ours."""
+    entry = TABLE.get(base_name(name))
+    return entry.family if entry else "third-party"
+
+
+def base_name(name: str) -> str:
+    """The name without `@DEVICE` and `:WHICH`."""
+    return name.partition("@")[0].partition(":")[0]
+
+
+def _availability(name: str) -> Availability:
+    base = base_name(name)
+    try:
+        third_parties = _third_parties() if base not in TABLE else {}
+        if base not in TABLE and base not in third_parties:
+            return Availability(name, False, f"no engine {name!r}", _near(name))
+        module = _load(name, third_parties)
+        if base not in TABLE and not hasattr(module, "availability"):
+            return Availability(name, True, f"third party, {third_parties[base].value}")
+        answer: Availability = module.availability(name)
+        return answer
+    except EngineError as error:
+        return Availability(name, False, error.what, error.remedy)
+    except Exception as error:  # a third party's module may fail in any way, and `trueline engines` must still answer
+        return Availability(name, False, f"{type(error).__name__}: {error}", f"mend or uninstall what provides {name}")
+
+
+def _load(name: str, third_parties: Mapping[str, Any]) -> Any:
+    """The module or object that runs an engine of the table or of a third party."""
+    base = base_name(name)
+    if base in TABLE:
+        return importlib.import_module(TABLE[base].module)
+    entry = third_parties[base]
+    try:
+        found = entry.load()
+    except Exception as error:
+        raise EngineUnavailable(
+            f"engine {name!r} of {entry.value} does not import: {type(error).__name__}: {error}",
+            where=f"entry point {ENTRY_POINTS}",
+            remedy="mend or uninstall the package that provides it",
+        ) from error
+    if not hasattr(found, "open_engine"):
+        raise EngineUnavailable(
+            f"{entry.value} has no open_engine(name, source, **options)",
+            where=f"entry point {ENTRY_POINTS}",
+            remedy="ask its author to follow docs/engines.md",
+        )
+    return found
+
+
+def _third_parties() -> dict[str, Any]:
+    """Entry points of other packages, by engine name."""
+    from importlib.metadata import entry_points
+
+    return {entry.name: entry for entry in entry_points(group=ENTRY_POINTS)}
+
+
+def _near(name: str) -> str:
+    """Remedy for a wrong name: the nearest ones first, else all."""
+    known = names()
+    near = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
+    return f"did you mean {' or '.join(map(repr, near))}?" if near else f"choose one of {known}"

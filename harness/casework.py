@@ -51,11 +51,13 @@ class _Runner:
     names: tuple[str, ...]
     collected: list[Tensors] = field(default_factory=list)
     valid: list[bool] = field(default_factory=list)
+    ran: list[bool] = field(default_factory=list)
     elapsed_ns: array[int] = field(default_factory=lambda: array("q"))
     crash: str = ""
 
     def step(self, tensors: Tensors, tick: Tick) -> None:
         """Run one frame and keep its outputs."""
+        self.ran.append(not self.crash)
         if self.crash:
             self.valid.append(False)
             return
@@ -72,6 +74,7 @@ class _Runner:
         except EngineCrashed as error:
             self.crash = f"frame {tick.frame}: {error.what}"
             self.valid.append(False)
+            self.ran[-1] = False
             return
         self.elapsed_ns.append(perf_counter_ns() - start)
         if not self.collected:
@@ -92,10 +95,10 @@ class _Runner:
 
     def take(self) -> RungOutputs:
         """The outputs of the chunk, stacked; the next chunk starts empty."""
-        valid = np.array(self.valid, bool)
+        valid, ran = np.array(self.valid, bool), np.array(self.ran, bool)
         stacked = {n: np.stack([o[n] for o in self.collected]) for n in self.names} if self.collected else {}
-        self.collected, self.valid = [], []
-        return RungOutputs(valid, stacked)
+        self.collected, self.valid, self.ran = [], [], []
+        return RungOutputs(valid, ran, stacked)
 
 
 def replay_case(
@@ -124,7 +127,10 @@ def replay_case(
         except TruelineError as error:
             raise error.within(f"case {case.id}") from error.__cause__
         parts.add("latency", _latency(runners))
-        write_json(parts.folder / "status.json", {"crashed": {r.rung.name: f"case {case.id}, {r.crash}" for r in runners if r.crash}})
+        write_json(
+            parts.folder / "status.json",
+            {"crashed": {r.rung.name: f"case {case.id}, {r.crash}" for r in runners if r.crash}},
+        )
         parts.commit()
 
 
@@ -173,7 +179,7 @@ def _chunk(
         taken = runner.take()
         if taken.stacked:
             changed = hooks.outputs(runner.rung, case.id, timestamps_ns[taken.valid], taken.stacked)
-            taken = RungOutputs(taken.valid, changed)
+            taken = RungOutputs(taken.valid, taken.ran, changed)
         outputs[runner.rung.name] = taken
     return Chunk(frames, timestamps_ns, outputs)
 

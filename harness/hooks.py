@@ -23,8 +23,6 @@ def _open(name: str, source: ModelSource) -> Engine:
     return engines.open(name, source)
 
 
-
-
 def _same_outputs(rung: Rung, case: str, timestamps_ns: NDArray[np.int64], outputs: Tensors) -> Tensors:
     return outputs
 

@@ -89,7 +89,8 @@ def _camera_feed(card: Card, case: Case, spec: InputSpec, variant: str, camera: 
 
 def _calibration(case: Case, camera: str, part: str, *, spec: InputSpec) -> Tensor:
     calibration = case.calibration(camera) if camera in case.cameras else None
-    value = None if calibration is None else {"K": calibration.k, "D": calibration.d, "E": calibration.e}[part]
+    fields = {"K": "intrinsics", "D": "distortion", "E": "camera_to_vehicle"}
+    value = None if calibration is None else getattr(calibration, fields[part])
     if value is None:
         raise PreprocessError(
             f"input {spec.name!r} needs {spec.source}, which the case does not have",
@@ -148,5 +149,3 @@ def _no_ego(case: Case, spec: InputSpec, tick: Tick) -> PreprocessError:
 def _fixed_shape(spec: InputSpec) -> tuple[int, ...]:
     """The input's shape with dynamic dimensions at 1."""
     return tuple(d if isinstance(d, int) else 1 for d in spec.shape)
-
-

@@ -118,9 +118,9 @@ class LineTable:
             self.y[point],
         )
 
-    def shifted(self, frames: int) -> LineTable:
-        """The same lines with `frames` added to every frame number."""
-        return replace(self, frame=self.frame + frames)
+    def at_frames(self, frame: NDArray[np.int64]) -> LineTable:
+        """The same lines with other frame numbers, int64 [lines], not decreasing."""
+        return replace(self, frame=frame)
 
     def line_in_frame(self) -> NDArray[np.int32]:
         """Position of each line among the lines of its frame, int32 [lines]."""

@@ -104,7 +104,9 @@ def _open_cases(cases: Iterable[Path]) -> list[Case]:
     ids = [c.id for c in opened]
     twice = sorted({i for i in ids if ids.count(i) > 1})
     if twice:
-        raise UsageError(f"two cases have the id {twice[0]!r}", where="--cases", remedy="give each case an id of its own")
+        raise UsageError(
+            f"two cases have the id {twice[0]!r}", where="--cases", remedy="give each case an id of its own"
+        )
     return opened
 
 
@@ -121,9 +123,7 @@ def _torchless(card: Card, engines: Sequence[str]) -> list[str]:
     return [e for e in engines if not e.startswith("torch")]
 
 
-def _open_engines(
-    names: Iterable[str], card: Card, hooks: Hooks, cache: Path, stack: ExitStack
-) -> _Opened:
+def _open_engines(names: Iterable[str], card: Card, hooks: Hooks, cache: Path, stack: ExitStack) -> _Opened:
     opened = _Opened({}, {})
     for name in names:
         try:
@@ -171,7 +171,9 @@ def _already(out: Path, plan: Plan) -> Run | None:
 
 def _difference(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
     """The first parts of two plans that differ, in words."""
-    parts = [k for k in ("card", "cases", "rungs", "settings", "provenance") if k != "rungs" and old.get(k) != new.get(k)]
+    parts = [
+        k for k in ("card", "cases", "rungs", "settings", "provenance") if k != "rungs" and old.get(k) != new.get(k)
+    ]
     if [r["name"] for r in old.get("rungs", []) if r.get("status") != "not_run"] != [r["name"] for r in new["rungs"]]:
         parts.append("rungs")
     return "different " + ", ".join(parts) if parts else "made by another version"
@@ -214,5 +216,3 @@ def _now() -> str:
 
 def _quiet(case: str, done: int, total: int) -> None:
     return None
-
-

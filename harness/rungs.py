@@ -110,9 +110,14 @@ def build_tree(
 def _ancestry(engine: str) -> list[str]:
     """The engine, its parent, ... up to the root of the engine table."""
     chain = [engine]
-    while chain[-1].partition(":")[0] in ENGINE_PARENTS:
-        chain.append(ENGINE_PARENTS[chain[-1].partition(":")[0]][0])
+    while (base := _base(chain[-1])) in ENGINE_PARENTS:
+        chain.append(ENGINE_PARENTS[base][0])
     return chain
+
+
+def _base(engine: str) -> str:
+    """The engine's name without `@DEVICE` and `:WHICH`."""
+    return engine.partition("@")[0].partition(":")[0]
 
 
 def _placed(p: str, e: str, root_p: str, root_e: str, present: set[tuple[str, str]]) -> Rung:
@@ -121,10 +126,10 @@ def _placed(p: str, e: str, root_p: str, root_e: str, present: set[tuple[str, st
         return Rung(p, e, f"{root_p}/{root_e}", ("preprocess",))
     factors: list[str] = []
     for child, parent in zip(_ancestry(e), _ancestry(e)[1:], strict=False):
-        factors += ENGINE_PARENTS[child.partition(":")[0]][1]
+        factors += ENGINE_PARENTS[_base(child)][1]
         if (p, parent) in present:
             return Rung(p, e, f"{p}/{parent}", tuple(factors))
     # no ancestor runs (the reference is itself below it): hang under the reference's engine, factors both ways
-    up = [f for child in _ancestry(root_e)[:-1] for f in ENGINE_PARENTS[child.partition(":")[0]][1]]
+    up = [f for child in _ancestry(root_e)[:-1] for f in ENGINE_PARENTS[_base(child)][1]]
     own = tuple(dict.fromkeys([f for f in factors if f not in up] + [f for f in up if f not in factors]))
     return Rung(p, e, f"{p}/{root_e}", own or ("runtime",))

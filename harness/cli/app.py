@@ -19,6 +19,7 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 
+
 def _version(asked: bool) -> None:
     if asked:
         typer.echo(f"trueline {__version__}")

@@ -29,7 +29,14 @@ def import_(
 
     with progress_bar("importing") as progress:
         folder = import_case(
-            source, id=id, out=out, camera=camera, fps=fps, licence=licence, tags=tuple(tag or ()), progress=progress
+            source,
+            id=id,
+            out=out,
+            camera=camera,
+            fps=fps,
+            licence=licence,
+            tags=tuple(tag or ()),
+            progress=lambda done, total: progress(id, done, total or done),
         )
     say(f"case {id}: {folder}")
 

@@ -25,7 +25,9 @@ def check(card: CardArgument, json: JsonOption = False) -> None:
     if json:
         print_json([{"level": f.level, "what": f.what, "where": f.where, "remedy": f.remedy} for f in findings])
     else:
-        print_table("", ("level", "finding", "where", "remedy"), [(f.level, f.what, f.where, f.remedy) for f in findings])
+        print_table(
+            "", ("level", "finding", "where", "remedy"), [(f.level, f.what, f.where, f.remedy) for f in findings]
+        )
     if any(f.level == "error" for f in findings):
         raise typer.Exit(2)
 

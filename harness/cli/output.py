@@ -61,5 +61,3 @@ def progress_bar(label: str) -> Iterator[Callable[[str, int, int], None]]:
             bar.update(tasks[what], completed=done, total=total)
 
         yield update
-
-

@@ -41,9 +41,7 @@ def replay(
     out: Annotated[Path, typer.Option("--out", metavar="RUN", help="run folder; a half-done one is resumed")],
     engines: EnginesOption = None,
     preprocess: PreprocessOption = "train,deploy",
-    steps: Annotated[
-        bool, typer.Option(help="add one rung for every single preprocessing step that differs")
-    ] = True,
+    steps: Annotated[bool, typer.Option(help="add one rung for every single preprocessing step that differs")] = True,
     json: JsonOption = False,
 ) -> None:
     """Replay cases through the ladder of a model and write the run folder."""
@@ -54,7 +52,13 @@ def replay(
     chosen = _names(engines) if engines else DEFAULT_ENGINES
     with progress_bar("replaying") as progress:
         run = replay_cases(
-            load_card(card), cases, engines=chosen, preprocess=_names(preprocess), out=out, steps=steps, progress=progress
+            load_card(card),
+            cases,
+            engines=chosen,
+            preprocess=_names(preprocess),
+            out=out,
+            steps=steps,
+            progress=progress,
         )
     if json:
         print_json(run.meta)

@@ -1,0 +1,328 @@
+"""Chunks of outputs become lines, matches and rows of the run tables.
+
+Every rung is compared with the root of the ladder and, where that is another rung, with its parent. The root's lines
+are tracked; a line of another rung takes the track of the root's line it matches. Events and time series are of the
+comparison with the root, the one a policy judges; the comparison with the parent tells what a single step did.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from cases.case import Case
+from engines.protocol import Tensors
+from harness.card import Card
+from harness.decode import Decoder
+from harness.grid import STATIONS_PER_BAND, Grid
+from harness.lines import NO_SLOT, LineTable
+from harness.match import Matches, match
+from harness.metrics.accuracy import AccuracySums, accuracy, accuracy_sums
+from harness.metrics.events import EventLog
+from harness.metrics.flicker import id_swaps
+from harness.metrics.pairs import PairMetrics, pair_metrics
+from harness.metrics.presence import line_counts
+from harness.metrics.series import Clock, SeriesStore
+from harness.metrics.series_table import series_metrics_table
+from harness.metrics.stations import resample
+from harness.metrics.tensor import TENSOR_METRICS, tensor_metrics
+from harness.run import CaseParts
+from harness.rungs import Rung
+from harness.tables import BANDS
+from harness.tracks import NO_TRACK, Tracker
+
+__all__ = ["Chunk", "Comparer", "RungOutputs"]
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+BAND_STATIONS = 3 * STATIONS_PER_BAND
+
+
+@dataclass(frozen=True)
+class RungOutputs:
+    """What one rung gave in a chunk of n frames.
+
+    valid: frames with outputs, bool [n]. ran: frames the rung was asked for, bool [n]; asked but not valid is a gap in
+    a recording, not asked is after a crash. stacked: outputs [frames with outputs, ...].
+    """
+
+    valid: NDArray[np.bool_]
+    ran: NDArray[np.bool_]
+    stacked: Tensors
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """Consecutive frames of one case with the outputs of every rung."""
+
+    frames: Ints
+    timestamps_ns: Ints
+    outputs: Mapping[str, RungOutputs]
+
+
+@dataclass
+class _Measured:
+    """Lines of one rung in a chunk, with their lateral positions at band and look-ahead stations and their tracks."""
+
+    lines: LineTable
+    at_bands: Floats
+    at_look_ahead: Floats
+    track: NDArray[np.int32]
+    own_track: NDArray[np.int32]
+    merging: NDArray[np.bool_]
+    nonfinite: Ints
+
+
+class Comparer:
+    """Compares the rungs of one case chunk by chunk and writes its tables.
+
+    Args:
+        card: the model.
+        case: the case.
+        rungs: the ladder, the root first.
+        decoder: of the card.
+        parts: takes the rows.
+    """
+
+    def __init__(self, card: Card, case: Case, rungs: Sequence[Rung], decoder: Decoder, parts: CaseParts) -> None:
+        self._grid: Grid = card.grid
+        self._case = case
+        self._decoder = decoder
+        self._parts = parts
+        self._root = rungs[0].name
+        self._pairs = [(r.name, ref) for r in rungs[1:] for ref in dict.fromkeys((self._root, r.parent)) if ref]
+        gate = self._grid.thresholds.match_gate
+        self._trackers = {r.name: Tracker(gate, slots=decoder.slots) for r in rungs}
+        vehicle = self._grid.frame == "vehicle"
+        others = [r.name for r in rungs[1:]]
+        self._clock = Clock()
+        self._series = {n: SeriesStore(self._grid.look_ahead, self._clock, vehicle_frame=vehicle) for n in others}
+        self._events = {n: EventLog(card.length_unit) for n in [self._root, *others]}
+        truth = case.truth() if vehicle == (case.meta.truth_frame == "vehicle") else None
+        self._truth = None if truth is None else LineTable.from_polars(truth)
+        self._accuracy: dict[str, AccuracySums] = {}
+        self.frames_done = 0
+
+    def add(self, chunk: Chunk) -> None:
+        """Measure one chunk; chunks come in the order of time."""
+        measured = {name: self._measure(name, outputs, chunk) for name, outputs in chunk.outputs.items()}
+        self._track_root(measured[self._root])
+        self._clock.tick(chunk.frames, chunk.timestamps_ns, **self._ego(chunk.frames))
+        self._frame_rows(chunk, self._root, self._root, measured, _with_itself(measured[self._root].lines))
+        for name, reference in self._pairs:
+            self._compare(chunk, name, reference, measured)
+        for name, found in measured.items():
+            self._parts.add("lines", self._line_rows(chunk, name, found))
+        self._judge_accuracy(chunk, measured)
+        self.frames_done += len(chunk.frames)
+
+    def finish(self) -> None:
+        """Write what needs the whole case: series, events, accuracy."""
+        for name, store in self._series.items():
+            with store:
+                table = series_metrics_table(
+                    store,
+                    case=self._case.id,
+                    rung=name,
+                    reference=self._root,
+                    swing_threshold=self._grid.thresholds.swing,
+                    log=self._events[name],
+                )
+            self._parts.add("series_metrics", table.drop("case"))
+        for name, log in self._events.items():
+            self._parts.add("events", log.table(self._case.id, name, self._root).drop("case"))
+        for name, sums in self._accuracy.items():
+            self._parts.add("accuracy", _accuracy_rows(name, sums))
+
+    def _measure(self, name: str, outputs: RungOutputs, chunk: Chunk) -> _Measured:
+        nonfinite = np.zeros(len(chunk.frames), np.int64)
+        lines = LineTable.empty()
+        if outputs.stacked:
+            nonfinite[outputs.valid] = _nonfinite(outputs.stacked)
+            lines = self._decoder.decode(outputs.stacked)
+            lines = lines.at_frames(chunk.frames[outputs.valid][lines.frame])
+        stations = np.concatenate([self._grid.stations.ravel(), self._grid.look_ahead])
+        lateral = resample(lines, stations, self._grid.frame)
+        at_bands = lateral[:, :BAND_STATIONS]
+        none = np.full(len(lines), NO_TRACK, np.int32)
+        merging = np.zeros(len(lines), bool)
+        own = none
+        if name != self._root and (lines.slot == NO_SLOT).any():
+            own = self._trackers[name].update(lines, at_bands[:, :STATIONS_PER_BAND]).track
+        return _Measured(lines, at_bands, lateral[:, BAND_STATIONS:], none.copy(), own, merging, nonfinite)
+
+    def _track_root(self, root: _Measured) -> None:
+        seen = root.at_bands if self._grid.frame == "vehicle" else root.at_bands[:, :STATIONS_PER_BAND]
+        root.track, root.merging = self._trackers[self._root].update(root.lines, seen)
+
+    def _compare(self, chunk: Chunk, name: str, reference: str, measured: Mapping[str, _Measured]) -> None:
+        ref, cand = measured[reference], measured[name]
+        found = match(ref.lines, cand.lines, self._grid, ref.at_bands, cand.at_bands)
+        found = _where_both_ran(
+            found, ref.lines, cand.lines, chunk.frames, chunk.outputs[reference].ran, chunk.outputs[name].ran
+        )
+        if reference == self._root:
+            cand.track[found.candidate] = ref.track[found.reference]
+        pairs = pair_metrics(ref.lines, cand.lines, found, self._grid, ref.at_bands, cand.at_bands)
+        frame, track = ref.lines.frame[found.reference], ref.track[found.reference]
+        self._parts.add("line_metrics", _pair_rows(pairs, name, reference, frame, track))
+        self._frame_rows(chunk, name, reference, measured, found)
+        self._tensor_rows(chunk, name, reference)
+        if reference == self._root:
+            self._log(name, ref, cand, found, pairs)
+            self._append_series(name, ref, cand, found, chunk.frames[chunk.outputs[name].ran])
+
+    def _log(self, name: str, ref: _Measured, cand: _Measured, found: Matches, pairs: PairMetrics) -> None:
+        """Events of one rung against the root."""
+        log, thresholds = self._events[name], self._grid.thresholds
+        frame, track = ref.lines.frame[found.reference], ref.track[found.reference]
+        log.bands("bend", frame, track, pairs.bands["bend"], thresholds.bend)
+        log.bands("kink", frame, track, pairs.bands["kink"], (thresholds.kink_rad,) * 3)
+        log.frames("missing", ref.lines.frame[found.missing], ref.track[found.missing])
+        log.frames("extra", cand.lines.frame[found.extra])
+        log.frames("class_flip", frame[pairs.class_flip], track[pairs.class_flip])
+        swapped = id_swaps(frame, track, cand.own_track[found.candidate])
+        log.frames("id_swap", frame[swapped], track[swapped])
+
+    def _append_series(self, name: str, ref: _Measured, cand: _Measured, found: Matches, ran: Ints) -> None:
+        """One row for every line of the root in the frames that the candidate ran."""
+        offset = np.full(ref.at_look_ahead.shape, np.nan)
+        offset[found.reference] = cand.at_look_ahead[found.candidate] - ref.at_look_ahead[found.reference]
+        matched = np.zeros(len(ref.lines), bool)
+        matched[found.reference] = True
+        rows = np.isin(ref.lines.frame, ran)
+        self._series[name].append(
+            ref.lines.frame[rows],
+            ref.track[rows],
+            offset[rows],
+            ref.at_look_ahead[rows],
+            matched=matched[rows],
+            merging=ref.merging[rows],
+        )
+
+    def _frame_rows(
+        self, chunk: Chunk, name: str, reference: str, measured: Mapping[str, _Measured], found: Matches
+    ) -> None:
+        ref, cand = measured[reference], measured[name]
+        counts = line_counts(ref.lines, cand.lines, found, chunk.frames)
+        rows = pl.DataFrame({"frame": chunk.frames, **counts, "nonfinite": cand.nonfinite})
+        rows = rows.with_columns(pl.lit(name).alias("rung"), pl.lit(reference).alias("reference"))
+        self._parts.add("frame_metrics", rows.filter(pl.Series(chunk.outputs[name].ran)))
+        if reference == self._root:
+            bad = cand.nonfinite > 0
+            self._events[name].frames("nonfinite", chunk.frames[bad], value=cand.nonfinite[bad])
+
+    def _tensor_rows(self, chunk: Chunk, name: str, reference: str) -> None:
+        ref, cand = chunk.outputs[reference], chunk.outputs[name]
+        both = ref.valid & cand.valid
+        if not both.any():
+            return
+        for output, values in cand.stacked.items():
+            row = tensor_metrics(ref.stacked[output][both[ref.valid]], values[both[cand.valid]])
+            table = pl.DataFrame({"frame": chunk.frames[both], **{k: row[k] for k in TENSOR_METRICS}})
+            table = table.with_columns(
+                pl.lit(name).alias("rung"), pl.lit(output).alias("output"), pl.lit(reference).alias("reference")
+            )
+            self._parts.add("tensor_metrics", table)
+
+    def _line_rows(self, chunk: Chunk, name: str, found: _Measured) -> pl.DataFrame:
+        at = np.searchsorted(chunk.frames, found.lines.frame)
+        return found.lines.to_polars().with_columns(
+            pl.lit(name).alias("rung"),
+            pl.Series("timestamp_ns", chunk.timestamps_ns[at]),
+            pl.Series("track", found.track).replace(NO_TRACK, None),
+        )
+
+    def _judge_accuracy(self, chunk: Chunk, measured: Mapping[str, _Measured]) -> None:
+        """Add to the sums of every rung, over the frames that have ground truth."""
+        if self._truth is None:
+            return
+        for name, found in measured.items():
+            frames = np.intersect1d(chunk.frames[chunk.outputs[name].valid], self._truth.frame)
+            truth, lines = (t.take(np.isin(t.frame, frames)) for t in (self._truth, found.lines))
+            sums = accuracy_sums(truth, lines, self._grid, len(frames))
+            self._accuracy[name] = self._accuracy[name] + sums if name in self._accuracy else sums
+
+    def _ego(self, frames: Ints) -> dict[str, Floats]:
+        """Ego motion of the chunk's moments, NaN where unknown."""
+        moments = self._case.moments[np.searchsorted(self._case.frame_numbers, frames)]
+        names = [n for n in ("speed_mps", "yaw_rate_radps", "yaw_rad") if n in moments.columns]
+        return {n: moments[n].cast(pl.Float64).fill_null(np.nan).to_numpy() for n in names}
+
+
+def _accuracy_rows(name: str, sums: AccuracySums) -> pl.DataFrame:
+    """One row for each band; F1 is of whole lines and the same in every band."""
+    found = accuracy(sums)
+    return pl.DataFrame(
+        {
+            "rung": [name] * 3,
+            "band": BANDS,
+            "lateral_mae": found.lateral_mae,
+            "stations": sums.stations,
+            **{
+                column: [value] * 3
+                for column, value in zip(("f1_05", "f1_10", "f1_15"), found.f1.tolist(), strict=True)
+            },
+            "frames": [sums.frames] * 3,
+        },
+        nan_to_null=True,
+        strict=False,
+    )
+
+
+def _with_itself(lines: LineTable) -> Matches:
+    """Every line matched with itself."""
+    at, none = np.arange(len(lines)), np.zeros(0, np.int64)
+    return Matches(at, at, none, none)
+
+
+def _where_both_ran(
+    found: Matches,
+    reference: LineTable,
+    candidate: LineTable,
+    frames: Ints,
+    reference_ran: NDArray[np.bool_],
+    candidate_ran: NDArray[np.bool_],
+) -> Matches:
+    """Frames after a crash are not run: nothing is missing or extra there."""
+    if reference_ran.all() and candidate_ran.all():
+        return found
+    missing = found.missing[np.isin(reference.frame[found.missing], frames[candidate_ran])]
+    extra = found.extra[np.isin(candidate.frame[found.extra], frames[reference_ran])]
+    return Matches(found.reference, found.candidate, missing, extra)
+
+
+def _nonfinite(stacked: Tensors) -> Ints:
+    """NaN and infinite elements of each frame over all outputs, int64 [frames]."""
+    count = np.zeros(len(next(iter(stacked.values()))), np.int64)
+    for values in stacked.values():
+        if values.dtype.kind == "f":
+            flat = values.reshape(len(values), -1)
+            with np.errstate(invalid="ignore", over="ignore"):
+                bad = np.flatnonzero(~np.isfinite(flat.sum(axis=1, dtype=np.float64)))  # one pass where all is well
+            count[bad] += np.count_nonzero(~np.isfinite(flat[bad]), axis=1)
+    return count
+
+
+def _pair_rows(pairs: PairMetrics, name: str, reference: str, frame: Ints, track: NDArray[np.int32]) -> pl.DataFrame:
+    """Three rows a pair, one for each band."""
+    bands = {k: v.ravel() for k, v in pairs.bands.items()}
+    lines = {"chamfer": pairs.chamfer, "class_flip": pairs.class_flip, "score_gap": pairs.score_gap}
+    rows = pl.DataFrame(
+        {
+            "frame": frame.repeat(3),
+            "track": track.repeat(3),
+            "band": pl.Series(np.tile(np.arange(3, dtype=np.uint32), len(frame))).replace_strict(
+                list(range(3)), list(BANDS), return_dtype=pl.String
+            ),
+            **bands,
+            **{k: v.repeat(3) for k, v in lines.items()},
+        },
+        nan_to_null=True,
+    )
+    rows = rows.with_columns(pl.col("track").replace(NO_TRACK, None))
+    return rows.with_columns(pl.lit(name).alias("rung"), pl.lit(reference).alias("reference"))

@@ -22,6 +22,7 @@ Floats = NDArray[np.float64]
 
 NO_TRACK = -1
 _PATIENCE_FRAMES = 5
+_KEY = 1 << 32
 _TOUCHING = 0.3  # of the gate: lines closer than this at one station and not at another meet or part
 
 
@@ -107,13 +108,12 @@ class Tracker:
 
     def _born(self, frame: NDArray[np.int64], track: NDArray[np.int32]) -> NDArray[np.bool_]:
         """Lines whose track was not there in the frame before; in a case's first frame nothing is new."""
-        key = frame * (1 << 32) + track
-        known = key + (1 << 32)
+        key = frame * _KEY + track
         if self._before is None:
-            first = key[frame == frame[:1]]
+            before = key[frame == frame[:1]]
         else:
-            first = (self._before[0] + 1) * (1 << 32) + self._before[1]
-        return np.isin(key, np.concatenate([known, first]), invert=True)
+            before = (self._before[0] + 1) * _KEY + self._before[1].astype(np.int64)
+        return np.isin(key, np.concatenate([key + _KEY, before]), invert=True)
 
 
 def lateral_distance(a: Floats, b: Floats) -> Floats:

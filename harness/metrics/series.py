@@ -1,6 +1,6 @@
 """Time series of one case and rung: the lateral offset of every track at the three look-ahead stations.
 
-Chunks of frames come in through `SeriesStore.tick` and `SeriesStore.append`; at the end of the case
+Chunks of frames come in through `Clock.tick` and `SeriesStore.append`; at the end of the case
 `SeriesStore.tracks` gives each track as dense arrays on a regular time axis, NaN where something is missing. Rows wait
 in a file once they outgrow a small buffer, so memory stays flat over 100,000 frames: only one track is dense at a time.
 """
@@ -16,9 +16,11 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from harness.errors import MetricError
+from harness.metrics.ego import ego_sway
 
 __all__ = [
     "MIN_FPS",
+    "Clock",
     "SeriesStore",
     "TrackSeries",
     "fill_short_gaps",
@@ -31,7 +33,7 @@ Floats = NDArray[np.float64]
 
 MIN_FPS = 8.0  # below it 3 Hz cannot be told from its alias: swing and sway are NOT_RUN
 LOOK_AHEADS = 3
-_SPOOL_BYTES = 1 << 20
+_SPOOL_BYTES = 1 << 18
 _LONG_GAP_S = 1.0  # a longer hole in the recording is kept as one second: every longer gap means the same
 _FPS_TOLERANCE = 0.02
 _ROW = np.dtype(
@@ -78,36 +80,13 @@ class TrackSeries:
         return self.reference + self.offset
 
 
-class SeriesStore:
-    """Rows of one case and rung in the order of time, a few bytes each; close it (or use `with`) at the case's end.
+class Clock:
+    """Times and ego motion of every frame of one case; the stores of its rungs share one."""
 
-    Args:
-        look_ahead: the three stations, for the ego motion; metres, or rows in the image frame.
-        vehicle_frame: false leaves ego motion alone, which says nothing about pixels.
-        spool_bytes: rows beyond this many bytes wait in an unnamed temporary file.
-    """
-
-    def __init__(
-        self, look_ahead: Sequence[float], *, vehicle_frame: bool = True, spool_bytes: int = _SPOOL_BYTES
-    ) -> None:
-        self.look_ahead = tuple(float(s) for s in look_ahead)
-        self._vehicle_frame = vehicle_frame
-        self._file = tempfile.SpooledTemporaryFile(max_size=spool_bytes)  # noqa: SIM115  # closed by close()
-        self._blocks: list[tuple[int, int]] = []  # (first byte, rows)
-        self._spans: dict[int, tuple[int, int]] = {}  # track -> first and last block it is in
+    def __init__(self) -> None:
         self._frames: list[NDArray[np.int64]] = []
         self._times: list[NDArray[np.int64]] = []
         self._ego: list[NDArray[np.float32]] = []
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Give the buffer back; may be called twice."""
-        self._file.close()
 
     def tick(
         self,
@@ -118,12 +97,63 @@ class SeriesStore:
         yaw_rate_radps: ArrayLike = np.nan,
         yaw_rad: ArrayLike = np.nan,
     ) -> None:
-        """Tell of every frame of the chunk, also of those without lines; ego values are NaN where unknown."""
+        """Tell of every frame of a chunk, also of those without lines; ego values are NaN where unknown."""
         frames = np.atleast_1d(np.asarray(frames, np.int64))
         self._frames.append(frames)
         self._times.append(np.atleast_1d(np.asarray(timestamps_ns, np.int64)))
         ego = [np.broadcast_to(np.asarray(v, np.float32), len(frames)) for v in (speed_mps, yaw_rate_radps, yaw_rad)]
         self._ego.append(np.stack(ego, axis=1))
+
+    def axis(self) -> tuple[NDArray[np.int64], NDArray[np.int64], float]:
+        """Frame numbers, their places on the time axis (`time_index`), both int64 [frames], and the rate."""
+        if not self._frames:
+            return np.zeros(0, np.int64), np.zeros(0, np.int64), float("nan")
+        index, fps = time_index(np.concatenate(self._times))
+        return np.concatenate(self._frames), index, fps
+
+    def ego_motion(self, index: NDArray[np.int64], fps: float, look_ahead_m: Sequence[float]) -> Floats | None:
+        """Lateral motion of the vehicle on the time axis, [steps, stations]; None where it is unknown."""
+        if len(index) < 2 or all(np.isnan(e).all() for e in self._ego):
+            return None
+        dense = np.full((index[-1] + 1, 3), np.nan)
+        dense[index] = np.concatenate(self._ego)
+        return ego_sway(fps, dense[:, 0], dense[:, 1], dense[:, 2], look_ahead_m)
+
+
+class SeriesStore:
+    """Rows of one case and rung in the order of time, a few bytes each; close it (or use `with`) at the case's end.
+
+    Args:
+        look_ahead: the three stations, for the ego motion; metres, or rows in the image frame.
+        clock: of the case; without one the store has its own.
+        vehicle_frame: false leaves ego motion alone, which says nothing about pixels.
+        spool_bytes: rows beyond this many bytes wait in an unnamed temporary file.
+    """
+
+    def __init__(
+        self,
+        look_ahead: Sequence[float],
+        clock: Clock | None = None,
+        *,
+        vehicle_frame: bool = True,
+        spool_bytes: int = _SPOOL_BYTES,
+    ) -> None:
+        self.look_ahead = tuple(float(s) for s in look_ahead)
+        self.clock = clock or Clock()
+        self._vehicle_frame = vehicle_frame
+        self._file = tempfile.SpooledTemporaryFile(max_size=spool_bytes)  # noqa: SIM115  # closed by close()
+        self._blocks: list[tuple[int, int]] = []  # (first byte, rows)
+        self._spans: dict[int, tuple[int, int, int, int]] = {}  # track -> first and last block, first and last frame
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Give the buffer back; may be called twice."""
+        self._file.close()
 
     def append(
         self,
@@ -138,7 +168,7 @@ class SeriesStore:
         """Add one row for every line of the reference, matched or not.
 
         Args:
-            frames: frame of each line, [n]; each must have been given to `tick` before `tracks` is called.
+            frames: frame of each line, [n], not decreasing; the clock must know each before `tracks` is called.
             track: track of each line, [n]; negative ones are left out.
             offset: candidate minus reference at the look-ahead stations, [n, 3], left positive, NaN where missing.
             reference: the reference's own lateral position there, [n, 3].
@@ -159,88 +189,69 @@ class SeriesStore:
         self._blocks.append((self._file.seek(0, 2), len(rows)))
         self._file.write(rows.tobytes())
         for k in np.unique(rows["track"]).tolist():
-            self._spans[k] = (self._spans.get(k, (block, block))[0], block)
-
-    @property
-    def fps(self) -> float:
-        """Frames per second of the case, NaN below two frames."""
-        return time_index(self._clock()[1])[1]
+            frame = rows["frame"][rows["track"] == k]
+            since, _, first, _ = self._spans.get(k, (block, block, int(frame[0]), 0))
+            self._spans[k] = (since, block, first, int(frame[-1]))
 
     def tracks(self) -> Iterator[TrackSeries]:
         """Every track in the order of ids, one dense at a time.
 
         Raises:
-            MetricError: a row's frame was never given to `tick`.
+            MetricError: the clock was never told of a row's frame.
         """
-        frames, times = self._clock()
-        index, fps = time_index(times)
-        ego = self._ego_motion(index, fps)
+        frames, index, fps = self.clock.axis()
+        ego = self.clock.ego_motion(index, fps, self.look_ahead) if self._vehicle_frame else None
         for track in sorted(self._spans):
-            yield _dense(track, self._rows_of(track), frames, index, fps, ego)
+            yield self._dense(track, frames, index, fps, ego)
 
-    def _clock(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        if not self._frames:
-            return np.zeros(0, np.int64), np.zeros(0, np.int64)
-        return np.concatenate(self._frames), np.concatenate(self._times)
-
-    def _rows_of(self, track: int) -> NDArray[np.void]:
-        first, last = self._spans[track]
-        parts = []
+    def _rows_of(self, track: int) -> Iterator[NDArray[np.void]]:
+        """Rows of one track, block by block."""
+        first, last = self._spans[track][:2]
         for start, count in self._blocks[first : last + 1]:
             self._file.seek(start)
             rows = np.frombuffer(self._file.read(count * _ROW.itemsize), _ROW)
-            parts.append(rows[rows["track"] == track])
-        return np.concatenate(parts)
+            rows = rows[rows["track"] == track]
+            if len(rows):
+                yield rows
 
-    def _ego_motion(self, index: NDArray[np.int64], fps: float) -> Floats | None:
-        """Lateral motion of the vehicle on the time axis, [steps, 3]; None where it is unknown."""
-        from harness.metrics.ego import ego_sway
-
-        if not self._vehicle_frame or not self._ego or len(index) < 2:
-            return None
-        known = np.concatenate(self._ego).astype(np.float64)
-        dense = np.full((index[-1] + 1, 3), np.nan)
-        dense[index] = known
-        return ego_sway(fps, dense[:, 0], dense[:, 1], dense[:, 2], self.look_ahead)
-
-
-def _dense(
-    track: int,
-    rows: NDArray[np.void],
-    frames: NDArray[np.int64],
-    index: NDArray[np.int64],
-    fps: float,
-    ego: Floats | None,
-) -> TrackSeries:
-    """Lay the rows of one track on the time axis."""
-    at = np.searchsorted(frames, rows["frame"])
-    if len(frames) == 0 or np.any(frames[np.minimum(at, len(frames) - 1)] != rows["frame"]):
-        raise MetricError(
-            f"track {track} has frames that the clock does not know",
-            where="SeriesStore.append(frames)",
-            remedy="give every frame of the chunk to SeriesStore.tick",
+    def _dense(
+        self, track: int, frames: NDArray[np.int64], index: NDArray[np.int64], fps: float, ego: Floats | None
+    ) -> TrackSeries:
+        """Lay the rows of one track on the time axis."""
+        first, last = (int(index[k]) for k in _places(frames, np.array(self._spans[track][2:])))
+        count = last - first + 1
+        offset = np.full((count, LOOK_AHEADS), np.nan, np.float32)
+        reference = np.full_like(offset, np.nan)
+        in_reference, in_candidate, merging = np.zeros((3, count), np.bool_)
+        for rows in self._rows_of(track):
+            step = index[_places(frames, rows["frame"])] - first
+            offset[step], reference[step] = rows["offset"], rows["reference"]
+            in_reference[step], in_candidate[step], merging[step] = True, rows["matched"], rows["merging"]
+        recorded = np.searchsorted(index, np.arange(first, last + 1), side="right") - 1
+        still = np.broadcast_to(np.zeros(LOOK_AHEADS), (count, LOOK_AHEADS))
+        return TrackSeries(
+            track=track,
+            fps=fps,
+            frame=frames[recorded],
+            offset=offset,
+            reference=reference,
+            in_reference=in_reference,
+            in_candidate=in_candidate,
+            merging=merging,
+            ego=still if ego is None else ego[first : last + 1],
         )
-    step = index[at]
-    first, count = int(step[0]), int(step[-1] - step[0]) + 1
-    step = step - first
 
-    def spread(values: NDArray[Any], empty: float | bool) -> NDArray[Any]:
-        out = np.full((count, *values.shape[1:]), empty, values.dtype)
-        out[step] = values
-        return out
 
-    all_steps = np.searchsorted(index, np.arange(first, first + count), side="right") - 1
-    return TrackSeries(
-        track=track,
-        fps=fps,
-        frame=frames[all_steps],
-        offset=spread(rows["offset"], np.nan),
-        reference=spread(rows["reference"], np.nan),
-        in_reference=spread(np.ones(len(rows), np.bool_), False),
-        in_candidate=spread(rows["matched"], False),
-        merging=spread(rows["merging"], False),
-        ego=np.zeros((count, LOOK_AHEADS)) if ego is None else ego[first : first + count],
-    )
+def _places(frames: NDArray[np.int64], wanted: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Where the wanted frames stand among all frames of the clock."""
+    at = np.searchsorted(frames, wanted)
+    if len(frames) == 0 or np.any(frames[np.minimum(at, len(frames) - 1)] != wanted):
+        raise MetricError(
+            "rows have frames that the clock does not know",
+            where="SeriesStore.append(frames)",
+            remedy="tell the clock of every frame: Clock.tick",
+        )
+    return at
 
 
 def time_index(timestamps_ns: ArrayLike) -> tuple[NDArray[np.int64], float]:

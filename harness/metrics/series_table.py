@@ -51,6 +51,7 @@ def series_metrics_table(
         for k, station in enumerate(store.look_ahead):
             values = _station_metrics(series, k, swing_threshold, log)
             rows.append({**known, "station": station, "toggles_per_min": per_min, **values})
+        del series  # before the next one is made dense
     table = pl.DataFrame([{k: _null(v) for k, v in row.items()} for row in rows], schema=TABLES["series_metrics"])
     return table.sort(*SORT_KEYS["series_metrics"])
 

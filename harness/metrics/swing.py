@@ -134,7 +134,7 @@ def turning_points(values: Floats, hysteresis: float) -> NDArray[np.int64]:
     """
     slope = np.sign(np.diff(values))
     moving = np.flatnonzero(slope)
-    bends = moving[1:][slope[moving[1:]] != slope[moving[:-1]]]
+    bends = moving[:-1][slope[moving[1:]] != slope[moving[:-1]]] + 1
     places = np.concatenate([[0], bends, [len(values) - 1]]).astype(np.int64)
     heights = values[places].tolist()
     turns: list[int] = []

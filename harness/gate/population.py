@@ -36,10 +36,8 @@ class Paired:
 
 
 def decide_share(rule: Rule, violations: int, cases: int) -> Decision:
-    """Whether at most `allowed_share` of all cases violate the limit, given `violations` of `cases`."""
+    """Whether at most `allowed_share` of all cases violate the limit, given `violations` of `cases`, one at least."""
     assert rule.allowed_share is not None  # the policy's validator saw to it
-    if cases == 0:
-        return Decision(Status.NOT_RUN, "no case has a number", {"cases": 0})
     bounds = share_bounds(violations, cases, rule.confidence)
     numbers: dict[str, float | int] = {
         "cases": cases,
@@ -63,10 +61,8 @@ def decide_share(rule: Rule, violations: int, cases: int) -> Decision:
 
 
 def decide_paired(rule: Rule, pairs: Sequence[Paired], show: Callable[[float], str]) -> Decision:
-    """Whether the candidate's mean over all cases is worse than the baseline's by at most the margin."""
+    """Whether the candidate's mean is worse than the baseline's by at most the margin, given one pair at least."""
     margin = rule.limit.value
-    if not pairs:
-        return Decision(Status.NOT_RUN, "no case is paired with the baseline", {"cases": 0})
     sign = 1 if rule.higher_is_worse else -1
     worsening = [sign * (p.candidate - p.baseline) for p in pairs]
     numbers: dict[str, float | int] = {

@@ -142,14 +142,17 @@ def _against_limit(look: _Look, rung: str, case: CaseFact, outcome: CaseOutcome)
     rule, limit, value = look.rule, look.rule.limit.value, outcome.value
     if noisy := _too_noisy(look, abs(limit - rule.spec.best / look.unit_size)):
         return replace(outcome, status=Status.INCONCLUSIVE, reason=noisy)
-    beyond = value > limit if rule.higher_is_worse else value < limit
-    violated = beyond and not math.isclose(value, limit, rel_tol=_ROUNDING)
+    violated = _exceeds(value, limit) if rule.higher_is_worse else _exceeds(limit, value)
     sign = {(True, True): ">", (True, False): "<=", (False, True): "<", (False, False): ">="}
     reason = f"{look.show(value)} {sign[rule.higher_is_worse, violated]} {look.show(limit)}"
     if violated and case.lossy and look.scene.candidate.facts.rungs[rung].car:
         reason += "; the case went through a video codec, so its input is not the car's"
         return replace(outcome, status=Status.INCONCLUSIVE, reason=reason)
     return replace(outcome, status=Status.FAIL if violated else Status.PASS, reason=reason)
+
+
+def _exceeds(a: float, b: float) -> bool:
+    return a > b and not math.isclose(a, b, rel_tol=_ROUNDING)
 
 
 def _too_noisy(look: _Look, slack: float) -> str:
@@ -159,7 +162,7 @@ def _too_noisy(look: _Look, slack: float) -> str:
     if floor is None or quantity_of(rule.spec, rule.statistic) != rule.spec.quantity:
         return ""
     noise = factor * floor / look.unit_size
-    if noise <= slack:
+    if not _exceeds(noise, slack):
         return ""
     return f"engine too noisy: {factor:g} x its noise floor is {look.show(noise)}, the limit leaves {look.show(slack)}"
 
@@ -174,7 +177,7 @@ def _against_baseline(look: _Look, rung: str, case: CaseFact, outcome: CaseOutco
     assert look.before is not None  # _unpaired saw to it
     before = look.before.number(rung, case.id).value / look.unit_size
     worsening = (outcome.value - before) * (1 if rule.higher_is_worse else -1)
-    status = Status.PASS if worsening <= rule.limit.value else Status.FAIL
+    status = Status.FAIL if _exceeds(worsening, rule.limit.value) else Status.PASS
     reason = f"{look.show(before)} -> {look.show(outcome.value)}, worse by {look.show(worsening)}"
     return replace(outcome, status=status, reason=reason, baseline=before)
 
@@ -224,6 +227,9 @@ def _population(look: _Look, rung: str, reference: str | None, cases: tuple[Case
     if rule.spec.name == "jitter" and len(rates := _frame_rates(look, judged)) > 1:
         reason = f"jitter is comparable only at equal frame rates, the cases have {rates} frames/s"
         return RungOutcome(rung, reference, Status.NOT_RUN, reason, cases)
+    if others and not judged:
+        first = _first(others)
+        return RungOutcome(rung, reference, first.status, f"no case has a number, {first.case}: {first.reason}", cases)
     if rule.compare == "baseline":
         decided = decide_paired(rule, [Paired(c.value, float(c.baseline or 0.0)) for c in judged], look.show)
     else:
@@ -231,9 +237,14 @@ def _population(look: _Look, rung: str, reference: str | None, cases: tuple[Case
     status = worst_of([decided.status, *(c.status for c in others)])
     reason = decided.reason
     if others:
-        first = min(others, key=lambda c: list(Status).index(c.status))
+        first = _first(others)
         reason = f"{len(others)} of {len(cases)} cases without a number, {first.case}: {first.reason}; {reason}"
     return RungOutcome(rung, reference, status, reason, cases, decided.statistics)
+
+
+def _first(cases: list[CaseOutcome]) -> CaseOutcome:
+    """The first of those with the worst status."""
+    return min(cases, key=lambda c: list(Status).index(c.status))
 
 
 def _frame_rates(look: _Look, cases: list[CaseOutcome]) -> list[float]:

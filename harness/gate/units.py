@@ -109,7 +109,7 @@ def check_unit(limit: Limit, quantity: Quantity, *, what: str, where: str) -> No
         return
     fitting = [unit or "no unit" for unit, (quantities, _) in _UNITS.items() if quantity in quantities]
     raise UnitMismatch(
-        f"{what} is a {quantity}, its limit {str(limit)!r} is not",
+        f"{what} measures {quantity}, its limit {str(limit)!r} does not",
         where=where,
         remedy=f"write the limit in {' or '.join(fitting)}",
     )

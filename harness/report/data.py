@@ -1,0 +1,269 @@
+"""From a run to what the page shows: `view` for the template, `page` for its scripts; both JSON-able.
+
+Pure but for reading the tables; pictures are put in by harness.report.pictures, markup is made by harness.report.html.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import polars as pl
+
+from harness.report.blame import blame_view
+from harness.report.facts import CaseFacts, RunFacts, RungFacts
+from harness.report.frames import lines_of_frames
+from harness.report.glossary import METRICS, definition_of, label_of, quantity_of_unit, unit_text, with_unit
+from harness.report.judgement import judgement_view
+from harness.report.palette import RungStyle, rung_styles
+from harness.report.select import Tables, WorstFrame, candidates, worst_frames
+from harness.report.series import case_series, points_per_trace
+from harness.report.summary import case_summary, heat_table, pooled
+from harness.report.tree import ladder_view, new_events
+
+__all__ = ["Content", "build_content"]
+
+CASE_COLUMNS = ("bend", "swing", "jitter", "missing", "coverage")
+SERIES_VALUES = 900_000  # over all traces; 2.7 characters each in the file
+
+
+@dataclass
+class Content:
+    """What the report says.
+
+    Attributes:
+        view: for the template.
+        page: for the page's scripts.
+        chosen: the frames shown; `page["frames"]` are their views, in the same order, lines still as arrays.
+    """
+
+    view: dict[str, Any]
+    page: dict[str, Any]
+    chosen: list[WorstFrame]
+
+
+def build_content(run: Tables, facts: RunFacts, verdict: Any, explanation: Any, max_frames: int) -> Content:
+    """Read the tables and put everything but pictures together.
+
+    Raises:
+        ReportError: verdict or explanation are not what they should be.
+    """
+    styles = rung_styles(facts.ladder, facts.reference)
+    events = run.table("events")
+    found = candidates(events, facts.ladder, facts.reference)
+    chosen = worst_frames(
+        run,
+        found=found,
+        cases=[c.id for c in facts.cases],
+        reference=facts.reference,
+        limits=dict(facts.grid.limits.get("bend", {})),
+        unit=facts.unit,
+        max_frames=max_frames,
+    )
+    frames = _frames(run, chosen, facts)
+    pool = pooled(run, facts)
+    heat = heat_table(pool, facts)
+    judgement = judgement_view(verdict)
+    blame = blame_view(explanation, facts, styles)
+    appeared = new_events(events, facts)
+    cases = _cases(facts, found, chosen, case_summary(pool, facts, CASE_COLUMNS), judgement)
+    view = {
+        "facts": facts,
+        "judgement": judgement,
+        "figures": _figures(facts, found),
+        "observed": _observed(facts, found),
+        "ladder": ladder_view(facts, styles, appeared, (blame or {}).get("steps", {})),
+        "blame": blame,
+        "heat": heat,
+        "rungs": [_rung_row(r, styles[r.name]) for r in facts.rungs],
+        "cases": cases,
+        "case_columns": [m for m in METRICS if m.key in CASE_COLUMNS],
+        "units": {m.key: unit_text(m.quantity, facts.unit) for m in METRICS},
+        "frames": frames,
+        "glossary": METRICS,
+        "provenance": _provenance(facts),
+        "meta": facts.meta,
+    }
+    page = {
+        "unit": facts.unit,
+        "kind": facts.grid.kind,
+        "edges": facts.grid.edges,
+        "size": [facts.grid.width, facts.grid.height],
+        "reference": facts.ladder.index(facts.reference) if facts.reference in facts.ladder else 0,
+        "rungs": view["rungs"],
+        "frames": frames,
+        "cases": {c["id"]: {"frame": c["frame"], "fps": c["fps"], "frames": c["frames"]} for c in cases},
+        "heat": heat["cells"],
+        "series": _series(run, facts, [c["id"] for c in cases]),
+    }
+    return Content(view, page, chosen)
+
+
+def _frames(run: Tables, chosen: Sequence[WorstFrame], facts: RunFacts) -> list[dict[str, Any]]:
+    lines = lines_of_frames(run, chosen, facts.ladder, facts.reference, facts.grid.kind)
+    fps = {c.id: c.fps for c in facts.cases}
+    place = {name: i for i, name in enumerate(facts.ladder)}
+    parent = {r.name: r.parent for r in facts.rungs}
+    return [
+        {
+            "case": f.case,
+            "frame": f.frame,
+            "seconds": round(f.frame / fps[f.case], 3) if fps.get(f.case) else None,
+            "rung": place.get(f.rung, 0),
+            "parent": place.get(parent.get(f.rung) or "", place.get(facts.reference, 0)),
+            "rung_name": f.rung,
+            "kind": f.kind,
+            "label": label_of(f.kind),
+            "definition": definition_of(f.kind),
+            "track": f.track,
+            "band": f.band,
+            "value": with_unit(f.value, quantity_of_unit(f.unit), facts.unit),
+            "threshold": with_unit(f.threshold, quantity_of_unit(f.unit), facts.unit),
+            "severity": round(min(f.severity, 99.0), 2),
+            "owner": f.owner,
+            "start": f.frame_start,
+            "end": f.frame_end,
+            "also": list(f.also),
+            "pictured": f.pictured,
+            "lines": own,
+        }
+        for f, own in zip(chosen, lines, strict=True)
+    ]
+
+
+def _cases(
+    facts: RunFacts,
+    found: Sequence[WorstFrame],
+    chosen: Sequence[WorstFrame],
+    summary: Mapping[str, Mapping[str, Any]],
+    judgement: Mapping[str, Any] | None,
+) -> list[dict[str, Any]]:
+    """One row per case, worst first; `frame` is the position of its worst shown frame, None where none is shown."""
+    rows = []
+    for case in facts.cases:
+        own = [f for f in found if f.case == case.id and f.owner != "reference"]
+        shown = next((i for i, f in enumerate(chosen) if f.case == case.id), None)
+        rows.append(_case(case, own, shown, summary[case.id], (judgement or {}).get("cases", {}).get(case.id)))
+    return sorted(rows, key=lambda r: (-r["severity"], r["frame"] is None, r["frame"] or 0, r["id"]))
+
+
+def _case(
+    case: CaseFacts, own: Sequence[WorstFrame], shown: int | None, summary: Mapping[str, Any], status: str | None
+) -> dict[str, Any]:
+    worst = own[0] if own else None
+    kinds = Counter(f.kind for f in own)
+    return {
+        "id": case.id,
+        "frames": case.frames,
+        "fps": case.fps,
+        "seconds": case.seconds,
+        "tags": list(case.tags),
+        "lossy": case.lossy,
+        "status": status,
+        "severity": min(worst.severity, 99.0) if worst else 0.0,
+        "rung": worst.rung if worst else "",
+        "findings": [f"{count} {label_of(kind)}" for kind, count in kinds.most_common()],
+        "metrics": summary,
+        "frame": shown,
+    }
+
+
+def _figures(facts: RunFacts, found: Sequence[WorstFrame]) -> list[dict[str, str]]:
+    """The run in four numbers."""
+    status = Counter[str](r.status for r in facts.rungs)
+    frames = sum(c.frames for c in facts.cases)
+    minutes = sum(c.seconds for c in facts.cases) / 60
+    own = [f for f in found if f.owner != "reference"]
+    kinds = Counter(f.kind for f in own)
+    worst = own[0] if own else None
+    trouble = [f"{status[s]} {word}" for s, word in (("crashed", "crashed"), ("not_run", "not run")) if status[s]]
+    size = with_unit(worst.value, quantity_of_unit(worst.unit), facts.unit) if worst else "–"
+    return [
+        {"value": str(len(facts.cases)), "label": "cases" if len(facts.cases) != 1 else "case",
+         "detail": f"{frames:,}".replace(",", " ") + f" frames, {minutes:.1f} min"},
+        {"value": str(len(facts.rungs)), "label": "rungs" if len(facts.rungs) != 1 else "rung",
+         "detail": ", ".join(trouble) or "all ran"},
+        {"value": str(len(own)), "label": "findings" if len(own) != 1 else "finding",
+         "detail": ", ".join(f"{n} {label_of(k)}" for k, n in kinds.most_common(3)) or "no events"},
+        {"value": size, "label": f"worst {label_of(worst.kind)}" if worst else "worst",
+         "detail": f"{worst.rung}, {worst.case}" if worst else "nothing passed a threshold"},
+    ]  # fmt: skip
+
+
+def _observed(facts: RunFacts, found: Sequence[WorstFrame]) -> str:
+    """What was seen, in one sentence, for a run that no policy judged."""
+    own = [f for f in found if f.owner != "reference"]
+    if not facts.cases:
+        return "The run has no cases."
+    if not own:
+        return "No rung's lines passed an event threshold against the reference."
+    first = Counter(f.rung for f in own).most_common(1)[0]
+    findings = f"{len(own)} finding{'s' if len(own) > 1 else ''}"
+    return f"{findings} passed an event threshold; {first[1]} of them reach full size first at {first[0]}."
+
+
+def _rung_row(rung: RungFacts, style: RungStyle) -> dict[str, Any]:
+    return {
+        "name": rung.name,
+        "parent": rung.parent,
+        "factors": list(rung.factors),
+        "status": rung.status,
+        "reason": rung.reason,
+        "colour": style.colour,
+        "dash": style.dash,
+        "stroke": style.stroke,
+    }
+
+
+def _series(run: Tables, facts: RunFacts, ordered: Sequence[str]) -> dict[str, Any]:
+    """Time series of the worst cases first, until the budget is spent."""
+    keys = run.table("line_metrics").filter(pl.col("reference") == facts.reference)
+    traces = dict(keys.select("case", "rung", "track", "band").unique().group_by("case").len().collect().iter_rows())
+    each = points_per_trace(sum(traces.values()), SERIES_VALUES)
+    by_id = {c.id: c for c in facts.cases}
+    found: dict[str, Any] = {}
+    spent = 0
+    for name in ordered:
+        case = by_id[name]
+        spent += traces.get(name, 0) * min(each, case.frames)
+        if spent > SERIES_VALUES and found:
+            break
+        if name in traces:
+            found[name] = case_series(
+                run,
+                name,
+                frames=case.frames,
+                fps=case.fps or 1.0,
+                rungs=facts.ladder,
+                reference=facts.reference,
+                max_points=each,
+            )
+    return found
+
+
+def _provenance(facts: RunFacts) -> list[tuple[str, list[tuple[str, str]]]]:
+    """Versions, hashes and flags in groups of (key, value)."""
+    meta = facts.meta
+    card = meta.get("card", {})
+    groups = [
+        ("Run", _flat({k: meta[k] for k in ("started", "ended", "digest", "settings") if k in meta})),
+        ("Model", _flat({k: v for k, v in card.items() if k != "grid"})),
+        ("Software and machine", _flat(meta.get("provenance", {}))),
+    ]
+    groups += [(f"Rung {r.name}", _flat({"status": r.status, **r.provenance})) for r in facts.rungs]
+    groups += [(f"Case {c['id']}", _flat({k: v for k, v in c.items() if k != "id"})) for c in meta.get("cases", ())]
+    return [(name, rows) for name, rows in groups if rows]
+
+
+def _flat(value: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
+    rows = []
+    for key, item in value.items():
+        if isinstance(item, Mapping):
+            rows += _flat(item, f"{prefix}{key}.")
+        elif isinstance(item, list | tuple):
+            rows.append((prefix + key, ", ".join(str(i) for i in item) or "–"))
+        else:
+            rows.append((prefix + key, "–" if item in (None, "") else str(item)))
+    return rows

@@ -1,0 +1,71 @@
+"""Content to one HTML file: template, styles, scripts, plotly.js and data, all inside it.
+
+Data stands in a `<script type="application/json">` in which `<`, `>` and `&` are written as \\u escapes, so that no
+case id or message can end the element; markup goes through Jinja's autoescaping. A content security policy in the
+page forbids every request, so the file shows the same without a network.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator
+from importlib import resources
+from typing import Any
+
+from markupsafe import Markup
+
+from harness.report.frames import packed
+from harness.report.judgement import GLYPHS
+
+__all__ = ["SCRIPTS", "STYLES", "json_for_script", "render"]
+
+STYLES = ("base.css", "report.css", "print.css")
+SCRIPTS = ("core.js", "frame.js", "plots.js", "page.js")
+_ESCAPES = str.maketrans({"<": "\\u003c", ">": "\\u003e", "&": "\\u0026", "\u2028": "\\u2028", "\u2029": "\\u2029"})
+
+
+def render(view: dict[str, Any], page: dict[str, Any]) -> Iterator[str]:
+    """The report as pieces of text, to be written one after another.
+
+    Args:
+        view: for the template (see harness.report.data).
+        page: for the scripts; lines of its frames are still arrays.
+    """
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+    from plotly.offline import get_plotlyjs
+
+    environment = Environment(
+        loader=PackageLoader("harness.report"), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
+        lstrip_blocks=True,
+    )  # fmt: skip
+    frames = [frame | {"lines": [packed(line) for line in frame["lines"]]} for frame in page["frames"]]
+    template = environment.get_template("report.html.j2")
+    return template.generate(
+        **view,
+        glyphs=GLYPHS,
+        styles=Markup("\n".join(_text(name) for name in STYLES)),
+        scripts=Markup("\n".join(_text(name) for name in SCRIPTS)),
+        plotly=Markup(get_plotlyjs()),
+        page=Markup(json_for_script(page | {"frames": frames})),
+    )
+
+
+def json_for_script(value: Any) -> str:
+    """JSON that may stand inside a script element; what is not finite becomes null."""
+    text = json.dumps(_finite(value), ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    return text.translate(_ESCAPES)
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, dict):
+        return {str(k): _finite(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(v) for v in value]
+    return value
+
+
+def _text(name: str) -> str:
+    return (resources.files("harness.report") / "templates" / name).read_text(encoding="utf-8")

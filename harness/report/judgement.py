@@ -1,0 +1,152 @@
+"""A verdict as the report shows it: one sentence, one row per rule, and what each case got.
+
+Reads the words of verdict.json (harness.gate.verdict); a key that is missing costs its cell and nothing else.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from harness.report.glossary import definition_of
+from harness.report.plain import as_mapping, finite
+
+__all__ = ["GLYPHS", "STATUSES", "judgement_view", "worst_status"]
+
+STATUSES = ("CRASHED", "NONFINITE", "FAIL", "NOT_RUN", "INCONCLUSIVE", "PASS")
+GLYPHS = {"CRASHED": "✕", "NONFINITE": "✕", "FAIL": "✕", "NOT_RUN": "–", "INCONCLUSIVE": "?", "PASS": "✓"}
+_VERBS = {
+    "CRASHED": "met a crash", "NONFINITE": "met values that are not finite", "FAIL": "failed",
+    "NOT_RUN": "could not be judged", "INCONCLUSIVE": "stayed inconclusive", "PASS": "passed",
+}  # fmt: skip
+
+
+def worst_status(statuses: Iterable[str]) -> str:
+    """The worst of them; NOT_RUN where there is none."""
+    return min(statuses, key=lambda s: STATUSES.index(s) if s in STATUSES else 0, default="NOT_RUN")
+
+
+def judgement_view(verdict: Any) -> dict[str, Any] | None:
+    """The view of a verdict; None where there is none.
+
+    Returns:
+        `status`, `sentence`, `detail` (why, by the first of the worst rules), `policy`, `profile`, `rules` (worst
+        first, required before advisory), `left_out`, and `cases`: case -> worst status over required rules.
+
+    Raises:
+        ReportError: not a verdict.
+    """
+    raw = as_mapping(verdict, "verdict")
+    if raw is None:
+        return None
+    rules = [_rule(r) for r in raw.get("rules", ())]
+    rules.sort(key=lambda r: (_place(r["status"]), not r["required"]))
+    status = str(raw.get("verdict", worst_status(r["status"] for r in rules if r["required"])))
+    policy = raw.get("policy") or {}
+    return {
+        "status": status,
+        "glyph": GLYPHS.get(status, "?"),
+        "sentence": _sentence(rules),
+        "detail": next((r["reason"] for r in rules if r["required"] and r["status"] == status), ""),
+        "policy": str(policy.get("name", "")),
+        "profile": str(policy.get("profile") or ""),
+        "rules": rules,
+        "left_out": [dict(item) for item in raw.get("left_out", ())],
+        "cases": _cases(raw.get("rules", ())),
+        "basis": {
+            "policy": policy,
+            "baseline": {k: v for k, v in (raw.get("baseline") or {}).items() if k != "meta"},
+            "noise floors": raw.get("floors") or {},
+        },
+    }
+
+
+def _place(status: str) -> int:
+    return STATUSES.index(status) if status in STATUSES else 0
+
+
+def _sentence(rules: Sequence[Mapping[str, Any]]) -> str:
+    """How the required rules ended, worst first."""
+    required = Counter(str(r["status"]) for r in rules if r["required"])
+    total = sum(required.values())
+    if not total:
+        return "No required rule was judged."
+    parts = [f"{required[s]} {_VERBS[s]}" for s in STATUSES if required[s]]
+    return f"Of {total} required rule{'s' if total > 1 else ''}, {_listed(parts)}."
+
+
+def _listed(parts: Sequence[str]) -> str:
+    return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}"
+
+
+def _rule(raw: Mapping[str, Any]) -> dict[str, Any]:
+    unit = str(raw.get("unit") or "")
+    rungs = [_rung(r, unit) for r in raw.get("rungs", ())]
+    rungs.sort(key=lambda r: _place(r["status"]))
+    status = str(raw.get("verdict", "NOT_RUN"))
+    metric = str(raw.get("metric", ""))
+    first = rungs[0] if rungs else {}
+    return {
+        "id": str(raw.get("id", "")),
+        "status": status,
+        "glyph": GLYPHS.get(status, "?"),
+        "required": bool(raw.get("required", True)),
+        "metric": metric,
+        "definition": definition_of(metric.removeprefix("event.")),
+        "what": f"{_statistic(str(raw.get('statistic', '')))} {metric.removeprefix('event.').replace('_', ' ')}"
+        + (" events" if metric.startswith("event.") else ""),
+        "band": ", ".join(raw.get("band") or ()) or "all",
+        "pattern": str(raw.get("pattern", "*")),
+        "scope": str(raw.get("scope", "each")),
+        "compare": str(raw.get("compare", "limit")),
+        "limit": str(raw.get("limit", "")),
+        "note": str(raw.get("note") or ""),
+        "reason": str(raw.get("reason") or ""),
+        "rungs": rungs,
+        "value": first.get("value", "–"),
+        "at": first.get("at"),
+    }
+
+
+def _statistic(name: str) -> str:
+    return {"rate_per_min": "rate of", "count": "number of", "share": "share of"}.get(name, name)
+
+
+def _rung(raw: Mapping[str, Any], unit: str) -> dict[str, Any]:
+    """One rung under one rule; `value` and `at` are those of its worst case."""
+    cases = list(raw.get("cases", ()))
+    status = str(raw.get("verdict", "NOT_RUN"))
+    same = [c for c in cases if c.get("verdict") == status and finite(c.get("value")) is not None]
+    named = next((c for c in same if f"case {c.get('case')}:" in str(raw.get("reason", ""))), same[0] if same else None)
+    worst = (named or {}).get("worst") or {}
+    return {
+        "rung": str(raw.get("rung", "")),
+        "status": status,
+        "glyph": GLYPHS.get(status, "?"),
+        "reason": str(raw.get("reason") or ""),
+        "value": _shown(finite(named.get("value")), unit) if named else "–",
+        "failing": sum(c.get("verdict") not in ("PASS", None) for c in cases),
+        "cases": len(cases),
+        "statistics": dict(raw.get("statistics") or {}),
+        "at": {"case": named["case"], "frame": worst.get("frame"), "rung": raw.get("rung")} if named else None,
+    }
+
+
+def _shown(value: float | None, unit: str) -> str:
+    """A number in the unit of the rule's limit."""
+    if value is None:
+        return "–"
+    text = f"{value:.3g}" if abs(value) < 1000 else f"{value:,.0f}".replace(",", " ")
+    text = text.replace("-", "−").replace("inf", "∞")
+    return f"{text}{'' if unit in ('', '%', '%h', '/min') else ' '}{unit}"
+
+
+def _cases(rules: Iterable[Mapping[str, Any]]) -> dict[str, str]:
+    found: dict[str, list[str]] = {}
+    for rule in rules:
+        if rule.get("required", True):
+            for rung in rule.get("rungs", ()):
+                for case in rung.get("cases", ()):
+                    found.setdefault(str(case["case"]), []).append(str(case.get("verdict", "NOT_RUN")))
+    return {case: worst_status(statuses) for case, statuses in found.items()}

@@ -1,0 +1,158 @@
+"""Pictures of the frames a report shows, as JPEG data URIs, with the lines projected onto them.
+
+One case is opened at a time and read once; a picture is encoded and dropped before the next is read. A case that is
+gone or cannot be read costs its pictures and nothing else: the frame carries a note instead.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from harness.report.facts import RunFacts
+from harness.report.select import WorstFrame
+from trueline import TruelineError
+
+if TYPE_CHECKING:
+    from cases.case import Calibration, Case
+
+__all__ = ["MAX_WIDTH", "Shown", "add_pictures", "jpeg_uri", "project"]
+
+MAX_WIDTH = 960
+JPEG_QUALITY = 82
+NEAREST_M = 0.5  # points closer to the camera than this are not drawn
+
+Shown = dict[str, Any]
+
+
+def add_pictures(frames: Sequence[Shown], chosen: Sequence[WorstFrame], facts: RunFacts) -> None:
+    """Fill `picture`, `note` and each line's `pixels` of the frames, in place.
+
+    Args:
+        frames: views of the chosen frames; `lines` are those of `lines_of_frames`.
+        chosen: the same frames as they were selected; those not `pictured` get a note only.
+        facts: tells where each case lies.
+    """
+    paths = {c.id: c.path for c in facts.cases}
+    wanted: dict[str, list[tuple[WorstFrame, Shown]]] = {}
+    for finding, shown in zip(chosen, frames, strict=True):
+        shown["picture"] = None
+        if finding.pictured:
+            wanted.setdefault(finding.case, []).append((finding, shown))
+        else:
+            shown["note"] = "the picture was left out to keep this file small; the lines are all here"
+    for case, group in wanted.items():
+        try:
+            _fill(Path(paths.get(case, "")), group, facts)
+        except TruelineError as error:
+            for _, shown in group:
+                if shown["picture"] is None:
+                    shown["note"] = f"no picture: {error.what} ({error.where})"
+
+
+def _fill(path: Path, group: Sequence[tuple[WorstFrame, Shown]], facts: RunFacts) -> None:
+    from cases.case import open_case
+
+    case = open_case(path)
+    camera = _camera(case, facts.meta)
+    calibration = case.calibration(camera)
+    by_frame: dict[int, list[Shown]] = {}
+    for finding, shown in group:
+        by_frame.setdefault(finding.frame, []).append(shown)
+        shown["note"] = f"no picture: camera {camera} has none at this frame"
+    for frame, rgb in _rgb_of(case, camera, sorted(by_frame)):
+        height, width = rgb.shape[:2]
+        picture = jpeg_uri(rgb) | {"camera": camera, "lossy": case.meta.lossy}
+        for shown in by_frame[frame]:
+            shown["picture"] = picture
+            shown["note"] = _place_lines(shown["lines"], facts, calibration, width, height)
+
+
+def _rgb_of(case: Case, camera: str, frames: Sequence[int]) -> Iterator[tuple[int, NDArray[np.uint8]]]:
+    """(frame number, RGB [height, width, 3]) of the frames asked for, in one pass over the stream."""
+    from harness.preprocess.colour import to_rgb_u8
+
+    positions = np.searchsorted(case.frame_numbers, frames)
+    wanted = set(frames)
+    for tick in case.ticks([camera], int(positions[0]), int(positions[-1]) + 1):
+        if tick.frame in wanted:
+            yield tick.frame, to_rgb_u8(tick.pictures[camera])
+
+
+def _camera(case: Case, meta: Mapping[str, Any]) -> str:
+    """The first camera that the model reads, else the first of the case."""
+    from harness.card import load_card
+    from harness.inputs import cameras_of
+
+    try:
+        named = cameras_of(load_card(Path(str(meta["card"].get("path", "")))))
+    except TruelineError:
+        named = ()
+    return next((c for c in named if c in case.cameras), case.cameras[0])
+
+
+def _place_lines(
+    lines: Sequence[dict[str, Any]], facts: RunFacts, calibration: Calibration, width: int, height: int
+) -> str:
+    """Give each line its `pixels` in the picture; returns why it could not, or an empty note."""
+    if facts.grid.kind == "image":
+        scale = np.array([width / (facts.grid.width or width), height / (facts.grid.height or height)])
+        for line in lines:
+            line["pixels"] = (line["points"] + 0.5) * scale - 0.5
+        return ""
+    if calibration.intrinsics is None or calibration.camera_to_vehicle is None:
+        return "this camera has no calibration, so the lines are drawn from above only"
+    for line in lines:
+        line["pixels"] = project(line["points"].astype(np.float64), calibration)
+    return ""
+
+
+def project(points_m: NDArray[np.float64], calibration: Calibration) -> NDArray[np.float64]:
+    """Pixels of ground points.
+
+    Args:
+        points_m: [points, 2], x forward and y left on flat ground (z = 0), metres.
+        calibration: a camera with intrinsics and extrinsics.
+
+    Returns:
+        [n <= points, 2] u, v; points behind the camera or nearer than 0.5 m are left out.
+    """
+    import cv2
+
+    assert calibration.intrinsics is not None  # the caller looked
+    assert calibration.camera_to_vehicle is not None  # the caller looked
+    camera_from_vehicle = np.linalg.inv(calibration.camera_to_vehicle)
+    ground = np.column_stack([points_m, np.zeros(len(points_m)), np.ones(len(points_m))])
+    seen = (ground @ camera_from_vehicle.T)[:, :3]
+    seen = seen[seen[:, 2] >= NEAREST_M]
+    if len(seen) == 0:
+        return np.zeros((0, 2))
+    still = np.zeros(3)
+    distortion = calibration.distortion if len(calibration.distortion) else np.zeros(4)
+    if calibration.distortion_model == "fisheye":
+        pixels, _ = cv2.fisheye.projectPoints(seen[:, None], still, still, calibration.intrinsics, distortion)
+    else:
+        pixels, _ = cv2.projectPoints(seen[:, None], still, still, calibration.intrinsics, distortion)
+    return np.asarray(pixels, np.float64).reshape(-1, 2)
+
+
+def jpeg_uri(rgb: NDArray[np.uint8], max_width: int = MAX_WIDTH) -> Shown:
+    """`src` (a data URI), and `width`, `height` of the picture as recorded, which line pixels refer to."""
+    import cv2
+
+    height, width = rgb.shape[:2]
+    bgr = np.ascontiguousarray(rgb[..., ::-1])
+    if width > max_width:
+        bgr = cv2.resize(
+            bgr,  # type: ignore[assignment]  # a uint8 picture stays one
+            (max_width, round(height * max_width / width)),
+            interpolation=cv2.INTER_AREA,
+        )
+    encoded = cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])[1]
+    data = base64.b64encode(encoded.tobytes()).decode("ascii")
+    return {"src": f"data:image/jpeg;base64,{data}", "width": width, "height": height}

@@ -84,8 +84,7 @@ def _tensor(column: str, quantity: Quantity, **more: object) -> Metric:
     return Metric(column, "tensor_metrics", column, quantity, **more)  # type: ignore[arg-type]  # keywords of Metric
 
 
-def _event(kind: str, quantity: Quantity, table: str, column: str) -> Metric:
-    banded = table in ("line_metrics", "series_metrics")
+def _event(kind: str, quantity: Quantity, table: str, column: str, *, banded: bool = False) -> Metric:
     return Metric(f"event.{kind}", "events", "value", quantity, "event", evidence=(table, column), has_band=banded)
 
 
@@ -115,6 +114,8 @@ _ALL = (
     _series("bias", "length", signed=True),
     _series("jitter", "length"),
     _series("sway_rms", "length"),
+    _series("swing_rate", "rate"),
+    _series("swing_pp", "length"),
     _series("lag_frames", "frames", signed=True),
     _series("toggles_per_min", "rate"),
     Metric("p50_ms", "latency", "p50_ms", "time", has_reference=False, comparable=False),
@@ -126,12 +127,19 @@ _ALL = (
     ),
 )
 
+# harness.metrics.events tells what the value of each kind is; the evidence is what has rows wherever it was looked for
 EVENTS: dict[str, Metric] = {
     m.event_kind: m
     for m in (
-        _event("bend", "length", "line_metrics", "bend"),
-        _event("kink", "angle", "line_metrics", "kink"),
-        _event("swing", "length", "series_metrics", "swing_rate"),
+        _event("bend", "length", "line_metrics", "bend", banded=True),
+        _event("kink", "angle", "line_metrics", "kink", banded=True),
+        _event("swing", "length", "series_metrics", "swing_rate", banded=True),
+        _event("flicker", "rate", "series_metrics", "toggles_per_min"),
+        _event("missing", "frames", "frame_metrics", "missing"),
+        _event("extra", "frames", "frame_metrics", "extra"),
+        _event("nonfinite", "count", "frame_metrics", "nonfinite"),
+        _event("class_flip", "frames", "line_metrics", "class_flip"),
+        _event("id_swap", "count", "line_metrics", "frame"),
     )
 }
 METRICS: dict[str, Metric] = {m.name: m for m in (*_ALL, *EVENTS.values())}
@@ -149,8 +157,6 @@ def find_metric(name: str) -> Metric:
     twins = [m.name for m in METRICS.values() if m.name.endswith(f".{name}") and m.kind != "event"]
     if twins:
         raise ValueError(f"metric {name!r} is in several tables, write {' or '.join(twins)}")
-    if name.startswith("swing"):
-        raise ValueError(f"metric {name!r} does not tell whose swing it is, use event.swing")
     raise ValueError(f"unknown metric {name!r}, must be in {sorted(METRICS)}")
 
 

@@ -82,6 +82,9 @@ class RuleView:
                 return Status.CRASHED, f"{name} crashed: {fact.reason}"
             if fact.status == "not_run":
                 return Status.NOT_RUN, f"{name} was not run: {fact.reason}"
+        root = self.view.facts.reference
+        if self.rule.spec.kind == "event" and self.references[rung] != root:
+            return Status.NOT_RUN, f"events are told only against the run's reference {root}"
         return None
 
     def trouble(self, rung: str, case: CaseFact) -> Trouble | None:

@@ -7,8 +7,9 @@ from gate_runs import GUARDS, baseline_text, policy_file, population_text, rule_
 
 from harness.errors import PolicyError, UnitMismatch
 from harness.gate import load_policy
-from harness.gate.catalogue import METRICS, find_metric
+from harness.gate.catalogue import EVENTS, METRICS, find_metric
 from harness.gate.policy import Policy
+from harness.metrics.events import KINDS
 from harness.tables import TABLES
 
 
@@ -43,6 +44,12 @@ def test_every_metric_of_the_catalogue_is_a_column_of_its_table() -> None:
             assert metric.evidence[1] in TABLES[metric.evidence[0]]
 
 
+def test_every_kind_of_event_may_be_limited() -> None:
+    assert EVENTS.keys() == KINDS.keys()
+    units = {"length": "length", "rad": "angle", "frames": "frames", "1/min": "rate", "count": "count"}
+    assert {k: m.quantity for k, m in EVENTS.items()} == {k: units[unit] for k, (unit, _) in KINDS.items()}
+
+
 def test_a_metric_may_be_written_with_its_table() -> None:
     assert find_metric("line_metrics.bend") is find_metric("bend")
 
@@ -54,7 +61,8 @@ def test_a_metric_may_be_written_with_its_table() -> None:
         ({"metric": "bent"}, "unknown metric 'bent', must be in ["),
         ({"metric": "event.swng", "limit": "0"}, "unknown metric 'event.swng'"),
         ({"metric": "nonfinite", "limit": "0"}, "frame_metrics.nonfinite or tensor_metrics.nonfinite"),
-        ({"metric": "swing_pp"}, "does not tell whose swing it is, use event.swing"),
+        ({"metric": "swing_hz"}, "unknown metric 'swing_hz'"),
+        ({"metric": "event.flicker", "statistic": "count", "limit": "0", "band": "far"}, "event.flicker has no bands"),
         ({"statistic": "median"}, "statistic: Input should be"),
         ({"statistic": "min"}, "statistic of bend must be in ['max', 'mean', 'p50', 'p95', 'p99'] (got 'min')"),
         ({"metric": "coverage", "limit": "80 %"}, "statistic of coverage must be in ['min', 'mean'"),

@@ -206,6 +206,20 @@ def test_a_rule_may_compare_with_the_parent(tmp_path: Path) -> None:
     assert found(tmp_path, run, rule_text(limit="0.05 m", rung=RUNG)).status is Status.FAIL
 
 
+def test_events_are_told_only_against_the_root(tmp_path: Path) -> None:
+    run = make_run({"a": [0.1]})
+    run.rung(RUNG)["parent"] = "deploy/torch-fp32"
+    run.meta["rungs"].append(run.rung(RUNG) | {"name": "deploy/torch-fp32", "parent": ROOT})
+    for table in ("line_metrics", "frame_metrics"):
+        run.rows[table] += [r | {"reference": "deploy/torch-fp32"} for r in run.rows[table]]
+    keys = {"metric": "event.kink", "statistic": "count", "limit": "0", "rung": RUNG}
+    for row in run.rows["line_metrics"]:
+        row["kink"] = 0.0
+    assert found(tmp_path, run, rule_text(**keys)).status is Status.PASS
+    rung = found(tmp_path, run, rule_text(**keys, reference="parent"))
+    assert (rung.status, rung.reason) == (Status.NOT_RUN, f"events are told only against the run's reference {ROOT}")
+
+
 def test_a_reference_that_was_not_compared_with_is_not_run(tmp_path: Path) -> None:
     run = make_run({"a": [0.1]})
     assert found(tmp_path, run, 'reference = "train/ort-fp32"\n' + rule_text()).status is Status.NOT_RUN

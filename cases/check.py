@@ -94,7 +94,7 @@ def _stream(
     for path, problem in scan.problems:
         short = problem.kind is CaseFileError and scan.pictures < wanted
         yield path, replace(problem, what=f"{problem.what} (frames.parquet uses {wanted})") if short else problem
-    if not scan.problems and scan.pictures < wanted:
+    if all(problem.kind is not CaseFileError for _, problem in scan.problems) and scan.pictures < wanted:
         yield folder, Problem.of(ended_early(folder, scan.pictures, wanted - 1))
 
 

@@ -26,7 +26,7 @@ from cases.errors import CaseError, CaseSchemaError
 from cases.files import FRAMES, TRUTH, camera_folder, hash_file, hashed_files
 from cases.frames import EGO_COLUMNS, FRAME_COLUMNS, frame_problems
 from cases.problem import raise_first
-from cases.schema import CAMERA_PATTERN, ID_PATTERN, CameraMeta, Output, read_meta, validated, write_meta
+from cases.schema import CAMERA_PATTERN, ID_PATTERN, CameraMeta, read_meta, validated, write_meta
 from cases.truth import TRUTH_COLUMNS, truth_problems
 
 __all__ = ["CaseWriter", "require_free", "seal_case"]
@@ -70,7 +70,7 @@ class CaseWriter:
             "truth_frame": truth_frame,
         }
         self._cameras: dict[str, CameraMeta] = {}
-        self._outputs: dict[str, Output] = {}
+        self._outputs: dict[str, dict[str, str | float]] = {}
         self._frames: pl.DataFrame | None = None
         self._truth: pl.DataFrame | None = None
         self._folder: Path | None = None
@@ -101,7 +101,7 @@ class CaseWriter:
 
     def add_output(self, name: str, path: str, tolerance_ms: float) -> None:
         """Outputs dumped on the car: a path inside the case (relative) or outside it (absolute)."""
-        self._outputs[name] = Output(path=path, tolerance_ms=tolerance_ms)
+        self._outputs[name] = {"path": path, "tolerance_ms": tolerance_ms}
 
     def __enter__(self) -> Self:
         folder = self.path.parent / f".{self.path.name}.{secrets.token_hex(4)}.part"

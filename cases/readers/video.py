@@ -69,17 +69,32 @@ class VideoReader:
     def scan(self, progress: Callable[[int], None] | None = None) -> Scan:
         """See `Reader.scan`."""
         count, path = 0, self.stream.folder
+        problems: list[tuple[Path, Problem]] = []
         try:
             path = self._path()
             with opened(path) as container:
                 for frame in decoded(container, path):
                     self._check_size(frame, path)
+                    if count == 0:
+                        problems += ((path, problem) for problem in self._contradictions(frame, path))
                     count += 1
                     if progress is not None:
                         progress(count)
         except CaseFileError as error:
-            return Scan(count, ((path, Problem.of(error)),))
-        return Scan(count)
+            problems.append((path, Problem.of(error)))
+        return Scan(count, tuple(problems))
+
+    def _contradictions(self, first: VideoFrame, path: Path) -> Iterator[Problem]:
+        """Colours that the stream states otherwise than case.toml does."""
+        meta = self.stream.meta
+        stated = {"color_matrix": MATRICES.get(first.colorspace), "color_range": stream_range(first)}
+        for key, value in stated.items():
+            if value is not None and value != getattr(meta, key):
+                yield Problem(
+                    f"the stream says {value}, case.toml {key} says {getattr(meta, key)}",
+                    str(path),
+                    f'write {key} = "{value}" in case.toml: replays follow the stream',
+                )
 
     def _path(self) -> Path:
         folder = self.stream.folder

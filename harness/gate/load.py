@@ -7,6 +7,7 @@ way to look at something else.
 
 from __future__ import annotations
 
+import glob
 import hashlib
 import tomllib
 from collections.abc import Callable, Mapping
@@ -86,7 +87,7 @@ def _make_absolute(raw: Raw, root: Path) -> None:
         raw["card"] = root / raw["card"]
     cases = [raw["cases"]] if isinstance(raw.get("cases"), str) else raw.get("cases")
     if isinstance(cases, list) and all(isinstance(c, str) for c in cases):
-        raw["cases"] = [str(root / c) for c in cases]
+        raw["cases"] = [c if Path(c).is_absolute() else str(Path(glob.escape(str(root))) / c) for c in cases]
 
 
 def _merged(base: Raw, child: Raw, path: Path) -> Raw:

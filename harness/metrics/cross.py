@@ -49,7 +49,7 @@ def cross_metrics(reference: LineTable, candidate: LineTable, grid: Grid) -> dic
         "curvature_gap": curvature_gap(fit, some_length),
     }
     result = {name: np.full((len(reference), len(grid.edges)), np.nan) for name in BAND_METRICS}
-    row = np.flatnonzero(np.isfinite(middle))
+    row = np.flatnonzero(length > 0)
     result["coverage"][row, band[row]] = share[row]
     row = row[share[row] >= MIN_COVERAGE]
     for name, value in values.items():
@@ -70,9 +70,7 @@ def normal_offset(
     points = even_points(walk, np.linspace(0, 1, stations))
     edge = np.diff(walk, axis=1)
     length = np.hypot(edge[..., 0], edge[..., 1]).sum(axis=1)
-    tangent = np.gradient(points, axis=1)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        tangent = tangent / np.hypot(tangent[..., 0], tangent[..., 1])[..., None]
+    tangent = _tangents(points)
     normal = np.stack([-tangent[..., 1], tangent[..., 0]], axis=-1)
     return _met(points, normal, _turned(outlines(candidate), grid)), length, points[..., 0].mean(axis=1)
 
@@ -86,6 +84,20 @@ def _walked_rightwards(corners: Floats) -> Floats:
     """Corners from the left end to the right one; repeated last corners become repeated first ones."""
     leftwards = corners[:, -1, 1] > corners[:, 0, 1]
     return np.where(leftwards[:, None, None], corners[:, ::-1], corners)
+
+
+def _tangents(points: Floats) -> Floats:
+    """Unit tangents at evenly spaced points, [pairs, stations, 2], from the two neighbours of each.
+
+    Where a line doubles back the neighbours coincide: there the step to the next point counts.
+    """
+    tangent = np.gradient(points, axis=1)
+    step = np.diff(points, axis=1, append=points[:, -1:])
+    turning = np.hypot(tangent[..., 0], tangent[..., 1]) < 1e-6 * np.hypot(step[..., 0], step[..., 1])
+    tangent = np.where(turning[..., None], step, tangent)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        unit: Floats = tangent / np.hypot(tangent[..., 0], tangent[..., 1])[..., None]
+    return unit
 
 
 def _met(points: Floats, normal: Floats, corners: Floats) -> Floats:

@@ -36,7 +36,7 @@ def kink(offset: Floats, grid: Grid) -> Floats:
         radians (small angles), [lines, bands], never negative; NaN where no station of the band can be counted.
     """
     turns, band = _turns(_as_key(grid.stations, grid), grid.thresholds.kink_length)
-    flat = offset.reshape(len(offset), -1)
+    flat = offset.reshape(len(offset), len(turns))
     lost = ~np.isfinite(flat)
     angle = np.abs(np.where(lost, 0.0, flat) @ turns)
     rows = np.flatnonzero(lost.any(axis=1))
@@ -55,7 +55,7 @@ def kink_evenly(offset: Floats, spacing: Floats, length: Floats) -> Floats:
 
     Args:
         offset: [lines, stations], NaN where missing.
-        spacing: distance between neighbouring stations of each line, [lines], positive.
+        spacing: distance between neighbouring stations of each line, [lines]; not positive or NaN: no kink.
         length: L of each line, [lines].
 
     Returns:
@@ -63,7 +63,7 @@ def kink_evenly(offset: Floats, spacing: Floats, length: Floats) -> Floats:
     """
     stations = offset.shape[1]
     column = np.arange(stations)
-    hop = (length / spacing)[:, None]
+    hop = np.where(spacing > 0, length / np.where(spacing > 0, spacing, 1), stations)[:, None]
     sides = [_at(offset, column - hop), _at(offset, column + hop)]
     angle = np.abs(sides[0] - 2 * offset + sides[1]) / length[:, None]
     sharpest: Floats = np.fmax.reduce(angle, axis=1)

@@ -15,7 +15,6 @@ from time import perf_counter_ns
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import polars as pl
 from numpy.typing import NDArray
 
 from cases.case import Case
@@ -126,7 +125,8 @@ def replay_case(
             comparer.finish()
         except TruelineError as error:
             raise error.within(f"case {case.id}") from error.__cause__
-        parts.add("latency", _latency(runners))
+        for row in _latency(runners):
+            parts.add("latency", row)
         write_json(
             parts.folder / "status.json",
             {"crashed": {r.rung.name: f"case {case.id}, {r.crash}" for r in runners if r.crash}},
@@ -184,13 +184,11 @@ def _chunk(
     return Chunk(frames, timestamps_ns, outputs)
 
 
-def _latency(runners: Sequence[_Runner]) -> pl.DataFrame:
+def _latency(runners: Sequence[_Runner]) -> Iterator[dict[str, Any]]:
     """Median and 99th percentile of `infer`, the first frame left out as warm-up where there are more."""
-    rows: list[dict[str, Any]] = []
     for runner in runners:
         elapsed_ms = np.frombuffer(runner.elapsed_ns, np.int64) / 1e6
         elapsed_ms = elapsed_ms[1:] if len(elapsed_ms) > 1 else elapsed_ms
         if len(elapsed_ms):
-            p50, p99 = np.percentile(elapsed_ms, [50, 99])
-            rows.append({"rung": runner.rung.name, "p50_ms": p50, "p99_ms": p99, "frames": len(elapsed_ms)})
-    return pl.DataFrame(rows)
+            p50, p99 = np.percentile(elapsed_ms, [50, 99]).tolist()
+            yield {"rung": runner.rung.name, "p50_ms": p50, "p99_ms": p99, "frames": len(elapsed_ms)}

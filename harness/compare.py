@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -29,7 +30,7 @@ from harness.metrics.presence import line_counts
 from harness.metrics.series import Clock, SeriesStore
 from harness.metrics.series_table import series_metrics_table
 from harness.metrics.stations import resample
-from harness.metrics.tensor import TENSOR_METRICS, tensor_metrics
+from harness.metrics.tensor import tensor_metrics
 from harness.run import CaseParts
 from harness.rungs import Rung
 from harness.tables import BANDS
@@ -132,9 +133,9 @@ class Comparer:
                     swing_threshold=self._grid.thresholds.swing,
                     log=self._events[name],
                 )
-            self._parts.add("series_metrics", table.drop("case"))
+            self._parts.add("series_metrics", table.drop("case").to_dict())
         for name, log in self._events.items():
-            self._parts.add("events", log.table(self._case.id, name, self._root).drop("case"))
+            self._parts.add("events", log.table(self._case.id, name, self._root).drop("case").to_dict())
         for name, sums in self._accuracy.items():
             self._parts.add("accuracy", _accuracy_rows(name, sums))
 
@@ -169,7 +170,8 @@ class Comparer:
             cand.track[found.candidate] = ref.track[found.reference]
         pairs = pair_metrics(ref.lines, cand.lines, found, self._grid, ref.at_bands, cand.at_bands)
         frame, track = ref.lines.frame[found.reference], ref.track[found.reference]
-        self._parts.add("line_metrics", _pair_rows(pairs, name, reference, frame, track))
+        for rows in _pair_rows(pairs, name, reference, frame, track):
+            self._parts.add("line_metrics", rows)
         self._frame_rows(chunk, name, reference, measured, found)
         self._tensor_rows(chunk, name, reference)
         if reference == self._root:
@@ -209,9 +211,10 @@ class Comparer:
     ) -> None:
         ref, cand = measured[reference], measured[name]
         counts = line_counts(ref.lines, cand.lines, found, chunk.frames)
-        rows = pl.DataFrame({"frame": chunk.frames, **counts, "nonfinite": cand.nonfinite})
-        rows = rows.with_columns(pl.lit(name).alias("rung"), pl.lit(reference).alias("reference"))
-        self._parts.add("frame_metrics", rows.filter(pl.Series(chunk.outputs[name].ran)))
+        ran = chunk.outputs[name].ran
+        columns: dict[str, NDArray[Any]] = {"frame": chunk.frames, **counts, "nonfinite": cand.nonfinite}
+        rows = {column: values[ran] for column, values in columns.items()}
+        self._parts.add("frame_metrics", {"rung": name, "reference": reference, **rows})
         if reference == self._root:
             bad = cand.nonfinite > 0
             self._events[name].frames("nonfinite", chunk.frames[bad], value=cand.nonfinite[bad])
@@ -223,19 +226,17 @@ class Comparer:
             return
         for output, values in cand.stacked.items():
             row = tensor_metrics(ref.stacked[output][both[ref.valid]], values[both[cand.valid]])
-            table = pl.DataFrame({"frame": chunk.frames[both], **{k: row[k] for k in TENSOR_METRICS}})
-            table = table.with_columns(
-                pl.lit(name).alias("rung"), pl.lit(output).alias("output"), pl.lit(reference).alias("reference")
-            )
-            self._parts.add("tensor_metrics", table)
+            keys = {"rung": name, "output": output, "reference": reference, "frame": chunk.frames[both]}
+            self._parts.add("tensor_metrics", keys | row)
 
-    def _line_rows(self, chunk: Chunk, name: str, found: _Measured) -> pl.DataFrame:
+    def _line_rows(self, chunk: Chunk, name: str, found: _Measured) -> dict[str, Any]:
         at = np.searchsorted(chunk.frames, found.lines.frame)
-        return found.lines.to_polars().with_columns(
-            pl.lit(name).alias("rung"),
-            pl.Series("timestamp_ns", chunk.timestamps_ns[at]),
-            pl.Series("track", found.track).replace(NO_TRACK, None),
-        )
+        return {
+            "rung": name,
+            "timestamp_ns": chunk.timestamps_ns[at],
+            "track": _null_where_none(found.track),
+            **found.lines.to_columns(),
+        }
 
     def _judge_accuracy(self, chunk: Chunk, measured: Mapping[str, _Measured]) -> None:
         """Add to the sums of every rung, over the frames that have ground truth."""
@@ -254,24 +255,18 @@ class Comparer:
         return {n: moments[n].cast(pl.Float64).fill_null(np.nan).to_numpy() for n in names}
 
 
-def _accuracy_rows(name: str, sums: AccuracySums) -> pl.DataFrame:
+def _accuracy_rows(name: str, sums: AccuracySums) -> dict[str, Any]:
     """One row for each band; F1 is of whole lines and the same in every band."""
     found = accuracy(sums)
-    return pl.DataFrame(
-        {
-            "rung": [name] * 3,
-            "band": BANDS,
-            "lateral_mae": found.lateral_mae,
-            "stations": sums.stations,
-            **{
-                column: [value] * 3
-                for column, value in zip(("f1_05", "f1_10", "f1_15"), found.f1.tolist(), strict=True)
-            },
-            "frames": [sums.frames] * 3,
-        },
-        nan_to_null=True,
-        strict=False,
-    )
+    f1 = {column: np.full(3, value) for column, value in zip(("f1_05", "f1_10", "f1_15"), found.f1, strict=True)}
+    return {
+        "rung": name,
+        "band": np.array(BANDS),
+        "lateral_mae": found.lateral_mae,
+        "stations": sums.stations,
+        **f1,
+        "frames": sums.frames,
+    }
 
 
 def _with_itself(lines: LineTable) -> Matches:
@@ -308,21 +303,20 @@ def _nonfinite(stacked: Tensors) -> Ints:
     return count
 
 
-def _pair_rows(pairs: PairMetrics, name: str, reference: str, frame: Ints, track: NDArray[np.int32]) -> pl.DataFrame:
-    """Three rows a pair, one for each band."""
-    bands = {k: v.ravel() for k, v in pairs.bands.items()}
+def _pair_rows(
+    pairs: PairMetrics, name: str, reference: str, frame: Ints, track: NDArray[np.int32]
+) -> list[dict[str, Any]]:
+    """One block of rows for each band."""
     lines = {"chamfer": pairs.chamfer, "class_flip": pairs.class_flip, "score_gap": pairs.score_gap}
-    rows = pl.DataFrame(
-        {
-            "frame": frame.repeat(3),
-            "track": track.repeat(3),
-            "band": pl.Series(np.tile(np.arange(3, dtype=np.uint32), len(frame))).replace_strict(
-                list(range(3)), list(BANDS), return_dtype=pl.String
-            ),
-            **bands,
-            **{k: v.repeat(3) for k, v in lines.items()},
-        },
-        nan_to_null=True,
-    )
-    rows = rows.with_columns(pl.col("track").replace(NO_TRACK, None))
-    return rows.with_columns(pl.lit(name).alias("rung"), pl.lit(reference).alias("reference"))
+    common = {"rung": name, "reference": reference, "frame": frame, "track": _null_where_none(track), **lines}
+    return [
+        {"band": band, **common, **{metric: values[:, k] for metric, values in pairs.bands.items()}}
+        for k, band in enumerate(BANDS)
+    ]
+
+
+def _null_where_none(track: NDArray[np.int32]) -> NDArray[np.int32] | pl.Series:
+    """NO_TRACK as null."""
+    if (track == NO_TRACK).any():
+        return pl.Series(track).replace(NO_TRACK, None)
+    return track

@@ -127,21 +127,24 @@ class LineTable:
         first = np.searchsorted(self.frame, self.frame, side="left")
         return (np.arange(len(self)) - first).astype(np.int32)
 
-    def to_polars(self) -> pl.DataFrame:
+    def to_columns(self) -> dict[str, NDArray[np.generic] | pl.Series]:
         """Columns frame, line, slot, class, score, topology, x, y as in lines.parquet; no slot is null."""
         length = np.diff(self.start)
-        return pl.DataFrame(
-            {
-                "frame": self.frame,
-                "line": self.line_in_frame(),
-                "slot": pl.Series(self.slot).replace(NO_SLOT, None),
-                "class": self.category,
-                "score": self.score,
-                "topology": pl.Series(self.topology).cast(pl.UInt8),
-                "x": _ragged(self.x, self.start, length),
-                "y": _ragged(self.y, self.start, length),
-            }
-        )
+        has_slot = (self.slot != NO_SLOT).all()
+        return {
+            "frame": self.frame,
+            "line": self.line_in_frame(),
+            "slot": self.slot if has_slot else pl.Series(self.slot).replace(NO_SLOT, None),
+            "class": self.category,
+            "score": self.score,
+            "topology": self.topology,
+            "x": _ragged(self.x, self.start, length),
+            "y": _ragged(self.y, self.start, length),
+        }
+
+    def to_polars(self) -> pl.DataFrame:
+        """The columns of `to_columns` as a table."""
+        return pl.DataFrame(self.to_columns())
 
     @classmethod
     def from_polars(cls, table: pl.DataFrame) -> LineTable:

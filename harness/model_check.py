@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -17,7 +18,7 @@ from engines.protocol import Tensors
 from harness.card import DEFAULT_CACHE, Card
 from harness.decode import build_decoder
 from harness.inputs import steps_of_card
-from harness.preprocess import build_pipeline, mixed_steps
+from harness.preprocess import Pipeline, build_pipeline, mixed_steps
 from trueline import TruelineError
 
 __all__ = ["Finding", "check_model"]
@@ -64,29 +65,31 @@ def _try_pipelines(card: Card) -> Iterator[Finding]:
         for name, steps in variants.items():
             where = f"preprocess.{name}, input {spec.name}"
 
-            def build(steps: list[dict[str, object]] = steps, where: str = where) -> str:
-                return f"{len(build_pipeline(steps, spec, where=where, root=card.root).steps)} steps"
+            build = partial(build_pipeline, steps, spec, where=where, root=card.root)
+            yield _attempt(where, partial(_steps, build))
 
-            yield _attempt(where, build)
+
+def _steps(build: Callable[[], Pipeline]) -> str:
+    return f"{len(build().steps)} steps"
 
 
 def _try_engine(card: Card, name: str, cache: Path) -> tuple[Tensors | None, Finding]:
     """Open an engine and run it once on zeros."""
     import engines
 
+    given: list[Tensors] = []
+
     def run() -> str:
-        nonlocal outputs
         engine = engines.open(name, card.source(cache))
         try:
             shapes = {i.name: tuple(d if isinstance(d, int) else 1 for d in i.shape) for i in card.inputs}
-            outputs = engine.infer({i.name: np.zeros(shapes[i.name], i.dtype) for i in card.inputs})
+            given.append(engine.infer({i.name: np.zeros(shapes[i.name], i.dtype) for i in card.inputs}))
         finally:
             engine.close()
-        return ", ".join(f"{k} {list(v.shape)} {v.dtype}" for k, v in outputs.items())
+        return ", ".join(f"{k} {list(v.shape)} {v.dtype}" for k, v in given[0].items())
 
-    outputs: Tensors | None = None
     finding = _attempt(name, run)
-    return outputs, finding
+    return (given[0] if given else None), finding
 
 
 def _decode(card: Card, outputs: Tensors) -> str:

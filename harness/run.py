@@ -7,19 +7,22 @@ the unit of resume. Once every case has its parts, each table is written once fr
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import polars as pl
 
 from harness.errors import RunError
 from harness.tables import SORT_KEYS, TABLES, empty
 
-__all__ = ["CaseParts", "Run", "read_json", "write_json"]
+__all__ = ["CaseParts", "Columns", "Run", "read_json", "write_json"]
+
+Columns = Mapping[str, Any]
+"""Column name -> NumPy array, polars series, or one value for every row."""
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -46,7 +49,7 @@ def read_json(path: Path) -> Any:
 
 
 class CaseParts:
-    """Part files of one case while it is replayed; `commit` makes them final, leaving the block without it drops them."""
+    """Part files of one case while it is replayed; `commit` makes them final, without it they are dropped."""
 
     def __init__(self, parts: Path, case: str, flush_rows: int = 100_000) -> None:
         self._final = parts / case
@@ -55,7 +58,7 @@ class CaseParts:
         self._folder.mkdir(parents=True)
         self._case = case
         self._flush_rows = flush_rows
-        self._pending: dict[str, list[pl.DataFrame]] = {name: [] for name in TABLES}
+        self._pending: dict[str, list[Columns]] = {name: [] for name in TABLES}
         self._rows = dict.fromkeys(TABLES, 0)
         self._files = dict.fromkeys(TABLES, 0)
 
@@ -70,11 +73,18 @@ class CaseParts:
         """Where this case's files are written until `commit`."""
         return self._folder
 
-    def add(self, table: str, rows: pl.DataFrame) -> None:
-        """Append rows (all columns of the table's schema but `case`); rows of one call belong to later frames."""
-        if rows.height:
+    def add(self, table: str, rows: Columns) -> None:
+        """Append rows; rows of one call belong to later frames than those of the call before.
+
+        Args:
+            table: name of the table.
+            rows: column -> array or series of one length, or a single value for every row. Columns of the schema that
+                are not given are null; NaN is null too.
+        """
+        height = _height(rows)
+        if height:
             self._pending[table].append(rows)
-            self._rows[table] += rows.height
+            self._rows[table] += height
             if self._rows[table] >= self._flush_rows:
                 self._flush(table)
 
@@ -93,8 +103,7 @@ class CaseParts:
         pending = self._pending[table]
         if not pending:
             return
-        rows = pl.concat(pending).with_columns(pl.lit(self._case).alias("case"))
-        rows = rows.select(pl.col(name).cast(kind) for name, kind in TABLES[table].items())
+        rows = _frame(table, [{"case": self._case, **columns} for columns in pending])
         rows = rows.sort(*SORT_KEYS[table], maintain_order=True)
         rows.write_parquet(self._folder / f"{table}.{self._files[table]:06d}.parquet", compression="lz4")
         self._files[table] += 1
@@ -183,7 +192,37 @@ def write_tables(path: Path, cases: Sequence[str], metadata: Mapping[str, str]) 
         files = [f for case in sorted(cases) for f in sorted((path / "parts" / case).glob(f"{table}.*.parquet"))]
         temporary = path / f"{table}.parquet.tmp"
         _scan(files, table).sink_parquet(temporary, compression="zstd", metadata=dict(metadata))
-        os.replace(temporary, path / f"{table}.parquet")
+        temporary.replace(path / f"{table}.parquet")
+
+
+def _height(rows: Columns) -> int:
+    """Length of the columns that are not single values; 1 where all are."""
+    return next((len(v) for v in rows.values() if isinstance(v, np.ndarray | pl.Series)), 1)
+
+
+def _frame(table: str, blocks: Sequence[Columns]) -> pl.DataFrame:
+    """One table from many blocks of columns; each column becomes one series, whatever the number of blocks."""
+    heights = [_height(block) for block in blocks]
+    columns = []
+    for name, kind in TABLES[table].items():
+        values = [block.get(name) for block in blocks]
+        columns.append(_column(name, values, heights).cast(kind))
+    return pl.DataFrame(columns)
+
+
+def _column(name: str, values: Sequence[Any], heights: Sequence[int]) -> pl.Series:
+    if all(isinstance(v, np.ndarray) for v in values):
+        return pl.Series(name, np.concatenate(values), nan_to_null=True)
+    if any(isinstance(v, np.ndarray | pl.Series) for v in values):
+        parts = [
+            v if isinstance(v, pl.Series) else pl.Series(v if isinstance(v, np.ndarray) else [v] * n, nan_to_null=True)
+            for v, n in zip(values, heights, strict=True)
+        ]
+        return pl.concat([p.rename(name) for p in parts])
+    distinct = list(dict.fromkeys(values))
+    place = {value: k for k, value in enumerate(distinct)}
+    codes = np.repeat([place[v] for v in values], heights)
+    return pl.Series(name, distinct).gather(codes)
 
 
 def _scan(files: Sequence[Path], table: str) -> pl.LazyFrame:

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from harness.errors import CaseTooShort
-from harness.metrics.jitter import MIN_RUN, jitter, jitter_sums
+from harness.metrics.jitter import jitter, jitter_sums
 
 
 def slow_sums(offset):
@@ -20,7 +20,7 @@ def slow_sums(offset):
             if np.isfinite(value):
                 run.append(value)
                 continue
-            if len(run) >= MIN_RUN:
+            if len(run) >= 5:
                 for i in range(1, len(run) - 1):
                     total[s] += (run[i - 1] - 2 * run[i] + run[i + 1]) ** 2
                     count[s] += 1
@@ -72,6 +72,13 @@ def test_a_jump_across_a_gap_is_not_jitter():
 def test_nothing_counted_is_nan_not_zero():
     offset = np.tile([0.0, 1.0, 0.0, np.nan], 10)[:, None]
     assert np.isnan(jitter(*jitter_sums(offset))[0])
+
+
+@pytest.mark.parametrize(("length", "differences"), [(4, 0), (5, 3), (6, 4)])
+def test_runs_count_from_five_frames_on(length, differences):
+    offset = np.full((20, 1), np.nan)
+    offset[3 : 3 + length] = 1.0
+    assert jitter_sums(offset)[1].tolist() == [differences]
 
 
 def test_two_frames_are_too_few():

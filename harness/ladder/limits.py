@@ -1,0 +1,106 @@
+"""Limits of a policy, so that what they find is explained like an event: on which step does the number go over?"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import polars as pl
+
+from harness.errors import PolicyError
+from harness.gate.catalogue import METRICS, Metric, find_metric
+from harness.gate.units import base_unit, scale
+from harness.run import Run
+from harness.tables import BANDS
+
+__all__ = ["Limit", "limit_sizes", "limits_of_verdict"]
+
+_QUANTILES = {"p1": 0.01, "p5": 0.05, "p50": 0.5, "p95": 0.95, "p99": 0.99}
+
+
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """A statistic of one metric over one case that must not exceed `limit`.
+
+    Attributes:
+        metric: as policies write it (`heading`, `missing`, `jitter`); higher must be worse; events have no place here.
+        statistic: max, mean, p50, p95, p99 or share (of values above 0).
+        limit: in base units: the run's length unit, radians, shares of one.
+        band: only this band; None for all of them together.
+    """
+
+    metric: str
+    statistic: str
+    limit: float
+    band: str | None = None
+
+    @property
+    def kind(self) -> str:
+        """`METRIC STATISTIC`, the kind of its anomalies."""
+        return f"{self.metric} {self.statistic}"
+
+
+def limit_sizes(run: Run, limit: Limit, reference: str) -> dict[tuple[str, str], float]:
+    """The statistic by (case, rung), against the root of the ladder; where nothing was compared there is no entry.
+
+    Raises:
+        PolicyError: a metric or statistic that cannot be explained.
+    """
+    try:
+        metric = find_metric(limit.metric)
+    except ValueError as error:
+        raise PolicyError(str(error), where="limit", remedy="name a metric of the run tables") from error
+    if metric.kind == "event" or not metric.higher_is_worse or not metric.has_reference:
+        raise PolicyError(
+            f"metric {limit.metric!r} is not one whose growth can be followed down the ladder",
+            where="limit",
+            remedy=f"use one of {sorted(n for n, m in METRICS.items() if _followed(m))}",
+        )
+    value = pl.col(metric.column).cast(pl.Float64)
+    value = value.abs() if metric.signed else value
+    rows = run.table(metric.table).filter((pl.col("reference") == reference) & value.is_not_null())
+    if limit.band is not None and metric.table == "line_metrics":
+        rows = rows.filter(pl.col("band") == limit.band)
+    elif limit.band is not None and metric.table == "series_metrics":
+        station = run.meta["card"]["grid"]["look_ahead"][BANDS.index(limit.band)]
+        rows = rows.filter((pl.col("station") - station).abs() < 1e-6)
+    table = rows.group_by("case", "rung").agg(_statistic(value, limit.statistic).alias("size")).collect()
+    return {(case, rung): size for case, rung, size in table.iter_rows() if size is not None}
+
+
+def limits_of_verdict(verdict: Mapping[str, Any] | None, run: Run) -> tuple[Limit, ...]:
+    """Limits of the rules that a verdict (verdict.json) found breached, as far as they can be followed."""
+    found: dict[Limit, None] = {}
+    height = float(run.meta["card"]["grid"].get("height") or 0)
+    for rule in (verdict or {}).get("rules", ()):
+        metric = METRICS.get(rule["metric"])
+        statistics = (*_QUANTILES, "max", "mean", "share")
+        if rule["status"] != "FAIL" or metric is None or not _followed(metric) or rule["statistic"] not in statistics:
+            continue
+        size = scale(rule["unit"], run_unit=run.unit, image_height_px=height, where=f"rule {rule['id']}")
+        for band in rule.get("band") or (None,):
+            found[Limit(rule["metric"], rule["statistic"], rule["limit_value"] * size, band)] = None
+    return tuple(found)
+
+
+def unit_of(limit: Limit, run: Run) -> str:
+    """Unit of a limit's numbers."""
+    return "share" if limit.statistic == "share" else base_unit(find_metric(limit.metric).quantity, run.unit)
+
+
+def _followed(metric: Metric) -> bool:
+    return metric.kind != "event" and metric.higher_is_worse and metric.has_reference
+
+
+def _statistic(value: pl.Expr, name: str) -> pl.Expr:
+    plain: Mapping[str, pl.Expr] = {"max": value.max(), "mean": value.mean(), "share": (value > 0).mean()}
+    if name in plain:
+        return plain[name]
+    if name in _QUANTILES:
+        return value.quantile(_QUANTILES[name], "linear")
+    raise PolicyError(
+        f"statistic {name!r} cannot be followed down the ladder",
+        where="limit",
+        remedy=f"must be in {sorted([*plain, *_QUANTILES])}",
+    )

@@ -1,0 +1,97 @@
+"""An explanation in words, for the terminal."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+from harness.ladder.model import Anomaly, Explanation
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
+
+__all__ = ["render"]
+
+SHOWN = 12
+
+
+def render(explanation: Explanation, console: Console | None = None) -> None:
+    """Print: who is to blame, the worst anomalies with their steps, what was left out.
+
+    Args:
+        explanation: of a run.
+        console: where to; None for standard output.
+    """
+    from rich.console import Console
+
+    console = console or Console()
+    if not explanation.anomalies:
+        console.print(f"No anomaly against {explanation.reference} on {len(explanation.rungs) - 1} rungs.")
+    else:
+        console.print(_suspects(explanation))
+        console.print(_anomalies(explanation))
+        if len(explanation.anomalies) > SHOWN:
+            console.print(f"{len(explanation.anomalies) - SHOWN} more; --json has them all.")
+    for note in explanation.notes:
+        console.print(f"note: {note}", markup=False)
+
+
+def _suspects(explanation: Explanation) -> Table:
+    from rich.table import Table
+
+    table = Table(title=f"Where anomalies against {explanation.reference} begin", title_justify="left")
+    for column in ("rung", "stage", "factor", "anomalies", "share", "kinds", "cases"):
+        table.add_column(column, overflow="fold")
+    for s in explanation.suspects:
+        kinds = ", ".join(f"{count} {kind}" for kind, count in s.kinds.items())
+        blame = (s.stage or "none alone", s.factor or " + ".join(s.factors))
+        table.add_row(s.rung, *blame, str(s.count), f"{s.share:.0%}", kinds, str(len(s.cases)))
+    return table
+
+
+def _anomalies(explanation: Explanation) -> Table:
+    from rich.table import Table
+
+    table = Table(title="The worst of them", title_justify="left")
+    for column in ("case", "what", "size", "first step", "shares of the steps", "alone on the reference"):
+        table.add_column(column, overflow="fold")
+    for a in explanation.anomalies[:SHOWN]:
+        table.add_row(a.case, _what(a), _size(a), _first(a), _shares(a), _alone(a))
+    return table
+
+
+def _what(a: Anomaly) -> str:
+    place = " ".join(str(p) for p in (a.band, None if a.track is None else f"line {a.track}") if p is not None)
+    frames = "" if a.frame_start is None else f", frames {a.frame_start}-{a.frame_end}"
+    return f"{a.kind} {place}".strip() + frames + (f" ({a.events} events)" if a.events > 1 else "")
+
+
+def _size(a: Anomaly) -> str:
+    return f"{_number(a.value, a.unit)} (limit {_number(a.threshold, a.unit)})"
+
+
+def _first(a: Anomaly) -> str:
+    blame = a.factor or "nobody alone"
+    return f"{a.first}: {blame}" + (f"; {a.note}" if a.note else "")
+
+
+def _shares(a: Anomaly) -> str:
+    return "\n".join(f"{' + '.join(s.factors)} {_share(s.share)}" for s in a.steps)
+
+
+def _alone(a: Anomaly) -> str:
+    rows = [f"{x.factor} {_number(x.value, a.unit)}" for x in a.alone]
+    return "\n".join([*rows, f"interaction {_number(a.interaction, a.unit)}"])
+
+
+def _share(share: float) -> str:
+    return "not measured" if math.isnan(share) else f"{share:.0%}"
+
+
+def _number(value: float, unit: str) -> str:
+    if math.isnan(value):
+        return "not measured"
+    if unit == "rad":
+        return f"{math.degrees(value):.2f}°"
+    return f"{value:.3g}" + ("" if unit in ("count", "") else f" {unit}")

@@ -101,8 +101,8 @@ def read_output(outputs: Outputs, name: str, shape: tuple[int | None, ...], mean
     return values
 
 
-def read_scores(outputs: Outputs, name: str | None, slots: int, activation: str, frames: int) -> NDArray[np.float32]:
-    """Scores in 0..1, float32 [frames, slots]; ones where the model has none.
+def read_scores(outputs: Outputs, name: str | None, slots: int, kind: str, frames: int) -> NDArray[np.float32]:
+    """Scores in 0..1, float32 [frames, slots]; ones where the model has none, a sigmoid applied where kind is `logit`.
 
     Raises:
         DecoderError: as `read_output`.
@@ -113,7 +113,7 @@ def read_scores(outputs: Outputs, name: str | None, slots: int, activation: str,
     if raw is not None and raw.shape[-1] == 1 and raw.ndim > 2 and raw.shape[-2] == slots:
         outputs = {name: raw[..., 0]}
     scores = read_output(outputs, name, (slots,), "[slots]").astype(np.float32, copy=False)
-    if activation == "sigmoid":
+    if kind == "logit":
         with np.errstate(over="ignore"):
             scores = np.float32(1) / (np.float32(1) + np.exp(-scores))
     return scores

@@ -120,15 +120,21 @@ def test_an_rgb_stream_keeps_its_values(read: Read, says: str) -> None:
     np.testing.assert_array_equal(picture.data if says == "rgb24" else picture.data[..., ::-1], rgb)
 
 
+@pytest.mark.parametrize(
+    ("color_range", "black", "y_span", "c_span"), [("limited", 16, 219, 224), ("full", 0, 255, 255)]
+)
 @pytest.mark.parametrize(("matrix", "kr", "kb"), [("bt601", 0.299, 0.114), ("bt709", 0.2126, 0.0722)])
-def test_a_conversion_to_rgb_uses_the_matrix_of_the_camera(read: Read, matrix: str, kr: float, kb: float) -> None:
+def test_a_conversion_to_rgb_uses_matrix_and_range_of_the_camera(
+    read: Read, matrix: str, kr: float, kb: float, color_range: str, black: int, y_span: int, c_span: int
+) -> None:
     y, cb, cr = 120, 100, 170
     flat = np.repeat([y, cb, cr], [HEIGHT * WIDTH, HEIGHT * WIDTH // 4, HEIGHT * WIDTH // 4])
     planes = flat.reshape(-1, WIDTH).astype(np.uint8)
-    luma, blue, red = (y - 16) / 219, (cb - 128) / 224, (cr - 128) / 224
+    luma, blue, red = (y - black) / y_span, (cb - 128) / c_span, (cr - 128) / c_span
     r, b = luma + 2 * (1 - kr) * red, luma + 2 * (1 - kb) * blue
     g = (luma - kr * r - kb * b) / (1 - kr - kb)
-    picture = _first(read(2, says={"pixel_format": "rgb24", "color_matrix": matrix}, pictures=lambda _: planes))
+    says = {"pixel_format": "rgb24", "color_matrix": matrix, "color_range": color_range}
+    picture = _first(read(2, says=says, pictures=lambda _: planes))
     # FFmpeg's table-driven conversion is up to 2 levels low; the two matrices are 7 apart here
     np.testing.assert_allclose(picture.data[8, 8], np.array([r, g, b]) * 255, atol=2.5)
 

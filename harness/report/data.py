@@ -143,7 +143,7 @@ def _cases(
     """One row per case, worst first; `frame` is the position of its worst shown frame, None where none is shown."""
     rows = []
     for case in facts.cases:
-        own = [f for f in found if f.case == case.id and f.owner != "reference"]
+        own = [f for f in found if f.case == case.id and f.owner == "candidate"]
         shown = next((i for i, f in enumerate(chosen) if f.case == case.id), None)
         rows.append(_case(case, own, shown, summary[case.id], (judgement or {}).get("cases", {}).get(case.id)))
     return sorted(rows, key=lambda r: (-r["severity"], r["frame"] is None, r["frame"] or 0, r["id"]))
@@ -175,7 +175,7 @@ def _figures(facts: RunFacts, found: Sequence[WorstFrame]) -> list[dict[str, str
     status = Counter[str](r.status for r in facts.rungs)
     frames = sum(c.frames for c in facts.cases)
     minutes = sum(c.seconds for c in facts.cases) / 60
-    own = [f for f in found if f.owner != "reference"]
+    own = [f for f in found if f.owner == "candidate"]
     kinds = Counter(f.kind for f in own)
     worst = own[0] if own else None
     trouble = [f"{status[s]} {word}" for s, word in (("crashed", "crashed"), ("not_run", "not run")) if status[s]]
@@ -194,7 +194,7 @@ def _figures(facts: RunFacts, found: Sequence[WorstFrame]) -> list[dict[str, str
 
 def _observed(facts: RunFacts, found: Sequence[WorstFrame]) -> str:
     """What was seen, in one sentence, for a run that no policy judged."""
-    own = [f for f in found if f.owner != "reference"]
+    own = [f for f in found if f.owner == "candidate"]
     if not facts.cases:
         return "The run has no cases."
     if not own:

@@ -103,9 +103,8 @@ METRICS: tuple[Metric, ...] = (
 )  # fmt: skip
 
 EVENT_LABELS: dict[str, str] = {
-    "bend": "bend", "kink": "kink", "swing": "swing", "jitter": "jitter", "flicker": "flicker",
-    "missing": "line missing", "extra": "extra line", "nonfinite": "non-finite output", "class_flip": "class flip", "id_swap": "track swap",
-    "lag": "lag", "largest_bend": "largest bend, no event", "largest_offset": "largest offset, no event",
+    "missing": "line missing", "extra": "extra line", "nonfinite": "non-finite output", "id_swap": "track swap",
+    "largest_bend": "largest bend, no event", "largest_offset": "largest offset, no event", "first": "first frame",
 }  # fmt: skip
 
 _UNITS: dict[Quantity, str] = {

@@ -48,7 +48,7 @@ def judgement_view(verdict: Any) -> dict[str, Any] | None:
         "status": status,
         "glyph": GLYPHS.get(status, "?"),
         "sentence": _sentence(rules),
-        "detail": next((r["reason"] for r in rules if r["required"] and r["status"] == status), ""),
+        "detail": next((f"{r['id']}: {r['reason']}" for r in rules if r["required"] and r["status"] == status), ""),
         "policy": str(policy.get("name", "")),
         "profile": str(policy.get("profile") or ""),
         "rules": rules,

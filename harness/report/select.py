@@ -120,14 +120,14 @@ def worst_events(events: pl.LazyFrame, reference: str) -> pl.DataFrame:
 
 
 def candidates(events: pl.LazyFrame, ladder: Sequence[str], reference: str) -> list[WorstFrame]:
-    """One finding per (case, kind, track, band), worst first, those that are the reference's own last."""
+    """One finding per (case, kind, track, band), worst first, those that are not the candidate's own last."""
     rows = worst_events(events, reference)
     order = {name: i for i, name in enumerate(ladder)}
     groups: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
     for row in rows.iter_rows(named=True):
         groups.setdefault((row["case"], row["kind"], row["track"], row["band"]), []).append(row)
     found = [_finding(group, order) for group in groups.values()]
-    return sorted(found, key=lambda f: (f.owner == "reference", -f.severity, f.case, f.kind, f.frame))
+    return sorted(found, key=lambda f: (f.owner != "candidate", -f.severity, f.case, f.kind, f.frame))
 
 
 def choose(found: Sequence[WorstFrame], count: int) -> list[WorstFrame]:
@@ -143,7 +143,7 @@ def choose(found: Sequence[WorstFrame], count: int) -> list[WorstFrame]:
             turn = turns[finding.case] = turns.get(finding.case, -1) + 1
             ranked.append((turn, finding))
     chosen += [f for _, f in sorted(ranked, key=lambda pair: pair[0])]
-    return sorted(chosen[:count], key=lambda f: (f.owner == "reference", -f.severity))
+    return sorted(chosen[:count], key=lambda f: (f.owner != "candidate", -f.severity))
 
 
 def _finding(group: list[dict[str, Any]], order: dict[str, int]) -> WorstFrame:

@@ -82,7 +82,8 @@ def heat_table(pool: pl.DataFrame, facts: RunFacts) -> dict[str, Any]:
     Returns:
         JSON-able: `columns` (key, label, group, unit, definition) of metrics that have any value, `groups` over them,
         `bands`, and `cells`: rung name -> metric key -> "STATISTIC.BAND" -> cell with `text`, `tone` (`limit` where
-        there is a threshold, else `size`), `shade` 0..1, `over` (threshold passed), `worst` (the first rung to reach its column's worst) and `note` (where it happened).
+        there is a threshold, else `size`), `shade` 0..1, `over` (threshold passed), `worst` (the first rung to reach
+        its column's worst) and `note` (where it happened).
     """
     present = set(pool["metric"].unique().to_list())
     metrics = [m for m in METRICS if m.key in present]

@@ -1,7 +1,7 @@
 """The ladder as a drawing: where each rung stands, and which steps moved the lines.
 
-Columns are depth, from the lab on the left to the car on the right; the first child continues its parent's row, so the
-main chain is a straight line and everything that hangs off it stands below. A step has *moved the lines* where events
+Columns are depth, from the lab on the left to the car on the right; the child with the longest way to go continues its
+parent's row, so the main chain is a straight line and everything that hangs off it stands below. A step has *moved the lines* where events
 appear on its rung that its parent does not have at half their size.
 """
 
@@ -34,24 +34,24 @@ def layout(rungs: Sequence[RungFacts]) -> dict[str, tuple[int, int]]:
         children.setdefault(rung.parent if rung.parent in names else None, []).append(rung.name)
     depth = {name: _depth(name, children) for name in names}
     places: dict[str, tuple[int, int]] = {}
-    rows = 0
+    free: dict[int, int] = {}  # column -> first row without a box
 
-    def place(name: str, column: int, row: int) -> None:
-        nonlocal rows
+    def place(name: str, column: int, above: int) -> None:
+        chain = range(column, column + depth[name])
+        row = max([above, *(free.get(c, 0) for c in chain)])
         places[name] = (column, row)
-        rows = max(rows, row + 1)
-        below = sorted(children.get(name, ()), key=lambda c: -depth[c])
-        for i, child in enumerate(below):
-            place(child, column + 1, row if i == 0 else rows)
+        free[column] = row + 1
+        for child in sorted(children.get(name, ()), key=lambda c: -depth[c]):
+            place(child, column + 1, row)
 
     for root in children.get(None, ()):
-        place(root, 0, rows)
+        place(root, 0, 0)
     return places
 
 
 def new_events(events: pl.LazyFrame, facts: RunFacts) -> dict[str, list[dict[str, Any]]]:
     """Events that appear at a rung and not (at half their size) at its parent: rung -> rows, worst first."""
-    worst = worst_events(events, facts.reference).filter(pl.col("owner").fill_null("candidate") != "reference")
+    worst = worst_events(events, facts.reference).filter(pl.col("owner").fill_null("candidate") == "candidate")
     size = {tuple(row[c] for c in _EVENT): row["severity"] for row in worst.iter_rows(named=True)}
     parent = {r.name: r.parent for r in facts.rungs}
     found: dict[str, list[dict[str, Any]]] = {}
@@ -66,7 +66,7 @@ def ladder_view(
     facts: RunFacts,
     styles: Mapping[str, RungStyle],
     appeared: Mapping[str, Sequence[Mapping[str, Any]]],
-    blame: Mapping[str, Mapping[str, Any]],
+    blame: Mapping[str, int],
 ) -> dict[str, Any]:
     """Boxes and elbows in pixels.
 
@@ -74,7 +74,7 @@ def ladder_view(
         facts: the run.
         styles: colour of each rung.
         appeared: `new_events`.
-        blame: rung -> `count` of anomalies whose first step it is and `share`, from the explanation; empty without one.
+        blame: rung -> anomalies that begin there, for the rungs an explanation speaks of; the others count `appeared`.
     """
     places = layout(facts.rungs)
     nodes = [_node(r, places[r.name], styles[r.name], appeared.get(r.name, ()), blame, facts) for r in facts.rungs]
@@ -97,10 +97,10 @@ def _node(
     place: tuple[int, int],
     style: RungStyle,
     appeared: Sequence[Mapping[str, Any]],
-    blame: Mapping[str, Mapping[str, Any]],
+    blame: Mapping[str, int],
     facts: RunFacts,
 ) -> dict[str, Any]:
-    count = int(blame[rung.name]["count"]) if rung.name in blame else (0 if blame else len(appeared))
+    count = blame.get(rung.name, len(appeared))
     is_reference = rung.name == facts.reference
     return {
         "name": rung.name,

@@ -66,7 +66,7 @@ const Picture = (() => {
     const path = points(line).join(" ");
     return make("g", { "data-rung": line.rung },
       make("title", {}, describe(line, rung)),
-      make(tag, { class: "casing", points: path, fill: "none" }),
+      make(tag, { class: reference ? "casing reference" : "casing", points: path, fill: "none" }),
       make(tag, {
         class: reference ? "line reference" : "line", points: path, fill: "none",
         stroke: reference ? null : rung.colour, "stroke-dasharray": rung.stroke || null, "vector-effect": "non-scaling-stroke",

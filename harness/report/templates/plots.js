@@ -46,11 +46,11 @@ const Plots = (() => {
     }));
     traces.push({ x: [0], y: [0], mode: "markers", marker: { symbol: "triangle-up", size: 12, color: colour("muted") }, hovertemplate: "the vehicle<extra></extra>", type: "scatter" });
     const lateral = traces.flatMap((t) => t.x).filter((v) => v !== null);
-    const reach = Math.max(3, ...lateral.map(Math.abs)) * 1.08;
+    const span = [Math.max(2, ...lateral) + 0.8, Math.min(-2, ...lateral) - 0.8];
     const bands = bandShapes("y", true);
     Plotly.react("above", traces, layout((titled) => ({
       ...heading("From above"), ...bands,
-      xaxis: titled("lateral, m (left positive)", { range: [reach, -reach] }),
+      xaxis: titled("lateral, m (left positive)", { range: span }),
       yaxis: titled("ahead, m", { range: [-2, far + 2] }),
     })), CONFIG);
   }
@@ -70,12 +70,12 @@ const Plots = (() => {
         hovertemplate: `${escape(DATA.rungs[line.rung].name)}, line ${line.track}<br>` + (vehicle ? `%{y:.${digits}f} ${unit} at %{x:.1f} m` : `%{x:.${digits}f} ${unit} at row %{y:.0f}`) + "<extra></extra>",
       });
     }
-    const which = frame.track === null ? "" : `, line ${frame.track} strong`;
+    const which = frame.track === null ? "" : ` (line ${frame.track} strong)`;
     const bands = bandShapes(vehicle ? "x" : "y", true);
     const zero = { zeroline: true, zerolinewidth: 2, zerolinecolor: rungColour(DATA.rungs[DATA.reference]) };
     const span = BANDS.flatMap(([, edge]) => edge);
     Plotly.react("along", traces, layout((titled) => ({
-      ...heading(`Lateral offset from the reference along the line${which}`), ...bands,
+      ...heading(`${vehicle ? "Lateral offset along the line" : "Offset by row"}${which}`), ...bands,
       xaxis: vehicle ? titled("ahead, m", span.length ? { range: [Math.min(...span), Math.max(...span)] } : {}) : titled(`offset, ${DATA.unit} (left positive)`, { ...zero, autorange: "reversed" }),
       yaxis: vehicle ? titled(`offset, ${DATA.unit} (left positive)`, zero) : titled("row, px", span.length ? { range: [Math.max(...span), Math.min(...span)] } : { autorange: "reversed" }),
     })), CONFIG);

@@ -1,0 +1,67 @@
+"""How numbers are written."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from harness.metrics.events import KINDS
+from harness.report.glossary import METRICS, definition_of, label_of, number, quantity_of_unit, unit_text, with_unit
+from harness.tables import TABLES
+
+
+@pytest.mark.parametrize(
+    ("value", "quantity", "unit", "text"),
+    [
+        (0.2, "length", "m", "0.200 m"),
+        (-1.25, "length", "m", "−1.250 m"),
+        (4.0, "length", "px", "4.00 px"),
+        (0.0000345, "length", "m", "3·10⁻⁵ m"),
+        (0.0, "length", "m", "0.000 m"),
+        (math.radians(3), "angle", "m", "3.00°"),
+        (0.975, "share", "m", "97.5 %"),
+        (3.0, "count", "m", "3"),
+        (12345.0, "count", "m", "12 345"),
+        (0.25, "count", "m", "0.25"),
+        (0.00123, "curvature", "m", "0.00123 1/m"),
+        (12.345, "time_ms", "m", "12.35 ms"),
+        (float("inf"), "length", "m", "∞ m"),
+    ],
+)
+def test_every_number_carries_its_unit(value, quantity, unit, text):
+    assert with_unit(value, quantity, unit) == text
+
+
+@pytest.mark.parametrize("value", [None, float("nan")])
+def test_no_value_is_a_dash_without_a_unit(value):
+    assert with_unit(value, "length", "m") == "–"
+
+
+@given(st.floats(1e-12, 1e6), st.sampled_from(["length", "angle", "share", "time_ms", "rate", "curvature"]))
+def test_only_zero_reads_as_zero(value, quantity):
+    text = number(value, quantity)
+    assert any(c in "123456789" for c in text.partition("·")[0])
+
+
+def test_every_column_that_the_report_reads_is_in_its_table():
+    assert all(m.column in TABLES[m.table] for m in METRICS)
+    assert len({m.key for m in METRICS}) == len(METRICS)
+
+
+def test_every_kind_of_event_has_a_unit_the_report_can_write():
+    for kind, (unit, _) in KINDS.items():
+        assert label_of(kind)
+        assert unit == "length" or quantity_of_unit(unit) != "plain", kind
+
+
+def test_headings_name_the_unit_of_the_run():
+    assert unit_text("length", "px") == "px"
+    assert unit_text("curvature", "px") == "1/px"
+
+
+def test_an_unknown_metric_has_no_definition():
+    assert definition_of("bend").startswith("Largest distance")
+    assert definition_of("no_such_metric") == ""

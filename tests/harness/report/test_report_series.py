@@ -1,0 +1,68 @@
+"""Time series small enough to embed, without losing a peak."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from fixture_run import Shape, make_run
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+
+from harness.report.facts import read_facts
+from harness.report.series import case_series, min_max_buckets, pack, points_per_trace, unpack
+
+VALUES = st.one_of(st.floats(-50, 50, width=32), st.just(float("nan")))
+
+
+@given(arrays(np.float32, st.integers(0, 200), elements=VALUES))
+def test_packing_keeps_gaps_and_rounds_by_one_part_in_sixty_thousand(values):
+    back = unpack(pack(values))
+    assert (np.isnan(back) == np.isnan(values)).all()
+    largest = np.nanmax(np.abs(values), initial=0.0) if np.isfinite(values).any() else 0.0
+    assert np.nanmax(np.abs(back - values), initial=0.0) <= largest / 65000
+
+
+@given(arrays(np.float32, st.integers(40, 400), elements=VALUES), st.integers(2, 20))
+def test_buckets_keep_the_extremes_and_invent_nothing(values, half):
+    few = min_max_buckets(values, 2 * half)
+    assert len(few) == 2 * half
+    if np.isfinite(values).any():
+        assert np.nanmin(few) == np.nanmin(values)
+        assert np.nanmax(few) == np.nanmax(values)
+    assert set(few[np.isfinite(few)].tolist()) <= set(values[np.isfinite(values)].tolist())
+
+
+def test_the_order_inside_a_bucket_is_that_of_time():
+    assert min_max_buckets(np.array([3, 0, 0, 5], np.float32), 2).tolist() == [0, 5]
+    assert min_max_buckets(np.array([3, 5, 0, 1], np.float32), 2).tolist() == [5, 0]
+
+
+@pytest.mark.parametrize(("traces", "points"), [(0, 2000), (10, 2000), (1000, 600), (10**6, 120)])
+def test_many_traces_get_fewer_points_each(traces, points):
+    assert points_per_trace(traces) == points
+
+
+def test_a_series_is_what_the_table_says(tmp_path):
+    run = make_run(tmp_path, Shape(cases=2, rungs=3, frames=9))
+    facts = read_facts(run.meta)
+    found = case_series(run, "highway_curve", frames=9, fps=20.0, rungs=facts.ladder, reference=facts.reference)
+    assert found["t"] == [round(i / 20, 4) for i in range(9)]
+    rows = run.read("line_metrics")
+    for trace in found["traces"]:
+        name = facts.ladder[trace["rung"]]
+        own = rows.filter(case="highway_curve", rung=name, track=trace["track"], band=trace["band"]).sort("frame")
+        assert unpack(trace["d"]) == pytest.approx(own["offset_mean"].to_numpy(), abs=1e-5)
+    assert len(found["traces"]) == 2 * 3 * 3  # rungs, tracks, bands
+
+
+def test_a_long_clip_is_bucketed_to_the_limit(tmp_path):
+    run = make_run(tmp_path, Shape(cases=1, rungs=2, frames=101))
+    facts = read_facts(run.meta)
+    found = case_series(
+        run, "highway_curve", frames=101, fps=20.0, rungs=facts.ladder, reference=facts.reference, max_points=20
+    )
+    assert found["bucketed"]
+    assert len(found["t"]) == 20
+    assert found["t"] == sorted(found["t"])
+    assert all(len(unpack(t["d"])) == 20 for t in found["traces"])

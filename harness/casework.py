@@ -114,8 +114,7 @@ def replay_case(
     runners = [_runner(card, rung, engines[rung.engine]) for rung in rungs]
     context = CaseContext(case.id, case.root, case.outputs())
     total = len(case.timestamps_ns)
-    with CaseParts(out / "parts", case.id) as parts:
-        comparer = Comparer(card, case, rungs, decoder, parts)
+    with CaseParts(out / "parts", case.id) as parts, Comparer(card, case, rungs, decoder, parts) as comparer:
         try:
             for engine in {id(r.engine): r.engine for r in runners}.values():
                 engine.start_case(context)

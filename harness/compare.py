@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import polars as pl
@@ -79,7 +79,7 @@ class _Measured:
 
 
 class Comparer:
-    """Compares the rungs of one case chunk by chunk and writes its tables.
+    """Compares the rungs of one case chunk by chunk and writes its tables; use it with `with`.
 
     Args:
         card: the model.
@@ -108,6 +108,13 @@ class Comparer:
         self._accuracy: dict[str, AccuracySums] = {}
         self.frames_done = 0
 
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for store in self._series.values():
+            store.close()
+
     def add(self, chunk: Chunk) -> None:
         """Measure one chunk; chunks come in the order of time."""
         measured = {name: self._measure(name, outputs, chunk) for name, outputs in chunk.outputs.items()}
@@ -124,15 +131,14 @@ class Comparer:
     def finish(self) -> None:
         """Write what needs the whole case: series, events, accuracy."""
         for name, store in self._series.items():
-            with store:
-                table = series_metrics_table(
-                    store,
-                    case=self._case.id,
-                    rung=name,
-                    reference=self._root,
-                    swing_threshold=self._grid.thresholds.swing,
-                    log=self._events[name],
-                )
+            table = series_metrics_table(
+                store,
+                case=self._case.id,
+                rung=name,
+                reference=self._root,
+                swing_threshold=self._grid.thresholds.swing,
+                log=self._events[name],
+            )
             self._parts.add("series_metrics", table.drop("case").to_dict())
         for name, log in self._events.items():
             self._parts.add("events", log.table(self._case.id, name, self._root).drop("case").to_dict())

@@ -67,7 +67,7 @@ def match(
         by_slot: False leaves slots out, as for ground truth, whose slots mean something else.
 
     Returns:
-        Matches. Of several lines with one slot in one frame only the first can match by slot.
+        Matches. Several lines with one slot in one frame match in their order.
     """
     row, column = _by_slot(reference, candidate) if by_slot else (_none(), _none())
     free_row, free_column = _others(row, len(reference)), _others(column, len(candidate))
@@ -132,20 +132,23 @@ def _hungarian(row: Ints, column: Ints, cost: Floats) -> Ints:
 
 
 def _by_slot(reference: LineTable, candidate: LineTable) -> tuple[Ints, Ints]:
-    """Pairs of equal frame, slot and topology; the first of equals."""
-    before, rows = _slot_keys(reference)
-    after, columns = _slot_keys(candidate)
+    """Pairs of equal frame, slot, topology and place among the lines that share these."""
+    ranks = max(len(reference), len(candidate))
+    before, rows = _slot_keys(reference, ranks)
+    after, columns = _slot_keys(candidate, ranks)
     _, row, column = np.intersect1d(before, after, assume_unique=True, return_indices=True)
     return rows[row], columns[column]
 
 
-def _slot_keys(lines: LineTable) -> tuple[Ints, Ints]:
-    """(one number for frame, slot and topology, line), the first line of each number."""
+def _slot_keys(lines: LineTable, ranks: int) -> tuple[Ints, Ints]:
+    """(one number for frame, slot, topology and rank among equals, line), for lines with a slot."""
     slotted = np.flatnonzero(lines.slot != NO_SLOT)
     slots = np.iinfo(lines.slot.dtype).max + 1
     key = (lines.frame[slotted] * slots + lines.slot[slotted]) * 2 + lines.topology[slotted]
-    unique, first = np.unique(key, return_index=True)
-    return unique, slotted[first]
+    order = np.argsort(key, kind="stable")
+    key = key[order]
+    rank = np.arange(len(key)) - np.searchsorted(key, key)
+    return key * ranks + rank, slotted[order]
 
 
 def _distance(

@@ -48,14 +48,14 @@ def test_agrees_with_trying_every_way_to_pair(data, grid):
     pairs = list(zip(found.reference.tolist(), found.candidate.tolist(), strict=True))
     for frame in range(3):
         rows, columns = (np.flatnonzero(t.frame == frame).tolist() for t in (reference, candidate))
-        slots: dict[tuple[int, int], int] = {}
-        for c in reversed(columns):
-            slots[int(candidate.slot[c]), int(candidate.topology[c])] = c
+        slots: dict[tuple[int, int], list[int]] = {}
+        for c in columns:
+            slots.setdefault((int(candidate.slot[c]), int(candidate.topology[c])), []).append(c)
         by_slot = []
         for r in rows:
             key = int(reference.slot[r]), int(reference.topology[r])
-            if key[0] != NO_SLOT and key in slots:
-                by_slot.append((r, slots.pop(key)))
+            if key[0] != NO_SLOT and slots.get(key):
+                by_slot.append((r, slots[key].pop(0)))
         here = [p for p in pairs if p[0] in rows]
         assert set(by_slot) <= set(here)
         taken_r, taken_c = {r for r, _ in by_slot}, {c for _, c in by_slot}
@@ -111,9 +111,9 @@ def test_a_recording_without_slots_matches_a_decoder_with_slots_by_distance():
     assert found.candidate.tolist() == [1, 0]
 
 
-def test_a_second_line_with_the_same_slot_is_extra():
-    found = matched(lanes(0, slot=0), lanes(3, 0, slot=[0, 0]))
-    assert (found.candidate.tolist(), found.extra.tolist()) == ([0], [1])
+def test_lines_that_share_a_slot_match_in_their_order():
+    found = matched(lanes(0, 5, slot=0), lanes(3, 0, 9, slot=0))
+    assert (found.candidate.tolist(), found.extra.tolist()) == ([0, 1], [2])
 
 
 def test_a_line_that_bends_away_far_ahead_stays_matched():

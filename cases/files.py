@@ -54,7 +54,7 @@ def hash_file_once(path: Path) -> str:
         stat = path.stat()
     except OSError:
         return hash_file(path)
-    key = (str(path), stat.st_size, stat.st_mtime_ns)
+    key = (str(path.absolute()), stat.st_size, stat.st_mtime_ns)
     if key not in _known:
         _known[key] = hash_file(path)
     return _known[key]

@@ -9,8 +9,9 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from io import FileIO
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 
@@ -45,7 +46,7 @@ class TensorReader:
     def pictures(self, indices: Iterable[int]) -> Iterator[Picture]:
         """See `Reader.pictures`; every array is the caller's own."""
         path = self._path()
-        with path.open("rb", buffering=0) as file:
+        with _opened(path) as file:
             layout = _layout(file, path)
             shape, dtype, size = layout.shape, layout.dtype, layout.frame_bytes
             at = 0
@@ -64,7 +65,7 @@ class TensorReader:
         """See `Reader.scan`; header and length are all there is to decode."""
         try:
             path = self._path()
-            with path.open("rb", buffering=0) as file:
+            with _opened(path) as file:
                 layout = _layout(file, path)
         except CaseFileError as error:
             return Scan(0, ((self.stream.folder, Problem.of(error)),))
@@ -80,7 +81,14 @@ class TensorReader:
         return found[0]
 
 
-def _layout(file: BinaryIO, path: Path) -> _Layout:
+def _opened(path: Path) -> FileIO:
+    try:
+        return path.open("rb", buffering=0)
+    except OSError as error:
+        raise bad_file(f"cannot be read: {error.strerror}", path) from error
+
+
+def _layout(file: FileIO, path: Path) -> _Layout:
     """Header of a .npy file, checked against the file's length; leaves the file at the first frame."""
     try:
         version = np.lib.format.read_magic(file)

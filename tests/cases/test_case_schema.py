@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+import re
 from pathlib import Path
 
 import pytest
@@ -123,3 +124,12 @@ def test_every_rotation_is_rigid(turn: float) -> None:
     c, s = math.cos(turn), math.sin(turn)
     rows = ((c, -s, 0.0, 1.0), (s, c, 0.0, 2.0), (0.0, 0.0, 1.0, 3.0), (0.0, 0.0, 0.0, 1.0))
     assert CameraMeta(kind="tensors", pixel_format="tensor", extrinsics=rows).extrinsics == rows
+
+
+def test_the_example_in_the_guide_is_a_case_with_every_key(tmp_path: Path) -> None:
+    guide = (Path(__file__).parents[2] / "docs" / "cases.md").read_text()
+    example = re.search(r"```toml\n(.*?)```", guide, re.DOTALL)
+    assert example is not None
+    meta = _read(tmp_path, example[1])
+    assert meta.model_fields_set == set(CaseMeta.model_fields)
+    assert meta.cameras["front"].model_fields_set == set(CameraMeta.model_fields)

@@ -111,3 +111,11 @@ def test_a_missing_dump_is_one_clear_error(write: Write) -> None:
     _path(reader).unlink()
     with pytest.raises(CaseFileError, match=r"0 \.npy files, must be one"):
         next(reader.pictures([0]))
+
+
+def test_a_dump_that_cannot_be_opened_is_one_clear_error(write: Write) -> None:
+    reader = write(np.zeros((3, 2)))
+    _path(reader).unlink()
+    _path(reader).mkdir()
+    with pytest.raises(CaseFileError, match="cannot be read"):
+        next(reader.pictures([0]))

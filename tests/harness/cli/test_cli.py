@@ -1,0 +1,150 @@
+"""The command line: exit codes, one-line errors, JSON."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from tiny_model import write_tiny
+
+from cases.synth import synth_cases
+from harness.cli import main
+
+POLICY = """
+reference = "train/torch-fp32"
+[profile.cpu]
+engines = ["torch-fp32", "ort-fp32"]
+[[rules]]
+id = "offset"
+metric = "offset_max"
+rung = "deploy/*"
+statistic = "max"
+limit = "{limit} m"
+"""
+
+
+class Files:
+    """A card, two cases, a run and two policies."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.card = write_tiny(root / "model")
+        self.cases = root / "cases"
+        synth_cases(1, 2, 0.5, self.cases)
+        self.run = root / "run"
+        self.wide, self.narrow = (root / f"{name}.trueline.toml" for name in ("wide", "narrow"))
+        self.wide.write_text(POLICY.format(limit=5))
+        self.narrow.write_text(POLICY.format(limit=1e-6))
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory: pytest.TempPathFactory) -> Files:
+    files = Files(tmp_path_factory.mktemp("cli"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(files.root)
+        assert (
+            _run("replay", files.card, "--cases", files.cases, "--engines", "torch-fp32,ort-fp32", "--out", files.run)
+            == 0
+        )
+    return files
+
+
+def _run(*arguments: object) -> int:
+    with pytest.raises(SystemExit) as caught:
+        main([str(a) for a in arguments])
+    return int(caught.value.code or 0)
+
+
+def test_a_finished_replay_says_so_as_json(files: Files, capsys: pytest.CaptureFixture[str]) -> None:
+    command = ("replay", files.card, "--cases", files.cases, "--engines", "torch-fp32,ort-fp32", "--out", files.run)
+    assert _run(*command, "--json") == 0
+    assert json.loads(capsys.readouterr().out)["finished"]
+
+
+def test_gate_exit_codes(files: Files, capsys: pytest.CaptureFixture[str]) -> None:
+    assert _run("gate", files.run, "--policy", files.wide) == 0
+    assert _run("gate", files.run, "--policy", files.narrow, "--junit", files.root / "junit.xml") == 1
+    assert (files.root / "junit.xml").read_text().startswith("<?xml")
+    capsys.readouterr()
+    assert _run("gate", files.run, "--policy", files.narrow, "--json") == 1
+    assert json.loads(capsys.readouterr().out)["verdict"] == "FAIL"
+
+
+def test_a_policy_that_expects_more_engines_is_not_run(files: Files) -> None:
+    policy = files.root / "more.trueline.toml"
+    policy.write_text(POLICY.format(limit=5).replace('"ort-fp32"]', '"ort-fp32", "ort-fp32-none"]'))
+    assert _run("gate", files.run, "--policy", policy) == 3
+
+
+def test_explain_and_report_work_on_a_run(files: Files, capsys: pytest.CaptureFixture[str]) -> None:
+    assert _run("explain", files.run, "--json") == 0
+    json.loads(capsys.readouterr().out)
+    assert _run("explain", files.run) == 0
+    assert _run("report", files.run, "--out", files.root / "report.html") == 0
+    assert "<html" in (files.root / "report.html").read_text()[:2000]
+
+
+def test_case_commands(files: Files, capsys: pytest.CaptureFixture[str]) -> None:
+    assert _run("case", "check", files.cases) == 0
+    assert _run("case", "show", files.cases / "synth_00001", "--out", files.root / "sheet.png", "--run", files.run) == 0
+    assert (files.root / "sheet.png").stat().st_size > 10_000
+    assert _run("case", "synth", "--seed", 5, "--count", 1, "--seconds", 0.2, "--out", files.root / "more") == 0
+    capsys.readouterr()
+    assert _run("case", "check", files.root / "more", "--json") == 0
+    assert json.loads(capsys.readouterr().out)[0]["problems"] == []
+
+
+def test_model_check_and_export(files: Files, capsys: pytest.CaptureFixture[str]) -> None:
+    assert _run("model", "check", files.card, "--json") == 0
+    levels = {f["where"]: f["level"] for f in json.loads(capsys.readouterr().out)}
+    assert set(levels.values()) == {"ok"}
+    assert {"torch-fp32", "ort-fp32", "decoder"} <= set(levels)
+    assert _run("model", "export", files.card, "--out", files.root / "tiny.onnx") == 0
+    assert (files.root / "tiny.onnx").stat().st_size > 1000
+
+
+def test_engines_lists_every_engine(capsys: pytest.CaptureFixture[str]) -> None:
+    assert _run("engines", "--json") == 0
+    found = {e["name"]: e for e in json.loads(capsys.readouterr().out)}
+    assert found["torch-fp32"]["available"]
+    assert all(e["available"] or e["remedy"] for e in found.values())
+
+
+BAD = {
+    "no card": ("replay", "{root}/none.toml", "--cases", "{cases}", "--out", "{root}/x"),
+    "no cases": ("replay", "{card}", "--cases", "{root}/model", "--out", "{root}/x"),
+    "unknown engine": ("replay", "{card}", "--cases", "{cases}", "--out", "{root}/x", "--engines", "trt-fp61"),
+    "unknown pipeline": ("replay", "{card}", "--cases", "{cases}", "--out", "{root}/x", "--preprocess", "car"),
+    "other plan": ("replay", "{card}", "--cases", "{cases}", "--out", "{run}", "--engines", "torch-fp32"),
+    "missing option": ("replay", "{card}"),
+    "unknown option": ("gate", "{run}", "--polciy", "x"),
+    "unknown command": ("reply",),
+    "no run": ("explain", "{root}/model"),
+    "no policy": ("gate", "{run}", "--policy", "{root}/none.trueline.toml"),
+    "bad policy": ("gate", "{run}", "--policy", "{card}"),
+    "no case to show": ("case", "show", "{root}/model", "--out", "{root}/x.png"),
+    "no source": ("case", "import", "{root}/none.mp4", "--id", "x", "--out", "{root}/imported"),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_bad_input_is_one_line_and_exit_code_2(files: Files, name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    places = {"root": files.root, "card": files.card, "cases": files.cases, "run": files.run}
+    assert _run(*(a.format(**places) for a in BAD[name])) == 2
+    said = [line for line in capsys.readouterr().err.splitlines() if line.strip()]
+    assert len(said) == 1, said
+    assert said[0].startswith("error: ")
+    assert "remedy: " in said[0]
+
+
+def test_nan_prints_as_null(capsys: pytest.CaptureFixture[str]) -> None:
+    from harness.cli.output import print_json
+
+    print_json({"a": float("nan"), "b": [1.5, float("inf")], "c": np.float64(2).item()})
+    assert json.loads(capsys.readouterr().out) == {"a": None, "b": [1.5, None], "c": 2.0}

@@ -146,7 +146,13 @@ class OrtEngine(FrameEngine):
 
 
 def open_session(
-    model: Path, *, level: str, threads: int, mode: DenormalMode, plugins: tuple[Path, ...] = (), profile: bool = False
+    model: Path,
+    *,
+    level: str,
+    threads: int,
+    mode: DenormalMode,
+    plugins: tuple[Path, ...] = (),
+    save_to: Path | None = None,
 ) -> Any:
     """An ONNX Runtime session on the CPU; the calling thread's denormal flag is left as it was.
 
@@ -156,7 +162,7 @@ def open_session(
         threads: of one operator.
         mode: whether the session's own threads flush denormals.
         plugins: libraries with custom ops.
-        profile: record every node's time and kernel.
+        save_to: where to write the graph as it was optimised.
 
     Raises:
         EngineUnavailable: ONNX Runtime is not installed.
@@ -185,7 +191,8 @@ def open_session(
     options.inter_op_num_threads = 1
     options.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
     options.log_severity_level = 4
-    options.enable_profiling = profile
+    if save_to is not None:
+        options.optimized_model_filepath = str(save_to)
     options.add_session_config_entry("session.set_denormal_as_zero", "1" if mode.flush else "0")
     place = str(model)
     try:

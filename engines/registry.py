@@ -45,6 +45,13 @@ TABLE: dict[str, Entry] = {
         "engines.ort_engine", "ort", "ONNX Runtime CPU, unoptimised export, optimisation off", {"level": "none"}
     ),
     "ort-fp32": Entry("engines.ort_engine", "ort", "ONNX Runtime CPU, every graph optimisation", {"level": "all"}),
+    "emulated-tf32": Entry("engines.emulated", "emulated", "operands of products rounded to TF32", {"method": "tf32"}),
+    "emulated-fp16": Entry("engines.emulated", "emulated", "fp16 after every operator", {"method": "fp16"}),
+    "emulated-fp16-fused": Entry(
+        "engines.emulated", "emulated", "fp16 at the ends of fused kernels", {"method": "fp16", "fused": True}
+    ),
+    "emulated-bf16": Entry("engines.emulated", "emulated", "bfloat16 after every operator", {"method": "bf16"}),
+    "emulated-reorder": Entry("engines.emulated", "emulated", "fp32, sums in another order", {"method": "reorder"}),
     "recorded": Entry("engines.recorded", "recorded", "outputs dumped elsewhere, aligned by timestamp"),
 }
 

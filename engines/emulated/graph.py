@@ -1,0 +1,226 @@
+"""ONNX graphs for rewriting: loaded flat, folded as a runtime would fold them, and rounded at chosen values.
+
+The graph is an `onnx_ir` model: no local functions, constants as initializers, types inferred.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engines.base import first_line
+from engines.denormals import DenormalMode
+from engines.emulated.formats import Format, constant
+from engines.errors import ExportError, ModelLoadError
+
+if TYPE_CHECKING:
+    import onnx_ir as ir
+
+__all__ = [
+    "array_of",
+    "at_opset",
+    "fold",
+    "insert_rounding",
+    "load",
+    "nodes_of",
+    "round_values",
+    "rounded_constant",
+    "save",
+    "stand_in",
+]
+
+
+def load(path: Path) -> ir.Model:
+    """Read a model for rewriting.
+
+    Raises:
+        ModelLoadError: it does not read, or its types cannot be inferred.
+    """
+    import onnx_ir as ir
+
+    try:
+        return _flat(ir.load(path))
+    except Exception as error:
+        raise ModelLoadError(
+            f"cannot rewrite it: {first_line(error)}",
+            where=str(path),
+            remedy="check the file with onnx.checker.check_model(path, full_check=True)",
+        ) from error
+
+
+def fold(path: Path, plugins: tuple[Path, ...] = ()) -> ir.Model:
+    """Read a model after what every runtime does before it chooses precision: fold constants and BatchNorm.
+
+    ONNX Runtime's basic optimisations do it, in fp32; a BatchNorm that stays becomes a scale and a shift, as the
+    parsers of TensorRT and OpenVINO make it, so that its variance and epsilon are never rounded by themselves.
+
+    Raises:
+        ModelLoadError: the model does not load.
+    """
+    from engines.ort_engine import open_session
+
+    with tempfile.TemporaryDirectory() as folder:
+        out = Path(folder) / "folded.onnx"
+        mode = DenormalMode(flush=True)
+        open_session(path, level="basic", threads=1, mode=mode, plugins=plugins, save_to=out)
+        model = load(out)
+    for node in nodes_of(model):
+        if node.op_type == "BatchNormalization" and not node.domain:
+            _scale_and_shift(node)
+    return model
+
+
+def save(model: ir.Model, path: Path) -> None:
+    """Write a rewritten model, after checking that it still is one.
+
+    Raises:
+        ExportError: the rewrite broke it; an error of ours.
+    """
+    import onnx_ir as ir
+    from onnx_ir.passes import common
+
+    for clean in (common.RemoveUnusedNodesPass(), common.NameFixPass(), common.RemoveUnusedOpsetsPass()):
+        clean(model)
+    try:
+        ir.save(model, path)
+    except Exception as error:
+        raise ExportError(
+            f"cannot write the rewritten graph: {first_line(error)}", where=str(path), remedy="report it with the model"
+        ) from error
+
+
+def at_opset(model: ir.Model, opset: int, why: str) -> ir.Model:
+    """The model at this default opset at least.
+
+    Raises:
+        ExportError: the version converter cannot.
+    """
+    import onnx_ir as ir
+    from onnx import version_converter
+
+    if model.opset_imports.get("", 1) >= opset:
+        return model
+    try:
+        return _flat(ir.serde.from_proto(version_converter.convert_version(ir.serde.to_proto(model), opset)))
+    except Exception as error:
+        raise ExportError(
+            f"{why} needs opset {opset}, to which the model does not convert: {first_line(error)}",
+            where=f"graph {model.graph.name}, opset {model.opset_imports.get('')}",
+            remedy="export the model with a newer opset, or choose another rounding",
+        ) from error
+
+
+def nodes_of(model: ir.Model) -> Iterator[ir.Node]:
+    """Every node, those of subgraphs too, producers before consumers."""
+    import onnx_ir as ir
+
+    return iter(list(ir.traversal.RecursiveGraphIterator(model.graph)))
+
+
+def array_of(value: ir.Value | None) -> NDArray[Any] | None:
+    """The value of an initializer, None where it is computed or fed."""
+    if value is None or value.const_value is None or value.producer() is not None or value.is_graph_input():
+        return None
+    return value.const_value.numpy()
+
+
+def rounded_constant(value: ir.Value, form: Format) -> ir.Value:
+    """An initializer beside this one that holds its values in the format; the same one each time."""
+    key = f"rounded to {form.name}"
+    made: ir.Value | None = value.meta.get(key)
+    if made is None:
+        array = array_of(value)
+        assert array is not None
+        assert value.graph is not None
+        made = value.meta[key] = constant(value.graph, form.array(array), f"{value.name}.{form.name}")
+    return made
+
+
+def insert_rounding(model: ir.Model, value: ir.Value, form: Format) -> ir.Value:
+    """Nodes that round a value, right behind it; nobody reads the rounded value yet."""
+    nodes = form.nodes(value)
+    rounded = nodes[-1].outputs[0]
+    rounded.type, rounded.shape = value.type, value.shape
+    _insert_behind(model, value, nodes)
+    return rounded
+
+
+def round_values(model: ir.Model, plan: Mapping[ir.Value, Format]) -> None:
+    """Round every planned value where it appears: all consumers see the rounded one, outputs keep their names."""
+    for value, form in plan.items():
+        uses = list(value.uses())
+        rounded = insert_rounding(model, value, form)
+        for node, index in uses:
+            node.replace_input_with(index, rounded)
+        if value.is_graph_output():
+            stand_in(value, rounded)
+
+
+def stand_in(value: ir.Value, other: ir.Value) -> None:
+    """Make another value the graph's output in place of this one, under its name."""
+    graph = value.graph
+    assert graph is not None
+    other.name, value.name = value.name, f"{value.name}.exact"
+    for position, output in enumerate(graph.outputs):
+        if output is value:
+            graph.outputs[position] = other
+
+
+def _insert_behind(model: ir.Model, value: ir.Value, nodes: list[ir.Node]) -> None:
+    producer = value.producer()
+    if producer is not None and producer.graph is not None:
+        producer.graph.insert_after(producer, nodes)
+        return
+    graph = value.graph or model.graph
+    first = next(iter(graph), None)
+    if first is None:
+        graph.extend(nodes)
+    else:
+        graph.insert_before(first, nodes)
+
+
+def _flat(model: ir.Model) -> ir.Model:
+    """Functions inlined, constants lifted, types inferred."""
+    from onnx_ir.passes import common
+
+    for step in (
+        common.InlinePass(),
+        common.RemoveInitializersFromInputsPass(),
+        common.LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0),
+        common.RemoveUnusedOpsetsPass(),
+    ):
+        step(model)
+    inferred = common.ShapeInferencePass()(model).model
+    for node in nodes_of(inferred):
+        _guess_type(node)
+    return inferred
+
+
+def _guess_type(node: ir.Node) -> None:
+    """Where inference knows nothing, as of a custom operator: outputs are what the first typed input is."""
+    known = [value.type for value in node.inputs if value is not None and value.type is not None]
+    for value in node.outputs:
+        if value.type is None and known:
+            value.type = known[0]
+
+
+def _scale_and_shift(node: ir.Node) -> None:
+    """BatchNorm as itself with mean 0 and variance 1: scale x + shift, folded in float64."""
+    import onnx_ir as ir
+
+    scale, shift, mean, variance = (array_of(value) for value in node.inputs[1:5])
+    if scale is None or shift is None or mean is None or variance is None or node.graph is None:
+        return
+    epsilon = node.attributes["epsilon"].as_float() if "epsilon" in node.attributes else 1e-5
+    factor = scale.astype(np.float64) / np.sqrt(variance.astype(np.float64) + epsilon)
+    offset = shift.astype(np.float64) - mean.astype(np.float64) * factor
+    arrays = {1: factor, 2: offset, 3: np.zeros_like(factor), 4: np.ones_like(factor)}
+    for index, array in arrays.items():
+        name = f"{node.outputs[0].name}.{('scale', 'shift', 'mean', 'variance')[index - 1]}"
+        node.replace_input_with(index, constant(node.graph, array.astype(np.float32), name))
+    node.attributes["epsilon"] = ir.AttrFloat32("epsilon", 0.0)

@@ -1,0 +1,162 @@
+"""From an engine's name to a rewritten graph: what each method does, in order."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from engines.emulated.chunks import accumulate_in_chunks
+from engines.emulated.formats import FORMATS, TF32_ROUNDINGS, Format
+from engines.emulated.graph import array_of, at_opset, fold, load, nodes_of, round_values, rounded_constant
+from engines.emulated.operands import round_operands
+from engines.emulated.ops import is_shape_slot
+from engines.emulated.placement import demand_everywhere, plan_roundings
+from engines.emulated.reorder import permute_channels
+from engines.emulated.typed import is_typed, lower_types
+from engines.errors import EngineOptionError
+
+if TYPE_CHECKING:
+    import onnx_ir as ir
+
+__all__ = ["Recipe", "read_recipe", "rewrite"]
+
+SLICE_OPSET = 10  # Slice with its bounds as inputs, for chunks
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """What to emulate.
+
+    Attributes:
+        method: fp16, bf16, tf32 or reorder.
+        fused: round at the ends of fused kernels only (fp16, bf16).
+        chunk: channels per rounded partial sum, 0 for fp32 accumulation (fp16).
+        rounding: rne, rna or rz (tf32).
+        seed: of the permutation (reorder).
+    """
+
+    method: str
+    fused: bool = False
+    chunk: int = 0
+    rounding: str = "rne"
+    seed: int = 0
+
+    def facts(self) -> dict[str, Any]:
+        """The settings that this method reads, for provenance and cache keys."""
+        used = {"fp16": ("fused", "chunk"), "bf16": ("fused",), "tf32": ("rounding",), "reorder": ("seed",)}
+        return {"method": self.method, **{key: asdict(self)[key] for key in used[self.method]}}
+
+
+def read_recipe(name: str, recipe: Recipe, options: Mapping[str, Any]) -> Recipe:
+    """Refine a recipe by the name's suffix and by options.
+
+    Suffixes: `emulated-tf32:rz`, `emulated-fp16:chunk16`, `emulated-reorder:3`.
+
+    Raises:
+        EngineOptionError: a suffix or a value that the method does not have.
+    """
+    given = dict(options)
+    if suffix := name.partition(":")[2]:
+        key, value = _read_suffix(name, recipe.method, suffix)
+        if given.get(key, value) != value:
+            raise EngineOptionError(
+                f"engine {name!r} with {key}={given[key]!r}", where=f"options of {name}", remedy="give one of the two"
+            )
+        given[key] = value
+    if unknown := sorted(given.keys() - (recipe.facts().keys() - {"method", "fused"})):
+        raise EngineOptionError(
+            f"engine {name!r} has no option {unknown[0]!r}",
+            where=f"options of {name}",
+            remedy=f"its options are {sorted({'threads', 'denormals', *recipe.facts()} - {'method', 'fused'})}",
+        )
+    refined = replace(recipe, **given)
+    if refined.rounding not in TF32_ROUNDINGS or refined.chunk < 0 or refined.seed < 0:
+        raise EngineOptionError(
+            f"{given}", where=f"options of {name}", remedy=f"rounding in {TF32_ROUNDINGS}, chunk and seed 0 or more"
+        )
+    return refined
+
+
+def rewrite(path: Path, recipe: Recipe, plugins: tuple[Path, ...] = ()) -> tuple[ir.Model, dict[str, Any]]:
+    """The graph that computes what the recipe emulates, and what was done to it.
+
+    A typed graph gets the roundings that its types demand, and nothing else from `fp16` and `bf16`; an fp32 graph is
+    folded first, as runtimes do before they lower precision.
+
+    Raises:
+        ModelLoadError, ExportError: the model does not load or cannot be rewritten.
+    """
+    form = _form(recipe)
+    model = load(path)
+    typed = is_typed(model)
+    if not typed and form is not None:
+        model = fold(path, plugins)
+    if form is not None:
+        model = at_opset(model, max(form.opset, SLICE_OPSET if recipe.chunk else 1), f"{form.name} rounding")
+    demand = lower_types(model) if typed else {}
+    facts: dict[str, Any] = {"typed_graph": typed}
+    if recipe.method == "reorder":
+        facts["products_reordered"] = permute_channels(model, recipe.seed)
+    elif recipe.method == "tf32":
+        assert form is not None
+        facts["values_rounded"] = round_operands(model, form, demand)
+    elif not typed:
+        assert form is not None
+        demand = demand_everywhere(model, nodes_of(model), form)
+    if demand:
+        facts |= _round_demanded(model, demand, fused=recipe.fused)
+    if recipe.chunk and form is not None:
+        facts["products_in_chunks"] = accumulate_in_chunks(model, form, recipe.chunk)
+    return model, facts
+
+
+def _form(recipe: Recipe) -> Format | None:
+    """The format of a method that has one."""
+    return FORMATS.get(f"tf32-{recipe.rounding}" if recipe.method == "tf32" else recipe.method)
+
+
+def _read_suffix(name: str, method: str, suffix: str) -> tuple[str, Any]:
+    """The option that a name's suffix stands for."""
+    number = suffix.removeprefix("chunk")
+    if method == "tf32" and suffix in TF32_ROUNDINGS:
+        return "rounding", suffix
+    if method == "fp16" and suffix.startswith("chunk") and number.isdecimal() and int(number) > 0:
+        return "chunk", int(number)
+    if method == "reorder" and suffix.isdecimal():
+        return "seed", int(suffix)
+    known = {"tf32": "one of ':rne', ':rna', ':rz'", "fp16": "':chunk16'", "reorder": "':SEED', a number"}
+    raise EngineOptionError(
+        f"engine {name!r} has no variant {suffix!r}",
+        where="engine name",
+        remedy=f"write {known[method]}, or no suffix" if method in known else "leave the suffix out",
+    )
+
+
+def _round_demanded(model: ir.Model, demand: dict[ir.Value, Format], *, fused: bool) -> dict[str, Any]:
+    """Round constants once and for all, and values while it runs."""
+    plan = plan_roundings(model, nodes_of(model), demand, fused=fused)
+    constants: set[ir.Value] = set()
+    for node in nodes_of(model):
+        for index, value in enumerate(node.inputs):
+            if value is not None and value in demand and array_of(value) is not None and not is_shape_slot(node, index):
+                node.replace_input_with(index, rounded_constant(value, demand[value]))
+                constants.add(value)
+    round_values(model, plan)
+    return {"values_rounded": len(plan), **_losses(constants, demand)}
+
+
+def _losses(constants: set[ir.Value], demand: Mapping[ir.Value, Format]) -> dict[str, int]:
+    """How many weights became infinite, and how many that were not zero became zero."""
+    overflowed = vanished = count = 0
+    for value in constants:
+        array = array_of(value)
+        assert array is not None
+        rounded = demand[value].array(array)
+        count += array.size
+        overflowed += int((np.isinf(rounded) & np.isfinite(array)).sum())
+        vanished += int(((rounded == 0) & (array != 0)).sum())
+    return {"weights": count, "weights_overflowed": overflowed, "weights_vanished": vanished}

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from harness.card import Card
-from harness.decode.mask_lines import Joining, chained, join, smooth, trimmed, without_shadows
+from harness.decode.mask_lines import Joining, join, smooth, trimmed, without_shadows
 from harness.decode.mask_runs import Piece, find_runs, pieces_of
 from harness.decode.protocol import Options, Outputs, read_options, read_output
 from harness.errors import DecoderError
@@ -70,7 +70,7 @@ class MaskOptions(Options):
     blur: Annotated[float, Field(ge=0, le=2)] = 0.8
     bridge: Annotated[int, Field(ge=0)] = 2
     gap_rows: Annotated[float, Field(ge=0)] = 80.0
-    gap_gate: Annotated[float, Field(ge=0)] = 0.08
+    gap_gate: Annotated[float, Field(ge=0)] = 0.05
     smooth_rows: Annotated[int, Field(ge=0)] = 4
     every: Annotated[int, Field(ge=1)] = 2
     near_row: float | None = None
@@ -163,7 +163,7 @@ def lines_of_margin(margin: Margin, options: MaskOptions) -> Found:
     pieces = pieces_of(runs, least_rows=options.speck_rows)
     pieces = [stretch for piece in pieces for stretch in trimmed(piece, options.speck_rows)]
     rule = Joining(gap_rows=options.gap_rows, per_px=options.gap_gate)
-    lines = [line for line in (chained(pieces, c) for c in join(pieces, rule)) if _long_enough(line, options)]
+    lines = [line for line in join(pieces, rule) if _long_enough(line, options)]
     found = [
         (_sampled(smooth(line, options.smooth_rows), options.every), _score(margin, line, options))
         for line in without_shadows(lines)
@@ -172,10 +172,10 @@ def lines_of_margin(margin: Margin, options: MaskOptions) -> Found:
 
 
 def _long_enough(line: Piece, options: MaskOptions) -> bool:
-    """Whether a line spans enough rows, is there on half of them, and begins near enough."""
+    """Whether a line spans enough rows, is there on enough of them, and begins near enough."""
     near_enough = options.near_row is None or line.v[0] >= options.near_row
     span = line.v[0] - line.v[-1] + 1
-    return bool(near_enough and span >= options.least_rows and 2 * len(line.v) >= options.least_rows)
+    return bool(near_enough and span >= options.least_rows and 3 * len(line.v) >= 2 * options.least_rows)
 
 
 def _sampled(line: Piece, every: int) -> Array:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from harness.decode.mask_runs import Piece
 
-__all__ = ["Joining", "chained", "join", "smooth", "trimmed", "without_shadows"]
+__all__ = ["Joining", "join", "smooth", "trimmed", "without_shadows"]
 
 Floats = NDArray[np.float64]
 
@@ -23,6 +23,7 @@ NARROW, WIDE, WIDE_PX = 0.6, 1.25, 1.0  # an end narrower than NARROW or wider t
 BLOB, BLOB_PX = 2.0, 2.0  # thicker than BLOB times the piece's usual thickness, plus BLOB_PX, is no stroke
 SLOPE_ROWS = 3
 SHADOW = 0.5
+STROKE = 1.5  # a piece shorter than this times its thickness has no direction
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,21 +31,23 @@ class Joining:
     """When two pieces are one line.
 
     Attributes:
-        fit_rows: rows at an end that say where the piece goes.
+        fit_px: length of the end that says where a piece goes, pixels along it.
         gap_rows: largest gap, rows.
         gap_of_length: largest gap as a multiple of the longer piece's rows.
         base_px, per_px: gate on the mismatch across the line, base_px + per_px * length of the gap, pixels.
         turn_rad: largest angle between the two ends.
         overlap_rows: rows by which pieces may overlap (at a fork).
+        trust: the end of a piece shorter than this share of the gap does not say where it goes; the longer one does.
     """
 
-    fit_rows: int = 20
+    fit_px: float = 60
     gap_rows: float = 80
-    gap_of_length: float = 4.0
+    gap_of_length: float = 3.0
     base_px: float = 1.5
-    per_px: float = 0.08
+    per_px: float = 0.05
     turn_rad: float = 0.35
     overlap_rows: int = 3
+    trust: float = 0.4
 
 
 def trimmed(piece: Piece, least_rows: int) -> list[Piece]:
@@ -62,7 +65,8 @@ def trimmed(piece: Piece, least_rows: int) -> list[Piece]:
         start, stop = int(rows[0]), int(rows[-1]) + 1
         start += _unusual(piece.width[start:stop])
         stop -= _unusual(piece.width[start:stop][::-1])
-        if stop - start >= least_rows:
+        length = np.hypot(piece.u[stop - 1] - piece.u[start], stop - start) if stop > start else 0
+        if stop - start >= least_rows and length >= STROKE * thickness[start:stop].min():
             stretches.append(piece.cut(start, stop))
     return stretches
 
@@ -84,90 +88,78 @@ def _unusual(width: Floats) -> int:
     return int(np.argmin(bad)) if not bad.all() else len(width)
 
 
-def join(pieces: Sequence[Piece], rule: Joining) -> list[list[int]]:
-    """Which pieces make one line, near to far.
+def join(pieces: Sequence[Piece], rule: Joining) -> list[Piece]:
+    """Lines of pieces that continue one another.
 
-    Every piece goes on in at most one other and is the continuation of at most one; the best matches are taken first.
+    The best pair is joined first, and what it has become is compared anew, so that the direction of a long dash decides
+    about the short ones.
 
     Args:
-        pieces: in any order.
+        pieces: of one mask, in any order.
         rule: the gates.
-
-    Returns:
-        Positions of the pieces of each line.
     """
-    count = len(pieces)
-    ahead = [-1] * count
-    taken = [False] * count
-    for _, lower, upper in _candidates(pieces, rule):
-        if ahead[lower] < 0 and not taken[upper]:
-            ahead[lower], taken[upper] = upper, True
-    chains = []
-    for start in range(count):
-        if not taken[start]:
-            chain = [start]
-            while ahead[chain[-1]] >= 0:
-                chain.append(ahead[chain[-1]])
-            chains.append(chain)
-    return chains
+    lines = list(pieces)
+    ends = [_both_ends(p, rule.fit_px) for p in lines]
+    while len(lines) > 1 and (pair := _best_pair(np.array(ends), rule)) is not None:
+        lower, upper = pair
+        lines[lower] = joined(lines[lower], lines[upper])
+        ends[lower] = _both_ends(lines[lower], rule.fit_px)
+        del lines[upper], ends[upper]
+    return lines
 
 
-def _candidates(pieces: Sequence[Piece], rule: Joining) -> list[tuple[float, int, int]]:
-    """(rank, lower, upper) of every pair within the gates, best first."""
-    if len(pieces) < 2:
-        return []
-    near, far = _ends(pieces, rule.fit_rows, first=True), _ends(pieces, rule.fit_rows, first=False)
-    rows = np.array([len(p.v) for p in pieces], np.float64)
-    down = far.v[:, None] - near.v[None, :]
-    possible = (down > -rule.overlap_rows) & (near.v[:, None] > near.v[None, :]) & (far.v[:, None] > far.v[None, :])
+def _best_pair(ends: Floats, rule: Joining) -> tuple[int, int] | None:
+    """(lower, upper) of the best pair within the gates, or None.
+
+    Args:
+        ends: rows of `_both_ends`, [pieces, 8].
+        rule: the gates.
+    """
+    v_near, u_near, slope_near, v_far, u_far, slope_far, rows, length = ends.T
+    down = v_far[:, None] - v_near[None, :]
+    possible = (down > -rule.overlap_rows) & (v_near[:, None] > v_near[None, :]) & (v_far[:, None] > v_far[None, :])
     possible &= down <= 1 + np.minimum(rule.gap_rows, rule.gap_of_length * np.maximum(rows[:, None], rows[None, :]))
-    angle, other = np.arctan(far.slope)[:, None], np.arctan(near.slope)[None, :]
-    possible &= np.abs(angle - other) <= rule.turn_rad
-    across = far.u[:, None] - near.u[None, :]
-    mismatch = np.maximum(
-        np.abs(across - far.slope[:, None] * down) * np.cos(angle),
-        np.abs(across - near.slope[None, :] * down) * np.cos(other),
-    )
+    angle_far, angle_near = np.arctan(slope_far)[:, None], np.arctan(slope_near)[None, :]
+    possible &= np.abs(angle_far - angle_near) <= rule.turn_rad
+    if not possible.any():
+        return None
+    across = u_far[:, None] - u_near[None, :]
     gap = np.hypot(across, down)
-    lower, upper = np.nonzero(possible & (mismatch <= rule.base_px + rule.per_px * gap))
-    rank = mismatch[lower, upper] + rule.per_px * gap[lower, upper]
-    order = np.lexsort((upper, lower, rank))
-    return [(float(rank[k]), int(lower[k]), int(upper[k])) for k in order]
+    trusted = np.minimum(np.maximum(length[:, None], length[None, :]), rule.trust * gap)
+    ahead = np.abs(across - slope_far[:, None] * down) * np.cos(angle_far)
+    back = np.abs(across - slope_near[None, :] * down) * np.cos(angle_near)
+    ahead, back = np.where(length[:, None] >= trusted, ahead, 0), np.where(length[None, :] >= trusted, back, 0)
+    mismatch = np.maximum(ahead, back)
+    possible &= mismatch <= rule.base_px + rule.per_px * gap
+    rank = np.where(possible, mismatch + rule.per_px * gap, np.inf)
+    best = int(rank.argmin())
+    return divmod(best, len(ends)) if possible.flat[best] else None
 
 
-@dataclass(frozen=True, slots=True)
-class _Ends:
-    """Straight lines at one end of every piece: through (u, v) with slope du/dv, [pieces] each."""
-
-    v: Floats
-    u: Floats
-    slope: Floats
-
-
-def _ends(pieces: Sequence[Piece], rows: int, *, first: bool) -> _Ends:
-    """Least-squares lines through the first (near) or last (far) rows of every piece."""
-    found = []
-    for piece in pieces:
-        part = piece.cut(0, rows) if first else piece.cut(max(0, len(piece.v) - rows), len(piece.v))
-        at, middle = part.v[0 if first else -1], (part.v[0] + part.v[-1]) / 2
-        v, mean = part.v - middle, part.u.sum() / len(part.u)
-        slope = float(v @ part.u) / max(float(v @ v), 1e-9)
-        found.append((at, mean + slope * (at - middle), slope))
-    return _Ends(*np.array(found, np.float64).reshape(-1, 3).T)
+def _both_ends(piece: Piece, fit_px: float) -> list[float]:
+    """v, u, slope of the near end and of the far end, rows, length: straight lines through `fit_px` of each end."""
+    length = float(np.hypot(piece.u[-1] - piece.u[0], piece.v[-1] - piece.v[0]))
+    rows = max(3, int(len(piece.v) * min(1.0, fit_px / max(length, 1.0))))
+    near, far = _end(piece.v[:rows], piece.u[:rows], 0), _end(piece.v[-rows:], piece.u[-rows:], -1)
+    return [*near, *far, float(len(piece.v)), length]
 
 
-def chained(pieces: Sequence[Piece], chain: Sequence[int]) -> Piece:
-    """The pieces of one line in a row; where two overlap the nearer one stays."""
-    v, u, width = [], [], []
-    reached = np.inf
-    for index in chain:
-        piece = pieces[index]
-        above = piece.v < reached
-        v.append(piece.v[above])
-        u.append(piece.u[above])
-        width.append(piece.width[above])
-        reached = min(reached, float(piece.v[-1]))
-    return Piece(np.concatenate(v), np.concatenate(u), np.concatenate(width))
+def _end(v: Floats, u: Floats, at: int) -> tuple[float, float, float]:
+    """v, and u and du/dv there of the least-squares line through the rows."""
+    mean_v, mean_u = v.sum() / len(v), u.sum() / len(u)
+    off = v - mean_v
+    slope = float(off @ u) / max(float(off @ off), 1e-9)
+    return float(v[at]), float(mean_u + slope * (v[at] - mean_v)), slope
+
+
+def joined(lower: Piece, upper: Piece) -> Piece:
+    """Two pieces as one; where they overlap the nearer one stays."""
+    above = upper.v < lower.v[-1]
+    return Piece(
+        np.concatenate([lower.v, upper.v[above]]),
+        np.concatenate([lower.u, upper.u[above]]),
+        np.concatenate([lower.width, upper.width[above]]),
+    )
 
 
 def without_shadows(lines: Sequence[Piece]) -> list[Piece]:

@@ -1,9 +1,14 @@
-"""Whose `cases`, `engines`, `harness` and `techniques` Python would import: the names are generic, so ask first."""
+"""Whose `cases`, `engines`, `harness` and `techniques` Python would import: the names are generic, so ask first.
+
+A folder of recordings called `cases/` is no rival: Python prefers a package to a bare folder wherever on the path
+either is. Only an editable install is found too late for that, so `check_ownership` restores the order.
+"""
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
-from importlib.util import find_spec
+from importlib.util import find_spec, module_from_spec, spec_from_file_location
 from pathlib import Path
 
 import trueline
@@ -27,6 +32,7 @@ def check_ownership() -> None:
     Raises:
         UsageError: one of the packages is not ours.
     """
+    _prefer_packages_to_bare_folders()
     foreign = shadowed()
     if foreign:
         told = ", ".join(f"package {name!r} is {file}" for name, file in foreign.items())
@@ -35,6 +41,38 @@ def check_ownership() -> None:
             where="sys.path",
             remedy="rename it, or start from another folder (with pytest: --import-mode=importlib)",
         )
+
+
+def _prefer_packages_to_bare_folders() -> None:
+    """Load our package where an import finds, or found, a folder without __init__.py instead."""
+    home = Path(trueline.__file__).resolve().parent
+    for name in PACKAGES:
+        if (home / name / "__init__.py").is_file() and _is_bare_folder(name) and not _used_by_others(name, home):
+            _load(name, home / name)
+
+
+def _load(name: str, folder: Path) -> None:
+    """Import the package in `folder`, into the module of that name if there is one already."""
+    spec = spec_from_file_location(name, folder / "__init__.py", submodule_search_locations=[str(folder)])
+    assert spec is not None  # a .py file always has one
+    assert spec.loader is not None  # as above
+    fresh = module_from_spec(spec)
+    module = sys.modules.setdefault(name, fresh)
+    vars(module).update({k: v for k, v in vars(fresh).items() if k.startswith("__")})
+    spec.loader.exec_module(module)
+
+
+def _used_by_others(package: str, home: Path) -> bool:
+    """Whether a module of that package, but not of ours, is loaded."""
+    files = (
+        getattr(module, "__file__", None) for name, module in sys.modules.items() if name.startswith(f"{package}.")
+    )
+    return any(file and home / package not in Path(file).resolve().parents for file in files)
+
+
+def _is_bare_folder(package: str) -> bool:
+    spec = find_spec(package)
+    return spec is not None and spec.origin is None and spec.submodule_search_locations is not None
 
 
 def _file_of(package: str) -> str | None:

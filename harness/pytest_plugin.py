@@ -69,10 +69,11 @@ def trueline_replay(request: pytest.FixtureRequest) -> Callable[..., Run]:
         engines: Sequence[str] | None = None,
         preprocess: Sequence[str] | None = None,
     ) -> Run:
+        from cases.case import find_cases
         from harness.card import load_card
         from harness.replay import DEFAULT_ENGINES, DEFAULT_PREPROCESS
 
-        paths = [folder / c for c in cases]
+        paths = find_cases(folder / c for c in cases)
         return session.replay(
             load_card(folder / card), paths, engines or DEFAULT_ENGINES, preprocess or DEFAULT_PREPROCESS
         )

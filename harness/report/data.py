@@ -182,7 +182,7 @@ def _figures(facts: RunFacts, found: Sequence[WorstFrame]) -> list[dict[str, str
     size = with_unit(worst.value, quantity_of_unit(worst.unit), facts.unit) if worst else "–"
     return [
         {"value": str(len(facts.cases)), "label": "cases" if len(facts.cases) != 1 else "case",
-         "detail": f"{frames:,}".replace(",", " ") + f" frames, {minutes:.1f} min"},
+         "detail": f"{frames:,}".replace(",", " ") + f" frame{'s' if frames != 1 else ''}, {minutes:.1f} min"},
         {"value": str(len(facts.rungs)), "label": "rungs" if len(facts.rungs) != 1 else "rung",
          "detail": ", ".join(trouble) or "all ran"},
         {"value": str(len(own)), "label": "findings" if len(own) != 1 else "finding",

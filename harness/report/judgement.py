@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from harness.report.glossary import definition_of
+from harness.report.glossary import definition_of, label_of
 from harness.report.plain import as_mapping, finite
 
 __all__ = ["GLYPHS", "STATUSES", "judgement_view", "worst_status"]
@@ -19,6 +19,15 @@ GLYPHS = {"CRASHED": "✕", "NONFINITE": "✕", "FAIL": "✕", "NOT_RUN": "–",
 _VERBS = {
     "CRASHED": "met a crash", "NONFINITE": "met values that are not finite", "FAIL": "failed",
     "NOT_RUN": "could not be judged", "INCONCLUSIVE": "stayed inconclusive", "PASS": "passed",
+}  # fmt: skip
+
+
+_NAMES = {
+    "offset_max": "offset", "offset_mean": "mean offset", "sway_rms": "sway", "lag_frames": "lag",
+    "toggles_per_min": "flicker", "frame_metrics.nonfinite": "non-finite numbers",
+    "tensor_metrics.nonfinite": "non-finite numbers", "p50_ms": "median latency", "p99_ms": "p99 latency",
+    "lateral_mae": "lateral MAE", "rel_rms": "tensor error", "f1_05": "F1 at 0.5 m", "f1_10": "F1 at 1.0 m",
+    "f1_15": "F1 at 1.5 m",
 }  # fmt: skip
 
 
@@ -94,8 +103,7 @@ def _rule(raw: Mapping[str, Any]) -> dict[str, Any]:
         "required": bool(raw.get("required", True)),
         "metric": metric,
         "definition": definition_of(metric.removeprefix("event.")),
-        "what": f"{_statistic(str(raw.get('statistic', '')))} {metric.removeprefix('event.').replace('_', ' ')}"
-        + (" events" if metric.startswith("event.") else ""),
+        "what": f"{_statistic(str(raw.get('statistic', '')))} {_measured(metric)}",
         "band": ", ".join(raw.get("band") or ()) or "all",
         "pattern": str(raw.get("pattern", "*")),
         "scope": str(raw.get("scope", "each")),
@@ -111,6 +119,12 @@ def _rule(raw: Mapping[str, Any]) -> dict[str, Any]:
 
 def _statistic(name: str) -> str:
     return {"rate_per_min": "rate of", "count": "number of", "share": "share of"}.get(name, name)
+
+
+def _measured(metric: str) -> str:
+    """A metric in words."""
+    kind = metric.removeprefix("event.")
+    return f"{label_of(kind)} events" if kind != metric else _NAMES.get(metric, metric.replace("_", " "))
 
 
 def _rung(raw: Mapping[str, Any], unit: str) -> dict[str, Any]:

@@ -1,8 +1,8 @@
 """The ladder as a drawing: where each rung stands, and which steps moved the lines.
 
 Columns are depth, from the lab on the left to the car on the right; the child with the longest way to go continues its
-parent's row, so the main chain is a straight line and everything that hangs off it stands below. A step has *moved the lines* where events
-appear on its rung that its parent does not have at half their size.
+parent's row, so the main chain is a straight line and everything that hangs off it stands below. A step has *moved the
+lines* where events appear on its rung that its parent does not have at half their size.
 """
 
 from __future__ import annotations

@@ -45,7 +45,7 @@ def test_every_hue_stands_out_from_either_paper(hue, paper):
 def test_hues_stay_apart_for_every_eye(deficiency):
     seen = {h: lab(np.asarray(DEFICIENCIES[deficiency]) @ linear(h)) for h in HUES}
     closest = min(np.linalg.norm(seen[a] - seen[b]) for a, b in combinations(HUES, 2))
-    assert closest > 16.0  # CIE76; the eight colours of Okabe and Ito come to 16.05 without black and yellow
+    assert closest > 16.0  # CIE76; the six of Okabe and Ito without black and yellow come to 16.05
 
 
 def test_no_two_of_twenty_rungs_look_alike():

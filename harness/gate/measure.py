@@ -189,15 +189,12 @@ def _measured(row: Mapping[str, Any], rule: Rule, minutes: float) -> Measured:
 
 
 def _worst(row: Mapping[str, Any]) -> Worst | None:
-    if row["worst_value"] is None:
+    """Where the worst value is; None without values, or in a table that has one row a case."""
+    places = {name: row.get(name) for name in ("frame_end", "track", "band", "station", "output")}
+    places["frame"] = row.get("frame", row.get("frame_start"))
+    if row["worst_value"] is None or all(place is None for place in places.values()):
         return None
-    frame = row.get("frame", row.get("frame_start"))
-    return Worst(
-        float(row["worst_value"]),
-        frame,
-        row.get("frame_end"),
-        *(row.get(name) for name in ("track", "band", "station", "output")),
-    )
+    return Worst(float(row["worst_value"]), **places)
 
 
 def _minutes(facts: RunFacts, frames: Mapping[Key, int], key: Key) -> float:

@@ -162,6 +162,13 @@ def test_a_perfect_signal_to_noise_ratio_is_infinite_and_fine() -> None:
     assert known(run, rule_of(metric="snr_db", statistic="min", limit="40 dB")).nonfinite == 1
 
 
+def test_a_table_of_one_row_a_case_has_no_place_to_look_at() -> None:
+    run = make_run({"a": [0.0]})
+    run.rows["latency"] = [{"case": "a", "rung": RUNG, "p50_ms": 1.0, "p99_ms": 7.0, "frames": 9}]
+    found = known(run, rule_of(metric="p99_ms", limit="9 ms"))
+    assert (found.value, found.worst) == (7.0, None)
+
+
 def event(kind: str, value: float, owner: str | None = "candidate", band: str = "near") -> dict[str, Any]:
     keys = {"case": "a", "rung": RUNG, "reference": ROOT, "frame_start": 3, "frame_end": 9, "track": 1}
     return keys | {"kind": kind, "value": value, "owner": owner, "band": band, "unit": "m", "threshold": 0.1}

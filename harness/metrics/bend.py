@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.metrics.offset import BandFit
+from harness.metrics.products import tall_product
 
 __all__ = ["bend", "bend_rms"]
 
@@ -77,7 +78,7 @@ def _widest(values: NDArray[np.float32], triples: NDArray[np.float32]) -> NDArra
     widest = np.empty(len(values), np.float32)
     for start in range(0, len(values), ROWS_PER_BLOCK):
         rows = slice(start, start + ROWS_PER_BLOCK)
-        heights = values[rows] @ triples
+        heights = tall_product(values[rows], triples)
         np.maximum(heights.max(axis=1), -heights.min(axis=1), out=widest[rows])
     return widest
 

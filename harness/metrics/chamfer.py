@@ -19,8 +19,8 @@ __all__ = ["SAMPLES", "chamfer", "even_points", "outlines"]
 
 Floats = NDArray[np.float64]
 
-SAMPLES = 64
-WORDS_PER_BLOCK = 1 << 17  # of one [pairs, samples, edges] array, so that it stays in the cache
+SAMPLES = 32
+WORDS_PER_BLOCK = 1 << 15  # of one [pairs, samples, edges] array, so that it stays in the cache
 
 
 def chamfer(reference: LineTable, candidate: LineTable) -> Floats:
@@ -92,11 +92,17 @@ def even_points(corners: Floats, shares: Floats) -> Floats:
 def _directed(a: Floats, b: Floats) -> Floats:
     """Mean distance from points along `a` to the nearest point of `b`, [pairs]; corners [pairs, corners, 2]."""
     shares = (np.arange(SAMPLES) + 0.5) / SAMPLES
-    away = even_points(a, shares)[:, :, None, :] - b[:, None, :-1, :]
-    edge = np.diff(b, axis=1)[:, None]
-    length2 = (edge**2).sum(axis=-1)
-    along = (away[..., 0] * edge[..., 0] + away[..., 1] * edge[..., 1]) / np.where(length2 > 0, length2, 1)
+    points = even_points(a, shares)
+    away = [points[:, :, None, axis] - b[:, None, :-1, axis] for axis in (0, 1)]
+    edge = [np.diff(b[..., axis], axis=1)[:, None] for axis in (0, 1)]
+    length2 = edge[0] ** 2 + edge[1] ** 2
+    toward = [e / np.where(length2 > 0, length2, 1) for e in edge]
+    along = away[0] * toward[0]
+    along += away[1] * toward[1]
     np.clip(along, 0, 1, out=along)
-    across = (away[..., 0] - along * edge[..., 0]) ** 2 + (away[..., 1] - along * edge[..., 1]) ** 2
-    nearest: Floats = np.sqrt(across.min(axis=-1)).mean(axis=-1)
+    for axis in (0, 1):
+        away[axis] -= along * edge[axis]
+        away[axis] *= away[axis]
+    away[0] += away[1]
+    nearest: Floats = np.sqrt(away[0].min(axis=-1)).mean(axis=-1)
     return nearest

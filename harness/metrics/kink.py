@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.grid import Grid
+from harness.metrics.products import tall_product
 from harness.metrics.stations import forward_of
 
 __all__ = ["kink", "kink_evenly"]
@@ -38,10 +39,10 @@ def kink(offset: Floats, grid: Grid) -> Floats:
     turns, band = _turns(_as_key(grid.stations, grid), grid.thresholds.kink_length)
     flat = offset.reshape(len(offset), len(turns))
     lost = ~np.isfinite(flat)
-    angle = np.abs(np.where(lost, 0.0, flat) @ turns)
+    angle = np.abs(tall_product(np.where(lost, 0.0, flat), turns))
     rows = np.flatnonzero(lost.any(axis=1))
     if len(rows):
-        needs_lost = lost[rows].astype(np.float64) @ (turns != 0)
+        needs_lost = tall_product(lost[rows].astype(np.float64), (turns != 0).astype(np.float64))
         angle[rows] = np.where(needs_lost > 0, np.nan, angle[rows])
     result = np.full((len(offset), grid.stations.shape[0]), np.nan)
     if angle.shape[1]:
@@ -62,8 +63,8 @@ def kink_evenly(offset: Floats, spacing: Floats, length: Floats) -> Floats:
         [lines]; NaN where no station has L on both sides of it.
     """
     stations = offset.shape[1]
-    column = np.arange(stations)
-    hop = np.where(spacing > 0, length / np.where(spacing > 0, spacing, 1), stations)[:, None]
+    column = np.arange(stations, dtype=np.float64)
+    hop = np.where(spacing > 0, length / np.where(spacing > 0, spacing, 1.0), stations)[:, None]
     sides = [_at(offset, column - hop), _at(offset, column + hop)]
     angle = np.abs(sides[0] - 2 * offset + sides[1]) / length[:, None]
     sharpest: Floats = np.fmax.reduce(angle, axis=1)

@@ -54,7 +54,7 @@ def fit_bands(offset: Floats) -> BandFit:
         mean = filled.sum(axis=-1) / count
         place = (places - (has @ places / count)[..., None]) * has
         above_mean = (filled - mean[..., None]) * has
-        slope = np.vecdot(above_mean, place) / np.where(count > 1, np.vecdot(place, place), np.nan)
+        slope = np.vecdot(above_mean, place) / np.vecdot(place, place)
         residual = above_mean - slope[..., None] * place
     return BandFit(has, count, place, mean, slope, residual)
 

@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 from harness.grid import Grid
 from harness.lines import OPEN, FrameKind, LineTable
 
-__all__ = ["axes", "forward_of", "is_longitudinal", "reach", "reach_gap", "resample"]
+__all__ = ["forward_of", "is_longitudinal", "reach", "reach_gap", "resample"]
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -33,12 +33,6 @@ def forward_of(stations: ArrayLike, frame: FrameKind) -> Floats:
     """Stations (x, or rows v) as distances that grow from near to far; same shape."""
     values = np.asarray(stations, np.float64)
     return values if frame == "vehicle" else -values
-
-
-def axes(lines: LineTable, frame: FrameKind) -> tuple[Floats, Floats]:
-    """Points as (forward, left), float64 [points] each: (x, y), or (-v, -u)."""
-    x, y = lines.x.astype(np.float64), lines.y.astype(np.float64)
-    return (x, y) if frame == "vehicle" else (-y, -x)
 
 
 def resample(lines: LineTable, stations: ArrayLike, frame: FrameKind) -> Floats:
@@ -68,7 +62,7 @@ def is_longitudinal(lines: LineTable, frame: FrameKind) -> Bools:
     Vehicle frame: at least as much forward as across. Image frame: at least a tenth, for perspective flattens lane
     lines far aside. Lines without two finite points do not.
     """
-    forward, left = axes(lines, frame)
+    forward, left = _axes(lines, slice(0, int(lines.start[-1])), frame)
     bad = ~(np.isfinite(forward) & np.isfinite(left))
     forward[bad] = left[bad] = np.nan
     ahead, across = _extent(forward, lines.start), _extent(left, lines.start)
@@ -99,12 +93,17 @@ def reach_gap(reference: Floats, candidate: Floats, grid: Grid) -> Floats:
     return ends[0] - ends[1]
 
 
+def _axes(lines: LineTable, points: slice, frame: FrameKind) -> tuple[Floats, Floats]:
+    """Points as (forward, left), float64 [points] each: (x, y), or (-v, -u)."""
+    x, y = lines.x[points].astype(np.float64), lines.y[points].astype(np.float64)
+    return (x, y) if frame == "vehicle" else (-y, -x)
+
+
 def _block(lines: LineTable, rows: slice, frame: FrameKind) -> tuple[Floats, Floats, Ints]:
     """(forward, left, start) of some lines; closed ones lose their points."""
     start = lines.start[rows.start : rows.stop + 1]
     points = slice(int(start[0]), int(start[-1]))
-    x, y = lines.x[points].astype(np.float64), lines.y[points].astype(np.float64)
-    forward, left = (x, y) if frame == "vehicle" else (-y, -x)
+    forward, left = _axes(lines, points, frame)
     start = start - start[0]
     is_open = lines.topology[rows] == OPEN
     keep = np.isfinite(forward + left)

@@ -133,10 +133,16 @@ def _piece(before: Raw, after: Raw) -> tuple[_Sums, Floats]:
     """(sums over the last axis, |difference|), in double precision."""
     before, after = before.astype(np.float64), after.astype(np.float64)
     difference = after - before
-    energy = np.vecdot(difference, difference)
+    energy = _dot(difference, difference)
     np.abs(difference, out=difference)
-    powers = np.vecdot(before, before), np.vecdot(after, after), np.vecdot(before, after)
+    powers = _dot(before, before), _dot(after, after), _dot(before, after)
     return _Sums(difference.max(axis=-1), difference.sum(axis=-1), energy, *powers), difference
+
+
+def _dot(a: Floats, b: Floats) -> Floats:
+    """Dot products of the rows; einsum, unlike a BLAS, stays on the calling thread (see `products`)."""
+    product: Floats = np.einsum("...i,...i->...", a, b)
+    return product
 
 
 def _float32_steps(before: Raw, after: Raw) -> NDArray[np.uint32]:

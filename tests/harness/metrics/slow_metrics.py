@@ -124,7 +124,7 @@ def directed_chamfer(a: Points, b: Points, samples: int) -> float:
     return total / samples
 
 
-def chamfer(a: np.ndarray, a_closed: bool, b: np.ndarray, b_closed: bool, samples: int = 64) -> float:
+def chamfer(a: np.ndarray, a_closed: bool, b: np.ndarray, b_closed: bool, samples: int = 32) -> float:
     one, other = corners_of(a, a_closed), corners_of(b, b_closed)
     if not one or not other:
         return math.nan

@@ -69,6 +69,14 @@ def test_coverage_is_the_share_of_the_stations_of_the_reference():
     np.testing.assert_array_equal(found["coverage"][:, :2], 1)
 
 
+def test_four_fifths_of_the_reference_are_enough():
+    has = np.broadcast_to(np.arange(17) < 15, (1, 3, 17))
+    both = np.where(np.arange(17) < 12, 0.1, np.nan) * np.ones((1, 3, 1))
+    found = band_metrics(both, VEHICLE, has)
+    np.testing.assert_array_equal(found["coverage"], 0.8)
+    np.testing.assert_allclose(found["offset_mean"], 0.1)
+
+
 def test_blocks_do_not_show(monkeypatch):
     offset = np.random.default_rng(0).normal(size=(100, 3, 17))
     offset[::3, 2, 12:] = np.nan

@@ -11,7 +11,6 @@ Tables hold base units (the run's length unit, radians, shares of 1); a limit is
 | count     | lines, events or none   | 1                                                          |
 | number    | none                    | 1                                                          |
 | rate      | /min                    | 1/min                                                      |
-| frequency | Hz                      | Hz                                                         |
 | frames    | frames                  | frames                                                     |
 | time      | ms                      | ms                                                         |
 | level     | dB                      | dB                                                         |
@@ -27,14 +26,12 @@ from typing import Literal
 
 from harness.errors import PolicyError, UnitMismatch
 
-__all__ = ["Limit", "Quantity", "base_unit", "check_unit", "parse_limit", "scale", "tighter_or_equal"]
+__all__ = ["UNITS", "Limit", "Quantity", "base_unit", "check_unit", "parse_limit", "scale", "tighter_or_equal"]
 
-Quantity = Literal[
-    "length", "angle", "curvature", "share", "count", "number", "rate", "frequency", "frames", "time", "level", "ulp"
-]
+Quantity = Literal["length", "angle", "curvature", "share", "count", "number", "rate", "frames", "time", "level", "ulp"]
 
 # unit -> (the quantities it measures, size in base units; 0 where that depends on the run)
-_UNITS: dict[str, tuple[tuple[Quantity, ...], float]] = {
+UNITS: dict[str, tuple[tuple[Quantity, ...], float]] = {
     "": (("share", "count", "number"), 1.0),
     "m": (("length",), 1.0),
     "cm": (("length",), 1e-2),
@@ -50,7 +47,6 @@ _UNITS: dict[str, tuple[tuple[Quantity, ...], float]] = {
     "lines": (("count",), 1.0),
     "events": (("count",), 1.0),
     "/min": (("rate",), 1.0),
-    "Hz": (("frequency",), 1.0),
     "frames": (("frames",), 1.0),
     "ms": (("time",), 1.0),
     "dB": (("level",), 1.0),
@@ -92,8 +88,8 @@ def parse_limit(text: object) -> Limit:
     if found is None:
         raise ValueError(f"a limit must be written like '0.15 m' or '>= 80 %' (got {text!r})")
     sign, number, unit = found.groups()
-    if unit not in _UNITS:
-        raise ValueError(f"unknown unit {unit!r}, must be in {sorted(u for u in _UNITS if u)}")
+    if unit not in UNITS:
+        raise ValueError(f"unknown unit {unit!r}, must be in {sorted(u for u in UNITS if u)}")
     if not math.isfinite(float(number)):
         raise ValueError(f"a limit must be finite (got {text!r})")
     return Limit(float(number), unit, sign or "")
@@ -105,9 +101,9 @@ def check_unit(limit: Limit, quantity: Quantity, *, what: str, where: str) -> No
     Raises:
         UnitMismatch: it does.
     """
-    if quantity in _UNITS[limit.unit][0]:
+    if quantity in UNITS[limit.unit][0]:
         return
-    fitting = [unit or "no unit" for unit, (quantities, _) in _UNITS.items() if quantity in quantities]
+    fitting = [unit or "no unit" for unit, (quantities, _) in UNITS.items() if quantity in quantities]
     raise UnitMismatch(
         f"{what} measures {quantity}, its limit {str(limit)!r} does not",
         where=where,
@@ -129,7 +125,7 @@ def scale(unit: str, *, run_unit: str, image_height_px: float, where: str) -> fl
             remedy=f"judge a run in {wanted}, or write the limit in {'m' if run_unit == 'm' else 'px or %h'}",
         )
     if unit != "%h":
-        return _UNITS[unit][1]
+        return UNITS[unit][1]
     if image_height_px <= 0:
         raise UnitMismatch("the limit is in %h and the run has no image height", where=where, remedy="write it in px")
     return image_height_px / 100
@@ -142,14 +138,14 @@ def tighter_or_equal(new: Limit, old: Limit, *, higher_is_worse: bool, where: st
         PolicyError: the two units cannot be compared without a run (px and %h, m and px).
     """
     if new.unit != old.unit and (
-        _UNITS[new.unit][1] == 0 or _UNITS[old.unit][1] == 0 or _RUN_UNIT.get(new.unit) != _RUN_UNIT.get(old.unit)
+        UNITS[new.unit][1] == 0 or UNITS[old.unit][1] == 0 or _RUN_UNIT.get(new.unit) != _RUN_UNIT.get(old.unit)
     ):
         raise PolicyError(
             f"cannot tell whether {str(new)!r} is tighter than {str(old)!r}",
             where=where,
             remedy=f"write the override in {old.unit or 'no unit'}",
         )
-    a, b = (limit.value * (_UNITS[limit.unit][1] or 1.0) for limit in (new, old))
+    a, b = (limit.value * (UNITS[limit.unit][1] or 1.0) for limit in (new, old))
     return a <= b if higher_is_worse else a >= b
 
 
@@ -157,4 +153,4 @@ def base_unit(quantity: Quantity, run_unit: str) -> str:
     """The unit in which tables hold a quantity."""
     if quantity in ("length", "curvature"):
         return run_unit if quantity == "length" else f"1/{run_unit}"
-    return next(unit for unit, (quantities, size) in _UNITS.items() if quantity in quantities and size == 1.0)
+    return next(unit for unit, (quantities, size) in UNITS.items() if quantity in quantities and size == 1.0)

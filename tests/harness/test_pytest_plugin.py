@@ -69,6 +69,11 @@ def test_a_good_case_passes_and_a_bad_one_fails(suite: pytest.Pytester) -> None:
     assert result.ret == pytest.ExitCode.TESTS_FAILED
 
 
+def test_an_item_is_chosen_by_its_name(suite: pytest.Pytester) -> None:
+    write_suite(suite.path, {"good": 1.0, "bad": 4.5})
+    run(suite, "toy.trueline.toml::kink[deploy/ort-fp32-good]").assert_outcomes(passed=1)
+
+
 def test_a_failure_tells_the_numbers_the_frame_and_the_report_without_a_traceback(suite: pytest.Pytester) -> None:
     write_suite(suite.path, {"bad": 4.5})
     result = run(suite)

@@ -1,7 +1,8 @@
 """From unbranched pieces of a mask to lines: trim the ends, join what lies on one curve, smooth.
 
-Two pieces are joined where each, continued by the straight line of its end, meets the other: across the gaps of a
-dashed marking, across a hole, and at a fork, where the better continuation goes on and the other line ends.
+Two pieces are joined where each, continued by the straight line of its end, meets the other or both miss to the same
+side, as on a curve: across the gaps of a dashed marking, across a hole, and at a fork, where the better continuation
+goes on and the other line ends.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ NARROW, WIDE, WIDE_PX = 0.6, 1.25, 1.0  # an end narrower than NARROW or wider t
 BLOB, BLOB_PX = 2.0, 2.0  # thicker than BLOB times the piece's usual thickness, plus BLOB_PX, is no stroke
 SLOPE_ROWS = 3
 SHADOW = 0.5
+CURVED = 0.5  # two misses to the same side are a curve and count this much; to opposite sides, two lines side by side
 STROKE = 1.5  # a piece shorter than this times its thickness has no direction
 
 
@@ -40,7 +42,7 @@ class Joining:
         trust: the end of a piece shorter than this share of the gap does not say where it goes; the longer one does.
     """
 
-    fit_px: float = 60
+    fit_px: float = 45
     gap_rows: float = 80
     gap_of_length: float = 3.0
     base_px: float = 1.5
@@ -126,10 +128,11 @@ def _best_pair(ends: Floats, rule: Joining) -> tuple[int, int] | None:
     across = u_far[:, None] - u_near[None, :]
     gap = np.hypot(across, down)
     trusted = np.minimum(np.maximum(length[:, None], length[None, :]), rule.trust * gap)
-    ahead = np.abs(across - slope_far[:, None] * down) * np.cos(angle_far)
-    back = np.abs(across - slope_near[None, :] * down) * np.cos(angle_near)
-    ahead, back = np.where(length[:, None] >= trusted, ahead, 0), np.where(length[None, :] >= trusted, back, 0)
-    mismatch = np.maximum(ahead, back)
+    ahead = (slope_far[:, None] * down - across) * np.cos(angle_far)
+    back = (across - slope_near[None, :] * down) * np.cos(angle_near)
+    mismatch = np.maximum(np.abs(ahead - back), CURVED * np.abs(ahead + back)) / 2
+    mismatch = np.where(length[:, None] < trusted, np.abs(back), mismatch)
+    mismatch = np.where(length[None, :] < trusted, np.abs(ahead), mismatch)
     possible &= mismatch <= rule.base_px + rule.per_px * gap
     rank = np.where(possible, mismatch + rule.per_px * gap, np.inf)
     best = int(rank.argmin())

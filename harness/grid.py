@@ -7,15 +7,25 @@ are the middles of the three bands. Stations always run from near to far.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from harness.lines import FrameKind
 
-__all__ = ["STATIONS_PER_BAND", "Grid", "Thresholds", "image_grid", "vehicle_grid"]
+__all__ = [
+    "STATIONS_PER_BAND",
+    "Grid",
+    "Thresholds",
+    "grid_from_json",
+    "grid_to_json",
+    "image_grid",
+    "vehicle_grid",
+]
 
 STATIONS_PER_BAND = 17
 
@@ -79,3 +89,18 @@ def image_grid(width: float, height: float, rows: tuple[float, float]) -> Grid:
         (bend, bend, bend), float(np.deg2rad(3)), (0.08 * height,) * 3, 0.007 * height, 0.03 * width
     )
     return Grid("image", "px", edges, look, thresholds, height, width)
+
+
+def grid_to_json(grid: Grid) -> dict[str, Any]:
+    """A grid as run.json keeps it."""
+    return asdict(grid)
+
+
+def grid_from_json(raw: Mapping[str, Any]) -> Grid:
+    """The grid that `grid_to_json` wrote."""
+    thresholds: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in raw["thresholds"].items()}
+    near, mid, far = (tuple(edge) for edge in raw["edges"])
+    rest = {k: raw[k] for k in ("frame", "unit", "height", "width")}
+    return Grid(
+        edges=(near, mid, far), look_ahead=tuple(raw["look_ahead"]), thresholds=Thresholds(**thresholds), **rest
+    )

@@ -13,10 +13,11 @@ from typing import Any
 
 from cases.case import Case
 from harness.card import Card
+from harness.grid import grid_to_json
 from harness.rungs import Rung
 from trueline import __version__
 
-__all__ = ["Plan", "grid_json", "make_plan"]
+__all__ = ["Plan", "make_plan"]
 
 SCHEMA = 1
 _DISTRIBUTIONS = (
@@ -48,7 +49,7 @@ def make_plan(card: Card, cases: Sequence[Case], rungs: Sequence[Rung], settings
             "files": {f.name: _sha256(f) for f in _files(card)},
             "frame": card.frame,
             "length_unit": card.length_unit,
-            "grid": grid_json(card),
+            "grid": grid_to_json(card.grid),
         },
         "reference": rungs[0].name,
         "rungs": [asdict(r) | {"name": r.name, "factors": list(r.factors)} for r in rungs],
@@ -63,20 +64,6 @@ def make_plan(card: Card, cases: Sequence[Case], rungs: Sequence[Rung], settings
     }
     text = json.dumps(identity, sort_keys=True, default=str)
     return Plan(identity | {"digest": hashlib.sha256(text.encode()).hexdigest()})
-
-
-def grid_json(card: Card) -> dict[str, Any]:
-    """Stations, bands and thresholds as JSON."""
-    grid = card.grid
-    return {
-        "frame": grid.frame,
-        "unit": grid.unit,
-        "edges": [list(e) for e in grid.edges],
-        "look_ahead": list(grid.look_ahead),
-        "width": grid.width,
-        "height": grid.height,
-        "thresholds": {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(grid.thresholds).items()},
-    }
 
 
 def _case_json(case: Case) -> dict[str, Any]:

@@ -154,6 +154,13 @@ def test_a_line_that_runs_into_a_blob_ends_there_and_has_no_hook() -> None:
     assert error_px(lines[0], curve) / np.hypot(1, 5) < 1
 
 
+def test_a_bulge_to_one_side_is_left_out() -> None:
+    bulge = (u > MIDDLE(v)) & (u - MIDDLE(v) < 4 + 30 - 1.5 * np.abs(v - 270))
+    (line,) = decoded(margin(stroke(MIDDLE, 8), bulge & (np.abs(v - 270) <= 20)))
+    assert error_px(line, MIDDLE) < 6  # the whole bulge would be 15
+    assert np.median(np.abs(line[:, 0] - MIDDLE(line[:, 1]))) < 0.3
+
+
 def test_a_jump_to_the_side_is_a_new_line() -> None:
     beside = straight(330 + 7, 0.1)
     lines = decoded(margin(stroke(MIDDLE, 8, far=280), stroke(beside, 8, near=279)))

@@ -98,6 +98,8 @@ def write_caption(rgb: NDArray[np.uint8], text: str, colour: Colour = (255, 255,
     """Write one line of text at the top left of a picture, in place; `row` counts lines downwards."""
     import cv2
 
-    at = (6, 16 + 18 * row)
-    for thickness, ink in ((3, (0, 0, 0)), (1, colour)):
-        cv2.putText(rgb, text, at, cv2.FONT_HERSHEY_SIMPLEX, 0.45, ink, thickness, cv2.LINE_AA)
+    font, scale, left, bottom = cv2.FONT_HERSHEY_SIMPLEX, 0.45, 6, 16 + 18 * row
+    (width, height), below = cv2.getTextSize(text, font, scale, 1)
+    box = rgb[max(bottom - height - 3, 0) : bottom + below + 1, left - 4 : left + width + 4]
+    box //= 3  # the ground is dimmed: an outline would have other letter widths than the text
+    cv2.putText(rgb, text, (left, bottom), font, scale, colour, 1, cv2.LINE_AA)

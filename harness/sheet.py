@@ -63,7 +63,7 @@ def contact_sheet(
         for tick in case.ticks([camera], stop=int(wanted[-1]) + 1)
         if tick.frame in frames
     ]
-    _write(out, _tiled(cells, columns))
+    _write(out, _tiled(cells, min(columns, len(cells))))
     return out
 
 

@@ -126,7 +126,7 @@ def _measured(before: Raw, after: Raw) -> tuple[dict[str, Floats], NDArray[np.bo
             "snr_db": -10 * np.log10(ratio),
             "ulp_p99": ulp_p99,
         }
-        return values, np.isfinite(sums.energy + sums.before)
+        return values, np.isfinite(sums.energy)
 
 
 def _piece(before: Raw, after: Raw) -> tuple[_Sums, Floats]:

@@ -96,6 +96,20 @@ def test_agrees_with_walking_along_each_normal():
         np.testing.assert_allclose(d, ahead[on_it][np.abs(ahead[on_it]).argmin()], atol=5e-3)
 
 
+def test_the_nearest_of_several_crossings_counts():
+    candidate = LineTable.from_points([0], [[[7, 7], [7, -8], [10.3, -8], [10.3, 7]]])
+    offset, _, _ = normal_offset(stop_line(10), candidate, VEHICLE, 17)
+    np.testing.assert_allclose(offset, 0.3, atol=1e-5)
+
+
+def test_a_line_that_doubles_back_still_equals_itself():
+    lines = LineTable.from_points([0], [[[12, 3], [12, -1], [12, 3.5]]])
+    offset, _, _ = normal_offset(lines, lines, VEHICLE, 17)
+    np.testing.assert_allclose(offset, 0, atol=1e-9)
+    folded = LineTable.from_points([0], [[[12, 3], [12, -1], [12, 3]]])
+    np.testing.assert_allclose(normal_offset(folded, folded, VEHICLE, 17)[0], 0, atol=1e-9)
+
+
 def test_in_the_image_up_is_ahead():
     reference = LineTable.from_points([0], [[[100, 300], [500, 300]]])
     candidate = LineTable.from_points([0], [[[100, 295], [500, 295]]])

@@ -102,7 +102,7 @@ def build_content(run: Tables, facts: RunFacts, verdict: Any, explanation: Any, 
 
 
 def _frames(run: Tables, chosen: Sequence[WorstFrame], facts: RunFacts) -> list[dict[str, Any]]:
-    lines = lines_of_frames(run, chosen, facts.ladder, facts.reference, facts.grid.kind)
+    lines = lines_of_frames(run, chosen, facts.ladder, facts.reference, facts.grid)
     fps = {c.id: c.fps for c in facts.cases}
     place = {name: i for i, name in enumerate(facts.ladder)}
     parent = {r.name: r.parent for r in facts.rungs}
@@ -174,7 +174,8 @@ def _figures(facts: RunFacts, found: Sequence[WorstFrame]) -> list[dict[str, str
     """The run in four numbers."""
     status = Counter[str](r.status for r in facts.rungs)
     frames = sum(c.frames for c in facts.cases)
-    minutes = sum(c.seconds for c in facts.cases) / 60
+    seconds = sum(c.seconds for c in facts.cases)
+    length = f"{seconds / 60:.1f} min" if seconds >= 60 else f"{seconds:.1f} s"
     own = [f for f in found if f.owner == "candidate"]
     kinds = Counter(f.kind for f in own)
     worst = own[0] if own else None
@@ -182,7 +183,7 @@ def _figures(facts: RunFacts, found: Sequence[WorstFrame]) -> list[dict[str, str
     size = with_unit(worst.value, quantity_of_unit(worst.unit), facts.unit) if worst else "–"
     return [
         {"value": str(len(facts.cases)), "label": "cases" if len(facts.cases) != 1 else "case",
-         "detail": f"{frames:,}".replace(",", " ") + f" frame{'s' if frames != 1 else ''}, {minutes:.1f} min"},
+         "detail": f"{frames:,}".replace(",", " ") + f" frame{'s' if frames != 1 else ''}, {length}"},
         {"value": str(len(facts.rungs)), "label": "rungs" if len(facts.rungs) != 1 else "rung",
          "detail": ", ".join(trouble) or "all ran"},
         {"value": str(len(own)), "label": "findings" if len(own) != 1 else "finding",
@@ -219,7 +220,7 @@ def _rung_row(rung: RungFacts, style: RungStyle) -> dict[str, Any]:
 
 def _series(run: Tables, facts: RunFacts, ordered: Sequence[str]) -> dict[str, Any]:
     """Time series of the worst cases first, until the budget is spent."""
-    keys = run.table("line_metrics").filter(pl.col("reference") == facts.reference)
+    keys = run.table("line_metrics").filter(pl.col("reference") == facts.reference, pl.col("track").is_not_null())
     traces = dict(keys.select("case", "rung", "track", "band").unique().group_by("case").len().collect().iter_rows())
     each = points_per_trace(sum(traces.values()), SERIES_VALUES)
     by_id = {c.id: c for c in facts.cases}

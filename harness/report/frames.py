@@ -14,8 +14,10 @@ import polars as pl
 from numpy.typing import NDArray
 
 from harness.lines import CLOSED, FrameKind
+from harness.report.facts import GridFacts
 from harness.report.select import Tables, WorstFrame
 from harness.report.series import pack
+from harness.tables import BANDS
 
 __all__ = ["MAX_POINTS", "lateral_offset", "lines_of_frames", "packed", "thinned"]
 
@@ -26,13 +28,13 @@ Points = NDArray[np.float32]
 
 
 def lines_of_frames(
-    run: Tables, chosen: Sequence[WorstFrame], rungs: Sequence[str], reference: str, kind: FrameKind
+    run: Tables, chosen: Sequence[WorstFrame], rungs: Sequence[str], reference: str, grid: GridFacts
 ) -> list[list[dict[str, Any]]]:
     """Lines of each chosen frame.
 
     Returns:
         For each frame a list of lines: rung (position in `rungs`), track, slot, class, score, closed, `points` (float32
-        [n, 2]) and, where the reference has the same track, `offset` (float64 [n, 2]: station, and lateral offset, left
+        [n, 2]) and, where the reference has the same line, `offset` (float64 [n, 2]: station, and lateral offset, left
         positive).
     """
     if not chosen:
@@ -42,17 +44,19 @@ def lines_of_frames(
     parts = rows.partition_by("case", "frame", as_dict=True)
     number = {name: i for i, name in enumerate(rungs)}
     none = rows.clear()
-    return [_lines(parts.get((f.case, f.frame), none), number, reference, kind) for f in chosen]
+    return [_lines(parts.get((f.case, f.frame), none), number, reference, grid) for f in chosen]
 
 
-def _lines(rows: pl.DataFrame, number: dict[str, int], reference: str, kind: FrameKind) -> list[dict[str, Any]]:
+def _lines(rows: pl.DataFrame, number: dict[str, int], reference: str, grid: GridFacts) -> list[dict[str, Any]]:
     points = [_finite(x, y) for x, y in zip(rows["x"].to_list(), rows["y"].to_list(), strict=True)]
     facts = rows.drop("x", "y").to_dicts()
-    truth = {
-        row["track"]: p
+    open_lines = [
+        (row["track"], p)
         for row, p in zip(facts, points, strict=True)
-        if row["rung"] == reference and row["track"] is not None and row["topology"] != CLOSED
-    }
+        if row["rung"] == reference and row["topology"] != CLOSED and len(p)
+    ]
+    tracked = {track: p for track, p in open_lines if track is not None}
+    others = [p for track, p in open_lines if track is None]
     lines = []
     for row, own in zip(facts, points, strict=True):
         if row["rung"] not in number or len(own) == 0:
@@ -66,10 +70,25 @@ def _lines(rows: pl.DataFrame, number: dict[str, int], reference: str, kind: Fra
             "closed": row["topology"] == CLOSED,
             "points": thinned(own),
         }
-        if row["rung"] != reference and row["track"] in truth and not line["closed"]:
-            line["offset"] = lateral_offset(own, truth[row["track"]], kind)
+        partner = _partner(row, own, tracked, others, grid)
+        if row["rung"] != reference and partner is not None:
+            line["offset"] = lateral_offset(own, partner, grid.kind)
         lines.append(line)
     return sorted(lines, key=lambda li: (li["rung"], li["track"] is None, li["track"] or 0))
+
+
+def _partner(
+    row: dict[str, Any], own: Points, tracked: dict[int, Points], others: Sequence[Points], grid: GridFacts
+) -> Points | None:
+    """The reference's line of the same track; for a line without one, the nearest of those without one, in the gate."""
+    if row["topology"] == CLOSED:
+        return None
+    if row["track"] is not None:
+        return tracked.get(row["track"])
+    gate = grid.limit("match_gate", BANDS[0]) or 0.0
+    gaps = [lateral_offset(own, other, grid.kind)[:, 1] for other in others]
+    near = [(float(np.abs(gap).mean()), i) for i, gap in enumerate(gaps) if len(gap)]
+    return others[min(near)[1]] if near and min(near)[0] < gate else None
 
 
 def lateral_offset(candidate: Points, reference: Points, kind: FrameKind) -> NDArray[np.float64]:

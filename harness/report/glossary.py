@@ -117,9 +117,7 @@ _OF_UNIT: dict[str, Quantity] = {
     "count": "count",
 }  # fmt: skip
 _SCALE: dict[Quantity, float] = {"angle": 180 / math.pi, "share": 100.0}
-_DECIMALS: dict[Quantity, int] = {
-    "length": 3, "angle": 2, "count": 0, "share": 1, "db": 1, "time_ms": 2, "frequency": 2, "rate": 1, "frames": 1,
-}  # fmt: skip
+_DECIMALS: dict[Quantity, int] = {"length": 3, "angle": 2, "share": 1, "db": 1, "frequency": 2, "rate": 1}
 
 
 def label_of(kind: str) -> str:
@@ -157,11 +155,9 @@ def number(value: float | None, quantity: Quantity, length_unit: str = "m") -> s
     if math.isinf(value):
         return "∞" if value > 0 else "−∞"
     shown = value * _SCALE.get(quantity, 1.0)
-    decimals = 2 if quantity == "length" and length_unit == "px" else _DECIMALS.get(quantity)
+    decimals = _decimals(shown, quantity, length_unit)
     if decimals is None:
         text = f"{shown:.3g}"
-    elif quantity == "count" and shown != round(shown):
-        text = f"{shown:.2f}"
     elif shown != 0 and abs(shown) < 0.5 * 10**-decimals:
         text = f"{shown:.1g}"
     else:
@@ -175,7 +171,20 @@ def with_unit(value: float | None, quantity: Quantity, length_unit: str = "m") -
     unit = unit_text(quantity, length_unit)
     if text == "–" or not unit:
         return text
+    if text == "1" and unit.endswith("s") and quantity == "frames":
+        unit = unit.removesuffix("s")
     return f"{text}{unit}" if unit == "°" else f"{text} {unit}"
+
+
+def _decimals(shown: float, quantity: Quantity, length_unit: str) -> int | None:
+    """Decimals of a number as shown; None for three significant digits."""
+    if quantity in ("count", "frames"):
+        return 0 if shown == round(shown) else {"count": 2, "frames": 1}[quantity]
+    if quantity == "time_ms":
+        return 2 if abs(shown) < 10 else 1 if abs(shown) < 100 else 0
+    if quantity == "length" and length_unit == "px":
+        return 2
+    return _DECIMALS.get(quantity)
 
 
 def _scientific(text: str) -> str:

@@ -40,7 +40,7 @@ def case_series(
     reference: str,
     max_points: int = MAX_POINTS,
 ) -> dict[str, Any]:
-    """All traces of one case.
+    """All traces of one case; lines without a track are no series.
 
     Args:
         run: gives line_metrics; only the rows of this case are read.
@@ -56,7 +56,7 @@ def case_series(
     """
     rows = (
         run.table("line_metrics")
-        .filter(pl.col("case") == case, pl.col("reference") == reference)
+        .filter(pl.col("case") == case, pl.col("reference") == reference, pl.col("track").is_not_null())
         .select("frame", "rung", "track", "band", pl.col("offset_mean").cast(pl.Float32))
         .collect()
     )

@@ -1,4 +1,5 @@
 // The picture of one frame with the lines of every rung on it: drawing, zooming, panning.
+// Pixel centres have whole coordinates, so the picture begins at -0.5.
 
 const Picture = (() => {
   const svg = $("picture");
@@ -50,7 +51,7 @@ const Picture = (() => {
       whole = [0, 0, size[0], size[1]];
       setBox(whole);
     }
-    if (picture) svg.append(make("image", { href: picture.src, width: size[0], height: size[1] }));
+    if (picture) svg.append(make("image", { href: picture.src, x: -0.5, y: -0.5, width: size[0], height: size[1] }));
     const order = [...frame.lines].sort((a, b) => depth(a, frame) - depth(b, frame));
     for (const line of order) if (visible(line.rung)) svg.append(shape(line));
   }

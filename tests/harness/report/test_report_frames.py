@@ -9,11 +9,14 @@ from fixture_run import Shape, make_run
 from hypothesis import given
 from hypothesis import strategies as st
 
+from harness.report.facts import GridFacts
 from harness.report.frames import MAX_POINTS, lateral_offset, lines_of_frames, packed, thinned
 from harness.report.select import WorstFrame
 from harness.report.series import unpack
 from harness.tables import TABLES
 from tests.strategies import quick
+
+GRID = GridFacts("vehicle", {}, (), 0, 0, {"match_gate": {"near": 1.5}})
 
 
 def shown(case: str, frame: int) -> WorstFrame:
@@ -60,13 +63,35 @@ def test_thinning_keeps_both_ends_and_the_order(count):
 def test_lines_of_a_frame_are_those_of_the_run(tmp_path):
     run = make_run(tmp_path, Shape(cases=2, rungs=3, frames=5))
     ladder = [r["name"] for r in run.meta["rungs"]]
-    frames = lines_of_frames(run, [shown("rain_at_dusk", 2), shown("highway_curve", 4)], ladder, ladder[0], "vehicle")
+    frames = lines_of_frames(run, [shown("rain_at_dusk", 2), shown("highway_curve", 4)], ladder, ladder[0], GRID)
     rows = run.read("lines").filter(case="rain_at_dusk", frame=2)
     assert [(x["rung"], x["track"]) for x in frames[0]] == [(r, t) for r in range(3) for t in range(3)]
     for line in frames[0]:
         row = rows.filter(rung=ladder[line["rung"]], track=line["track"]).row(0, named=True)
         assert line["points"][:, 1].tolist() == pytest.approx(row["y"])
         assert ("offset" in line) == (line["rung"] != 0)
+
+
+def test_a_line_without_a_track_is_compared_with_the_nearest_one_of_the_reference(tmp_path):
+    run = make_run(tmp_path, Shape(cases=1, rungs=2, frames=30))
+    ladder = [r["name"] for r in run.meta["rungs"]]
+    (named,) = lines_of_frames(run, [shown("highway_curve", 9)], ladder, ladder[0], GRID)
+    rows = run.read("lines").with_columns(pl.lit(None, pl.Int32).alias("track"))
+    rows.write_parquet(run.path / "lines.parquet")
+    (nameless,) = lines_of_frames(run, [shown("highway_curve", 9)], ladder, ladder[0], GRID)
+    for a, b in zip(named, nameless, strict=True):
+        assert ("offset" in a) == ("offset" in b)
+        assert np.array_equal(a.get("offset", 0), b.get("offset", 0))
+
+
+def test_a_line_far_from_all_of_the_reference_s_has_no_offset(tmp_path):
+    run = make_run(tmp_path, Shape(cases=1, rungs=2, frames=1, tracks=1))
+    ladder = [r["name"] for r in run.meta["rungs"]]
+    moved = pl.when(pl.col("rung") == ladder[1]).then(pl.col("y").list.eval(pl.element() + 9)).otherwise(pl.col("y"))
+    rows = run.read("lines").with_columns(pl.lit(None, pl.Int32).alias("track"), moved.alias("y"))
+    rows.write_parquet(run.path / "lines.parquet")
+    (lines,) = lines_of_frames(run, [shown("highway_curve", 0)], ladder, ladder[0], GRID)
+    assert not any("offset" in line for line in lines)
 
 
 def test_points_that_are_not_finite_are_left_out_and_a_line_of_none_is_no_line(tmp_path):
@@ -80,14 +105,14 @@ def test_points_that_are_not_finite_are_left_out_and_a_line_of_none_is_no_line(t
         pl.lit([0.0, 1.0, 2.0], dtype=pl.List(pl.Float32)).alias("x"),
     )
     rows.select(*TABLES["lines"]).write_parquet(run.path / "lines.parquet")
-    (lines,) = lines_of_frames(run, [shown("highway_curve", 0)], ["train/torch-fp32"], "train/torch-fp32", "vehicle")
+    (lines,) = lines_of_frames(run, [shown("highway_curve", 0)], ["train/torch-fp32"], "train/torch-fp32", GRID)
     assert [x["points"].tolist() for x in lines] == [[[1, 1], [2, 2]]]
 
 
 def test_a_packed_line_reads_back(tmp_path):
     run = make_run(tmp_path, Shape(cases=1, rungs=2, frames=30))
     ladder = [r["name"] for r in run.meta["rungs"]]
-    (lines,) = lines_of_frames(run, [shown("highway_curve", 9)], ladder, ladder[0], "vehicle")
+    (lines,) = lines_of_frames(run, [shown("highway_curve", 9)], ladder, ladder[0], GRID)
     line = next(x for x in lines if "offset" in x)
     small = packed(line | {"pixels": line["points"] * 10})
     assert unpack(small["x"]) == pytest.approx(line["points"][:, 0], abs=0.002)

@@ -27,7 +27,11 @@ from harness.tables import TABLES
         (12345.0, "count", "m", "12 345"),
         (0.25, "count", "m", "0.25"),
         (0.00123, "curvature", "m", "0.00123 1/m"),
-        (12.345, "time_ms", "m", "12.35 ms"),
+        (1.2345, "time_ms", "m", "1.23 ms"),
+        (12.345, "time_ms", "m", "12.3 ms"),
+        (1, "frames", "m", "1 frame"),
+        (7, "frames", "m", "7 frames"),
+        (1.5, "frames", "m", "1.5 frames"),
         (float("inf"), "length", "m", "∞ m"),
     ],
 )

@@ -62,7 +62,7 @@ def test_a_distorting_lens_moves_points_off_the_axis_only(case_path, model):
 def test_the_picture_is_that_of_the_frame_with_its_lines_on_it(tmp_path, case_path):
     run = make_run(tmp_path, Shape(cases=1, rungs=2, frames=6), case_paths=[case_path])
     facts, chosen = read_facts(run.meta), [shown(4), shown(1), shown(2, pictured=False)]
-    lines = lines_of_frames(run, chosen, facts.ladder, facts.reference, "vehicle")
+    lines = lines_of_frames(run, chosen, facts.ladder, facts.reference, facts.grid)
     frames = [{"lines": own} for own in lines]
     add_pictures(frames, chosen, facts)
     ticks = {t.frame: to_rgb_u8(t.pictures["front"]).astype(float) for t in open_case(case_path).ticks()}
@@ -82,7 +82,7 @@ def test_image_lines_are_scaled_from_the_model_s_pixels_to_the_picture_s(tmp_pat
     meta = run.meta | {}
     meta["card"]["grid"] |= {"width": 320.0, "height": 180.0}
     facts, chosen = read_facts(meta), [shown(2)]
-    (lines,) = lines_of_frames(run, chosen, facts.ladder, facts.reference, "image")
+    (lines,) = lines_of_frames(run, chosen, facts.ladder, facts.reference, facts.grid)
     add_pictures([{"lines": lines}], chosen, facts)
     assert lines[0]["pixels"] == pytest.approx(lines[0]["points"] * 2 + 0.5)
 

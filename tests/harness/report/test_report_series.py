@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import polars as pl
 import pytest
 from fixture_run import Shape, make_run
 from hypothesis import given
@@ -54,6 +55,15 @@ def test_a_series_is_what_the_table_says(tmp_path):
         own = rows.filter(case="highway_curve", rung=name, track=trace["track"], band=trace["band"]).sort("frame")
         assert unpack(trace["d"]) == pytest.approx(own["offset_mean"].to_numpy(), abs=1e-5)
     assert len(found["traces"]) == 2 * 3 * 3  # rungs, tracks, bands
+
+
+def test_a_line_without_a_track_is_no_series(tmp_path):
+    run = make_run(tmp_path, Shape(cases=1, rungs=2, frames=5))
+    rows = run.read("line_metrics").with_columns(pl.when(pl.col("track") != 1).then(pl.col("track")).alias("track"))
+    rows.write_parquet(run.path / "line_metrics.parquet")
+    facts = read_facts(run.meta)
+    found = case_series(run, "highway_curve", frames=5, fps=20.0, rungs=facts.ladder, reference=facts.reference)
+    assert {t["track"] for t in found["traces"]} == {0, 2}
 
 
 def test_a_long_clip_is_bucketed_to_the_limit(tmp_path):

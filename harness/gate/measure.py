@@ -12,15 +12,12 @@ from typing import Any
 
 import polars as pl
 
-from harness.gate.catalogue import Metric
 from harness.gate.facts import RunFacts, RunLike
 from harness.gate.policy import Rule
-from harness.tables import BANDS
+from harness.gate.rows import Key, compared_frames, in_batches, rows_of
+from harness.tables import TABLES
 
-__all__ = ["Measured", "Worst", "compared_frames", "measure", "nonfinite_counts"]
-
-Key = tuple[str, str]
-"""(rung, case)"""
+__all__ = ["Measured", "Worst", "measure"]
 
 _QUANTILES = {"p1": 0.01, "p5": 0.05, "p50": 0.5, "p95": 0.95, "p99": 0.99}
 _PLACES = ("frame", "frame_start", "frame_end", "track", "band", "station", "output")
@@ -79,71 +76,21 @@ def measure(
     """
     if rule.spec.kind == "event":
         return _events(run, facts, rule, rungs, references)
-    rows = _rows(run, facts, rule, rule.spec.table, rungs, references)
-    column = pl.col(rule.spec.column).cast(pl.Float64)
-    value = column.abs() if rule.spec.signed else column
-    found = rows.with_columns(value=value).group_by("rung", "case").agg(*_aggregates(rule)).collect(engine="streaming")
     frames = compared_frames(run, rungs, references) if rule.statistic == "rate_per_min" else {}
+    rows = rows_of(run, facts, rule, rule.spec.table, rungs, references).select(*_needed(rule))
+    grouped = (batch.group_by("rung", "case").agg(*_aggregates(rule)) for batch in in_batches(rows, facts))
     return {
         (row["rung"], row["case"]): _measured(row, rule, _minutes(facts, frames, (row["rung"], row["case"])))
+        for found in grouped
         for row in found.iter_rows(named=True)
     }
 
 
-def compared_frames(run: RunLike, rungs: Sequence[str], references: Mapping[str, str]) -> dict[Key, int]:
-    """Frames on which each rung was compared with its reference, by (rung, case)."""
-    rows = _compared(run.table("frame_metrics"), rungs, references)
-    counted = rows.group_by("rung", "case").agg(pl.col("frame").n_unique()).collect(engine="streaming")
-    return {(rung, case): frames for rung, case, frames in counted.iter_rows()}
-
-
-def nonfinite_counts(run: RunLike) -> dict[Key, int]:
-    """Numbers that are not finite among the outputs of each rung, by (rung, case); only where there are any."""
-    counts: dict[Key, int] = {}
-    for table in ("frame_metrics", "tensor_metrics"):
-        rows = run.table(table).filter(pl.col("nonfinite") > 0)
-        summed = rows.group_by("rung", "case").agg(pl.col("nonfinite").max()).collect(engine="streaming")
-        for rung, case, count in summed.iter_rows():
-            counts[rung, case] = max(counts.get((rung, case), 0), count)
-    return counts
-
-
-def _compared(rows: pl.LazyFrame, rungs: Sequence[str], references: Mapping[str, str]) -> pl.LazyFrame:
-    """Rows of these rungs against their references."""
-    if not rungs:
-        return rows.filter(pl.lit(False))
-    wanted = [(pl.col("rung") == r) & (pl.col("reference") == references[r]) for r in rungs]
-    return rows.filter(pl.any_horizontal(wanted))
-
-
-def _rows(
-    run: RunLike, facts: RunFacts, rule: Rule, table: str, rungs: Sequence[str], references: Mapping[str, str]
-) -> pl.LazyFrame:
-    """Rows of a table that the rule is about."""
-    rows = run.table(table)
-    spec = rule.spec
-    rows = _compared(rows, rungs, references) if spec.has_reference else rows.filter(pl.col("rung").is_in(list(rungs)))
-    if rule.band and table == "series_metrics":
-        rows = rows.filter(_at_stations(facts, rule.band))
-    elif rule.band:
-        rows = rows.filter(pl.col("band").is_in(list(rule.band)))
-    if rule.output != "*":
-        rows = rows.filter(pl.col("output").str.contains(_regex(rule.output)))
-    return rows
-
-
-def _at_stations(facts: RunFacts, bands: Sequence[str]) -> pl.Expr:
-    """The look-ahead stations of these bands: the first is near, the second mid, the third far."""
-    wanted = [s for band, s in zip(BANDS, facts.look_ahead, strict=False) if band in bands]
-    if not wanted:
-        return pl.lit(False)
-    return pl.any_horizontal([(pl.col("station") - s).abs() < 1e-6 * max(1.0, abs(s)) for s in wanted])
-
-
-def _regex(pattern: str) -> str:
-    from fnmatch import translate
-
-    return translate(pattern).replace("\\Z", "\\z")
+def _needed(rule: Rule) -> list[pl.Expr | str]:
+    """Columns to read; the metric as `value`."""
+    value = pl.col(rule.spec.column).cast(pl.Float64)
+    places = [c for c in TABLES[rule.spec.table] if c in _PLACES or c == "matched"]
+    return ["rung", "case", *places, (value.abs() if rule.spec.signed else value).alias("value")]
 
 
 def _aggregates(rule: Rule) -> list[pl.Expr]:
@@ -151,7 +98,7 @@ def _aggregates(rule: Rule) -> list[pl.Expr]:
     value = pl.col("value")
     bad = value.is_nan() | (value == (math.inf if rule.higher_is_worse else -math.inf))
     worst = value.fill_nan(None).arg_max() if rule.higher_is_worse else value.fill_nan(None).arg_min()
-    places = [pl.col(name).get(worst).alias(name) for name in _PLACES if name in _columns(rule.spec)]
+    places = [pl.col(name).get(worst).alias(name) for name in _PLACES if name in TABLES[rule.spec.table]]
     return [
         _statistic(rule).alias("statistic"),
         value.count().alias("compared"),
@@ -159,12 +106,6 @@ def _aggregates(rule: Rule) -> list[pl.Expr]:
         value.get(worst).alias("worst_value"),
         *places,
     ]
-
-
-def _columns(spec: Metric) -> tuple[str, ...]:
-    from harness.tables import TABLES
-
-    return tuple(TABLES[spec.table])
 
 
 def _statistic(rule: Rule) -> pl.Expr:
@@ -209,9 +150,9 @@ def _events(
     """Events of one kind; a case without any counts 0 only if something looked for them there."""
     assert rule.spec.evidence is not None
     table, column = rule.spec.evidence
-    looked = _rows(run, facts, rule, table, rungs, references).filter(pl.col(column).is_not_null())
+    looked = rows_of(run, facts, rule, table, rungs, references).filter(pl.col(column).is_not_null())
     evidence = looked.group_by("rung", "case").agg(compared=pl.len()).collect(engine="streaming")
-    rows = _rows(run, facts, rule, "events", rungs, references).filter(_ours(rule.spec.event_kind))
+    rows = rows_of(run, facts, rule, "events", rungs, references).filter(_ours(rule.spec.event_kind))
     found = rows.group_by("rung", "case").agg(
         pl.len().alias("statistic"),
         pl.col("value").max().alias("worst_value"),

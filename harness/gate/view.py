@@ -7,8 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from harness.gate.facts import CaseFact, RunFacts, RunLike, read_facts
-from harness.gate.measure import Measured, compared_frames, measure, nonfinite_counts
+from harness.gate.measure import Measured, measure
 from harness.gate.policy import Rule
+from harness.gate.rows import compared_frames, nonfinite_counts
 from harness.gate.verdict import Status
 
 __all__ = ["RuleView", "RunView", "Trouble"]
@@ -92,7 +93,7 @@ class RuleView:
         found = self.number(rung, case.id)
         for name in self._involved(rung):
             if count := self.view.nonfinite.get((name, case.id), 0):
-                return Status.NONFINITE, f"{name} gave {count} values that are not finite"
+                return Status.NONFINITE, f"{name} gave outputs that are not finite, up to {count} in a frame"
         if found.nonfinite:
             return Status.NONFINITE, f"{self.rule.metric} is not finite in {found.nonfinite} of its values"
         if found.compared == 0 or math.isnan(found.value):

@@ -11,8 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness.gate import load_policy
+from harness.gate import rows as gate_rows
 from harness.gate.facts import read_facts
-from harness.gate.measure import Measured, measure, nonfinite_counts
+from harness.gate.measure import Measured, measure
 from harness.gate.policy import Rule
 
 
@@ -218,7 +219,27 @@ def test_outputs_that_are_not_finite_are_found_in_both_tables() -> None:
     run.rows["tensor_metrics"] = [
         {"case": "b", "frame": 0, "rung": RUNG, "output": "o", "reference": ROOT, "nonfinite": 2}
     ]
-    assert nonfinite_counts(run) == {(RUNG, "a"): 4, (RUNG, "b"): 2}
+    assert gate_rows.nonfinite_counts(run) == {(RUNG, "a"): 4, (RUNG, "b"): 2}
+
+
+def test_cases_are_read_a_few_at_a_time_and_none_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    run = make_run({name: [0.1, i / 10] for i, name in enumerate(("b_10", "b_9", "B", "ü", "a"))})
+    run.rows["line_metrics"].sort(key=lambda row: row["case"].encode())
+    facts = read_facts(run.meta)
+    whole = measure(run, facts, rule_of(statistic="p50"), (RUNG,), {RUNG: ROOT})
+    assert len(whole) == 5
+    for frames in (1, 2, 4, 5):
+        monkeypatch.setattr(gate_rows, "BATCH_FRAMES", frames)
+        heights = [b.height for b in gate_rows.in_batches(run.table("line_metrics"), facts)]
+        assert sum(heights) == 10
+        assert max(heights) <= max(2, frames)
+        assert measure(run, facts, rule_of(statistic="p50"), (RUNG,), {RUNG: ROOT}) == whole
+
+
+def test_of_several_worst_rows_the_first_is_told() -> None:
+    worst = known(make_run({"a": [0.1, 0.3, 0.3, 0.2]}), rule_of()).worst
+    assert worst is not None
+    assert worst.frame == 1
 
 
 def test_a_rule_reads_the_same_from_a_policy_file(tmp_path: Path) -> None:

@@ -230,7 +230,10 @@ def test_outputs_that_are_not_finite_outrank_a_failure(tmp_path: Path, rung: str
     run = make_run({"a": [0.9]})
     run.rows["frame_metrics"].append({"case": "a", "frame": 0, "rung": rung, "reference": "none", "nonfinite": 7})
     outcome = case(tmp_path, run, rule_text())
-    assert (outcome.status, outcome.reason) == (Status.NONFINITE, f"{rung} gave 7 values that are not finite")
+    assert (outcome.status, outcome.reason) == (
+        Status.NONFINITE,
+        f"{rung} gave outputs that are not finite, up to 7 in a frame",
+    )
 
 
 def test_a_metric_that_is_not_finite_is_no_pass(tmp_path: Path) -> None:

@@ -105,7 +105,9 @@ def encode_nv12(
     range: ColorRange = "limited",
     chroma: Literal["mean", "first"] = "mean",
 ) -> Picture:
-    """The picture as NV12, as a car's camera delivers it; YCbCr 4:2:0 pictures are only repacked.
+    """The picture as NV12 of that matrix and range, as a car's camera delivers it.
+
+    4:2:0 pictures that declare the same matrix and range are only repacked, others go through 8-bit RGB.
 
     chroma: `mean` averages each 2x2 block, `first` takes its top left pixel (as OpenCV's RGB to YUV 4:2:0 does).
 
@@ -115,9 +117,12 @@ def encode_nv12(
     import cv2
 
     if picture.pixel_format in ("nv12", "yuv420p"):
-        luma, cb_cr = split_planes(picture)
-        return _nv12(luma, cb_cr, picture.color_matrix, picture.color_range, picture.chroma_siting)
-    rgb = np.ascontiguousarray(_packed_rgb(picture))
+        if (picture.color_matrix, picture.color_range) == (matrix, range):
+            luma, cb_cr = split_planes(picture)
+            return _nv12(luma, cb_cr, matrix, range, picture.chroma_siting)
+        rgb = np.asarray(to_rgb(picture, arithmetic="fixed"), np.uint8)
+    else:
+        rgb = np.ascontiguousarray(_packed_rgb(picture))
     height, width = rgb.shape[:2]
     if height % 2 or width % 2:
         raise PreprocessError(

@@ -139,7 +139,11 @@ def bind(step: Mapping[str, Any], calibration: CalibrationLike | None, root: Pat
     """The function of one canonical step."""
     name, options = str(step["op"]), {k: v for k, v in step.items() if k not in ("op", "step")}
     if name not in OPS:
-        return partial(load_dotted(name, root, error=PreprocessError, where=where), **options)
+        found = load_dotted(name, root, error=PreprocessError, where=where)
+        if inspect.isclass(found):  # it keeps state from picture to picture of one case
+            make: Callable[..., Apply] = found
+            return make(**options)
+        return partial(found, **options)
     op = OPS[name]
     run = op.run(calibration, **options) if op.calibrated else partial(op.run, **options)
     take = {"picture": _picture, "pixels": _pixels, "array": _array}[op.takes]

@@ -115,6 +115,14 @@ def test_repacking_keeps_every_sample() -> None:
         np.testing.assert_array_equal(before, after)
 
 
+def test_nv12_is_of_the_matrix_asked_for_whatever_was_recorded() -> None:
+    recorded = encode_nv12(Picture(smooth(), "rgb24", 32, 24), matrix="bt709", range="full")
+    car = encode_nv12(recorded)
+    assert (car.color_matrix, car.color_range) == ("bt601", "limited")
+    assert np.abs(to_rgb(car) - to_rgb(recorded))[2:-2, 2:-2].max() < 5
+    assert np.abs(to_rgb(car, matrix="bt709") - to_rgb(recorded)).max() > 10
+
+
 @pytest.mark.parametrize(("siting", "at_u", "at_v"), [("left", 0, 0.5), ("center", 0.5, 0.5), ("topleft", 0, 0)])
 def test_bilinear_chroma_is_exact_on_a_ramp(siting: str, at_u: float, at_v: float) -> None:
     v, u = np.mgrid[:12, :16]

@@ -103,6 +103,18 @@ def test_a_dotted_path_is_found_beside_the_card(tmp_path: Path) -> None:
     np.testing.assert_allclose(pipeline(picture()), whole / 4, rtol=1e-5, atol=1e-4)
 
 
+def test_a_class_keeps_its_state_from_picture_to_picture_of_one_pipeline(tmp_path: Path) -> None:
+    (tmp_path / "counting_op_beside_card.py").write_text(
+        "class Count:\n"
+        "    def __init__(self, start):\n        self.n = start\n"
+        "    def __call__(self, pixels):\n        self.n += 1\n        return pixels * 0 + self.n\n"
+    )
+    steps = [TRAIN[0], {"op": "counting_op_beside_card:Count", "start": 5}, TRAIN[1]]
+    one, other = (build_pipeline(steps, spec(), root=tmp_path) for _ in range(2))
+    assert [float(one(picture()).max()) for _ in range(3)] == [6, 7, 8]
+    assert float(other(picture()).max()) == 6
+
+
 @pytest.mark.parametrize(
     ("steps", "message"),
     [

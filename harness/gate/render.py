@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
 
 from harness.gate.verdict import RuleOutcome, RungOutcome, Status, Verdict
 
@@ -10,7 +11,7 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
-__all__ = ["render"]
+__all__ = ["engine_lines", "render"]
 
 _STYLE = {
     Status.PASS: "green",
@@ -36,7 +37,8 @@ def render(verdict: Verdict, console: Console | None = None) -> None:
     console.print(_table(verdict))
     for rule in verdict.left_out:
         console.print(Text(f"left out: {rule.id}: {rule.reason}", style="yellow" if rule.required else ""))
-    for line in _provenance(verdict):
+    judged = {rung.rung for rule in verdict.rules for rung in rule.rungs}
+    for line in engine_lines(judged, verdict.run.get("meta", {}).get("rungs", ())):
         console.print(Text(line, style="dim"))
     console.print(Text(f"{verdict.status.value} ", style=_STYLE[verdict.status]) + Text(_summary(verdict)))
 
@@ -72,15 +74,26 @@ def _limit(rule: RuleOutcome) -> str:
     return f"{rule.statistic} {rule.metric}{band}: {rule.limit}{against}"
 
 
-def _provenance(verdict: Verdict) -> list[str]:
-    """Which engines the verdict is about: without it, it cannot be repeated."""
+def engine_lines(judged: Iterable[str], rungs: Iterable[Mapping[str, Any]]) -> list[str]:
+    """Which engines a verdict is about, one line a rung: without them it cannot be repeated.
+
+    Args:
+        judged: names of the rungs that rules looked at.
+        rungs: rungs of run.json.
+    """
+    wanted = set(judged)
     lines = []
-    for rung in verdict.run.get("meta", {}).get("rungs", ()):
+    for rung in rungs:
         facts = rung.get("provenance") or {}
-        told = ", ".join(f"{k} {v}" for k, v in facts.items() if isinstance(v, str | int | float))
-        if told and any(r.rung == rung["name"] for rule in verdict.rules for r in rule.rungs):
-            lines.append(f"{rung['name']}: {told}")
+        told = [f"{k} {_short(k, v)}" for k, v in facts.items() if isinstance(v, str | int | float)]
+        if told and rung["name"] in wanted:
+            lines.append(f"{rung['name']}: {', '.join(told)}")
     return lines
+
+
+def _short(key: str, value: object) -> str:
+    """Hashes by their beginning; verdict.json has them whole."""
+    return str(value)[:12] if key.endswith("sha256") else str(value)
 
 
 def _summary(verdict: Verdict) -> str:

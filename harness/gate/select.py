@@ -21,9 +21,8 @@ def choose_profile(policy: Policy, name: str | None) -> Profile | None:
     if name is not None:
         if name in known:
             return known[name]
-        raise PolicyError(
-            f"no profile {name!r}", where=str(policy.path), remedy=f"it must be in {sorted(known) or 'an empty list'}"
-        )
+        remedy = f"it must be in {sorted(known)}" if known else "choose none: the policy has no profiles"
+        raise PolicyError(f"no profile {name!r}", where=str(policy.path), remedy=remedy)
     if len(known) <= 1:
         return next(iter(known.values()), None)
     if "default" in known:

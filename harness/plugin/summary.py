@@ -7,6 +7,8 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from harness.gate.render import engine_lines
+
 if TYPE_CHECKING:
     import pytest
 
@@ -40,9 +42,6 @@ def _verdict_lines(path: Path) -> Iterable[str]:
     profile = f", profile {policy['profile']}" if policy["profile"] else ""
     yield f"{policy['name']}: {verdict['verdict']}{profile}, {path}"
     judged = {rung["rung"] for rule in verdict["rules"] for rung in rule["rungs"]}
-    for rung in verdict["run"]["meta"]["rungs"]:
-        facts = ", ".join(f"{k} {v}" for k, v in rung.get("provenance", {}).items() if isinstance(v, str | int | float))
-        if rung["name"] in judged and facts:
-            yield f"  {rung['name']}: {facts}"
+    yield from (f"  {line}" for line in engine_lines(judged, verdict["run"]["meta"]["rungs"]))
     for rule in verdict["left_out"]:
         yield f"  left out: {rule['id']}: {rule['reason']}"

@@ -237,10 +237,10 @@ def test_the_table_shows_every_rule_and_the_verdict_last(tmp_path: Path) -> None
 
 def test_the_table_shows_brackets_as_they_are(tmp_path: Path) -> None:
     run = make_run({"a": [0.4]})
-    run.rung(RUNG)["provenance"] = {"onnxruntime": "1.31", "flags": ["x"]}
+    run.rung(RUNG)["provenance"] = {"onnxruntime": "1.31", "flags": ["x"], "model_sha256": "0123456789abcdef"}
     text = rendered(judged(tmp_path, run, rule_text(note="see [bold]docs[/bold]")))
     assert "[see [bold]docs[/bold]]" in text
-    assert f"{RUNG}: onnxruntime 1.31" in text
+    assert f"{RUNG}: onnxruntime 1.31, model_sha256 0123456789ab\n" in text
 
 
 def test_rules_left_out_are_told(tmp_path: Path) -> None:

@@ -109,15 +109,11 @@ class Scene:
 
     def state(self, t_s: float) -> State:
         """The vehicle at t seconds."""
-        move = self.motion
-        s = move.speed_mps * t_s + sum(w.at(t_s) - w.at(0.0) for w in move.surge)
-        speed = move.speed_mps + sum(w.rate(t_s) for w in move.surge)
-        lateral = move.lane_m + sum(w.at(t_s) for w in move.sway)
-        slip = sum(w.rate(t_s) for w in move.sway)
-        along = speed * (1 - lateral * self.road.curvature(s))
-        yaw = float(np.arctan2(slip, along))
+        move, (s, rate, lateral) = self.motion, self._track(t_s)
+        yaw, speed = self._course(t_s)
         pose = self.road.pose(s, lateral, yaw)
-        ego = Ego(float(np.hypot(slip, along)), self._yaw_rate(t_s), pose.x_m, pose.y_m, pose.yaw_rad)
+        turning = (self._course(t_s + 0.001)[0] - self._course(t_s - 0.001)[0]) / 0.002
+        ego = Ego(speed, self.road.curvature(s) * rate + turning, pose.x_m, pose.y_m, pose.yaw_rad)
         shake, shake_rate = sum(w.at(t_s) for w in move.pitch), sum(w.rate(t_s) for w in move.pitch)
         return State(t_s, s, lateral, yaw, shake, shake_rate, pose, ego)
 
@@ -138,18 +134,19 @@ class Scene:
         wanted = range(self.ego_left - 1, self.ego_left + 3)
         return tuple(i if 0 <= i < len(self.markings) else None for i in wanted)
 
-    def _yaw_rate(self, t_s: float) -> float:
-        """Yaw rate by the central difference of the exact heading over 2 ms."""
-        before, after = (self._heading(t_s + dt) for dt in (-0.001, 0.001))
-        return (after - before) / 0.002
-
-    def _heading(self, t_s: float) -> float:
+    def _track(self, t_s: float) -> tuple[float, float, float]:
+        """(arc length, its rate, lateral offset): m, m/s, m."""
         move = self.motion
         s = move.speed_mps * t_s + sum(w.at(t_s) - w.at(0.0) for w in move.surge)
-        speed = move.speed_mps + sum(w.rate(t_s) for w in move.surge)
-        lateral = move.lane_m + sum(w.at(t_s) for w in move.sway)
-        along = speed * (1 - lateral * self.road.curvature(s))
-        return self.road.pose(s).yaw_rad + float(np.arctan2(sum(w.rate(t_s) for w in move.sway), along))
+        rate = move.speed_mps + sum(w.rate(t_s) for w in move.surge)
+        return s, rate, move.lane_m + sum(w.at(t_s) for w in move.sway)
+
+    def _course(self, t_s: float) -> tuple[float, float]:
+        """(heading against the road, speed over ground): rad, m/s; the vehicle moves where it points."""
+        s, rate, lateral = self._track(t_s)
+        across = sum(w.rate(t_s) for w in self.motion.sway)
+        along = rate * (1 - lateral * self.road.curvature(s))
+        return float(np.arctan2(across, along)), float(np.hypot(across, along))
 
 
 def draw_scene(seed: int, seconds: float, size: tuple[int, int] = (640, 360)) -> Scene:

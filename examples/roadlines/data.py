@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from network import STATIONS_M
 from numpy.typing import NDArray
 
 from cases.picture import Picture
@@ -64,7 +65,9 @@ def make_samples(
                 progress("parts", i + 1, len(missing))
 
 
-def load_samples(folder: Path, scenes: int, *, first_seed: int = TRAINING_SEED, variants: int = 1 + MIXTURES) -> Samples:
+def load_samples(
+    folder: Path, scenes: int, *, first_seed: int = TRAINING_SEED, variants: int = 1 + MIXTURES
+) -> Samples:
     """Read those parts back, only the first `variants` of every picture."""
     images, lines = [], []
     for i in range(0, scenes, SCENES_PER_PART):
@@ -99,8 +102,6 @@ def random_steps(steps: Sequence[Step], rng: np.random.Generator) -> list[Step]:
 
 def _write_part(card: Card, folder: Path, first_seed: int, count: int) -> None:
     """One part file, complete or not there at all."""
-    from network import STATIONS_M
-
     images, lines = [], []
     for picture, truth, rng in _moments(first_seed, count):
         train = _before_normalise(card.preprocess.train)

@@ -53,8 +53,13 @@ def main() -> None:
         samples = load_samples(options.work, options.scenes, variants=1 + MIXTURES if robust else 1)
         task = bar.add_task(f"training {options.candidate}", total=options.steps)
         started = time.perf_counter()
-        model = train(samples, options.steps, options.batch, robust, lambda loss: bar.update(
-            task, advance=1, description=f"training {options.candidate}, loss {loss:.3f}"))
+        model = train(
+            samples,
+            options.steps,
+            options.batch,
+            robust,
+            lambda loss: bar.update(task, advance=1, description=f"training {options.candidate}, loss {loss:.3f}"),
+        )
     held_out = load_samples(options.work, VALIDATION_SCENES, first_seed=VALIDATION_SEED)
     print(f"trained in {time.perf_counter() - started:.0f} s")
     for variant, name in enumerate(("train pipeline", "random pipelines")):

@@ -49,15 +49,17 @@ def test_the_vehicle_stays_in_its_lane_and_sways_slowly(scenes):
         assert np.abs(acceleration).max() < 0.5
 
 
-@pytest.mark.parametrize("seed", [3, 14, 15])
+@pytest.mark.parametrize("seed", [5, 14, 21])
 def test_ego_motion_is_the_derivative_of_the_pose(seed):
-    scene, dt = draw_scene(seed, 8.0), 1e-3
+    scene, dt = draw_scene(seed, 8.0), 2e-2
     for t in (0.5, 3.7):
         before, now, after = (scene.state(t + k * dt) for k in (-1, 0, 1))
         step = np.hypot(after.pose.x_m - before.pose.x_m, after.pose.y_m - before.pose.y_m) / (2 * dt)
-        assert now.ego.speed_mps == pytest.approx(step, rel=5e-3)
+        assert now.ego.speed_mps == pytest.approx(step, rel=2e-4)
+        course = np.arctan2(after.pose.y_m - before.pose.y_m, after.pose.x_m - before.pose.x_m)
+        assert now.pose.yaw_rad == pytest.approx(course, abs=1e-4)
         turn = (after.pose.yaw_rad - before.pose.yaw_rad) / (2 * dt)
-        assert now.ego.yaw_rate_radps == pytest.approx(turn, abs=1e-6)
+        assert now.ego.yaw_rate_radps == pytest.approx(turn, abs=2e-5)
         assert (now.ego.x_m, now.ego.y_m, now.ego.yaw_rad) == (now.pose.x_m, now.pose.y_m, now.pose.yaw_rad)
 
 

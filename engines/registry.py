@@ -52,6 +52,11 @@ TABLE: dict[str, Entry] = {
     ),
     "emulated-bf16": Entry("engines.emulated", "emulated", "bfloat16 after every operator", {"method": "bf16"}),
     "emulated-reorder": Entry("engines.emulated", "emulated", "fp32, sums in another order", {"method": "reorder"}),
+    "trt-fp32": Entry("engines.tensorrt", "trt", "TensorRT, fp32, TF32 off", {"precision": "fp32"}),
+    "trt-tf32": Entry("engines.tensorrt", "trt", "TensorRT, fp32, TF32 allowed", {"precision": "tf32"}),
+    "trt-fp16": Entry("engines.tensorrt", "trt", "TensorRT, fp16 as the card says", {"precision": "fp16"}),
+    "trt-bf16": Entry("engines.tensorrt", "trt", "TensorRT, bf16 as the card's fp16 says", {"precision": "bf16"}),
+    "trt-int8": Entry("engines.tensorrt", "trt", "TensorRT, int8: Q/DQ or a cache", {"precision": "int8"}),
     "recorded": Entry("engines.recorded", "recorded", "outputs dumped elsewhere, aligned by timestamp"),
 }
 

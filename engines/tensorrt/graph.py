@@ -1,0 +1,110 @@
+"""What an ONNX graph says of itself before TensorRT reads it: opset, low-precision types, quantisation, files.
+
+Weights are not read. A strongly typed build runs the types that stand in the graph, so a graph that already has fp16
+tensors is no fp32 model, and needs no AutoCast.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from engines.base import first_line
+from engines.cache import file_sha256
+from engines.errors import ModelLoadError
+
+__all__ = ["GraphFacts", "model_sha256", "read_graph"]
+
+QUANTISING = frozenset({"QuantizeLinear", "DequantizeLinear"})
+LOW = ("FLOAT16", "BFLOAT16", "FLOAT8", "FLOAT4")
+
+
+@dataclass(frozen=True, slots=True)
+class GraphFacts:
+    """opset of the default domain; low: low-precision float types it holds; names of nodes in the file's order."""
+
+    opset: int
+    low: frozenset[str]
+    quantised: bool
+    nodes: tuple[str, ...]
+
+
+def read_graph(path: Path) -> GraphFacts:
+    """The facts of an ONNX file.
+
+    Raises:
+        ModelLoadError: the file is missing or is no ONNX model.
+    """
+    import onnx
+
+    try:
+        model = onnx.load(path, load_external_data=False)
+    except Exception as error:  # protobuf's DecodeError, OSError, ...: whatever it is, the file does not load
+        raise ModelLoadError(
+            f"no ONNX model: {first_line(error)}", where=str(path), remedy="give an ONNX file that onnx.load reads"
+        ) from error
+    names = onnx.TensorProto.DataType.Name
+    opset = next((entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx")), 0)
+    types = {names(number) for number in _types(model.graph)}
+    return GraphFacts(
+        opset=opset,
+        low=frozenset(name for name in types if name.startswith(LOW)),
+        quantised=any(node.op_type in QUANTISING for node in _nodes(model.graph)),
+        nodes=tuple(node.name or f"{node.op_type} #{index}" for index, node in enumerate(model.graph.node)),
+    )
+
+
+def model_sha256(path: Path) -> str:
+    """SHA-256 of an ONNX file; where its weights lie in other files, of all of them.
+
+    Raises:
+        ModelLoadError: a file of weights is missing.
+    """
+    import onnx
+
+    graph = onnx.load(path, load_external_data=False).graph
+    files = {
+        entry.value
+        for tensor in graph.initializer
+        if tensor.data_location == onnx.TensorProto.EXTERNAL
+        for entry in tensor.external_data
+        if entry.key == "location"
+    }
+    if not files:
+        return file_sha256(path)
+    state = hashlib.sha256(file_sha256(path).encode())
+    for name in sorted(files):
+        if not (path.parent / name).is_file():
+            raise ModelLoadError(
+                f"the weights of {path.name} are missing: no {name}",
+                where=str(path.parent / name),
+                remedy="put the file of weights beside the ONNX file",
+            )
+        state.update(name.encode() + file_sha256(path.parent / name).encode())
+    return state.hexdigest()
+
+
+def _nodes(graph: Any) -> Iterator[Any]:
+    """Every node, those of branches and loops too."""
+    for node in graph.node:
+        yield node
+        for attribute in node.attribute:
+            if attribute.HasField("g"):
+                yield from _nodes(attribute.g)
+
+
+def _types(graph: Any) -> Iterator[int]:
+    """Element types of everything whose type the file states: inputs, outputs, weights, constants, casts."""
+    for value in (*graph.input, *graph.output, *graph.value_info):
+        yield value.type.tensor_type.elem_type
+    for tensor in graph.initializer:
+        yield tensor.data_type
+    for node in _nodes(graph):
+        for attribute in node.attribute:
+            if node.op_type == "Cast" and attribute.name == "to":
+                yield attribute.i
+            elif attribute.HasField("t"):
+                yield attribute.t.data_type

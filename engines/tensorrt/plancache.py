@@ -1,0 +1,67 @@
+"""Built plans, kept by what decides them: the ONNX file, TensorRT's version, the GPU, every flag.
+
+A plan lies in a folder of its own with `plan.json`: what it was built from, its SHA-256, what TensorRT warned of. The
+folder appears in one rename and never changes; one whose plan no longer has that SHA-256 is built again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from engines.cache import digest, folder_of, publish, write_text
+
+__all__ = ["CachedPlan", "cached_plan"]
+
+
+@dataclass(frozen=True)
+class CachedPlan:
+    """A plan and what its build said."""
+
+    path: Path
+    content: bytes
+    sha256: str
+    warnings: tuple[str, ...]
+
+
+def cached_plan(
+    cache: Path, model_name: str, facts: Mapping[str, Any], build: Callable[[], tuple[bytes, list[str]]]
+) -> CachedPlan:
+    """The plan built from exactly these facts; built now where it is not there yet.
+
+    Args:
+        cache: folder of prepared artefacts.
+        model_name: for the folder's name.
+        facts: everything that decides what the plan computes.
+        build: makes the plan and its warnings.
+    """
+    folder = folder_of(cache, "tensorrt") / f"{model_name}-{digest(facts)}"
+    found = _read(folder)
+    if found is not None:
+        return found
+    shutil.rmtree(folder, ignore_errors=True)
+    content, warnings = build()
+    with publish(folder) as draft:
+        (draft / "model.plan").write_bytes(content)
+        about = {"sha256": hashlib.sha256(content).hexdigest(), "warnings": warnings, "built_from": dict(facts)}
+        write_text(draft / "plan.json", json.dumps(about, indent=1, default=repr))
+    published = _read(folder)
+    assert published is not None, f"{folder} was published and cannot be read"
+    return published
+
+
+def _read(folder: Path) -> CachedPlan | None:
+    try:
+        about = json.loads((folder / "plan.json").read_text(encoding="utf-8"))
+        content = (folder / "model.plan").read_bytes()
+        sha256, warnings = about["sha256"], tuple(about["warnings"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    if hashlib.sha256(content).hexdigest() != sha256:
+        return None
+    return CachedPlan(folder / "model.plan", content, sha256, warnings)

@@ -56,10 +56,9 @@ def constant(graph: ir.Graph, array: NDArray[np.generic], name: str) -> ir.Value
     """An initializer of the graph under a name of its own."""
     import onnx_ir as ir
 
-    unique, number = name, 0
-    while unique in graph.initializers:
+    number = len(graph.initializers)
+    while (unique := f"{name}.{number}") in graph.initializers:
         number += 1
-        unique = f"{name}.{number}"
     value = ir.Value(
         name=unique,
         shape=ir.Shape(array.shape),

@@ -34,6 +34,7 @@ def demand_everywhere(model: ir.Model, nodes: Iterable[ir.Node], form: Format) -
         ]
         if node not in sizes:
             values += node.outputs
+    values += [value for value in model.graph.outputs if _is_constant(value)]
     return {value: form for value in values if value.dtype == ir.DataType.FLOAT}
 
 

@@ -138,6 +138,8 @@ def _read_suffix(name: str, method: str, suffix: str) -> tuple[str, Any]:
 
 def _round_demanded(model: ir.Model, demand: dict[ir.Value, Format], *, fused: bool) -> dict[str, Any]:
     """Round constants once and for all, and values while it runs."""
+    import onnx_ir as ir
+
     plan = plan_roundings(model, nodes_of(model), demand, fused=fused)
     constants: set[ir.Value] = set()
     for node in nodes_of(model):
@@ -145,6 +147,9 @@ def _round_demanded(model: ir.Model, demand: dict[ir.Value, Format], *, fused: b
             if value is not None and value in demand and array_of(value) is not None and not is_shape_slot(node, index):
                 node.replace_input_with(index, rounded_constant(value, demand[value]))
                 constants.add(value)
+    for value in model.graph.outputs:
+        if value in demand and (array := array_of(value)) is not None:
+            value.const_value = ir.tensor(demand[value].array(array), name=value.name)
     round_values(model, plan)
     return {"values_rounded": len(plan), **_losses(constants, demand)}
 

@@ -12,7 +12,7 @@ import engines
 from engines.denormals import flushed
 from engines.errors import EngineInputError, EngineOptionError
 from engines.protocol import CaseContext, Engine, ModelSource
-from engines.registry import TABLE
+from engines.registry import TABLE, family
 
 HERE = [name for name in TABLE if engines.availability(name)[0].available]
 FED = [name for name in HERE if name != "recorded"]  # engines whose outputs depend on their inputs
@@ -22,12 +22,18 @@ Cards = Callable[[str], ModelSource]
 RELATIVE_RMS = {"fp32": 1e-6, "fp16": 2e-3, "bf16": 2e-2, "tf32": 2e-3, "reorder": 1e-6}
 
 
+def opened(name: str, source: ModelSource) -> Engine:
+    """One thread where the engine has its own: pools of several tests at once would only wait for each other."""
+    options = {"threads": 1} if family(name) in ("ort", "emulated") else {}
+    return engines.open(name, source, **options)
+
+
 def allowed(name: str) -> float:
     return next(value for key, value in RELATIVE_RMS.items() if key in name)
 
 
 def outputs_on(name: str, source: ModelSource, frames: int = 3) -> list[dict[str, np.ndarray]]:
-    engine = engines.open(name, source)
+    engine = opened(name, source)
     found = [engine.infer(inputs_of(source, seed)) for seed in range(frames)]
     engine.close()
     return found
@@ -46,7 +52,7 @@ def context(shared_cards: Cards, tmp_path: Path) -> CaseContext:
 @pytest.mark.parametrize("name", HERE)
 def test_an_engine_keeps_the_protocol(name: str, shared_cards: Cards, context: CaseContext) -> None:
     source = shared_cards("Lanes")
-    engine = engines.open(name, source)
+    engine = opened(name, source)
     assert isinstance(engine, Engine)
     assert engine.name == name
     assert json.loads(json.dumps(dict(engine.provenance))) == engine.provenance
@@ -83,7 +89,7 @@ def test_every_engine_draws_what_pytorch_draws(name: str, model: str, shared_car
 @pytest.mark.parametrize("name", FED)
 def test_inputs_that_do_not_fit_are_named(name: str, shared_cards: Cards) -> None:
     source = shared_cards("Calibrated")
-    engine = engines.open(name, source)
+    engine = opened(name, source)
     good = inputs_of(source)
     engine.infer(good)
     wrong = {
@@ -104,7 +110,7 @@ def test_inputs_that_do_not_fit_are_named(name: str, shared_cards: Cards) -> Non
 @pytest.mark.parametrize("name", FED)
 def test_strided_inputs_are_read_as_they_are(name: str, shared_cards: Cards) -> None:
     source = shared_cards("Lanes")
-    engine = engines.open(name, source)
+    engine = opened(name, source)
     images = inputs_of(source)["images"]
     strided = np.ascontiguousarray(images.transpose(0, 2, 3, 1)).transpose(0, 3, 1, 2)
     assert not strided.flags.c_contiguous

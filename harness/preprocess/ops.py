@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
 from typing import Any, Literal, get_type_hints
+from typing import cast as tcast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -141,7 +142,7 @@ def bind(step: Mapping[str, Any], calibration: CalibrationLike | None, root: Pat
     if name not in OPS:
         found = load_dotted(name, root, error=PreprocessError, where=where)
         if inspect.isclass(found):  # it keeps state from picture to picture of one case
-            make: Callable[..., Apply] = found
+            make = tcast("Callable[..., Apply]", found)
             return make(**options)
         return partial(found, **options)
     op = OPS[name]

@@ -22,6 +22,16 @@ ENGINE_PARENTS: dict[str, tuple[str, tuple[str, ...]]] = {
     "ort-fp32-none": ("torch-fp32", ("export",)),
     "ort-fp32": ("ort-fp32-none", ("graph-optimisation",)),
     "recorded": ("ort-fp32", ("car",)),
+    "emulated-tf32": ("ort-fp32", ("precision:tf32",)),
+    "emulated-fp16": ("ort-fp32", ("precision:fp16",)),
+    "emulated-fp16-fused": ("ort-fp32", ("precision:fp16-fused",)),
+    "emulated-bf16": ("ort-fp32", ("precision:bf16",)),
+    "emulated-reorder": ("ort-fp32", ("accumulation:reorder",)),
+    "trt-fp32": ("ort-fp32", ("runtime:tensorrt",)),
+    "trt-tf32": ("trt-fp32", ("precision:tf32",)),
+    "trt-fp16": ("trt-fp32", ("precision:fp16",)),
+    "trt-bf16": ("trt-fp32", ("precision:bf16",)),
+    "trt-int8": ("trt-fp32", ("precision:int8",)),
 }
 
 STAGES = ("preprocess", "export", "numerics", "engine", "car")

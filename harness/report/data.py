@@ -22,6 +22,7 @@ from harness.report.select import Tables, WorstFrame, candidates, worst_frames
 from harness.report.series import case_series, points_per_trace
 from harness.report.summary import case_summary, heat_table, pooled
 from harness.report.tree import ladder_view, new_events
+from harness.tables import BANDS
 
 __all__ = ["Content", "build_content"]
 
@@ -58,7 +59,7 @@ def build_content(run: Tables, facts: RunFacts, verdict: Any, explanation: Any, 
         found=found,
         cases=[c.id for c in facts.cases],
         reference=facts.reference,
-        limits=dict(facts.grid.limits.get("bend", {})),
+        limits=dict(zip(BANDS, facts.grid.thresholds.bend, strict=True)),
         unit=facts.unit,
         max_frames=max_frames,
     )
@@ -88,8 +89,8 @@ def build_content(run: Tables, facts: RunFacts, verdict: Any, explanation: Any, 
     }
     page = {
         "unit": facts.unit,
-        "kind": facts.grid.kind,
-        "edges": facts.grid.edges,
+        "kind": facts.grid.frame,
+        "edges": dict(zip(BANDS, facts.grid.edges, strict=True)),
         "size": [facts.grid.width, facts.grid.height],
         "reference": facts.ladder.index(facts.reference) if facts.reference in facts.ladder else 0,
         "rungs": view["rungs"],

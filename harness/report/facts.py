@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Literal, cast
 
 from harness.errors import ReportError
-from harness.lines import FrameKind
+from harness.grid import Grid, grid_from_json
 from harness.tables import BANDS
 
-__all__ = ["CaseFacts", "GridFacts", "RunFacts", "RungFacts", "read_facts"]
+__all__ = ["CaseFacts", "RunFacts", "RungFacts", "band_of_station", "limit_of", "read_facts"]
 
 Status = Literal["ok", "not_run", "crashed"]
 
@@ -44,27 +44,6 @@ class CaseFacts:
         return self.frames / self.fps if self.fps > 0 else 0.0
 
 
-@dataclass(frozen=True, slots=True)
-class GridFacts:
-    """Bands, look-ahead stations and thresholds of the model; lengths in the run's unit, limits by band name."""
-
-    kind: FrameKind
-    edges: Mapping[str, tuple[float, float]]
-    look_ahead: tuple[float, ...]
-    width: float
-    height: float
-    limits: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
-
-    def limit(self, name: str, band: str) -> float | None:
-        """Threshold `name` (`bend`, `kink_rad`, `swing`) in a band; None where there is none."""
-        return self.limits.get(name, {}).get(band)
-
-    def band_of_station(self, station: float) -> str:
-        """The band whose look-ahead station this is (the nearest one)."""
-        nearest = min(range(len(self.look_ahead)), key=lambda i: abs(self.look_ahead[i] - station), default=0)
-        return BANDS[min(nearest, 2)]
-
-
 @dataclass(frozen=True)
 class RunFacts:
     """run.json as the report reads it; rungs stand with parents before children."""
@@ -74,7 +53,7 @@ class RunFacts:
     reference: str
     rungs: tuple[RungFacts, ...]
     cases: tuple[CaseFacts, ...]
-    grid: GridFacts
+    grid: Grid
     meta: Mapping[str, Any]
 
     @property
@@ -98,7 +77,7 @@ def read_facts(meta: Mapping[str, Any]) -> RunFacts:
             reference=str(meta["reference"]),
             rungs=_parents_first(rungs),
             cases=tuple(_case(c) for c in meta["cases"]),
-            grid=_grid(card),
+            grid=grid_from_json(card["grid"]),
             meta=meta,
         )
     except (KeyError, TypeError, ValueError, AttributeError) as error:
@@ -129,21 +108,17 @@ def _case(raw: Mapping[str, Any]) -> CaseFacts:
     )
 
 
-def _grid(card: Mapping[str, Any]) -> GridFacts:
-    raw = card.get("grid", {})
-    edges = dict(zip(BANDS, ((float(a), float(b)) for a, b in raw.get("edges", ())), strict=False))
-    limits: dict[str, dict[str, float]] = {}
-    for name, value in raw.get("thresholds", {}).items():
-        values = value if isinstance(value, (list, tuple)) else [value] * 3
-        limits[name] = {band: float(v) for band, v in zip(BANDS, values, strict=False)}
-    return GridFacts(
-        kind=cast(FrameKind, str(card.get("frame", "vehicle"))),
-        edges=edges,
-        look_ahead=tuple(float(s) for s in raw.get("look_ahead", ())),
-        width=float(raw.get("width", 0.0)),
-        height=float(raw.get("height", 0.0)),
-        limits=limits,
-    )
+def limit_of(grid: Grid, name: str, band: str = BANDS[0]) -> float | None:
+    """Threshold `name` of a grid (`bend`, `kink_rad`, `swing`) in a band; None where there is none of that name."""
+    value = getattr(grid.thresholds, name, None)
+    if isinstance(value, tuple):
+        value = value[BANDS.index(band)] if band in BANDS else None
+    return None if value is None else float(value)
+
+
+def band_of_station(grid: Grid, station: float) -> str:
+    """The band whose look-ahead station this is."""
+    return BANDS[min(range(3), key=lambda i: abs(grid.look_ahead[i] - station))]
 
 
 def _parents_first(rungs: tuple[RungFacts, ...]) -> tuple[RungFacts, ...]:

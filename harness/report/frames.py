@@ -13,11 +13,10 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from harness.grid import Grid
 from harness.lines import CLOSED, FrameKind
-from harness.report.facts import GridFacts
 from harness.report.select import Tables, WorstFrame
 from harness.report.series import pack
-from harness.tables import BANDS
 
 __all__ = ["MAX_POINTS", "lateral_offset", "lines_of_frames", "packed", "thinned"]
 
@@ -28,7 +27,7 @@ Points = NDArray[np.float32]
 
 
 def lines_of_frames(
-    run: Tables, chosen: Sequence[WorstFrame], rungs: Sequence[str], reference: str, grid: GridFacts
+    run: Tables, chosen: Sequence[WorstFrame], rungs: Sequence[str], reference: str, grid: Grid
 ) -> list[list[dict[str, Any]]]:
     """Lines of each chosen frame.
 
@@ -47,7 +46,7 @@ def lines_of_frames(
     return [_lines(parts.get((f.case, f.frame), none), number, reference, grid) for f in chosen]
 
 
-def _lines(rows: pl.DataFrame, number: dict[str, int], reference: str, grid: GridFacts) -> list[dict[str, Any]]:
+def _lines(rows: pl.DataFrame, number: dict[str, int], reference: str, grid: Grid) -> list[dict[str, Any]]:
     points = [_finite(x, y) for x, y in zip(rows["x"].to_list(), rows["y"].to_list(), strict=True)]
     facts = rows.drop("x", "y").to_dicts()
     open_lines = [
@@ -72,21 +71,21 @@ def _lines(rows: pl.DataFrame, number: dict[str, int], reference: str, grid: Gri
         }
         partner = _partner(row, own, tracked, others, grid)
         if row["rung"] != reference and partner is not None:
-            line["offset"] = lateral_offset(own, partner, grid.kind)
+            line["offset"] = lateral_offset(own, partner, grid.frame)
         lines.append(line)
     return sorted(lines, key=lambda li: (li["rung"], li["track"] is None, li["track"] or 0))
 
 
 def _partner(
-    row: dict[str, Any], own: Points, tracked: dict[int, Points], others: Sequence[Points], grid: GridFacts
+    row: dict[str, Any], own: Points, tracked: dict[int, Points], others: Sequence[Points], grid: Grid
 ) -> Points | None:
     """The reference's line of the same track; for a line without one, the nearest of those without one, in the gate."""
     if row["topology"] == CLOSED:
         return None
     if row["track"] is not None:
         return tracked.get(row["track"])
-    gate = grid.limit("match_gate", BANDS[0]) or 0.0
-    gaps = [lateral_offset(own, other, grid.kind)[:, 1] for other in others]
+    gate = grid.thresholds.match_gate
+    gaps = [lateral_offset(own, other, grid.frame)[:, 1] for other in others]
     near = [(float(np.abs(gap).mean()), i) for i, gap in enumerate(gaps) if len(gap)]
     return others[min(near)[1]] if near and min(near)[0] < gate else None
 

@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from harness.draw import place
+from harness.grid import Grid
 from harness.report.facts import RunFacts
 from harness.report.select import WorstFrame
 from trueline import TruelineError
@@ -21,11 +23,10 @@ from trueline import TruelineError
 if TYPE_CHECKING:
     from cases.case import Calibration, Case
 
-__all__ = ["MAX_WIDTH", "Shown", "add_pictures", "jpeg_uri", "project"]
+__all__ = ["MAX_WIDTH", "Shown", "add_pictures", "jpeg_uri"]
 
 MAX_WIDTH = 960
 JPEG_QUALITY = 82
-NEAREST_M = 0.5  # points closer to the camera than this are not drawn
 
 Shown = dict[str, Any]
 
@@ -70,7 +71,7 @@ def _fill(path: Path, group: Sequence[tuple[WorstFrame, Shown]], facts: RunFacts
         picture = jpeg_uri(rgb) | {"camera": camera, "lossy": case.meta.lossy}
         for shown in by_frame[frame]:
             shown["picture"] = picture
-            shown["note"] = _place_lines(shown["lines"], facts, calibration, width, height)
+            shown["note"] = _place_lines(shown["lines"], facts.grid, calibration, width, height)
 
 
 def _rgb_of(case: Case, camera: str, frames: Sequence[int]) -> Iterator[tuple[int, NDArray[np.uint8]]]:
@@ -96,49 +97,13 @@ def _camera(case: Case, meta: Mapping[str, Any]) -> str:
     return next((c for c in named if c in case.cameras), case.cameras[0])
 
 
-def _place_lines(
-    lines: Sequence[dict[str, Any]], facts: RunFacts, calibration: Calibration, width: int, height: int
-) -> str:
+def _place_lines(lines: Sequence[dict[str, Any]], grid: Grid, calibration: Calibration, width: int, height: int) -> str:
     """Give each line its `pixels` in the picture; returns why it could not, or an empty note."""
-    if facts.grid.kind == "image":
-        scale = np.array([width / (facts.grid.width or width), height / (facts.grid.height or height)])
-        for line in lines:
-            line["pixels"] = (line["points"] + 0.5) * scale - 0.5
-        return ""
-    if calibration.intrinsics is None or calibration.camera_to_vehicle is None:
+    if grid.frame == "vehicle" and (calibration.intrinsics is None or calibration.camera_to_vehicle is None):
         return "this camera has no calibration, so the lines are drawn from above only"
     for line in lines:
-        line["pixels"] = project(line["points"].astype(np.float64), calibration)
+        line["pixels"] = place(line["points"], grid, calibration, (width, height))
     return ""
-
-
-def project(points_m: NDArray[np.float64], calibration: Calibration) -> NDArray[np.float64]:
-    """Pixels of ground points.
-
-    Args:
-        points_m: [points, 2], x forward and y left on flat ground (z = 0), metres.
-        calibration: a camera with intrinsics and extrinsics.
-
-    Returns:
-        [n <= points, 2] u, v; points behind the camera or nearer than 0.5 m are left out.
-    """
-    import cv2
-
-    assert calibration.intrinsics is not None  # the caller looked
-    assert calibration.camera_to_vehicle is not None  # the caller looked
-    camera_from_vehicle = np.linalg.inv(calibration.camera_to_vehicle)
-    ground = np.column_stack([points_m, np.zeros(len(points_m)), np.ones(len(points_m))])
-    seen = (ground @ camera_from_vehicle.T)[:, :3]
-    seen = seen[seen[:, 2] >= NEAREST_M]
-    if len(seen) == 0:
-        return np.zeros((0, 2))
-    still = np.zeros(3)
-    distortion = calibration.distortion if len(calibration.distortion) else np.zeros(4)
-    if calibration.distortion_model == "fisheye":
-        pixels, _ = cv2.fisheye.projectPoints(seen[:, None], still, still, calibration.intrinsics, distortion)
-    else:
-        pixels, _ = cv2.projectPoints(seen[:, None], still, still, calibration.intrinsics, distortion)
-    return np.asarray(pixels, np.float64).reshape(-1, 2)
 
 
 def jpeg_uri(rgb: NDArray[np.uint8], max_width: int = MAX_WIDTH) -> Shown:

@@ -13,7 +13,8 @@ from typing import Any
 
 import polars as pl
 
-from harness.report.facts import GridFacts, RunFacts
+from harness.grid import Grid
+from harness.report.facts import RunFacts, band_of_station, limit_of
 from harness.report.glossary import METRICS, Metric, number, unit_text, with_unit
 from harness.report.select import Tables
 from harness.tables import BANDS
@@ -48,7 +49,7 @@ def _pool(rows: pl.LazyFrame, metrics: Sequence[Metric], facts: RunFacts) -> pl.
     if "band" in columns:
         band = pl.col("band")
     elif "station" in columns:
-        known = {s: facts.grid.band_of_station(s) for s in facts.grid.look_ahead}
+        known = {s: band_of_station(facts.grid, s) for s in facts.grid.look_ahead}
         band = pl.col("station").replace_strict(known, default=BANDS[0], return_dtype=pl.String)
     statistics = [e for m in metrics for e in _statistics(m)]
     wide = rows.group_by("case", "rung", band.alias("band")).agg(statistics).collect(engine="streaming")
@@ -68,11 +69,11 @@ def _statistics(metric: Metric) -> list[pl.Expr]:
     return [worst.alias(f"{metric.key}.worst"), value.mean().alias(f"{metric.key}.mean")]
 
 
-def severity(metric: Metric, value: float, band: str, grid: GridFacts) -> float | None:
+def severity(metric: Metric, value: float, band: str, grid: Grid) -> float | None:
     """Value over its event threshold (1 and more is an event); None where DESIGN sets no threshold."""
     if metric.key == "coverage":
         return (1 - value) / (1 - COVERAGE_LIMIT)
-    limit = grid.limit(metric.limit, band if band in BANDS else BANDS[0]) if metric.limit else None
+    limit = limit_of(grid, metric.limit, band if band in BANDS else BANDS[0])
     return value / limit if limit else None
 
 
@@ -144,7 +145,7 @@ def _statistic(metric: Metric, part: pl.DataFrame, statistic: str, facts: RunFac
 
 def _cell(metric: Metric, value: float, band: str, note: str, worst: float, facts: RunFacts) -> dict[str, Any]:
     size = severity(metric, value, band, facts.grid)
-    limit = facts.grid.limit(metric.limit, band if band in BANDS else BANDS[0]) if metric.limit else None
+    limit = limit_of(facts.grid, metric.limit, band if band in BANDS else BANDS[0])
     against = f"; event threshold {with_unit(limit, metric.quantity, facts.unit)}" if limit else ""
     if size is None:
         scale = max(worst, _small(metric, facts.grid))
@@ -160,11 +161,11 @@ def _cell(metric: Metric, value: float, band: str, note: str, worst: float, fact
     }
 
 
-def _small(metric: Metric, grid: GridFacts) -> float:
+def _small(metric: Metric, grid: Grid) -> float:
     """The size below which a metric without a threshold is not shaded as if it mattered."""
     return {
-        "length": grid.limit("bend", BANDS[0]) or 0.0,
-        "angle": grid.limit("kink_rad", BANDS[0]) or 0.0,
+        "length": limit_of(grid, "bend") or 0.0,
+        "angle": limit_of(grid, "kink_rad") or 0.0,
         "curvature": 1e-3,
         "share": 0.01,
         "count": 1.0,

@@ -20,7 +20,7 @@ function unpack(packed) {
 
 /** An HTML or SVG element with attributes and children; text is never read as markup. */
 function make(tag, attributes = {}, ...children) {
-  const svg = ["svg", "g", "line", "polyline", "polygon", "image", "rect", "title", "text"].includes(tag);
+  const svg = ["svg", "g", "line", "polyline", "polygon", "circle", "image", "rect", "title", "text"].includes(tag);
   const element = svg ? document.createElementNS("http://www.w3.org/2000/svg", tag) : document.createElement(tag);
   for (const [name, value] of Object.entries(attributes)) {
     if (value !== null && value !== undefined && value !== false) element.setAttribute(name, value);

@@ -54,6 +54,40 @@ const Picture = (() => {
     if (picture) svg.append(make("image", { href: picture.src, x: -0.5, y: -0.5, width: size[0], height: size[1] }));
     const order = [...frame.lines].sort((a, b) => depth(a, frame) - depth(b, frame));
     for (const line of order) if (visible(line.rung)) svg.append(shape(line));
+    const spot = visible(frame.rung) ? worstSpot(frame) : null;
+    if (spot) svg.append(make("circle", { class: "spot", cx: spot[0], cy: spot[1], r: size[0] / 42 }, make("title", {}, "largest difference from the reference")));
+  }
+
+  /** Pixel where the frame's own line departs most from the reference inside its band (from its chord, for bends). */
+  function worstSpot(frame) {
+    const edge = DATA.edges[frame.band];
+    let best = null;
+    for (const line of frame.lines) {
+      if (line.rung !== frame.rung || line.track !== frame.track || !line.o || !edge) continue;
+      const offset = unpack(line.o);
+      const inside = offset.map((d, i) => ({ d, at: line.from + (line.to - line.from) * i / (offset.length - 1) }))
+        .filter(({ at }) => at >= Math.min(...edge) && at <= Math.max(...edge));
+      if (inside.length < 3) continue;
+      const [first, last] = [inside[0], inside[inside.length - 1]];
+      const slope = frame.kind.endsWith("bend") ? (last.d - first.d) / (last.at - first.at) : 0;
+      const base = frame.kind.endsWith("bend") ? first.d : 0;
+      for (const { d, at } of inside) {
+        const size = Math.abs(d - base - slope * (at - first.at));
+        if (!best || size > best.size) best = { size, at, line };
+      }
+    }
+    return best && pixelAt(best.line, best.at);
+  }
+
+  /** Pixel of a line at a station; points too near for the camera are missing among the pixels. */
+  function pixelAt(line, station) {
+    const along = unpack(DATA.kind === "vehicle" ? line.x : line.y);
+    const u = unpack(line.u ?? line.x), v = unpack(line.v ?? line.y);
+    if (DATA.kind === "vehicle" && (!line.u || along[0] > along[along.length - 1])) return null;
+    const skipped = along.length - u.length;
+    let nearest = 0;
+    for (const i of along.keys()) if (Math.abs(along[i] - station) < Math.abs(along[nearest] - station)) nearest = i;
+    return nearest < skipped ? null : [u[nearest - skipped], v[nearest - skipped]];
   }
 
   /** The reference lies on top of the others, under the rung that the frame is about. */

@@ -18,7 +18,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from harness.grid import Grid, image_grid, vehicle_grid
+from harness.grid import Grid, grid_to_json, image_grid, vehicle_grid
 from harness.run import Run
 from harness.tables import SORT_KEYS, TABLES
 
@@ -94,7 +94,6 @@ def _case_json(number: int, path: Path, shape: Shape) -> dict[str, Any]:
 def _meta(
     grid: Grid, ladder: Sequence[tuple[str, str | None, list[str]]], cases: list[dict[str, Any]]
 ) -> dict[str, Any]:
-    thresholds = {n: getattr(grid.thresholds, n) for n in ("bend", "kink_rad", "kink_length", "swing", "match_gate")}
     rungs = [
         {
             "name": n, "preprocess": n.split("/")[0], "engine": n.split("/")[1], "parent": p, "factors": f,
@@ -107,11 +106,7 @@ def _meta(
         "card": {
             "name": "roadlines", "path": "model.toml", "sha256": "ab" * 32, "files": {"weights.safetensors": "cd" * 32},
             "frame": grid.frame, "length_unit": grid.unit,
-            "grid": {
-                "frame": grid.frame, "unit": grid.unit, "edges": [list(e) for e in grid.edges],
-                "look_ahead": list(grid.look_ahead), "width": grid.width, "height": grid.height,
-                "thresholds": thresholds,
-            },
+            "grid": grid_to_json(grid),
         },
         "reference": ladder[0][0], "rungs": rungs, "cases": cases, "settings": {"steps": True},
         "provenance": {"trueline": "0.1.0", "python": "3.11.2", "torch": "2.13.0"},

@@ -156,6 +156,22 @@ def test_colours_are_the_same_on_picture_plots_and_table(page):
     assert {on_picture, in_table, *in_plots} == {rung["colour"]}
 
 
+def test_a_ring_marks_where_the_shown_line_departs_most(page):
+    index = page.run("return DATA.frames.findIndex(f => f.kind === 'bend' && f.picture)")
+    page.run("Viewer.show(arguments[0])", index)
+    ring = "const c = document.querySelector('#picture .spot'); return [+c.getAttribute('cx'), +c.getAttribute('cy')]"
+    u, v = page.run(ring)
+    line = page.run(
+        "const f = DATA.frames[arguments[0]]; const l = f.lines.find(l => l.rung === f.rung && l.track === f.track);"
+        "return {x: unpack(l.x), u: unpack(l.u), v: unpack(l.v)}",
+        index,
+    )
+    skipped = len(line["x"]) - len(line["u"])
+    i = min(range(len(line["u"])), key=lambda i: abs(line["u"][i] - u) + abs(line["v"][i] - v))
+    assert (u, v) == pytest.approx((line["u"][i], line["v"][i]), abs=0.1)
+    assert 50 < line["x"][i + skipped] < 70  # the fixture bows the far band about its middle
+
+
 def test_zooming_moves_picture_and_lines_together_and_back(page):
     box = "return document.getElementById('picture').getAttribute('viewBox')"
     whole = page.run(box)

@@ -9,14 +9,14 @@ from fixture_run import Shape, make_run
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.report.facts import GridFacts
+from harness.grid import vehicle_grid
 from harness.report.frames import MAX_POINTS, lateral_offset, lines_of_frames, packed, thinned
 from harness.report.select import WorstFrame
 from harness.report.series import unpack
 from harness.tables import TABLES
 from tests.strategies import quick
 
-GRID = GridFacts("vehicle", {}, (), 0, 0, {"match_gate": {"near": 1.5}})
+GRID = vehicle_grid()
 
 
 def shown(case: str, frame: int) -> WorstFrame:

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import base64
+import re
 
 import numpy as np
 import pytest
 from fixture_run import Shape, make_run
 
-from cases.case import Calibration, open_case
+from cases.case import open_case
 from cases.synth import draw_scene, write_synth_case
 from harness.preprocess.colour import to_rgb_u8
 from harness.report.facts import read_facts
 from harness.report.frames import lines_of_frames
-from harness.report.pictures import MAX_WIDTH, add_pictures, jpeg_uri, project
+from harness.report.pictures import MAX_WIDTH, add_pictures, jpeg_uri
 from harness.report.select import WorstFrame
 
 
@@ -32,31 +33,6 @@ def decoded(uri: str) -> np.ndarray:
 
     data = np.frombuffer(base64.b64decode(uri.partition(",")[2]), np.uint8)
     return np.asarray(cv2.imdecode(data, cv2.IMREAD_COLOR))[..., ::-1].astype(float)
-
-
-def test_lines_are_projected_as_the_renderer_projects_them(case_path):
-    camera = draw_scene(3, 0.3).camera
-    points = np.stack([np.linspace(4, 80, 30), np.linspace(-2, 5, 30)], axis=1)
-    pixels = project(points, open_case(case_path).calibration("front"))
-    assert pixels == pytest.approx(camera.project(np.column_stack([points, np.zeros(30)])), abs=1e-6)
-
-
-def test_what_is_behind_the_camera_is_not_drawn(case_path):
-    calibration = open_case(case_path).calibration("front")
-    assert len(project(np.array([[-10.0, 0.0], [0.0, 0.0], [20.0, 0.0]]), calibration)) == 1
-    assert len(project(np.array([[-10.0, 0.0]]), calibration)) == 0
-
-
-@pytest.mark.parametrize("model", ["opencv", "fisheye"])
-def test_a_distorting_lens_moves_points_off_the_axis_only(case_path, model):
-    straight = open_case(case_path).calibration("front")
-    bent = Calibration(
-        straight.width, straight.height, straight.intrinsics, model, np.array([0.2, 0.05, 0.0, 0.0]),
-        straight.camera_to_vehicle,
-    )  # fmt: skip
-    ahead, aside = np.array([[1e6, 0.0]]), np.array([[8.0, 4.0]])
-    assert project(ahead, bent)[0, 0] == pytest.approx(project(ahead, straight)[0, 0], abs=0.01)
-    assert np.abs(project(aside, bent) - project(aside, straight)).max() > 3
 
 
 def test_the_picture_is_that_of_the_frame_with_its_lines_on_it(tmp_path, case_path):
@@ -85,6 +61,24 @@ def test_image_lines_are_scaled_from_the_model_s_pixels_to_the_picture_s(tmp_pat
     (lines,) = lines_of_frames(run, chosen, facts.ladder, facts.reference, facts.grid)
     add_pictures([{"lines": lines}], chosen, facts)
     assert lines[0]["pixels"] == pytest.approx(lines[0]["points"] * 2 + 0.5)
+
+
+def test_a_camera_without_calibration_keeps_its_picture_and_says_why_no_line_is_on_it(tmp_path, case_path):
+    import shutil
+
+    from cases.writer import seal_case
+
+    bare = tmp_path / "bare"
+    shutil.copytree(case_path, bare)
+    text = (bare / "case.toml").read_text()
+    (bare / "case.toml").write_text(re.sub(r"^(in|ex)trinsics = \[.*?^\]$", "", text, flags=re.M | re.S))
+    seal_case(bare)
+    run = make_run(tmp_path / "run", Shape(cases=1, rungs=1, frames=2), case_paths=[bare])
+    frames = [{"lines": [{"points": np.zeros((2, 2), np.float32)}]}]
+    add_pictures(frames, [shown(0)], read_facts(run.meta))
+    assert frames[0]["picture"]["src"].startswith("data:image/jpeg")
+    assert "no calibration" in frames[0]["note"]
+    assert "pixels" not in frames[0]["lines"][0]
 
 
 def test_a_case_that_is_gone_costs_its_pictures_only(tmp_path):

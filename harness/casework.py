@@ -24,6 +24,7 @@ from engines.protocol import CaseContext, Engine, Tensors
 from harness.card import Card
 from harness.compare import Chunk, Comparer, RungOutputs
 from harness.decode import Decoder
+from harness.floor import Probe
 from harness.hooks import Hooks
 from harness.inputs import InputBuilder, cameras_of, initial_state
 from harness.run import CaseParts, write_json
@@ -109,12 +110,13 @@ def replay_case(
     hooks: Hooks,
     out: Path,
     progress: Progress,
+    probes: Sequence[Probe] = (),
 ) -> None:
     """Replay one case and leave its part files in `out`; nothing is left behind on an error."""
-    runners = [_runner(card, rung, engines[rung.engine]) for rung in rungs]
+    runners = [_runner(card, rung, engines[rung.engine]) for rung in (*rungs, *(p.rung for p in probes))]
     context = CaseContext(case.id, case.root, case.outputs())
     total = len(case.timestamps_ns)
-    with CaseParts(out / "parts", case.id) as parts, Comparer(card, case, rungs, decoder, parts) as comparer:
+    with CaseParts(out / "parts", case.id) as parts, Comparer(card, case, rungs, decoder, parts, probes) as comparer:
         try:
             for engine in {id(r.engine): r.engine for r in runners}.values():
                 engine.start_case(context)
@@ -124,7 +126,7 @@ def replay_case(
             comparer.finish()
         except TruelineError as error:
             raise error.within(f"case {case.id}") from error.__cause__
-        for row in _latency(runners):
+        for row in _latency(runners[: len(rungs)]):
             parts.add("latency", row)
         write_json(
             parts.folder / "status.json",

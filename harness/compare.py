@@ -19,6 +19,7 @@ from cases.case import Case
 from engines.protocol import Tensors
 from harness.card import Card
 from harness.decode import Decoder
+from harness.floor import FloorMeter, Probe
 from harness.grid import STATIONS_PER_BAND, Grid
 from harness.lines import NO_SLOT, LineTable
 from harness.match import Matches, match
@@ -87,9 +88,18 @@ class Comparer:
         rungs: the ladder, the root first.
         decoder: of the card.
         parts: takes the rows.
+        probes: engines against themselves; chunks hold their outputs under the names of their rungs.
     """
 
-    def __init__(self, card: Card, case: Case, rungs: Sequence[Rung], decoder: Decoder, parts: CaseParts) -> None:
+    def __init__(
+        self,
+        card: Card,
+        case: Case,
+        rungs: Sequence[Rung],
+        decoder: Decoder,
+        parts: CaseParts,
+        probes: Sequence[Probe] = (),
+    ) -> None:
         self._grid: Grid = card.grid
         self._case = case
         self._decoder = decoder
@@ -102,6 +112,8 @@ class Comparer:
         others = [r.name for r in rungs[1:]]
         self._clock = Clock()
         self._series = {n: SeriesStore(self._grid.look_ahead, self._clock, vehicle_frame=vehicle) for n in others}
+        self._floors = {p.rung.name: FloorMeter(p, self._grid, self._clock) for p in probes}
+        self._bases = {p.rung.name: p.base.name for p in probes}
         self._events = {n: EventLog(card.length_unit) for n in [self._root, *others]}
         truth = case.truth() if vehicle == (case.meta.truth_frame == "vehicle") else None
         self._truth = None if truth is None else LineTable.from_polars(truth)
@@ -114,15 +126,21 @@ class Comparer:
     def __exit__(self, *_: object) -> None:
         for store in self._series.values():
             store.close()
+        for meter in self._floors.values():
+            meter.close()
 
     def add(self, chunk: Chunk) -> None:
         """Measure one chunk; chunks come in the order of time."""
-        measured = {name: self._measure(name, outputs, chunk) for name, outputs in chunk.outputs.items()}
+        measured = {
+            n: self._measure(n, outputs, chunk) for n, outputs in chunk.outputs.items() if n not in self._floors
+        }
         self._track_root(measured[self._root])
         self._clock.tick(chunk.frames, chunk.timestamps_ns, **self._ego(chunk.frames))
         self._frame_rows(chunk, self._root, self._root, measured, _with_itself(measured[self._root].lines))
         for name, reference in self._pairs:
             self._compare(chunk, name, reference, measured)
+        for name, base in self._bases.items():
+            self._probe(chunk, name, base, measured[base])
         for name, found in measured.items():
             self._parts.add("lines", self._line_rows(chunk, name, found))
         self._judge_accuracy(chunk, measured)
@@ -142,6 +160,9 @@ class Comparer:
             self._parts.add("series_metrics", table.drop("case").to_dict())
         for name, log in self._events.items():
             self._parts.add("events", log.table(self._case.id, name, self._root).drop("case").to_dict())
+        for meter in self._floors.values():
+            for row in meter.rows(self._case.id):
+                self._parts.add("floors", row)
         for name, sums in self._accuracy.items():
             self._parts.add("accuracy", _accuracy_rows(name, sums))
 
@@ -158,7 +179,7 @@ class Comparer:
         none = np.full(len(lines), NO_TRACK, np.int32)
         merging = np.zeros(len(lines), bool)
         own = none
-        if name != self._root and (lines.slot == NO_SLOT).any():
+        if name in self._trackers and name != self._root and (lines.slot == NO_SLOT).any():
             own = self._trackers[name].update(lines, at_bands[:, :STATIONS_PER_BAND]).track
         return _Measured(lines, at_bands, lateral[:, BAND_STATIONS:], none.copy(), own, merging, nonfinite)
 
@@ -183,6 +204,21 @@ class Comparer:
         if reference == self._root:
             self._log(name, ref, cand, found, pairs)
             self._append_series(name, ref, cand, found, chunk.frames[chunk.outputs[name].ran])
+
+    def _probe(self, chunk: Chunk, name: str, base: str, ref: _Measured) -> None:
+        """One engine against itself, over the frames that both gave."""
+        again = self._measure(name, chunk.outputs[name], chunk)
+        both = chunk.outputs[base].valid & chunk.outputs[name].valid
+        if not both.any():
+            return
+        found = match(ref.lines, again.lines, self._grid, ref.at_bands, again.at_bands)
+        laterals = (ref.at_bands, again.at_bands), (ref.at_look_ahead, again.at_look_ahead)
+        self._floors[name].lines(ref.lines, again.lines, found, *laterals, ref.track)
+        one, other = (
+            {k: v[both[outputs.valid]] for k, v in outputs.stacked.items()}
+            for outputs in (chunk.outputs[base], chunk.outputs[name])
+        )
+        self._floors[name].tensors(one, other)
 
     def _log(self, name: str, ref: _Measured, cand: _Measured, found: Matches, pairs: PairMetrics) -> None:
         """Events of one rung against the root."""

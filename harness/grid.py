@@ -7,6 +7,7 @@ are the middles of the three bands. Stations always run from near to far.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from functools import cached_property
@@ -92,8 +93,9 @@ def image_grid(width: float, height: float, rows: tuple[float, float]) -> Grid:
 
 
 def grid_to_json(grid: Grid) -> dict[str, Any]:
-    """A grid as run.json keeps it."""
-    return asdict(grid)
+    """A grid as run.json keeps it: lists where it has tuples."""
+    raw: dict[str, Any] = json.loads(json.dumps(asdict(grid)))
+    return raw
 
 
 def grid_from_json(raw: Mapping[str, Any]) -> Grid:

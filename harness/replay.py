@@ -9,6 +9,7 @@ other rungs go on either way.
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -23,6 +24,7 @@ from harness.card import DEFAULT_CACHE, Card
 from harness.casework import replay_case
 from harness.decode import build_decoder
 from harness.errors import RunError, UsageError
+from harness.floor import Probe, open_probe, probes_of
 from harness.hooks import Hooks
 from harness.inputs import steps_of_card
 from harness.plan import Plan, make_plan
@@ -57,6 +59,7 @@ def replay(
     preprocess: Sequence[str] = DEFAULT_PREPROCESS,
     out: Path,
     steps: bool = True,
+    floor: bool = False,
     progress: Progress | None = None,
     hooks: Hooks | None = None,
     cache: Path = DEFAULT_CACHE,
@@ -71,6 +74,7 @@ def replay(
         preprocess: pipelines, of `train` and `deploy`.
         out: run folder.
         steps: add one rung for every single preprocessing step in which deploy differs from train.
+        floor: measure the noise floor of every engine (harness/floor.py).
         progress: told of every chunk.
         hooks: replaceable parts; only fault planting uses them.
         cache: folder of prepared artefacts (exports, plans).
@@ -88,7 +92,7 @@ def replay(
         differing = steps_of_card(card)
         rungs = build_tree(card.reference_rung, list(opened.engines), preprocess, differing if steps else ())
         rungs = tuple(r for r in rungs if r.engine in opened.engines)
-        plan = make_plan(card, opened_cases, rungs, {"steps": list(differing), **(settings or {})})
+        plan = make_plan(card, opened_cases, rungs, {"steps": list(differing), "floor": floor, **(settings or {})})
         out.mkdir(parents=True, exist_ok=True)
         stack.enter_context(_locked(out))
         if (done := _already(out, plan)) is not None:
@@ -97,9 +101,10 @@ def replay(
         write_json(out / "run.json", meta)
         decoder = build_decoder(card)
         stack.enter_context(_single_threaded_blas())
+        probes, meta["probes"] = _open_probes(rungs, card, opened, hooks, cache, stack) if floor else ((), [])
         for case in opened_cases:
             if case.id not in finished_cases(out):
-                replay_case(card, case, rungs, opened.engines, decoder, hooks, out, progress or _quiet)
+                replay_case(card, case, rungs, opened.engines, decoder, hooks, out, progress or _quiet, probes)
     meta["rungs"] = _rung_reports(meta, rungs, opened, out, preprocess)
     write_tables(out, [c.id for c in opened_cases], {"length_unit": card.length_unit, "digest": plan.digest})
     write_json(out / "run.json", meta | {"finished": True, "ended": _now()})
@@ -143,6 +148,29 @@ def _open_engines(names: Iterable[str], card: Card, hooks: Hooks, cache: Path, s
         stack.callback(engine.close)
         opened.engines[name] = engine
     return opened
+
+
+def _open_probes(
+    rungs: Sequence[Rung], card: Card, opened: _Opened, hooks: Hooks, cache: Path, stack: ExitStack
+) -> tuple[tuple[Probe, ...], list[dict[str, str]]]:
+    """Probes that can run, their engines added to the opened ones; and what run.json says of all of them."""
+    fresh = cache / "rebuild"
+    shutil.rmtree(fresh, ignore_errors=True)
+    probes, said = [], []
+    for probe in probes_of(rungs):
+        status, reason = "ok", ""
+        try:
+            engine = open_probe(
+                probe, card, opened.engines[probe.base.engine], lambda name: hooks.open_engine(name, card.source(fresh))
+            )
+        except EngineUnavailable as error:
+            status, reason = "not_run", error.what
+        else:
+            stack.callback(engine.close)
+            opened.engines[probe.rung.engine] = engine
+            probes.append(probe)
+        said.append({"rung": probe.base.name, "probe": probe.kind, "status": status, "reason": reason})
+    return tuple(probes), said
 
 
 def _locked(out: Path) -> Any:

@@ -167,6 +167,11 @@ class Run:
         """One table, in memory."""
         return self.table(name).collect()
 
+    def floors(self) -> dict[str, float]:
+        """Noise floor of each metric: the largest of every case, rung, probe and band; empty without `--floor`."""
+        found = self.table("floors").group_by("metric").agg(pl.col("value").max()).collect()
+        return dict(found.sort("metric").rows())
+
     def verdict(self) -> dict[str, Any] | None:
         """What the last gate wrote to verdict.json, None where none has judged this run."""
         file = self.path / "verdict.json"

@@ -42,6 +42,9 @@ TABLES: dict[str, dict[str, pl.DataType | type[pl.DataType]]] = {
         "case": _S, "rung": _S, "kind": _S, "frame_start": _I, "frame_end": _I, "track": pl.Int32, "band": _S,
         "reference": _S, "value": _F, "threshold": _F, "unit": _S, "owner": _S,
     },
+    "floors": {
+        "case": _S, "rung": _S, "probe": _S, "metric": _S, "band": _S, "value": _F, "count": _I,
+    },
     "latency": {"case": _S, "rung": _S, "p50_ms": _F, "p99_ms": _F, "frames": _I},
     "accuracy": {
         "case": _S, "rung": _S, "band": _S, "lateral_mae": _F, "stations": _I,
@@ -56,6 +59,7 @@ SORT_KEYS: dict[str, tuple[str, ...]] = {
     "tensor_metrics": ("case", "frame", "rung", "output", "reference"),
     "series_metrics": ("case", "rung", "track", "station", "reference"),
     "events": ("case", "rung", "kind", "frame_start", "frame_end", "track", "band", "reference"),
+    "floors": ("case", "rung", "probe", "metric", "band"),
     "latency": ("case", "rung"),
     "accuracy": ("case", "rung", "band"),
 }

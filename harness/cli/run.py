@@ -42,6 +42,7 @@ def replay(
     engines: EnginesOption = None,
     preprocess: PreprocessOption = "train,deploy",
     steps: Annotated[bool, typer.Option(help="add one rung for every single preprocessing step that differs")] = True,
+    floor: Annotated[bool, typer.Option("--floor", help="measure the noise floor of every engine")] = False,
     json: JsonOption = False,
 ) -> None:
     """Replay cases through the ladder of a model and write the run folder."""
@@ -107,7 +108,13 @@ def gate(
     from harness.run import Run
 
     opened = Run.open(run)
-    verdict = judge(opened, load_policy(policy), profile=profile, baseline=Run.open(baseline) if baseline else None)
+    verdict = judge(
+        opened,
+        load_policy(policy),
+        profile=profile,
+        baseline=Run.open(baseline) if baseline else None,
+        floors=opened.floors(),
+    )
     write_verdict(verdict, run / "verdict.json")
     if junit is not None:
         write_junit(verdict, junit)

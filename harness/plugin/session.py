@@ -43,24 +43,18 @@ class GateSession:
         self.options = options
         self._id = id
         self._root = root
-        self._judged: dict[Path, Judged | TruelineError] = {}
+        self._judged: dict[Path, Judged] = {}
 
     def judge(self, suite: Suite) -> Judged:
         """Verdict on a suite; the first call replays what is not replayed yet.
 
         Raises:
-            TruelineError: the replay or the gate cannot go on; every call raises it again.
+            TruelineError: the replay or the gate cannot go on; a failed replay is not tried again.
         """
         path = suite.policy.path
         if path not in self._judged:
-            try:
-                self._judged[path] = self._judge(suite)
-            except TruelineError as error:
-                self._judged[path] = error
-        found = self._judged[path]
-        if isinstance(found, TruelineError):
-            raise found
-        return found
+            self._judged[path] = self._judge(suite)
+        return self._judged[path]
 
     def replay(self, card: Card, cases: Sequence[Path], engines: Sequence[str], preprocess: Sequence[str]) -> Run:
         """The run of these cases; replayed by the first process of the session that asks for it.

@@ -212,6 +212,7 @@ def test_less_coverage_is_worse(tmp_path: Path) -> None:
         outcome = judged(tmp_path, run, text, baseline=baseline).rule("cover")
         assert outcome is not None
         assert outcome.status is expected
+        assert {c.status for c in outcome.rungs[0].cases} == {expected}
 
 
 def test_the_pair_is_kept_with_each_case(tmp_path: Path) -> None:

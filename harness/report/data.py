@@ -222,7 +222,14 @@ def _rung_row(rung: RungFacts, style: RungStyle) -> dict[str, Any]:
 def _series(run: Tables, facts: RunFacts, ordered: Sequence[str]) -> dict[str, Any]:
     """Time series of the worst cases first, until the budget is spent."""
     keys = run.table("line_metrics").filter(pl.col("reference") == facts.reference, pl.col("track").is_not_null())
-    traces = dict(keys.select("case", "rung", "track", "band").unique().group_by("case").len().collect().iter_rows())
+    traces = dict(
+        keys.select("case", "rung", "track", "band")
+        .unique()
+        .group_by("case")
+        .len()
+        .collect(engine="streaming")
+        .iter_rows()
+    )
     each = points_per_trace(sum(traces.values()), SERIES_VALUES)
     by_id = {c.id: c for c in facts.cases}
     found: dict[str, Any] = {}

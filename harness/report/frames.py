@@ -39,7 +39,9 @@ def lines_of_frames(
     if not chosen:
         return []
     keys = pl.LazyFrame({"case": [f.case for f in chosen], "frame": [f.frame for f in chosen]}).unique()
-    rows = run.table("lines").join(keys, on=["case", "frame"], how="semi").collect()
+    near = pl.col("case").is_in([f.case for f in chosen]) & pl.col("frame").is_in([f.frame for f in chosen])
+    rows = run.table("lines").filter(near).join(keys, on=["case", "frame"], how="semi").collect(engine="streaming")
+    rows = rows.sort("case", "frame", "rung", "line")
     parts = rows.partition_by("case", "frame", as_dict=True)
     number = {name: i for i, name in enumerate(rungs)}
     none = rows.clear()

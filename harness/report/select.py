@@ -234,39 +234,41 @@ def _largest_differences(
     rows = (
         run.table("line_metrics")
         .filter(pl.col("case").is_in(list(cases)), pl.col("reference") == reference)
-        .with_columns(limit.alias("limit"), pl.col("bend", "offset_max").abs().fill_nan(None))
-        .with_columns((pl.col("bend") / pl.col("limit")).alias("by_bend"))
-        .group_by("case")
-        .agg(
-            pl.struct("frame", "rung", "track", "band", "bend", "limit").get(pl.col("by_bend").arg_max()).alias("bent"),
-            pl.struct("frame", "rung", "track", "band", "offset_max").get(pl.col("offset_max").arg_max()).alias("off"),
-            pl.col("by_bend").max(),
-            pl.col("offset_max").max(),
-        )
-        .sort("by_bend", descending=True, nulls_last=True)
-        .collect()
+        .select("case", "frame", "rung", "track", "band", pl.col("bend", "offset_max").abs().fill_nan(None))
+        .with_columns((pl.col("bend") / limit).alias("by_bend"))
     )
-    found = [f for row in rows.iter_rows(named=True) if (f := _difference(row, unit)) is not None]
+    most = rows.group_by("case").agg(pl.col("by_bend").max().alias("bent"), pl.col("offset_max").max().alias("off"))
+    is_worst = pl.when(pl.col("bent").is_not_null()).then(pl.col("by_bend") == pl.col("bent"))
+    worst = (
+        rows.join(most.collect(engine="streaming").lazy(), on="case")
+        .filter(is_worst.otherwise(pl.col("offset_max") == pl.col("off")))
+        .collect(engine="streaming")
+        .sort("case", "frame", "rung", "track", "band")
+        .unique("case", keep="first")
+        .sort("by_bend", "case", descending=[True, False], nulls_last=True)
+    )
+    found = [_difference(row, limits, unit) for row in worst.iter_rows(named=True)]
     have = {f.case for f in found}
     return found + _any_frames(run, [c for c in cases if c not in have], reference)
 
 
-def _difference(row: dict[str, Any], unit: str) -> WorstFrame | None:
-    if row["by_bend"] is not None:
-        at, kind, value, limit = (
-            row["bent"],
-            "largest_bend",
-            row["by_bend"] * row["bent"]["limit"],
-            row["bent"]["limit"],
-        )
-    elif row["offset_max"] is not None:
-        at, kind, value, limit = row["off"], "largest_offset", row["offset_max"], float("nan")
-    else:
-        return None
+def _difference(row: dict[str, Any], limits: dict[str, float], unit: str) -> WorstFrame:
+    bent = row["by_bend"] is not None
     return WorstFrame(
-        row["case"], at["frame"], at["rung"], kind, at["track"], at["band"], value, limit, unit, "candidate",
-        at["frame"], at["frame"], row["by_bend"] or 0.0,
-    )  # fmt: skip
+        case=row["case"],
+        frame=row["frame"],
+        rung=row["rung"],
+        kind="largest_bend" if bent else "largest_offset",
+        track=row["track"],
+        band=row["band"],
+        value=row["bend"] if bent else row["offset_max"],
+        threshold=limits[row["band"]] if bent else float("nan"),
+        unit=unit,
+        owner="candidate",
+        frame_start=row["frame"],
+        frame_end=row["frame"],
+        severity=row["by_bend"] or 0.0,
+    )
 
 
 def _any_frames(run: Tables, cases: Sequence[str], reference: str) -> list[WorstFrame]:

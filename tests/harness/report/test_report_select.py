@@ -115,6 +115,15 @@ def test_a_case_without_events_shows_its_largest_bend(tmp_path):
     assert all(0 < f.severity < 1 for f in shown)
 
 
+def test_where_no_bend_was_measured_the_largest_offset_is_shown(tmp_path):
+    run = make_run(tmp_path, Shape(cases=1, rungs=2, severity=0.05))
+    rows = run.read("line_metrics").with_columns(pl.lit(None, pl.Float64).alias("bend"))
+    rows.write_parquet(run.path / "line_metrics.parquet")
+    (shown,) = select(run, ["highway_curve"])
+    assert shown.kind == "largest_offset"
+    assert shown.value == rows["offset_max"].abs().max()
+
+
 def test_a_case_of_which_nothing_was_compared_shows_its_first_frame(tmp_path):
     run = make_run(tmp_path, Shape(cases=1, rungs=1))
     (shown,) = select(run, ["highway_curve", "never_replayed"])[:1]

@@ -11,11 +11,14 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from harness.metrics.spectrum import low_passed
+
 __all__ = ["ego_sway"]
 
 Floats = NDArray[np.float64]
 
 _ROAD_HZ = 0.15  # slower turning follows the road
+_REFLECTED_S = 20.0
 
 
 def ego_sway(
@@ -38,17 +41,22 @@ def ego_sway(
 
     Source: ours; first-order kinematics of a vehicle that follows the road.
     """
-    from scipy.signal import butter, sosfiltfilt
-
     heading = _heading(fps, yaw_rate_radps, yaw_rad)
     if heading is None or len(heading) < 2 * fps:
         return None
-    road = butter(2, _ROAD_HZ, fs=fps, output="sos")
-    turn = heading - sosfiltfilt(road, heading, padlen=min(len(heading) - 1, round(3 * fps)))
+    turn = heading - _road_heading(heading, fps)
     speed = _filled(speed_mps)
     shift = np.zeros(len(turn)) if speed is None else np.cumsum(speed * np.sin(turn)) / fps
     sway: Floats = shift[:, None] + turn[:, None] * np.asarray(look_ahead_m, np.float64)
     return sway
+
+
+def _road_heading(heading: Floats, fps: float) -> Floats:
+    """The heading low-passed; point reflections before and after keep a bend of the road going beyond the ends."""
+    reach = min(len(heading) - 1, round(_REFLECTED_S * fps))
+    before, after = 2 * heading[0] - heading[reach:0:-1], 2 * heading[-1] - heading[-2 : -reach - 2 : -1]
+    smooth = low_passed(np.concatenate([before, heading, after]), fps, _ROAD_HZ)
+    return smooth[reach : reach + len(heading)]
 
 
 def _heading(fps: float, yaw_rate_radps: Floats, yaw_rad: Floats) -> Floats | None:

@@ -14,9 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.metrics.series import MIN_FPS, fill_short_gaps, runs_of
+from harness.metrics.spectrum import butterworth_gain, low_passed
 from harness.metrics.sway import OWN_BAND_HZ, band_power
 
-__all__ = ["LOW_PASS_HZ", "Owner", "Swing", "find_swings", "group_turns", "low_pass", "owner_of", "turning_points"]
+__all__ = ["LOW_PASS_HZ", "Owner", "Swing", "find_swings", "group_turns", "owner_of", "turning_points"]
 
 Floats = NDArray[np.float64]
 Owner = Literal["candidate", "reference", "both"]
@@ -87,7 +88,7 @@ def find_swings(
 def _swings_of_stretch(
     filled: Floats, a: int, b: int, fps: float, hysteresis: float, own: tuple[Floats, Floats] | None
 ) -> list[Swing]:
-    smooth = low_pass(filled[a:b], fps)
+    smooth = low_passed(filled[a:b], fps, LOW_PASS_HZ)
     if np.ptp(smooth) < hysteresis:
         return []
     turns = turning_points(smooth, hysteresis)
@@ -103,26 +104,12 @@ def _swings_of_stretch(
     return found
 
 
-def low_pass(values: Floats, fps: float) -> Floats:
-    """Second-order Butterworth at 3 Hz, run forwards and backwards: no phase, gain `low_pass_gain`; [n] -> [n]."""
-    from scipy.signal import butter, sosfiltfilt
-
-    sections = butter(2, LOW_PASS_HZ, fs=fps, output="sos")
-    return np.asarray(sosfiltfilt(sections, values, padlen=min(len(values) - 1, round(fps))))
-
-
-def low_pass_gain(hz: float, fps: float) -> float:
-    """What `low_pass` leaves of a sine: 1 / (1 + r^4), r the ratio of the bilinear transform's warped frequencies."""
-    ratio = np.tan(np.pi * min(hz, 0.499 * fps) / fps) / np.tan(np.pi * LOW_PASS_HZ / fps)
-    return float(1 / (1 + ratio**4))
-
-
 def _width(turns: Floats, raw: Floats, hz: float, fps: float) -> float:
     """Mean leg, the low-pass undone at the swing's frequency; never wider than what was measured.
 
     A square alternation rings in the low-pass; the range of the raw series bounds it.
     """
-    legs = float(np.mean(np.abs(np.diff(turns)))) / low_pass_gain(hz, fps)
+    legs = float(np.mean(np.abs(np.diff(turns)))) / float(butterworth_gain(hz, fps, LOW_PASS_HZ))
     return min(legs, float(np.ptp(raw)))
 
 

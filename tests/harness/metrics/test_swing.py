@@ -5,9 +5,8 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
-from scipy.signal import butter, filtfilt
 
-from harness.metrics.swing import find_swings, group_turns, low_pass, low_pass_gain, owner_of, turning_points
+from harness.metrics.swing import find_swings, group_turns, owner_of, turning_points
 
 H = 0.20
 RATES = [10, 20, 25]
@@ -69,18 +68,6 @@ def test_groups_agree_with_the_slow_way(steps, longest):
             slow.append((current[0], current[-1] + 1))
         current = [i]
     assert group_turns(turns, longest) == slow
-
-
-@given(hnp.arrays(np.float64, st.integers(60, 90), elements=st.floats(-1, 1)), st.sampled_from([10.0, 20.0, 30.0]))
-def test_low_pass_agrees_with_scipys_transfer_function_form(values, fps):
-    b, a = butter(2, 3.0, fs=fps)
-    np.testing.assert_allclose(low_pass(values, fps), filtfilt(b, a, values, padlen=round(fps)), atol=1e-8)
-
-
-@pytest.mark.parametrize("hz", [0.5, 1.0, 2.0, 3.0])
-def test_gain_is_that_of_a_long_sine(hz):
-    values = low_pass(sine(2.0, hz, 20, seconds=60, phase=0.123), 20)[400:800]
-    assert np.sqrt(2 * np.mean(values**2)) == pytest.approx(low_pass_gain(hz, 20), rel=1e-3)
 
 
 @pytest.mark.parametrize("fps", RATES)

@@ -48,7 +48,7 @@ def explain(run: Run, limits: Sequence[Limit] | None = None) -> Explanation:
         tables = CaseTables(run, case, run.reference)
         excused += tables.events.filter(pl.col("owner") != "candidate").height
         ill += tables.events.filter(pl.col("rung") == run.reference).height
-        anomalies += (_explained(tree, e, tables.sizes(e), lossy[case]) for e in _worst_events(tree, tables))
+        anomalies += (_explained(tree, e, sizes, lossy[case]) for e, sizes in _worst_events(tree, tables))
     for limit in limits:
         anomalies += _breaches(tree, run, limit, lossy)
     anomalies.sort(key=lambda a: (-a.severity, a.case, a.rung, a.kind, a.track or 0, a.band or ""))
@@ -62,8 +62,8 @@ def explain(run: Run, limits: Sequence[Limit] | None = None) -> Explanation:
     )
 
 
-def _worst_events(tree: Tree, tables: CaseTables) -> Iterator[dict[str, Any]]:
-    """The worst event of each rung, kind, line and band that no rung below still has; `events` is their number."""
+def _worst_events(tree: Tree, tables: CaseTables) -> Iterator[tuple[dict[str, Any], dict[str, float]]]:
+    """The worst event of each rung, kind, line and band that no rung below still has, and its size on every rung."""
     own = tables.events.filter(pl.col("owner") == "candidate").with_columns(
         pl.len().over("rung", *_KEY).alias("events")
     )
@@ -75,7 +75,7 @@ def _worst_events(tree: Tree, tables: CaseTables) -> Iterator[dict[str, Any]]:
         sizes = tables.sizes(event)
         enough = max(event["threshold"], ALREADY_THERE * event["value"])
         if not any(sizes.get(child.name, 0.0) >= enough for child in tree.below(event["rung"])):
-            yield event
+            yield event, sizes
 
 
 def _breaches(tree: Tree, run: Run, limit: Limit, lossy: Mapping[str, bool]) -> Iterator[Anomaly]:

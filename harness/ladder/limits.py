@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +16,11 @@ from harness.tables import BANDS
 
 __all__ = ["Limit", "limit_sizes", "limits_of_verdict"]
 
+_PLAIN: dict[str, Callable[[pl.Expr], pl.Expr]] = {
+    "max": lambda value: value.max(),
+    "mean": lambda value: value.mean(),
+    "share": lambda value: (value > 0).mean(),
+}
 _QUANTILES = {"p1": 0.01, "p5": 0.05, "p50": 0.5, "p95": 0.95, "p99": 0.99}
 
 
@@ -70,17 +75,17 @@ def limit_sizes(run: Run, limit: Limit, reference: str) -> dict[tuple[str, str],
 
 
 def limits_of_verdict(verdict: Mapping[str, Any] | None, run: Run) -> tuple[Limit, ...]:
-    """Limits of the rules that a verdict (verdict.json) found breached, as far as they can be followed."""
+    """Limits of the rules that verdict.json found breached, band by band, as far as they can be followed."""
     found: dict[Limit, None] = {}
     height = float(run.meta["card"]["grid"].get("height") or 0)
     for rule in (verdict or {}).get("rules", ()):
         metric = METRICS.get(rule["metric"])
-        statistics = (*_QUANTILES, "max", "mean", "share")
-        if rule["status"] != "FAIL" or metric is None or not _followed(metric) or rule["statistic"] not in statistics:
+        if rule["verdict"] != "FAIL" or rule["compare"] != "limit" or metric is None or not _followed(metric):
             continue
-        size = scale(rule["unit"], run_unit=run.unit, image_height_px=height, where=f"rule {rule['id']}")
-        for band in rule.get("band") or (None,):
-            found[Limit(rule["metric"], rule["statistic"], rule["limit_value"] * size, band)] = None
+        if rule["statistic"] in (*_QUANTILES, *_PLAIN):
+            size = scale(rule["unit"], run_unit=run.unit, image_height_px=height, where=f"rule {rule['id']}")
+            for band in rule["band"] or (None,):
+                found[Limit(rule["metric"], rule["statistic"], rule["limit_value"] * size, band)] = None
     return tuple(found)
 
 
@@ -94,13 +99,12 @@ def _followed(metric: Metric) -> bool:
 
 
 def _statistic(value: pl.Expr, name: str) -> pl.Expr:
-    plain: Mapping[str, pl.Expr] = {"max": value.max(), "mean": value.mean(), "share": (value > 0).mean()}
-    if name in plain:
-        return plain[name]
+    if name in _PLAIN:
+        return _PLAIN[name](value)
     if name in _QUANTILES:
         return value.quantile(_QUANTILES[name], "linear")
     raise PolicyError(
         f"statistic {name!r} cannot be followed down the ladder",
         where="limit",
-        remedy=f"must be in {sorted([*plain, *_QUANTILES])}",
+        remedy=f"must be in {sorted([*_PLAIN, *_QUANTILES])}",
     )

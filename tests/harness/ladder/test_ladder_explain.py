@@ -9,6 +9,7 @@ from ladder_run import ROOT, bends, make_run
 from rich.console import Console
 
 from harness.errors import PolicyError, RunError
+from harness.gate.verdict import RuleOutcome, Status, Verdict, write_verdict
 from harness.ladder import Limit, explain, limits_of_verdict, render
 
 TORCH, NONE, ORT, CAR = (f"deploy/{e}" for e in ("torch-fp32", "ort-fp32-none", "ort-fp32", "recorded"))
@@ -182,20 +183,35 @@ def test_a_limit_that_cannot_be_followed_is_refused(tmp_path, limit):
         explain(make_run(tmp_path, bend=bends({CAR: 0.1})), [limit])
 
 
+def outcome(status=Status.FAIL, **more):
+    known = {
+        "id": "r", "metric": "heading", "statistic": "p99", "pattern": "deploy/*", "band": ("near", "far"),
+        "scope": "each", "compare": "limit", "required": True, "limit": "3 deg", "limit_value": 3.0, "unit": "deg",
+        "note": "", "rungs": (),
+    }  # fmt: skip
+    return RuleOutcome(**known | more, status=status)
+
+
 def test_breached_rules_of_the_verdict_become_limits(tmp_path):
     run = make_run(tmp_path, bend=bends({CAR: 0.1}))
-    rule = {"id": "r", "metric": "heading", "statistic": "p99", "unit": "deg", "limit_value": 3.0, "band": ["far"]}
-    verdict = {
-        "rules": [
-            rule | {"status": "FAIL"},
-            rule | {"status": "PASS"},
-            rule | {"metric": "event.swing", "status": "FAIL"},
-        ]
-    }
-    (limit,) = limits_of_verdict(verdict, run)
-    assert (limit.metric, limit.statistic, limit.band) == ("heading", "p99", "far")
-    assert limit.limit == pytest.approx(math.radians(3))
+    others = (
+        outcome(Status.PASS, metric="bend"),
+        outcome(metric="event.swing"),
+        outcome(metric="jitter", compare="baseline"),
+        outcome(metric="coverage", statistic="p1"),
+    )
+    limits = limits_of_verdict(Verdict((outcome(), *others), (), {}, {}).to_json(), run)
+    assert [(m.metric, m.statistic, m.band) for m in limits] == [("heading", "p99", "near"), ("heading", "p99", "far")]
+    assert limits[0].limit == pytest.approx(math.radians(3))
     assert limits_of_verdict(None, run) == ()
+
+
+def test_a_verdict_written_beside_the_run_is_explained_without_being_asked(tmp_path):
+    run = make_run(tmp_path, bend=bends({NONE: 0.1, ORT: 0.1, CAR: 0.1}))
+    rule = outcome(metric="bend", statistic="max", band=(), limit_value=5.0, unit="cm")
+    write_verdict(Verdict((rule,), (), {}, {}), tmp_path / "verdict.json")
+    (anomaly,) = explain(run).anomalies
+    assert (anomaly.kind, anomaly.stage, anomaly.threshold) == ("bend max", "export", pytest.approx(0.05))
 
 
 def test_suspects_are_counted(tmp_path):

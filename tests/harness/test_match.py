@@ -128,6 +128,11 @@ def test_lines_without_a_common_near_station_match_by_what_they_share_beyond():
     assert len(matched(reference, lanes(1.6))) == 0
 
 
+def test_beyond_the_near_band_too_only_the_nearest_stations_decide():
+    reference = LineTable.from_points([0], [[[21, 0], [80, 0]]])
+    assert len(matched(reference, LineTable.from_points([0], [[[21, 0.2], [40, 0.2], [80, 30]]]))) == 1
+
+
 @pytest.mark.parametrize(("grid", "gate"), [(VEHICLE, 1.5), (IMAGE, 0.03 * 640)])
 def test_the_gate_is_a_distance_of_the_frame(grid, gate):
     near, far = grid.edges[0][0], grid.edges[2][1]

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 
 from harness.grid import Grid
-from harness.lines import CLOSED, LineTable, concat
+from harness.lines import CLOSED, OPEN, LineTable, concat
 from harness.metrics.accuracy import AccuracySums, accuracy, accuracy_sums, f1_limits
 from harness.metrics.stations import is_longitudinal
 from tests.harness.metrics import slow_metrics as slow
@@ -82,6 +82,13 @@ def test_missing_and_false_lines_both_cost():
 def test_nobody_pays_for_what_lies_beyond_the_grid():
     assert finished(lanes(0, far=300, near=-50), lanes(0.1)).f1.tolist() == [1, 1, 1]
     assert np.isnan(finished(lanes(0, near=90, far=120), LineTable.empty()).f1).all()
+
+
+def test_a_closed_shape_is_not_found_by_an_open_line():
+    square = [[[10, 0], [14, 0], [14, 4], [10, 4]]]
+    closed, opened = (LineTable.from_points([0], square, topology=t) for t in (CLOSED, OPEN))
+    assert finished(closed, closed).f1.tolist() == [1, 1, 1]
+    assert finished(closed, opened).f1.tolist() == [0, 0, 0]
 
 
 def test_slots_of_the_truth_mean_something_else():

@@ -17,7 +17,7 @@ SHOWN = 12
 
 
 def render(explanation: Explanation, console: Console | None = None) -> None:
-    """Print: who is to blame, the worst anomalies with their steps, what was left out.
+    """Print who is to blame, the worst anomaly of each step, kind and case with its shares, and what was left out.
 
     Args:
         explanation: of a run.
@@ -31,8 +31,9 @@ def render(explanation: Explanation, console: Console | None = None) -> None:
     else:
         console.print(_suspects(explanation))
         console.print(_anomalies(explanation))
-        if len(explanation.anomalies) > SHOWN:
-            console.print(f"{len(explanation.anomalies) - SHOWN} more; --json has them all.")
+        left = len(explanation.anomalies) - len(_shown(explanation))
+        if left:
+            console.print(f"{left} more; --json has them all.")
     for note in explanation.notes:
         console.print(f"note: {note}", markup=False)
 
@@ -54,11 +55,19 @@ def _anomalies(explanation: Explanation) -> Table:
     from rich.table import Table
 
     table = Table(title="The worst of them", title_justify="left")
-    for column in ("case", "what", "size", "first step", "shares of the steps", "alone on the reference"):
+    for column in ("case", "rung", "what", "size", "first step", "shares of the steps", "alone on the reference"):
         table.add_column(column, overflow="fold")
-    for a in explanation.anomalies[:SHOWN]:
-        table.add_row(a.case, _what(a), _size(a), _first(a), _shares(a), _alone(a))
+    for a in _shown(explanation):
+        table.add_row(a.case, a.rung, _what(a), _size(a), _first(a), _shares(a), _alone(a))
     return table
+
+
+def _shown(explanation: Explanation) -> list[Anomaly]:
+    """The worst of each kind that begins at a step, in each case; of these the worst few."""
+    worst: dict[tuple[str | None, str, str], Anomaly] = {}
+    for a in explanation.anomalies:
+        worst.setdefault((a.first, a.kind, a.case), a)
+    return list(worst.values())[:SHOWN]
 
 
 def _what(a: Anomaly) -> str:

@@ -154,10 +154,10 @@ def number(value: float | None, quantity: Quantity, length_unit: str = "m") -> s
         return "–"
     if math.isinf(value):
         return "∞" if value > 0 else "−∞"
-    shown = value * _SCALE.get(quantity, 1.0)
+    shown = value * _SCALE.get(quantity, 1.0) or 0.0  # no minus before a zero
     decimals = _decimals(shown, quantity, length_unit)
     if decimals is None:
-        text = f"{shown:.3g}"
+        text = f"{shown:.3g}" if abs(shown) < 1000 else f"{shown:,.0f}".replace(",", " ")
     elif shown != 0 and abs(shown) < 0.5 * 10**-decimals:
         text = f"{shown:.1g}"
     else:

@@ -5,11 +5,13 @@ Reads the words of verdict.json (harness.gate.verdict); a key that is missing co
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from harness.report.glossary import definition_of, label_of
+from harness.gate.catalogue import find_metric
+from harness.report.glossary import definition_of, label_of, number
 from harness.report.plain import as_mapping, finite
 
 __all__ = ["GLYPHS", "STATUSES", "judgement_view", "worst_status"]
@@ -91,10 +93,10 @@ def _listed(parts: Sequence[str]) -> str:
 
 def _rule(raw: Mapping[str, Any]) -> dict[str, Any]:
     unit = str(raw.get("unit") or "")
-    rungs = [_rung(r, unit) for r in raw.get("rungs", ())]
-    rungs.sort(key=lambda r: _place(r["status"]))
     status = str(raw.get("verdict", "NOT_RUN"))
     metric = str(raw.get("metric", ""))
+    rungs = [_rung(r, unit) for r in raw.get("rungs", ())]
+    rungs.sort(key=lambda r: (_place(r["status"]), -_badness(metric, r["number"])))
     first = rungs[0] if rungs else {}
     return {
         "id": str(raw.get("id", "")),
@@ -110,7 +112,7 @@ def _rule(raw: Mapping[str, Any]) -> dict[str, Any]:
         "compare": str(raw.get("compare", "limit")),
         "limit": str(raw.get("limit", "")),
         "note": str(raw.get("note") or ""),
-        "reason": str(raw.get("reason") or ""),
+        "reason": f"{first['rung']}: {first['reason']}" if first else str(raw.get("reason") or ""),
         "rungs": rungs,
         "value": first.get("value", "–"),
         "at": first.get("at"),
@@ -140,6 +142,7 @@ def _rung(raw: Mapping[str, Any], unit: str) -> dict[str, Any]:
         "glyph": GLYPHS.get(status, "?"),
         "reason": str(raw.get("reason") or ""),
         "value": _shown(finite(named.get("value")), unit) if named else "–",
+        "number": finite(named.get("value")) if named else None,
         "failing": sum(c.get("verdict") not in ("PASS", None) for c in cases),
         "cases": len(cases),
         "statistics": dict(raw.get("statistics") or {}),
@@ -147,12 +150,22 @@ def _rung(raw: Mapping[str, Any], unit: str) -> dict[str, Any]:
     }
 
 
+def _badness(metric: str, value: float | None) -> float:
+    """Grows with how bad a value of the metric is."""
+    if value is None:
+        return -math.inf
+    try:
+        higher_is_worse = find_metric(metric).higher_is_worse
+    except ValueError:
+        higher_is_worse = True
+    return value if higher_is_worse else -value
+
+
 def _shown(value: float | None, unit: str) -> str:
     """A number in the unit of the rule's limit."""
     if value is None:
         return "–"
-    text = f"{value:.3g}" if abs(value) < 1000 else f"{value:,.0f}".replace(",", " ")
-    text = text.replace("-", "−").replace("inf", "∞")
+    text = number(value, "plain")
     return f"{text}{'' if unit in ('', '%', '%h', '/min') else ' '}{unit}"
 
 

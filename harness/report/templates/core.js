@@ -92,4 +92,5 @@ function installTheme(changed) {
     changed();
   });
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", changed);
+  return { scheme: () => schemes[names[at]] };
 }

@@ -139,7 +139,7 @@ const Viewer = (() => {
   $("track").addEventListener("change", drawTime);
   $("band").addEventListener("change", drawTime);
   document.addEventListener("keydown", (e) => {
-    if (e.altKey || e.ctrlKey || e.metaKey || e.shiftKey || e.target.closest("input, select, textarea")) return;
+    if (e.altKey || e.ctrlKey || e.metaKey || e.shiftKey || e.target.closest("input, select, textarea, .scroll")) return;
     if (e.key === "ArrowLeft") show(index - 1);
     else if (e.key === "ArrowRight") show(index + 1);
     else return;
@@ -191,5 +191,21 @@ for (const link of document.querySelectorAll("[data-go-case]")) {
 })();
 
 installTips();
-installTheme(() => Viewer.redraw());
-addEventListener("beforeprint", () => { for (const d of document.querySelectorAll("details")) d.open = true; });
+const Theme = installTheme(() => Viewer.redraw());
+
+/** On paper tooltips are gone, so definitions are folded out; plots are drawn light and keep their proportions. */
+addEventListener("beforeprint", () => {
+  $("definitions").open = true;
+  document.documentElement.style.colorScheme = "light";
+  Viewer.redraw();
+  for (const container of document.querySelectorAll(".plot .svg-container")) {
+    const { width, height } = container.querySelector(".main-svg").getBoundingClientRect();
+    container.style.setProperty("--aspect", `${width} / ${height}`);
+    for (const svg of container.querySelectorAll(".main-svg")) svg.setAttribute("viewBox", `0 0 ${width} ${height}`);
+  }
+});
+addEventListener("afterprint", () => {
+  for (const svg of document.querySelectorAll(".plot .main-svg")) svg.removeAttribute("viewBox");
+  document.documentElement.style.colorScheme = Theme.scheme();
+  Viewer.redraw();
+});

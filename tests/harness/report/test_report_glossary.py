@@ -21,6 +21,7 @@ from harness.tables import TABLES
         (4.0, "length", "px", "4.00 px"),
         (0.0000345, "length", "m", "3·10⁻⁵ m"),
         (0.0, "length", "m", "0.000 m"),
+        (-0.0, "length", "m", "0.000 m"),
         (math.radians(3), "angle", "m", "3.00°"),
         (0.975, "share", "m", "97.5 %"),
         (3.0, "count", "m", "3"),

@@ -72,6 +72,25 @@ def test_a_failed_rule_says_where_to_look(verdict):
     assert 0 <= at["frame"] < 60
 
 
+def test_the_worst_value_is_that_of_the_worst_rung_whichever_way_is_worse():
+    def rung(name, value):
+        case = {"case": "one", "verdict": "PASS", "value": value}
+        return {"rung": name, "verdict": "PASS", "reason": f"case one: {value}", "cases": [case]}
+
+    def worst(metric):
+        rule = {
+            "id": "r",
+            "metric": metric,
+            "verdict": "PASS",
+            "rungs": [rung("a", 0.9), rung("b", 0.7), rung("c", 1.0)],
+        }
+        (found,) = judgement_view({"rules": [rule]})["rules"]
+        return found["value"], found["reason"]
+
+    assert worst("jitter") == ("1", "c: case one: 1.0")
+    assert worst("coverage") == ("0.7", "b: case one: 0.7")
+
+
 def test_the_object_and_its_file_read_the_same(verdict):
     assert judgement_view(json.loads(json.dumps(verdict.to_json()))) == judgement_view(verdict)
 

@@ -55,13 +55,13 @@ OptionsT = TypeVar("OptionsT", bound=Options)
 
 
 def read_options(card: Card, kind: type[OptionsT]) -> OptionsT:
-    """The card's decoder options, checked.
+    """The card's decoder options, checked; an empty string is None, which TOML cannot write.
 
     Raises:
         DecoderError: an option is unknown, missing or of the wrong kind.
     """
     try:
-        return kind(**card.decoder.options)
+        return kind(**{key: None if value == "" else value for key, value in card.decoder.options.items()})
     except ValidationError as error:
         problems = "; ".join(f"{'.'.join(map(str, e['loc'])) or 'options'}: {e['msg']}" for e in error.errors())
         raise DecoderError(

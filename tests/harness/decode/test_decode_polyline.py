@@ -124,6 +124,12 @@ def test_outputs_that_do_not_fit_are_named(changes: dict, options: dict, message
         build_decoder(card("polyline", SHAPES, **options)).decode(outs)
 
 
+def test_an_empty_name_means_that_the_model_has_no_scores() -> None:
+    lines = build_decoder(card("polyline", SHAPES, scores="")).decode({"lines": outputs()["lines"]})
+    assert (lines.score == 1).all()
+    assert len(lines) == 12
+
+
 def test_nothing_found_is_an_empty_table() -> None:
     assert len(build_decoder(card("polyline", SHAPES, threshold=1.0)).decode(outputs())) == 0
 

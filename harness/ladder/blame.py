@@ -1,7 +1,8 @@
 """`explain`: for every anomaly the first step at which it appears, each step's share, each factor alone, the rest.
 
 Anomalies are events against the root of the ladder, the worst of each kind, line and band of a case, and breached
-limits. One that is still there further down belongs to the rung furthest down. Sizes are not additive, so shares and
+limits. One that is still there further down belongs to the rung furthest down, and is told once however many branches of
+the ladder it reaches. Sizes are not additive, so shares and
 factors alone are reported as they are and never scaled to sum up.
 """
 
@@ -51,7 +52,7 @@ def explain(run: Run, limits: Sequence[Limit] | None = None) -> Explanation:
         anomalies += (_explained(tree, e, sizes, lossy[case]) for e, sizes in _worst_events(tree, tables))
     for limit in limits:
         anomalies += _breaches(tree, run, limit, lossy)
-    anomalies.sort(key=lambda a: (-a.severity, a.case, a.rung, a.kind, a.track or 0, a.band or ""))
+    anomalies = _once(anomalies)
     return Explanation(
         run.reference,
         run.unit,
@@ -60,6 +61,14 @@ def explain(run: Run, limits: Sequence[Limit] | None = None) -> Explanation:
         tuple(n.name for n in tree.nodes.values() if n.status != "not_run"),
         tuple(_notes(tree, excused, ill)),
     )
+
+
+def _once(anomalies: Sequence[Anomaly]) -> list[Anomaly]:
+    """Worst first; of those that begin at one step and reach several branches of the ladder, the worst."""
+    told: dict[tuple[object, ...], Anomaly] = {}
+    for a in sorted(anomalies, key=lambda a: (-a.severity, a.case, a.rung, a.kind, a.track or 0, a.band or "")):
+        told.setdefault((a.case, a.kind, a.track, a.band, a.first), a)
+    return list(told.values())
 
 
 def _worst_events(tree: Tree, tables: CaseTables) -> Iterator[tuple[dict[str, Any], dict[str, float]]]:

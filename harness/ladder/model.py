@@ -47,7 +47,7 @@ class Anomaly:
 
     Attributes:
         case: id of the case.
-        rung: the last rung of the path that has it.
+        rung: the last rung of the path that has it; of several branches of the ladder the one where it is worst.
         kind: kind of event, or `METRIC STATISTIC` of a limit.
         track: line, None where it is not of one line.
         band: near, mid, far; None where it is not of one band.

@@ -55,10 +55,10 @@ def _anomalies(explanation: Explanation) -> Table:
     from rich.table import Table
 
     table = Table(title="The worst of them", title_justify="left")
-    for column in ("case", "rung", "what", "size", "first step", "shares of the steps", "alone on the reference"):
+    for column in ("case, rung", "what", "size", "first step", "shares of the steps", "alone on the reference"):
         table.add_column(column, overflow="fold")
     for a in _shown(explanation):
-        table.add_row(a.case, a.rung, _what(a), _size(a), _first(a), _shares(a), _alone(a))
+        table.add_row(f"{a.case}\n{a.rung}", _what(a), _size(a), _first(a), _shares(a), _alone(a))
     return table
 
 

@@ -107,6 +107,13 @@ def test_an_anomaly_that_vanishes_again_is_told_where_it_was(tmp_path):
     assert (anomaly.rung, anomaly.first) == (TORCH, TORCH)
 
 
+def test_an_anomaly_that_reaches_several_branches_is_told_once_where_it_is_worst(tmp_path):
+    branches = ("torch-fp32", "torch-fp16", "torch-bf16")
+    rows = [{"rung": f"deploy/{e}", "value": v} for e, v in zip(branches, (0.4, 0.41, 0.45), strict=True)]
+    anomaly = only(make_run(tmp_path, bend=rows, engines=branches))
+    assert (anomaly.rung, anomaly.first) == ("deploy/torch-bf16", TORCH)
+
+
 def test_what_a_probe_shows_is_evidence_and_no_anomaly(tmp_path):
     assert (
         explain(make_run(tmp_path, bend=bends({"train/ort-fp32": 0.9, "train+resize/torch-fp32": 0.9}))).anomalies == ()

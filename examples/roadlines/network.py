@@ -1,12 +1,14 @@
 """RoadLines: a small network that gives the four lines around the ego lane as polylines in metres.
 
-A convolutional backbone reduces the picture to a grid of cells 4 pixels wide and 8 high. Rows are then folded into channels, so
-that what remains is one feature vector per image column; for every slot and station the head says in which columns the
-line passes (softmax) and how far from the column's middle (a learned offset). Column middles are turned into metres by
-the camera's geometry, inside the graph, as deployed models do. Stations nearer than the camera sees are read from the
-nearest visible ones: a learned 33 x 33 mix of stations per slot, which starts as a cubic fit through the visible ones,
-finishes the polyline. Ours; the column softmax follows the idea of Qin et al., "Ultra Fast Structure-aware Deep Lane
-Detection" (2020), transposed from rows to columns of a folded grid.
+A convolutional backbone reduces the picture to a grid of cells 4 pixels wide and 8 high. Rows are then folded into
+channels, so that what remains is one feature vector per image column; for every slot and station the head says in which
+columns the line passes (softmax) and how far from the column's middle (a learned offset). Column middles are turned
+into metres by the camera's geometry, inside the graph, as deployed models do. Stations nearer than the camera sees are
+read from the nearest visible ones: a learned 33 x 33 mix of stations per slot, which starts as a cubic fit through the
+visible ones, finishes the polyline.
+
+Ours; the softmax over places follows the idea of Qin et al., "Ultra Fast Structure-aware Deep Lane Detection" (2020),
+with stations ahead in metres instead of image rows.
 """
 
 from __future__ import annotations
@@ -107,7 +109,9 @@ class _Across(nn.Module):
         return torch.relu(x + self.body(x))
 
 
-def _conv(into: int, out: int, stride: int | tuple[int, int] = 1, dilation: int = 1, activate: bool = True) -> nn.Sequential:
+def _conv(
+    into: int, out: int, stride: int | tuple[int, int] = 1, dilation: int = 1, activate: bool = True
+) -> nn.Sequential:
     layers: list[nn.Module] = [
         nn.Conv2d(into, out, 3, stride, padding=dilation, dilation=dilation, bias=False),
         nn.BatchNorm2d(out),

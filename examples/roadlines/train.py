@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import argparse
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import torch
@@ -69,7 +69,7 @@ def main() -> None:
     print(f"weights: {out}")
 
 
-def train(samples: Samples, steps: int, batch: int, robust: bool, tell) -> RoadLines:
+def train(samples: Samples, steps: int, batch: int, robust: bool, tell: Callable[[float], None]) -> RoadLines:
     """The trained network, in evaluation mode."""
     model = RoadLines().to(memory_format=torch.channels_last).train()
     average = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(EMA_DECAY), use_buffers=True) if robust else None

@@ -1,9 +1,9 @@
 """`explain`: for every anomaly the first step at which it appears, each step's share, each factor alone, the rest.
 
 Anomalies are events against the root of the ladder, the worst of each kind, line and band of a case, and breached
-limits. One that is still there further down belongs to the rung furthest down, and is told once however many branches of
-the ladder it reaches. Sizes are not additive, so shares and
-factors alone are reported as they are and never scaled to sum up.
+limits. One that is still there further down belongs to the rung furthest down, and is told once however many branches
+of the ladder it reaches. Sizes are not additive, so shares and factors alone are reported as they are and never scaled
+to sum up.
 """
 
 from __future__ import annotations

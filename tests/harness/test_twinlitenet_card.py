@@ -40,7 +40,8 @@ def test_every_rung_of_the_card_gives_the_networks_input(card: Card, picture: Pi
 
 def test_its_lines_are_pixels_of_the_networks_image(card: Card) -> None:
     ll = np.full((1, 1, 2, 360, 640), -1.0, np.float32)
-    ll[..., 1, 230:340, 200:208] = 1
+    ll[..., 0, :, :] = 1
+    ll[..., 230:340, 200:208] *= -1
     lines = build_decoder(card).decode({"ll": ll})
     assert len(lines) == 1
     np.testing.assert_allclose(lines.x, 203.5, atol=0.01)

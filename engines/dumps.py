@@ -2,33 +2,40 @@
 
 A dump is a folder or one file:
 
-    <timestamp_ns>.npz          one frame: an array per output, each of the output's own shape
-    anything else, *.npz        many frames: `timestamp_ns` int64 [N], and per output an array [N, *output shape]
+    <timestamp_ns>.SUFFIX       one frame: an array per output, each of the output's own shape
+    <timestamp_ns>/*.raw        one frame, as trtexec dumps it
+    anything else, *.SUFFIX     many frames: per output an array [N, *output shape] (or N iterations of Polygraphy), and
+                                their moments: `timestamp_ns` int64 [N] inside, or a file NAME.timestamps beside it,
+                                one number a line
 
-Both kinds may stand in one folder. Pickled objects are never read. Of files with many frames only one is open at a
-time, and an array of it is read whole: dump large outputs one file a frame.
+SUFFIX is npz, safetensors or json (engines/formats). All kinds may stand in one folder. Pickled objects are never read.
+Of files with many frames only one is open at a time, and an array of it is read whole: dump large outputs one file a
+frame.
 """
 
 from __future__ import annotations
 
-import zipfile
-import zlib
+import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from engines.base import first_line
 from engines.errors import EngineOutputMissing, RecordingError
+from engines.formats.reader import SUFFIXES, opened
+from engines.formats.trtexec import SIX_DIGITS
 from engines.protocol import Tensors
 
-__all__ = ["TIMESTAMP", "Dump"]
+__all__ = ["TIMESTAMP", "Dump", "PrecisionLoss"]
 
 TIMESTAMP = "timestamp_ns"
 WHOLE_FILE = -1  # row of a frame that has a file of its own
+
+
+class PrecisionLoss(UserWarning):
+    """The dump's format keeps fewer digits than the engine computed."""
 
 
 class Dump:
@@ -65,6 +72,9 @@ class Dump:
             )
         self._open_file = -1
         self._stacked: Tensors = {}
+        self.precision = _precision(files)
+        if self.precision:
+            warnings.warn(self.precision, PrecisionLoss, stacklevel=2)
 
     def __len__(self) -> int:
         return len(self._timestamp_ns)
@@ -85,21 +95,21 @@ class Dump:
         """
         file, row = int(self._file[position]), int(self._row[position])
         if row == WHOLE_FILE:
-            return self._load(self._files[file])
+            return self._load(self._files[file], stacked=False)
         if file != self._open_file:
             self._open_file, self._stacked = -1, {}
-            self._stacked = self._load(self._files[file])
+            self._stacked = self._load(self._files[file], stacked=True)
             self._check_lengths(file)
             self._open_file = file
         return {name: array[row].copy() for name, array in self._stacked.items()}
 
-    def _load(self, file: Path) -> Tensors:
-        with _npz(file) as arrays:
-            if absent := [name for name in self._outputs if name not in arrays.files]:
+    def _load(self, file: Path, *, stacked: bool) -> Tensors:
+        with opened(file, self._outputs, stacked=stacked) as arrays:
+            if absent := [name for name in self._outputs if name not in arrays]:
                 raise EngineOutputMissing(
                     f"the dump has no output {absent[0]!r}",
                     where=str(file),
-                    remedy=f"it has {[name for name in arrays.files if name != TIMESTAMP]}; "
+                    remedy=f"it has {[name for name in arrays if name != TIMESTAMP]}; "
                     "dump what [[outputs]] in model.toml names",
                 )
             return {name: _widened(arrays[name]) for name in self._outputs}
@@ -116,11 +126,21 @@ class Dump:
 
 
 def _files(place: Path) -> list[Path]:
+    """Files of a dump, a frame's folder of raw dumps counting as one."""
     if place.is_dir():
-        return sorted(place.glob("*.npz"))
+        return sorted(p for p in place.iterdir() if p.suffix in SUFFIXES or (p.is_dir() and p.name.isdecimal()))
     if place.is_file():
         return [place]
-    raise RecordingError("no such dump", where=str(place), remedy="give a folder or an .npz file that exists")
+    raise RecordingError("no such dump", where=str(place), remedy="give a folder or a file that exists")
+
+
+def _precision(files: Sequence[Path]) -> str:
+    """What the format of the first file loses; a frame's JSON is trtexec's where it begins with a list."""
+    for file in files:
+        if file.suffix == ".json":
+            with file.open("rb") as stream:
+                return SIX_DIGITS if stream.read(64).lstrip().startswith(b"[") else ""
+    return ""
 
 
 def _moments(file: Path) -> Iterator[tuple[int, int]]:
@@ -128,12 +148,28 @@ def _moments(file: Path) -> Iterator[tuple[int, int]]:
     if file.stem.isdecimal():
         yield int(file.stem), WHOLE_FILE
         return
-    with _npz(file) as arrays:
-        if TIMESTAMP not in arrays.files:
+    beside = file.with_suffix(".timestamps")
+    moments = _listed(beside) if beside.is_file() else _inside(file)
+    yield from ((int(moment), row) for row, moment in enumerate(moments))
+
+
+def _listed(file: Path) -> list[int]:
+    try:
+        return [int(line) for line in file.read_text(encoding="ascii").split()]
+    except (OSError, ValueError) as error:
+        raise RecordingError(
+            f"not a list of timestamps: {error}", where=str(file), remedy="write one whole number of nanoseconds a line"
+        ) from error
+
+
+def _inside(file: Path) -> NDArray[Any]:
+    with opened(file, stacked=True) as arrays:
+        if TIMESTAMP not in arrays:
             raise RecordingError(
                 f"no {TIMESTAMP} in it, and its name is no timestamp",
                 where=str(file),
-                remedy=f"name it <timestamp_ns>.npz, or add {TIMESTAMP} [N] and stack the outputs",
+                remedy=f"name it <timestamp_ns>{file.suffix}, put {file.stem}.timestamps beside it, "
+                f"or add {TIMESTAMP} [N] and stack the outputs",
             )
         moments: NDArray[Any] = arrays[TIMESTAMP]
     if moments.ndim != 1 or moments.dtype.kind not in "iu":
@@ -142,24 +178,7 @@ def _moments(file: Path) -> Iterator[tuple[int, int]]:
             where=str(file),
             remedy="store int64 nanoseconds, one per frame",
         )
-    yield from ((int(moment), row) for row, moment in enumerate(moments))
-
-
-@contextmanager
-def _npz(file: Path) -> Iterator[Any]:
-    """An open .npz; whatever is wrong with it becomes one line."""
-    try:
-        with file.open("rb") as stream:  # numpy.load leaves a file open that it cannot read
-            arrays = np.load(stream, allow_pickle=False)
-            if not hasattr(arrays, "files"):
-                raise ValueError("a single array, not an archive of named ones")
-            with arrays:
-                yield arrays
-    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error) as error:
-        reason = first_line(error) if zipfile.is_zipfile(file) else "no zip archive, or a truncated one"
-        raise RecordingError(
-            f"not readable as .npz: {reason}", where=str(file), remedy="dump it again with numpy.savez, without pickles"
-        ) from error
+    return moments
 
 
 def _widened(array: NDArray[Any]) -> NDArray[Any]:

@@ -32,7 +32,9 @@ def open_engine(name: str, source: ModelSource, **unknown: Any) -> RecordedEngin
 
 def availability(name: str) -> Availability:
     """Runs everywhere."""
-    return Availability(name, True, "reads outputs/NAME of each case: npz dumps aligned by timestamp")
+    return Availability(
+        name, True, "reads outputs/NAME of each case: npz, safetensors, Polygraphy, trtexec; aligned by timestamp"
+    )
 
 
 class RecordedEngine(FrameEngine):
@@ -70,6 +72,8 @@ class RecordedEngine(FrameEngine):
             )
         place, self._tolerance_ns = context.outputs[self._which or known[0]]
         self._dump = Dump(place, self._source.outputs)
+        if self._dump.precision:
+            self._provenance["dump_precision"] = self._dump.precision
 
     def seek(self, timestamp_ns: int) -> None:
         """The next `infer` answers for this moment."""

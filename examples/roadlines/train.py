@@ -18,9 +18,9 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-from data import MIXTURES, VALIDATION_SEED, Samples, load_samples, make_samples
+from data import MIXTURES, TRAINING_SEED, VALIDATION_SEED, Samples, load_samples, make_samples
 from network import RoadLines
-from rich.progress import Progress
+from rich.progress import Progress, TaskID
 from safetensors.torch import save_file
 from torch import Tensor
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
@@ -38,35 +38,40 @@ def main() -> None:
     options = _options()
     torch.manual_seed(options.seed)
     torch.set_num_threads(options.threads)
-    card = load_card(HERE / f"{options.candidate}.toml")
-    robust = options.candidate == "robust"
+    label = f"training {options.candidate}"
     with Progress() as bar:
-        for scenes, seed in ((options.scenes, 0), (VALIDATION_SCENES, VALIDATION_SEED)):
-            task = bar.add_task("rendering", total=None)
-            make_samples(
-                card,
-                options.work,
-                scenes,
-                first_seed=seed,
-                progress=lambda _, done, total, task=task: bar.update(task, completed=done, total=total),
-            )
-        samples = load_samples(options.work, options.scenes, variants=1 + MIXTURES if robust else 1)
-        task = bar.add_task(f"training {options.candidate}", total=options.steps)
+        samples, held_out = _rendered(options, bar)
+        task = bar.add_task(label, total=options.steps)
         started = time.perf_counter()
-        model = train(
-            samples,
-            options.steps,
-            options.batch,
-            robust,
-            lambda loss: bar.update(task, advance=1, description=f"training {options.candidate}, loss {loss:.3f}"),
-        )
-    held_out = load_samples(options.work, VALIDATION_SCENES, first_seed=VALIDATION_SEED)
+
+        def tell(loss: float) -> None:
+            bar.update(task, advance=1, description=f"{label}, loss {loss:.3f}")
+
+        model = train(samples, options.steps, options.batch, options.candidate == "robust", tell)
     print(f"trained in {time.perf_counter() - started:.0f} s")
     for variant, name in enumerate(("train pipeline", "random pipelines")):
         print(f"validation, {name}: {lateral_error(model, held_out, variant):.3f} m within 40 m")
     out = options.out or HERE / f"{options.candidate}.safetensors"
     save_file({name: value.contiguous() for name, value in model.state_dict().items()}, out)
     print(f"weights: {out}")
+
+
+def _rendered(options: argparse.Namespace, bar: Progress) -> tuple[Samples, Samples]:
+    """Training and validation samples; what the work folder lacks is rendered."""
+    card = load_card(HERE / f"{options.candidate}.toml")
+    wanted = ((options.scenes, TRAINING_SEED), (VALIDATION_SCENES, VALIDATION_SEED))
+    for scenes, seed in wanted:
+        task = bar.add_task("rendering", total=None)
+
+        def tell(_: str, done: int, total: int, task: TaskID = task) -> None:
+            bar.update(task, completed=done, total=total)
+
+        make_samples(card, options.work, scenes, first_seed=seed, progress=tell)
+    variants = 1 + MIXTURES if options.candidate == "robust" else 1
+    return (
+        load_samples(options.work, options.scenes, variants=variants),
+        load_samples(options.work, VALIDATION_SCENES, first_seed=VALIDATION_SEED),
+    )
 
 
 def train(samples: Samples, steps: int, batch: int, robust: bool, tell: Callable[[float], None]) -> RoadLines:
@@ -176,10 +181,10 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--work", type=Path, required=True, help="folder that keeps the rendered pictures")
     parser.add_argument("--out", type=Path, help="weights to write; default beside this script")
     parser.add_argument("--seed", type=int, default=0, help="of the network's start")
-    parser.add_argument("--scenes", type=int, default=750, help="training scenes, 8 pictures each")
+    parser.add_argument("--scenes", type=int, default=1000, help="training scenes, 8 pictures each")
     parser.add_argument("--steps", type=int, default=2600, help="optimiser steps")
     parser.add_argument("--batch", type=int, default=32, help="pictures a step")
-    parser.add_argument("--threads", type=int, default=2, help="of torch")
+    parser.add_argument("--threads", type=int, default=1, help="of torch; the committed weights were made with 1")
     return parser.parse_args()
 
 

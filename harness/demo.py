@@ -36,9 +36,9 @@ def example_folder() -> Path:
 def run_candidate(card: Card, cases: Sequence[Path], policy: Path, out: Path, progress: Progress) -> Verdict:
     """Replay one candidate, print what moved its lines and its verdict, and write its report."""
     run = replay(card, cases, out=out, progress=progress)
-    explanation = explain(run)
     verdict = judge(run, load_policy(policy))
     write_verdict(verdict, out / "verdict.json")
+    explanation = explain(run)  # after the verdict: the limits it found breached are explained too
     render_explanation(explanation)
     render(verdict)
     write_report(run, verdict=verdict, explanation=explanation)

@@ -33,15 +33,16 @@ def _finite(value: Any) -> Any:
 
 def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
     """A table on standard output."""
-    from rich.console import Console
     from rich.table import Table
+
+    from harness.terminal import table_console
 
     table = Table(title=title or None, title_justify="left")
     for column in columns:
         table.add_column(column, overflow="fold")
     for row in rows:
         table.add_row(*(str(cell) for cell in row))
-    Console().print(table)
+    table_console().print(table)
 
 
 @contextmanager

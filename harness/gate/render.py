@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from harness.gate.verdict import RuleOutcome, RungOutcome, Status, Verdict
+from harness.terminal import table_console
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -24,16 +25,15 @@ _STYLE = {
 
 
 def render(verdict: Verdict, console: Console | None = None) -> None:
-    """Print the rules, what they found, and the verdict last.
+    """Print the rules, what they found, and the verdict last; a rule that passes is one row, others one for each rung.
 
     Args:
         verdict: what to print.
         console: where to print it, standard output by default.
     """
-    from rich.console import Console
     from rich.text import Text
 
-    console = console or Console()
+    console = console or table_console()
     console.print(_table(verdict))
     for rule in verdict.left_out:
         console.print(Text(f"left out: {rule.id}: {rule.reason}", style="yellow" if rule.required else ""))
@@ -59,7 +59,7 @@ def _table(verdict: Verdict) -> Table:
 
 
 def _rows(rule: RuleOutcome) -> list[tuple[Status, str, str]]:
-    if not rule.rungs:
+    if not rule.rungs or rule.status is Status.PASS:
         return [(rule.status, rule.pattern, rule.reason)]
     return [(r.status, r.rung, _with_note(rule, r)) for r in rule.rungs]
 
@@ -75,20 +75,20 @@ def _limit(rule: RuleOutcome) -> str:
 
 
 def engine_lines(judged: Iterable[str], rungs: Iterable[Mapping[str, Any]]) -> list[str]:
-    """Which engines a verdict is about, one line a rung: without them it cannot be repeated.
+    """Which engines a verdict is about, rungs of one engine together: without them it cannot be repeated.
 
     Args:
         judged: names of the rungs that rules looked at.
         rungs: rungs of run.json.
     """
     wanted = set(judged)
-    lines = []
+    lines: dict[str, list[str]] = {}
     for rung in rungs:
         facts = rung.get("provenance") or {}
         told = [f"{k} {_short(k, v)}" for k, v in facts.items() if isinstance(v, str | int | float)]
         if told and rung["name"] in wanted:
-            lines.append(f"{rung['name']}: {', '.join(told)}")
-    return lines
+            lines.setdefault(", ".join(told), []).append(rung["name"])
+    return [f"{', '.join(names)}: {told}" for told, names in lines.items()]
 
 
 def _short(key: str, value: object) -> str:

@@ -6,6 +6,7 @@ import math
 from typing import TYPE_CHECKING
 
 from harness.ladder.model import Anomaly, Explanation
+from harness.terminal import table_console
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -23,9 +24,7 @@ def render(explanation: Explanation, console: Console | None = None) -> None:
         explanation: of a run.
         console: where to; None for standard output.
     """
-    from rich.console import Console
-
-    console = console or Console()
+    console = console or table_console()
     if not explanation.anomalies:
         console.print(f"No anomaly against {explanation.reference} on {len(explanation.rungs) - 1} rungs.")
     else:

@@ -145,6 +145,17 @@ def test_the_worst_of_many_events_stands_for_them(tmp_path):
     assert (anomaly.events, anomaly.frame_start, anomaly.value) == (3, 9, pytest.approx(0.29))
 
 
+def test_only_the_frames_of_the_event_are_compared(tmp_path):
+    elsewhere = bends({TORCH: 0.6}, frame=50)
+    found = explain(make_run(tmp_path, bend=[*bends({CAR: 0.7}), *elsewhere])).anomalies
+    assert [(a.rung, a.first, a.frame_start) for a in found] == [(CAR, CAR, 10), (TORCH, TORCH, 50)]
+
+
+def test_a_swing_of_the_reference_is_no_first_step_of_the_candidates(tmp_path):
+    anomaly = only(make_run(tmp_path, events=[event(NONE, owner="reference"), event(CAR)]))
+    assert (anomaly.first, anomaly.steps[1].value) == (CAR, 0.0)
+
+
 def event(rung, kind="swing", value=0.4, **more):
     return {"rung": rung, "kind": kind, "value": value, **more}
 

@@ -2,7 +2,7 @@
 
     write_report(Run.open(path), verdict=..., explanation=...)
 
-select -> frames, summary, series, tree, judgement, blame -> data (view model) -> pictures -> html
+select (which frames) -> frames, summary, series, tree, judgement, blame -> data (all that is shown) -> pictures -> html
 """
 
 from __future__ import annotations

@@ -14,11 +14,13 @@ import polars as pl
 
 from harness.report.blame import blame_view
 from harness.report.facts import CaseFacts, RunFacts, RungFacts
+from harness.report.finding import Tables, WorstFrame
 from harness.report.frames import lines_of_frames
 from harness.report.glossary import METRICS, definition_of, label_of, quantity_of_unit, unit_text, with_unit
 from harness.report.judgement import judgement_view
 from harness.report.palette import RungStyle, rung_styles
-from harness.report.select import Tables, WorstFrame, candidates, worst_frames
+from harness.report.provenance import provenance
+from harness.report.select import candidates, worst_frames
 from harness.report.series import case_series, points_per_trace
 from harness.report.summary import case_summary, heat_table, pooled
 from harness.report.tree import ladder_view, new_events
@@ -84,7 +86,7 @@ def build_content(run: Tables, facts: RunFacts, verdict: Any, explanation: Any, 
         "units": {m.key: unit_text(m.quantity, facts.unit) for m in METRICS},
         "frames": frames,
         "glossary": METRICS,
-        "provenance": _provenance(facts),
+        "provenance": provenance(facts),
         "meta": facts.meta,
     }
     page = {
@@ -250,29 +252,3 @@ def _series(run: Tables, facts: RunFacts, ordered: Sequence[str]) -> dict[str, A
                 max_points=each,
             )
     return found
-
-
-def _provenance(facts: RunFacts) -> list[tuple[str, list[tuple[str, str]]]]:
-    """Versions, hashes and flags in groups of (key, value)."""
-    meta = facts.meta
-    card = meta.get("card", {})
-    groups = [
-        ("Run", _flat({k: meta[k] for k in ("started", "ended", "digest", "settings") if k in meta})),
-        ("Model", _flat({k: v for k, v in card.items() if k != "grid"})),
-        ("Software and machine", _flat(meta.get("provenance", {}))),
-    ]
-    groups += [(f"Rung {r.name}", _flat({"status": r.status, **r.provenance})) for r in facts.rungs]
-    groups += [(f"Case {c['id']}", _flat({k: v for k, v in c.items() if k != "id"})) for c in meta.get("cases", ())]
-    return [(name, rows) for name, rows in groups if rows]
-
-
-def _flat(value: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
-    rows = []
-    for key, item in value.items():
-        if isinstance(item, Mapping):
-            rows += _flat(item, f"{prefix}{key}.")
-        elif isinstance(item, list | tuple):
-            rows.append((prefix + key, ", ".join(str(i) for i in item) or "–"))
-        else:
-            rows.append((prefix + key, "–" if item in (None, "") else str(item)))
-    return rows

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from harness.grid import Grid
 from harness.lines import CLOSED, FrameKind
-from harness.report.select import Tables, WorstFrame
+from harness.report.finding import Tables, WorstFrame
 from harness.report.series import pack
 
 __all__ = ["MAX_POINTS", "lateral_offset", "lines_of_frames", "packed", "thinned"]

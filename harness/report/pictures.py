@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from harness.draw import place
 from harness.grid import Grid
 from harness.report.facts import RunFacts
-from harness.report.select import WorstFrame
+from harness.report.finding import WorstFrame
 from trueline import TruelineError
 
 if TYPE_CHECKING:

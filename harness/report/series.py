@@ -16,7 +16,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from harness.report.select import Tables
+from harness.report.finding import Tables
 
 __all__ = ["MAX_POINTS", "case_series", "min_max_buckets", "pack", "points_per_trace", "unpack"]
 

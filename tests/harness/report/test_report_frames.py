@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.grid import vehicle_grid
+from harness.report.finding import WorstFrame
 from harness.report.frames import MAX_POINTS, lateral_offset, lines_of_frames, packed, thinned
-from harness.report.select import WorstFrame
 from harness.report.series import unpack
 from harness.tables import TABLES
 from tests.strategies import quick

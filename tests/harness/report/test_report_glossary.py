@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from harness.metrics.events import KINDS
 from harness.report.glossary import METRICS, definition_of, label_of, number, quantity_of_unit, unit_text, with_unit
 from harness.tables import TABLES
+from tests.strategies import quick
 
 
 @pytest.mark.parametrize(
@@ -45,6 +46,7 @@ def test_no_value_is_a_dash_without_a_unit(value):
     assert with_unit(value, "length", "m") == "–"
 
 
+@quick
 @given(st.floats(1e-12, 1e6), st.sampled_from(["length", "angle", "share", "time_ms", "rate", "curvature"]))
 def test_only_zero_reads_as_zero(value, quantity):
     text = number(value, quantity)

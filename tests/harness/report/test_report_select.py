@@ -8,7 +8,8 @@ import polars as pl
 import pytest
 from fixture_run import Shape, make_run
 
-from harness.report.select import WorstFrame, candidates, choose, worst_events, worst_frames
+from harness.report.finding import WorstFrame
+from harness.report.select import candidates, choose, worst_events, worst_frames
 from harness.tables import TABLES
 
 LADDER = ["train/a", "deploy/a", "deploy/b", "deploy/c"]

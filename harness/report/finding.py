@@ -1,0 +1,51 @@
+"""What the report's modules hand to one another: a run's tables, and one frame worth looking at."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import polars as pl
+
+__all__ = ["Tables", "WorstFrame"]
+
+
+class Tables(Protocol):
+    """What the report needs of a run: its tables, lazily."""
+
+    def table(self, name: str) -> pl.LazyFrame:
+        """One table of the run folder."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class WorstFrame:
+    """One frame to show and why.
+
+    Attributes:
+        case, frame, rung: where.
+        kind: kind of the event, or `largest_bend` / `largest_offset` / `first` where the case has none.
+        track, band: of the event; None where it has none.
+        value, threshold, unit: as in events.parquet; NaN where there is no value.
+        owner: candidate, reference or both.
+        frame_start, frame_end: the event's frames, both included.
+        severity: how bad, over kinds; 1 is at the threshold (see `worst_events`).
+        also: other rungs with the same event, in ladder order.
+        pictured: whether the picture is embedded.
+    """
+
+    case: str
+    frame: int
+    rung: str
+    kind: str
+    track: int | None
+    band: str | None
+    value: float
+    threshold: float
+    unit: str
+    owner: str
+    frame_start: int
+    frame_end: int
+    severity: float = 0.0
+    also: tuple[str, ...] = ()
+    pictured: bool = True

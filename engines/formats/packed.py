@@ -33,9 +33,7 @@ _DTYPES = {code: np.dtype(name).newbyteorder("<") for name, code in _NAMES.items
 _BFLOAT16 = "BF16"
 
 
-def pack(
-    tensors: Mapping[str, NDArray[Any]], metadata: Mapping[str, str] | None = None
-) -> list[bytes | NDArray[np.uint8]]:
+def pack(tensors: Mapping[str, NDArray[Any]], metadata: Mapping[str, str] | None = None) -> list[memoryview]:
     """Buffers that, one after the other, are a safetensors file; arrays in C order are not copied.
 
     Args:
@@ -57,10 +55,10 @@ def pack(
             "data_offsets": [offset, offset + array.nbytes],
         }
         offset += array.nbytes
-        data.append(array.reshape(-1).view(np.uint8))
+        data.append(memoryview(array.reshape(-1).view(np.uint8)))
     text = json.dumps(header, separators=(",", ":")).encode()
     text += b" " * (-len(text) % 8)
-    return [len(text).to_bytes(8, "little") + text, *data]
+    return [memoryview(len(text).to_bytes(8, "little") + text), *data]
 
 
 def unpack(buffer: bytes | bytearray | memoryview) -> tuple[dict[str, NDArray[Any]], dict[str, str]]:

@@ -23,7 +23,16 @@ from numpy.typing import NDArray
 
 from engines.errors import RecordingError
 
-__all__ = ["RawName", "outputs_of_json", "raw_array", "raw_name", "read_raw_folder", "safe_name"]
+__all__ = [
+    "SIX_DIGITS",
+    "RawName",
+    "outputs_of_json",
+    "parse_json",
+    "raw_array",
+    "raw_name",
+    "read_raw_folder",
+    "safe_name",
+]
 
 SIX_DIGITS = "trtexec --exportOutput writes six significant digits: differences below 1e-6 of a value are not seen"
 
@@ -43,7 +52,10 @@ def parse_json(text: str) -> Any:
     Raises:
         ValueError: it is no JSON even so.
     """
-    return json.loads(_BARE.sub(lambda match: _WORDS.get(match[0], match[0]), text))
+    try:
+        return json.loads(text)
+    except ValueError:
+        return json.loads(_BARE.sub(lambda match: _WORDS.get(match[0], match[0]), text))
 
 
 def outputs_of_json(content: Any, where: str) -> dict[str, NDArray[np.float32]]:

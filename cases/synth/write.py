@@ -7,6 +7,9 @@ but the camera's own format stands between the renderer and a model; `images` st
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from functools import partial
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Literal
 
@@ -46,7 +49,13 @@ def case_id(seed: int) -> str:
 
 
 def synth_cases(
-    seed: int, count: int, seconds: float, out: Path, fps: float = 20.0, progress: Progress | None = None
+    seed: int,
+    count: int,
+    seconds: float,
+    out: Path,
+    fps: float = 20.0,
+    progress: Progress | None = None,
+    jobs: int = 1,
 ) -> list[Path]:
     """Cases of the seeds seed, seed + 1, ...; those that are there already, with the same settings, are kept.
 
@@ -57,21 +66,32 @@ def synth_cases(
         out: folder that gets the case folders.
         fps: frames per second.
         progress: called with ("cases", done, count).
+        jobs: processes to render with; more than one pays off from some hundred frames on. They are spawned, so a
+            script that asks for them must guard its main module.
 
     Raises:
         CaseError: a folder of that name holds something else, or cannot be written.
+        ImportSourceError: no whole frame fits into that time.
     """
-    folders = []
-    for k in range(count):
-        folder = Path(out) / case_id(seed + k)
-        if folder.is_dir():
-            _require_same(folder, seed + k, seconds, fps)
-        else:
-            write_synth_case(seed + k, seconds, out, fps)
-        folders.append(folder)
+    folders = [Path(out) / case_id(seed + k) for k in range(count)]
+    missing = [k for k, folder in enumerate(folders) if not folder.is_dir()]
+    for k in set(range(count)) - set(missing):
+        _require_same(folders[k], seed + k, seconds, fps)
+    write = partial(write_synth_case, seconds=seconds, out=out, fps=fps)
+    for done, _ in enumerate(_each(write, [seed + k for k in missing], jobs), start=count - len(missing) + 1):
         if progress:
-            progress("cases", k + 1, count)
+            progress("cases", done, count)
     return folders
+
+
+def _each(write: Callable[[int], Path], seeds: list[int], jobs: int) -> Iterator[Path]:
+    """Every seed's case, as it is done."""
+    if jobs <= 1 or len(seeds) <= 1:
+        yield from map(write, seeds)
+        return
+    with ProcessPoolExecutor(min(jobs, len(seeds)), mp_context=get_context("spawn")) as pool:
+        for future in as_completed([pool.submit(write, seed) for seed in seeds]):
+            yield future.result()
 
 
 def write_synth_case(

@@ -82,6 +82,14 @@ def test_cases_that_are_there_are_kept_and_progress_is_told(tmp_path):
     assert stamps == [(p / "case.toml").stat().st_mtime_ns for p in first]
 
 
+def test_several_processes_write_the_same_cases(folder, tmp_path):
+    told = []
+    folders = synth_cases(SEED, 2, 0.3, tmp_path, progress=lambda *args: told.append(args), jobs=2)
+    assert told == [("cases", 1, 2), ("cases", 2, 2)]
+    assert [f.name for f in folders] == ["synth_00077", "synth_00078"]
+    assert (folders[0] / "case.toml").read_bytes() == (folder / "case.toml").read_bytes()
+
+
 def test_a_folder_with_another_length_is_refused(tmp_path):
     synth_cases(5, 1, 0.1, tmp_path)
     with pytest.raises(CaseError, match="2 frames") as caught:

@@ -191,6 +191,8 @@ def open_session(
     options.inter_op_num_threads = 1
     options.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
     options.log_severity_level = 4
+    # engines take turns in a replay: threads that spin after a run take the next engine's core (1.6x the whole replay)
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     if save_to is not None:
         options.optimized_model_filepath = str(save_to)
     options.add_session_config_entry("session.set_denormal_as_zero", "1" if mode.flush else "0")

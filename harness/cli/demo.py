@@ -18,7 +18,7 @@ FIRST_SEED = 9000  # held out: training uses seeds below 9000 (examples/roadline
 def demo(
     out: Annotated[Path, typer.Option("--out", metavar="DIR", help="folder for cases and runs")] = Path("runs/demo"),
     cases: Annotated[int, typer.Option("--cases", help="how many synthetic cases", min=1)] = 8,
-    seconds: Annotated[float, typer.Option("--seconds", help="length of each case", min=1)] = 2.5,
+    seconds: Annotated[float, typer.Option("--seconds", help="length of each case", min=1)] = 2.0,
 ) -> None:
     """Render cases, replay two candidates from lab to car, say what moved the lines, judge both, write reports."""
     from harness.card import load_card

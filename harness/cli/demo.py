@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -37,7 +38,7 @@ def _cases(folder: Path, count: int, seconds: float) -> list[Path]:
     from cases.synth import synth_cases
 
     with progress_bar("rendering") as progress:
-        return synth_cases(FIRST_SEED, count, seconds, folder, progress=progress)
+        return synth_cases(FIRST_SEED, count, seconds, folder, progress=progress, jobs=os.cpu_count() or 1)
 
 
 def register(app: typer.Typer) -> None:

@@ -229,10 +229,17 @@ def _fixed_from_yuv(picture: Picture, matrix: ColorMatrix, range: ColorRange, ch
         return np.asarray(cv2.cvtColor(np.ascontiguousarray(picture.data), code), np.uint8)
     luma, cb_cr = split_planes(picture)
     y_gain, zero, coefficients = _fixed_coefficients(matrix, range)
-    bright = y_gain * np.maximum(luma.astype(np.int32) - zero, 0) + (1 << FIXED_BITS - 1)
-    cb, cr = (_enlarged(p, chroma, picture.chroma_siting).astype(np.int32) - 128 for p in cv2.split(cb_cr))
-    channels = [(bright + from_cb * cb + from_cr * cr) >> FIXED_BITS for from_cb, from_cr in coefficients]
-    return np.asarray(cv2.merge([np.clip(c, 0, 255).astype(np.uint8) for c in channels]), np.uint8)
+    value = np.arange(256, dtype=np.int32)
+    bright = cv2.LUT(luma, y_gain * np.maximum(value - zero, 0) + (1 << FIXED_BITS - 1))
+    planes = [_enlarged(plane, chroma, picture.chroma_siting) for plane in cv2.split(cb_cr)]
+    channels = []
+    for row in coefficients:
+        total = bright
+        for plane, gain in zip(planes, row, strict=True):
+            total = cv2.add(total, cv2.LUT(plane, gain * (value - 128))) if gain else total
+        whole = np.right_shift(np.asarray(total, np.int32), FIXED_BITS)
+        channels.append(np.clip(whole, 0, 255, out=whole).astype(np.uint8))
+    return np.asarray(cv2.merge(channels), np.uint8)
 
 
 def _fixed_coefficients(matrix: ColorMatrix, range: ColorRange) -> tuple[int, int, Sequence[Sequence[int]]]:

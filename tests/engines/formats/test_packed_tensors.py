@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 import safetensors.numpy
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
@@ -28,12 +28,14 @@ def same(one, other):
         assert one[name].tobytes() == other[name].tobytes()
 
 
+@settings(deadline=None, max_examples=40)
 @given(TENSORS)
 def test_the_library_reads_what_we_write_and_we_what_it_writes(tensors):
     same(safetensors.numpy.load(joined(pack(tensors))), tensors)
     same(unpack(safetensors.numpy.save(tensors))[0], tensors)
 
 
+@settings(deadline=None, max_examples=40)
 @given(TENSORS, st.dictionaries(st.text(max_size=5), st.text(max_size=5), max_size=3))
 def test_what_is_packed_comes_back_with_its_metadata(tensors, metadata):
     found, said = unpack(joined(pack(tensors, metadata)))

@@ -2,7 +2,7 @@ import json
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
@@ -26,6 +26,7 @@ def exported(arrays):
     return "[\n" + "\n, ".join(entries) + "\n]\n"
 
 
+@settings(deadline=None, max_examples=50)
 @given(hnp.arrays(np.float32, hnp.array_shapes(max_dims=4, min_side=0, max_side=4), elements=st.floats(width=32)))
 def test_six_digits_come_back_with_nan_and_inf(array):
     (found,) = outputs_of_json(parse_json(exported({"a": array})), "f").values()
@@ -34,6 +35,7 @@ def test_six_digits_come_back_with_nan_and_inf(array):
     np.testing.assert_allclose(found, array, rtol=5.1e-6, atol=1e-45)
 
 
+@settings(deadline=None, max_examples=50)
 @given(st.text(st.sampled_from('naif- ,:[]"\\x'), max_size=20), st.sampled_from(["nan", "-nan", "inf", "-inf", "1"]))
 def test_words_in_strings_are_left_alone(name, word):
     content = parse_json(f'[{{"name": {json.dumps(name)}, "values": [{word}, {word}]}}]')
@@ -58,6 +60,7 @@ def test_json_of_another_form_is_one_line(entry, text):
     assert "\n" not in str(caught.value)
 
 
+@settings(deadline=None, max_examples=50)
 @given(
     st.sampled_from(
         [("fp32", "<f4"), ("fp16", "<f2"), ("int8", "i1"), ("int32", "<i4"), ("int64", "<i8"), ("bool", "?")]

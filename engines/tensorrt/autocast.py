@@ -83,8 +83,8 @@ def read_calibration(source: ModelSource, path: Path) -> dict[str, NDArray[Any]]
         ModelLoadError: the file is no npz, or its arrays are not those of the model's inputs.
     """
     try:
-        with np.load(path, allow_pickle=False) as file:
-            arrays = {key: file[key] for key in file.files}
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as npz:
+            arrays = {key: npz[key] for key in npz.files}
     except Exception as error:
         raise _unfit(path, f"no npz of arrays: {type(error).__name__}") from error
     specs = {spec.name: spec for spec in source.inputs}

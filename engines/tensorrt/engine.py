@@ -58,9 +58,7 @@ class TrtEngine(FrameEngine):
         self._where = f"{source.name}, engine {name}"
         self._card = source
         with device.active():
-            self._runtime, self._engine = load_plan(
-                api, plan, where, f"{device.name}, {device.facts['compute_capability']}"
-            )
+            self._runtime, self._engine = load_plan(api, plan, where, device.name)
             tensors = io_tensors(api, self._engine, where)
             layers = describe_engine(api, self._engine)
         self._theirs = _names(source, tensors, names or {}, name)
@@ -87,9 +85,8 @@ class TrtEngine(FrameEngine):
         """
         if self._buffers is None:
             raise EngineCrashed("the engine is closed", where=self._where, remedy="open it again")
-        if len(inputs) != len(self._known) or any(
-            self._known.get(name) != (array.shape, array.dtype) for name, array in inputs.items()
-        ):
+        known = self._known
+        if not known or len(inputs) != len(known) or any(known.get(n) != (a.shape, a.dtype) for n, a in inputs.items()):
             check_inputs(self._inputs, inputs, self._where)
             self._known = {name: (array.shape, array.dtype) for name, array in inputs.items()}
         theirs = self._theirs

@@ -1,0 +1,66 @@
+"""A computer with a fake TensorRT, and the adapter's source read for what it asks of TensorRT."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+import pytest
+from contract_bindings import PACKAGES, ROOT, Missing, surface
+from contract_fakes import Recording
+from contract_host import HostDevice
+from contract_uses import Uses, uses_of
+from contract_world import World
+
+import engines
+from engines.protocol import Engine, ModelSource
+
+ADAPTER = sorted((ROOT / "engines" / "tensorrt").glob("*.py"))
+
+
+def real(version: str) -> dict[str, Any]:
+    """A version's surface; skips, and says why, where it cannot be had."""
+    try:
+        return surface(version)
+    except Missing as missing:
+        pytest.skip(f"TensorRT {version}: {missing}")
+
+
+@cache
+def adapter_uses() -> Uses:
+    """Everything that the adapter asks of TensorRT, by its source."""
+    return uses_of(ADAPTER, real("11.4.0.106") | {"classes": _all_classes()})
+
+
+def _all_classes() -> dict[str, Any]:
+    """Classes of every version, the newest's form first: what a method returns does not depend on the version here."""
+    found: dict[str, Any] = {}
+    for version in reversed(PACKAGES):
+        found = {**real(version)["classes"], **found}
+    return found
+
+
+@dataclass
+class Machine:
+    """A computer with a TensorRT and a GPU."""
+
+    world: World
+    device: HostDevice
+    record: Recording
+
+    @property
+    def trt(self) -> Any:
+        """The bindings' names, for tests; asking here is not recorded."""
+        return self.world.trt
+
+    @property
+    def version(self) -> str:
+        return self.world.version
+
+    @property
+    def major(self) -> int:
+        return self.world.major
+
+    def open(self, name: str, source: ModelSource, **options: Any) -> Engine:
+        return engines.open(name, source, **options)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from decoder_cards import card
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness.decode import build_decoder
@@ -15,6 +15,7 @@ from harness.errors import DecoderError
 FLOATS = st.floats(-2, 2, width=32)
 
 
+@settings(deadline=None)
 @given(st.lists(FLOATS, min_size=4, max_size=4), st.sampled_from(["rising", "falling"]))
 def test_a_polynomial_is_evaluated_as_numpy_does(coefficients: list[float], powers: str) -> None:
     stations = [0.0, 5, 10, 40]

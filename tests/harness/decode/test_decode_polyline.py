@@ -7,7 +7,7 @@ import time
 import numpy as np
 import pytest
 from decoder_cards import card
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness.decode import build_decoder
@@ -38,6 +38,7 @@ def assert_same(one: LineTable, other: LineTable) -> None:
         assert getattr(one, name).dtype == getattr(other, name).dtype, name
 
 
+@settings(deadline=None)
 @given(st.integers(0, 1000), st.floats(0, 1), st.sets(st.tuples(st.integers(0, 3), st.integers(0, 2)), max_size=4))
 def test_a_slow_loop_gives_the_same_lines(seed: int, threshold: float, broken: set[tuple[int, int]]) -> None:
     outs = outputs(seed=seed)

@@ -8,7 +8,7 @@ import av
 import cv2
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cases.picture import Picture
@@ -60,6 +60,7 @@ def test_fixed_is_what_opencv_gives(kind: str) -> None:
     np.testing.assert_array_equal(rgb, cv2.cvtColor(picture.data, code))
 
 
+@settings(deadline=None)
 @given(st.integers(0, 255), st.integers(0, 255), st.integers(0, 255))
 def test_our_integers_are_opencvs_where_chroma_is_flat(y: int, cb: int, cr: int) -> None:
     picture = flat(y, cb, cr)
@@ -93,6 +94,7 @@ def test_swscale_agrees_on_a_smooth_picture(matrix: str, span: str) -> None:
     assert np.abs(to_rgb(picture).astype(float) - theirs)[2:-2, 2:-2].max() <= 5
 
 
+@settings(deadline=None)
 @given(st.tuples(*[st.integers(0, 255)] * 3), st.sampled_from(["mean", "first"]))
 def test_flat_colours_survive_nv12(colour: tuple[int, int, int], chroma: str) -> None:
     picture = Picture(np.full((4, 6, 3), colour, np.uint8), "rgb24", 6, 4)

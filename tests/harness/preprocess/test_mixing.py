@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness.errors import PreprocessError
@@ -19,6 +19,7 @@ def pipelines(draw: st.DrawFn) -> list[dict[str, object]]:
     return [{"op": "round_u8", "step": n, "rounding": draw(st.sampled_from(["nearest", "truncate"]))} for n in names]
 
 
+@settings(deadline=None)
 @given(pipelines(), pipelines())
 def test_swapping_every_differing_step_turns_one_pipeline_into_the_other(train: list, deploy: list) -> None:
     mixed = train
@@ -28,6 +29,7 @@ def test_swapping_every_differing_step_turns_one_pipeline_into_the_other(train: 
     assert sorted(s["step"] for s in mixed) == sorted(s["step"] for s in deploy)
 
 
+@settings(deadline=None)
 @given(pipelines(), pipelines())
 def test_one_swap_leaves_every_other_step_alone(train: list, deploy: list) -> None:
     for step in differing_steps(train, deploy):

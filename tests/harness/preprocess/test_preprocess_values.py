@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness.errors import PreprocessError
@@ -61,6 +61,7 @@ def test_a_mean_of_other_length_is_named() -> None:
         normalise(pixels(), mean=[1, 2])
 
 
+@settings(deadline=None)
 @given(st.permutations([0, 1, 2]))
 def test_a_channel_order_and_its_inverse_cancel(order: list[int]) -> None:
     inverse = np.argsort(order).tolist()

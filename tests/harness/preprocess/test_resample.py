@@ -121,6 +121,7 @@ def test_asymmetric_samples_where_it_says(source: int, target: int) -> None:
     np.testing.assert_allclose((weights @ np.arange(source))[inner], position[inner], atol=1e-9)
 
 
+@settings(deadline=None)
 @given(
     sides, sides, st.sampled_from(["bilinear", "cubic", "area"]), st.booleans(),
     st.sampled_from(["half-pixel", "align-corners", "asymmetric"]),

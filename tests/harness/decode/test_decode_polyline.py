@@ -138,7 +138,9 @@ def test_nothing_found_is_an_empty_table() -> None:
 def test_many_frames_cost_microseconds_each() -> None:
     outs = outputs(frames=512)
     decoder = build_decoder(card("polyline", SHAPES))
-    decoder.decode(outs)
-    start = time.perf_counter()
-    decoder.decode(outs)
-    assert (time.perf_counter() - start) / 512 < 50e-6  # a loop per frame costs more than ten times this
+    best = np.inf
+    for _ in range(5):
+        start = time.process_time()
+        decoder.decode(outs)
+        best = min(best, time.process_time() - start)
+    assert best / 512 < 50e-6  # a loop per frame costs more than ten times this

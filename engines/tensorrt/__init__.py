@@ -18,6 +18,8 @@ from engines.protocol import Availability, Engine, ModelSource
 
 __all__ = ["availability", "open_engine", "wants_calibration"]
 
+AUTOCAST = ("trt-fp16", "trt-bf16")  # engines that may run it
+
 
 def open_engine(name: str, source: ModelSource, *, precision: str, **options: Any) -> Engine:
     """Open a TensorRT engine; the name fixes `precision`.
@@ -34,7 +36,7 @@ def open_engine(name: str, source: ModelSource, *, precision: str, **options: An
 def availability(name: str) -> Availability:
     """TensorRT's version and the GPU, or what is missing: bindings, libraries, GPU, the precision."""
     from engines.errors import EngineError
-    from engines.tensorrt import api, device, recipe
+    from engines.tensorrt import api, autocast, device, recipe
 
     try:
         found = api.load()
@@ -42,14 +44,15 @@ def availability(name: str) -> Availability:
         recipe.check_precision(name, _base(name).removeprefix("trt-"), found, gpu.capability)
     except EngineError as error:
         return Availability(name, False, error.what, error.remedy)
-    return Availability(
-        name, True, f"TensorRT {found.version} on {gpu.name}, compute capability {gpu.facts['compute_capability']}"
-    )
+    detail = f"TensorRT {found.version} on {gpu.name}, compute capability {gpu.facts['compute_capability']}"
+    if _base(name) in AUTOCAST and autocast.modelopt_version() is None:
+        detail += "; strongly typed from fp32 graphs only with nvidia-modelopt"
+    return Availability(name, True, detail)
 
 
 def wants_calibration(name: str, source: ModelSource) -> bool:
     """Whether the engine may run AutoCast and then needs the option `calibration`: strongly typed fp16 or bf16."""
-    return _base(name) in ("trt-fp16", "trt-bf16") and source.fp16 == "strong"
+    return _base(name) in AUTOCAST and source.fp16 == "strong"
 
 
 def _base(name: str) -> str:

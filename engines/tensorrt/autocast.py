@@ -23,7 +23,7 @@ from engines.errors import EngineUnavailable, ModelLoadError
 from engines.protocol import ModelSource
 from engines.tensorrt.graph import model_sha256
 
-__all__ = ["Converted", "convert", "read_calibration"]
+__all__ = ["Converted", "convert", "modelopt_version", "read_calibration"]
 
 CHILD = "engines.tensorrt.autocast_child"
 MOST_FRAMES = 8  # AutoCast keeps every activation of every frame in memory
@@ -58,7 +58,13 @@ def convert(name: str, source: ModelSource, model: Path, precision: str, calibra
             remedy="give calibration = FILE.npz with an array (frames, *shape) for every input, taken from the cases",
         )
     frames = read_calibration(source, calibration)
-    modelopt = _modelopt_version()
+    modelopt = modelopt_version()
+    if modelopt is None:
+        raise EngineUnavailable(
+            "NVIDIA ModelOpt, whose AutoCast writes fp16 into the graph, is not installed",
+            where="import modelopt.onnx.autocast",
+            remedy="pip install 'nvidia-modelopt[onnx]', or give a typed ONNX file, or a card with fp16 = \"weak\"",
+        )
     facts = {
         "onnx": model_sha256(model),
         "calibration": file_sha256(calibration),
@@ -121,17 +127,14 @@ def _run(name: str, model: Path, folder: Path, precision: str) -> None:
     )
 
 
-def _modelopt_version() -> str:
+def modelopt_version() -> str | None:
+    """ModelOpt's version; None where it is not installed."""
     from importlib.metadata import PackageNotFoundError, version
 
     try:
         return version("nvidia-modelopt")
-    except PackageNotFoundError as error:
-        raise EngineUnavailable(
-            "NVIDIA ModelOpt, whose AutoCast writes fp16 into the graph, is not installed",
-            where="import modelopt.onnx.autocast",
-            remedy="pip install 'nvidia-modelopt[onnx]', or give a typed ONNX file, or a card with fp16 = \"weak\"",
-        ) from error
+    except PackageNotFoundError:
+        return None
 
 
 def _unfit(path: Path, what: str) -> ModelLoadError:

@@ -88,7 +88,7 @@ class Buffers:
             shape = tuple(context.get_tensor_shape(tensor.name))
             if min(shape, default=0) < 0:
                 raise self._unknown_shape(tensor.name, shape)
-            memory = self._device.empty(shape, getattr(torch, tensor.dtype), on_host=tensor.on_host)
+            memory = self._device.empty(shape, getattr(torch, tensor.dtype))
             if not context.set_tensor_address(tensor.name, memory.data_ptr()):
                 raise self._crashed(f"it refuses the memory of {tensor.name!r}: {messages.reason()}")
             self._memory[tensor.name] = memory

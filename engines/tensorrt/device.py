@@ -51,11 +51,11 @@ class CudaDevice:
         with torch.cuda.device(self._device), torch.cuda.stream(self._stream):
             yield
 
-    def empty(self, shape: tuple[int, ...], dtype: torch.dtype, *, on_host: bool = False) -> torch.Tensor:
-        """Memory for one tensor; shape tensors of TensorRT live on the host."""
+    def empty(self, shape: tuple[int, ...], dtype: torch.dtype) -> torch.Tensor:
+        """Memory for one tensor."""
         import torch
 
-        return torch.empty(shape, dtype=dtype, device="cpu" if on_host else self._device)
+        return torch.empty(shape, dtype=dtype, device=self._device)
 
     def upload(self, array: NDArray[Any], into: torch.Tensor) -> None:
         """Copy an array into a buffer of the same shape, converting to its type."""

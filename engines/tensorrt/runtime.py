@@ -30,13 +30,12 @@ REBUILD = "build the plan anew on this machine, or run on the machine it was bui
 
 @dataclass(frozen=True, slots=True)
 class IoTensor:
-    """One input or output of a plan; -1 in the shape is dynamic, dtype is PyTorch's name, on_host: a shape tensor."""
+    """One input or output of a plan; -1 in the shape is dynamic, dtype is PyTorch's name."""
 
     name: str
     is_input: bool
     shape: tuple[int, ...]
     dtype: str
-    on_host: bool
 
 
 def load_plan(api: Api, content: bytes, where: str, gpu: str) -> tuple[Runtime, ICudaEngine]:
@@ -74,7 +73,7 @@ def io_tensors(api: Api, engine: ICudaEngine, where: str) -> tuple[IoTensor, ...
     """Inputs and outputs in the plan's order.
 
     Raises:
-        ModelLoadError: one has a vectorised layout or a type that PyTorch lacks.
+        ModelLoadError: one has a vectorised layout, lies in host memory, or has a type that PyTorch lacks.
     """
     names = [engine.get_tensor_name(index) for index in range(engine.num_io_tensors)]
     return tuple(_io_tensor(api, engine, name, where) for name in names)
@@ -107,12 +106,17 @@ def _io_tensor(api: Api, engine: ICudaEngine, name: str, where: str) -> IoTensor
             remedy="build the plan with linear inputs and outputs (trtexec --inputIOFormats=fp32:chw), or compare the "
             "car's own dumps by the engine `recorded`",
         )
+    if engine.get_tensor_location(name) == trt.TensorLocation.HOST:
+        raise ModelLoadError(
+            f"{name!r} is a shape tensor, whose values decide the shapes of others",
+            where=where,
+            remedy="make it a constant of the network, or name the dimension in model.toml and use the option profiles",
+        )
     return IoTensor(
         name=name,
         is_input=engine.get_tensor_mode(name) == trt.TensorIOMode.INPUT,
         shape=tuple(engine.get_tensor_shape(name)),
         dtype=_dtype(engine.get_tensor_dtype(name).name, name, where),
-        on_host=engine.get_tensor_location(name) == trt.TensorLocation.HOST,
     )
 
 

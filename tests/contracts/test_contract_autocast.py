@@ -13,7 +13,7 @@ import numpy as np
 import onnx
 import pytest
 from contract_bindings import FOLDER, Missing, install
-from contract_machine import Machine
+from contract_machine import Machine, unmet
 from filelock import FileLock
 from onnx import helper, numpy_helper
 
@@ -46,7 +46,7 @@ def modelopt(monkeypatch: pytest.MonkeyPatch) -> None:
             try:
                 install(draft, *PACKAGES)
             except Missing as missing:
-                pytest.skip(f"ModelOpt: {missing}")
+                unmet(f"ModelOpt: {missing}")
             draft.rename(folder)
     monkeypatch.syspath_prepend(folder)
     monkeypatch.setenv("PYTHONPATH", str(folder))

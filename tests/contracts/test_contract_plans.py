@@ -153,9 +153,7 @@ def test_a_plan_of_another_tensorrt_says_both_versions(boot: Boot, plain: ModelS
 def test_a_plan_of_another_gpu_says_both(boot: Boot, plain: ModelSource, version: str) -> None:
     boot(version, (7, 2), "Xavier").open("trt-fp32", plain)
     error = why_not(boot(version, (8, 7), "Orin"), plain, plan_file(plain))
-    assert error.what == (
-        "the plan was built for a GPU of compute capability 7.2, and this one has 8.7 (Orin)"
-    )
+    assert error.what == ("the plan was built for a GPU of compute capability 7.2, and this one has 8.7 (Orin)")
 
 
 def test_damaged_and_mistaken_plans_are_told_apart_from_foreign_ones(
@@ -202,7 +200,7 @@ def test_texts_that_tensorrt_has_been_seen_to_log_are_understood(
     assert LOGGED[logged] in why_not(machine, plain, tmp_path / "a.plan").what
 
 
-def test_a_plan_of_vectorised_or_unknown_tensors_is_refused(
+def test_a_plan_of_vectorised_shape_or_unknown_tensors_is_refused(
     boot: Boot, plain: ModelSource, tmp_path: Path, monkeypatch: Any
 ) -> None:
     machine = boot("10.13.3.9")
@@ -213,6 +211,10 @@ def test_a_plan_of_vectorised_or_unknown_tensors_is_refused(
     error = why_not(machine, plain, path)
     assert error.what == "'images' has the layout CHW32"
     path.write_bytes(MAGIC + json.dumps(plan).encode())
+    host = machine.trt.TensorLocation.__members__["HOST"]
+    with monkeypatch.context() as patch:
+        patch.setattr(machine.world, "ICudaEngine_get_tensor_location", lambda engine, name: host)
+        assert "'images' is a shape tensor" in why_not(machine, plain, path).what
     fp8 = machine.trt.DataType.__members__["FP8"]
     monkeypatch.setattr(machine.world, "ICudaEngine_get_tensor_dtype", lambda engine, name: fp8)
     assert why_not(machine, plain, path).what == "'images' has the type FP8"

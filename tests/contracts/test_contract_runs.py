@@ -16,6 +16,7 @@ from contract_machine import Machine
 import engines
 from engines.errors import EngineCrashed, EngineInputError, EngineUnavailable, ModelLoadError
 from engines.protocol import CaseContext, Engine, ModelSource, TensorSpec
+from engines.tensorrt.autocast import modelopt_version
 
 Boot = Callable[..., Machine]
 
@@ -155,7 +156,8 @@ def test_availability_names_version_and_gpu(boot: Boot, version: str) -> None:
     boot(version, (8, 7), "Orin")
     (answer,) = engines.availability("trt-fp16")
     assert answer.available
-    assert answer.detail == f"TensorRT {version} on Orin, compute capability 8.7"
+    assert answer.detail.startswith(f"TensorRT {version} on Orin, compute capability 8.7")
+    assert answer.detail.endswith("with nvidia-modelopt") == (modelopt_version() is None)
     boot(version, (7, 2), "Xavier")
     assert not engines.availability("trt-tf32")[0].available
     (answer,) = engines.availability("trt-bf16")

@@ -5,6 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+settings.register_profile("patient", deadline=None)  # a busy machine is no broken law
+settings.load_profile("patient")
 
 pytest_plugins = ["pytester"]
 

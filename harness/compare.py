@@ -106,9 +106,9 @@ class Comparer:
         self._parts = parts
         self._root = rungs[0].name
         self._pairs = [(r.name, ref) for r in rungs[1:] for ref in dict.fromkeys((self._root, r.parent)) if ref]
-        gate = self._grid.thresholds.match_gate
-        self._trackers = {r.name: Tracker(gate, slots=decoder.slots) for r in rungs}
-        vehicle = self._grid.frame == "vehicle"
+        gate, vehicle = self._grid.thresholds.match_gate, self._grid.frame == "vehicle"
+        merge = None if vehicle else STATIONS_PER_BAND
+        self._trackers = {r.name: Tracker(gate, slots=decoder.slots, merge_stations=merge) for r in rungs}
         others = [r.name for r in rungs[1:]]
         self._clock = Clock()
         self._series = {n: SeriesStore(self._grid.look_ahead, self._clock, vehicle_frame=vehicle) for n in others}
@@ -180,12 +180,11 @@ class Comparer:
         merging = np.zeros(len(lines), bool)
         own = none
         if name in self._trackers and name != self._root and (lines.slot == NO_SLOT).any():
-            own = self._trackers[name].update(lines, at_bands[:, :STATIONS_PER_BAND]).track
+            own = self._trackers[name].update(lines, at_bands).track
         return _Measured(lines, at_bands, lateral[:, BAND_STATIONS:], none.copy(), own, merging, nonfinite)
 
     def _track_root(self, root: _Measured) -> None:
-        seen = root.at_bands if self._grid.frame == "vehicle" else root.at_bands[:, :STATIONS_PER_BAND]
-        root.track, root.merging = self._trackers[self._root].update(root.lines, seen)
+        root.track, root.merging = self._trackers[self._root].update(root.lines, root.at_bands)
 
     def _compare(self, chunk: Chunk, name: str, reference: str, measured: Mapping[str, _Measured]) -> None:
         ref, cand = measured[reference], measured[name]

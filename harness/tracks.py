@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from harness.grid import STATIONS_PER_BAND
 from harness.lines import NO_SLOT, OPEN, LineTable
 
-__all__ = ["NO_TRACK", "Tracker", "Tracks", "assign_gated", "lateral_distance"]
+__all__ = ["NO_TRACK", "Tracker", "Tracks", "assign_gated", "lateral_distance", "nearest_distance"]
 
 Floats = NDArray[np.float64]
 
@@ -40,10 +40,15 @@ class Tracker:
         gate: largest mean lateral distance between two frames, in the unit of the lines (`Thresholds.match_gate`).
         slots: slots of the decoder; their tracks are their numbers, tracks of lines without a slot begin after them.
         patience: frames a line may be away and keep its track.
+        merge_stations: how many stations, from near, tell what merges; None: all. In the image frame every pair of
+            lines meets at the horizon, so only the near band can tell.
     """
 
-    def __init__(self, gate: float, *, slots: int = 0, patience: int = _PATIENCE_FRAMES) -> None:
+    def __init__(
+        self, gate: float, *, slots: int = 0, patience: int = _PATIENCE_FRAMES, merge_stations: int | None = None
+    ) -> None:
         self._gate = gate
+        self._merge_stations = merge_stations
         self._patience = patience
         self._next = slots
         self._ids = np.zeros(0, np.int32)
@@ -57,39 +62,39 @@ class Tracker:
         Args:
             lines: lines of the chunk, in frame order.
             lateral: lateral position at stations from near to far, [lines, stations], NaN where a line does not reach.
-                The first 17, the near band, decide identity; all decide what merges, so give the near band alone in the
-                image frame, where every pair of lines meets at the horizon.
+                The first 17, the near band, decide identity; lines without a common near station are told apart by the
+                nearest 17 common ones beyond, as in `harness.match`.
 
         Returns:
-            A closed line without a slot, or one that reaches no near station, has NO_TRACK.
+            A closed line without a slot, or one that reaches no station, has NO_TRACK.
         """
         track = np.where(lines.slot != NO_SLOT, lines.slot.astype(np.int32), NO_TRACK)
-        near = np.asarray(lateral, np.float64)[:, :STATIONS_PER_BAND]
-        free = np.flatnonzero((track == NO_TRACK) & (lines.topology == OPEN) & np.isfinite(near).any(axis=1))
+        every = np.asarray(lateral, np.float64)
+        free = np.flatnonzero((track == NO_TRACK) & (lines.topology == OPEN) & np.isfinite(every).any(axis=1))
         for a, b in pairwise(np.flatnonzero(np.diff(lines.frame[free], prepend=-1, append=-1)).tolist()):
             rows = free[a:b]
-            track[rows] = self._follow(int(lines.frame[rows[0]]), near[rows])
-        merging = self._merging(lines.frame, track, np.asarray(lateral, np.float64))
+            track[rows] = self._follow(int(lines.frame[rows[0]]), every[rows])
+        merging = self._merging(lines.frame, track, every[:, : self._merge_stations])
         if len(lines):
             self._before = (int(lines.frame[-1]), track[lines.frame == lines.frame[-1]])
         return Tracks(track, merging)
 
-    def _follow(self, frame: int, near: Floats) -> NDArray[np.int32]:
+    def _follow(self, frame: int, lateral: Floats) -> NDArray[np.int32]:
         """Assign the lines of one frame to tracks and begin tracks for the rest."""
         alive = frame - self._seen <= self._patience + 1
         self._ids, self._seen, self._last = self._ids[alive], self._seen[alive], self._last[alive]
         if len(self._ids) == 0:
-            self._last = np.zeros((0, near.shape[1]))
-        track = np.full(len(near), NO_TRACK, np.int32)
-        row, known = assign_gated(lateral_distance(near, self._last), self._gate)
+            self._last = np.zeros((0, lateral.shape[1]))
+        track = np.full(len(lateral), NO_TRACK, np.int32)
+        row, known = assign_gated(nearest_distance(lateral, self._last), self._gate)
         track[row] = self._ids[known]
-        self._seen[known], self._last[known] = frame, near[row]
+        self._seen[known], self._last[known] = frame, lateral[row]
         new = np.flatnonzero(track == NO_TRACK)
         track[new] = self._next + np.arange(len(new), dtype=np.int32)
         self._next += len(new)
         self._ids = np.concatenate([self._ids, track[new]])
         self._seen = np.concatenate([self._seen, np.full(len(new), frame)])
-        self._last = np.concatenate([self._last, near[new]])
+        self._last = np.concatenate([self._last, lateral[new]])
         return track
 
     def _merging(self, frame: NDArray[np.int64], track: NDArray[np.int32], lateral: Floats) -> NDArray[np.bool_]:
@@ -114,6 +119,17 @@ class Tracker:
         else:
             before = (self._before[0] + 1) * _KEY + self._before[1].astype(np.int64)
         return np.isin(key, np.concatenate([key + _KEY, before]), invert=True)
+
+
+def nearest_distance(a: Floats, b: Floats) -> Floats:
+    """`lateral_distance` over the near band, or where two lines share none of it, their nearest 17 common stations."""
+    distance = lateral_distance(a[:, :STATIONS_PER_BAND], b[:, :STATIONS_PER_BAND])
+    for i, j in np.argwhere(np.isinf(distance)):
+        gap = np.abs(a[i] - b[j])
+        common = gap[np.isfinite(gap)][:STATIONS_PER_BAND]
+        if len(common):
+            distance[i, j] = common.mean()
+    return distance
 
 
 def lateral_distance(a: Floats, b: Floats) -> Floats:

@@ -142,3 +142,19 @@ def test_no_lines_are_no_tracks():
     tracker = Tracker(GATE)
     assert len(tracker.update(LineTable.empty(), np.zeros((0, 17))).track) == 0
     assert tracker.update(table([3]), flat([0.0])).track.tolist() == [0]
+
+
+def test_a_line_that_starts_beyond_the_near_band_is_followed_too() -> None:
+    lateral = np.full((4, 51), np.nan)
+    lateral[[0, 2], 20:] = 3.0  # one line beyond the near band in both frames
+    lateral[[1, 3], :] = -1.0
+    lines = LineTable.from_points([0, 0, 1, 1], [[[0, 0], [1, 0]]] * 4)
+    assert Tracker(1.5).update(lines, lateral).track.tolist() == [0, 1, 0, 1]
+
+
+def test_what_meets_beyond_the_merge_stations_does_not_merge() -> None:
+    lateral = np.tile([[3.0], [-3.0]], (1, 51))
+    lateral[:, 34:] = 0.0
+    lines = LineTable.from_points([0, 0], [[[0, 0], [1, 0]]] * 2)
+    assert Tracker(1.5).update(lines, lateral).merging.all()
+    assert not Tracker(1.5, merge_stations=17).update(lines, lateral).merging.any()

@@ -12,13 +12,15 @@ import os
 import shutil
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from cases.case import Case, find_cases, open_case
 from engines.errors import EngineUnavailable
+from engines.isolate import DEFAULT_TIMEOUT_S, isolated
 from engines.protocol import Engine
 from harness.card import DEFAULT_CACHE, Card
 from harness.casework import replay_case
@@ -60,6 +62,8 @@ def replay(
     out: Path,
     steps: bool = True,
     floor: bool = False,
+    isolate: bool = False,
+    timeout_s: float | None = DEFAULT_TIMEOUT_S,
     progress: Progress | None = None,
     hooks: Hooks | None = None,
     cache: Path = DEFAULT_CACHE,
@@ -75,6 +79,8 @@ def replay(
         out: run folder.
         steps: add one rung for every single preprocessing step in which deploy differs from train.
         floor: measure the noise floor of every engine (harness/floor.py).
+        isolate: run every engine in a process of its own (engines/isolate.py); takes the place of hooks.open_engine.
+        timeout_s: seconds an isolated engine may take for one frame; None: as long as it likes.
         progress: told of every chunk.
         hooks: replaceable parts; only fault planting uses them.
         cache: folder of prepared artefacts (exports, plans).
@@ -84,6 +90,8 @@ def replay(
         TruelineError: bad input; finished cases stay in `out`.
     """
     hooks = hooks or Hooks()
+    if isolate:
+        hooks = replace(hooks, open_engine=partial(isolated, timeout_s=timeout_s))
     opened_cases = _open_cases(cases)
     _known(preprocess)
     with ExitStack() as stack:

@@ -43,6 +43,12 @@ def replay(
     preprocess: PreprocessOption = "train,deploy",
     steps: Annotated[bool, typer.Option(help="add one rung for every single preprocessing step that differs")] = True,
     floor: Annotated[bool, typer.Option("--floor", help="measure the noise floor of every engine")] = False,
+    isolate: Annotated[
+        bool, typer.Option("--isolate", help="every engine in a process of its own: a crash or a hang costs its rung")
+    ] = False,
+    timeout: Annotated[
+        float, typer.Option("--timeout", min=0.001, help="seconds an isolated engine may take for a frame")
+    ] = 60.0,
     json: JsonOption = False,
 ) -> None:
     """Replay cases through the ladder of a model and write the run folder."""
@@ -59,6 +65,8 @@ def replay(
             preprocess=_names(preprocess),
             out=out,
             steps=steps,
+            isolate=isolate,
+            timeout_s=timeout,
             progress=progress,
         )
     if json:

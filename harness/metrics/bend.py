@@ -80,7 +80,7 @@ def _widest(values: NDArray[np.float32], triples: NDArray[np.float32]) -> NDArra
         rows = slice(start, start + ROWS_PER_BLOCK)
         heights = tall_product(values[rows], triples)
         np.maximum(heights.max(axis=1), -heights.min(axis=1), out=widest[rows])
-    return widest
+    return widest + 0.0  # no -0.0
 
 
 @cache

@@ -172,7 +172,8 @@ def _shown(value: float | None, unit: str) -> str:
 def _cases(rules: Iterable[Mapping[str, Any]]) -> dict[str, str]:
     found: dict[str, list[str]] = {}
     for rule in rules:
-        if rule.get("required", True):
+        # a population rule may pass with cases in violation: only rules about each case judge a case
+        if rule.get("required", True) and rule.get("scope", "each") == "each":
             for rung in rule.get("rungs", ()):
                 for case in rung.get("cases", ()):
                     found.setdefault(str(case["case"]), []).append(str(case.get("verdict", "NOT_RUN")))

@@ -1,46 +1,70 @@
 """`trueline model check`: does what a card says fit together, before any case is replayed?
 
 Every part is tried in turn (pipelines, weights, export, one inference on zeros, the decoder), and every problem is
-reported, not only the first.
+reported, not only the first. Then the graph is looked at for what reduced precision and TensorRT would do to it; given
+cases, its activations are measured on their frames. docs/model-check.md says what each finding means.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from pathlib import Path
-from typing import Literal
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
+from cases.case import find_cases, open_case
+from engines.inspect.activations import activation_ranges
+from engines.inspect.epsilons import small_epsilons
+from engines.inspect.graph import check_external_data, read_graph
+from engines.inspect.operators import operator_gaps
+from engines.inspect.shapes import dynamic_shapes
+from engines.inspect.weights import weight_facts
 from engines.protocol import Tensors
 from harness.card import DEFAULT_CACHE, Card
 from harness.decode import build_decoder
-from harness.inputs import steps_of_card
+from harness.inputs import InputBuilder, cameras_of, initial_state, steps_of_card
+from harness.model_findings import (
+    Finding,
+    activation_findings,
+    epsilon_findings,
+    operator_findings,
+    shape_findings,
+    weight_findings,
+)
+from harness.model_geometry import geometry_findings
 from harness.preprocess import Pipeline, build_pipeline, mixed_steps
 from trueline import TruelineError
 
 __all__ = ["Finding", "check_model"]
 
 
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One thing found: `ok` says what was tried, `warning` and `error` what to do."""
-
-    level: Literal["ok", "warning", "error"]
-    what: str
-    where: str
-    remedy: str = ""
+DEFAULT_FRAMES = 8
+UNMEASURED = Finding("ok", "activations not measured: give cases with --cases", "activations")
 
 
-def check_model(card: Card, cache: Path = DEFAULT_CACHE) -> list[Finding]:
+def check_model(
+    card: Card, cache: Path = DEFAULT_CACHE, *, cases: Iterable[Path] = (), frames: int = DEFAULT_FRAMES
+) -> list[Finding]:
     """Try every part of a card.
+
+    Args:
+        card: the model.
+        cache: folder of prepared artefacts.
+        cases: case folders, or folders of them, to measure activations on; none: they are not measured.
+        frames: how many frames of the cases, spread evenly over them.
 
     Returns:
         Findings in the order of the chain; the card is usable where none is an error.
+
+    Raises:
+        CaseError, PreprocessError: a case that cannot be read, or lacks what the card needs.
     """
     findings = list(_try_pipelines(card))
+    if card.onnx is not None and (refused := _refusal(card.onnx.file)) is not None:
+        return [*findings, refused]  # no engine shall open it
     outputs: Tensors | None = None
     for name in ("torch-fp32",) * (card.torch is not None) + ("ort-fp32-none", "ort-fp32"):
         given, finding = _try_engine(card, name, cache)
@@ -48,7 +72,62 @@ def check_model(card: Card, cache: Path = DEFAULT_CACHE) -> list[Finding]:
         outputs = given or outputs
     if outputs is not None:
         findings.append(_attempt("decoder", lambda: _decode(card, outputs)))
+        findings += _look(card, cache, outputs, list(_feeds(card, cases, frames)))
     return findings
+
+
+def _refusal(file: Path) -> Finding | None:
+    """The error where an ONNX file keeps its weights outside its folder, or does not read."""
+    try:
+        check_external_data(file)
+    except TruelineError as error:
+        return Finding("error", error.what, error.where, error.remedy)
+    return None
+
+
+def _look(card: Card, cache: Path, on_zeros: Tensors, feeds: list[Tensors]) -> list[Finding]:
+    """What the graph says of its numerics, and what its activations say on frames."""
+    from engines.export import exported
+
+    try:
+        path = exported(card.source(cache))
+        graph = read_graph(path)
+        ranges = activation_ranges(path, feeds, card.plugins) if feeds else []
+        outputs = _outputs(card, cache, feeds) if feeds else {name: [value] for name, value in on_zeros.items()}
+    except TruelineError as error:
+        return [Finding("error", error.what, error.where, error.remedy)]
+    return [
+        *weight_findings(weight_facts(graph)),
+        *(activation_findings(ranges, len(feeds)) if feeds else [UNMEASURED]),
+        *epsilon_findings(small_epsilons(graph)),
+        *geometry_findings(card, graph, outputs, len(feeds)),
+        *operator_findings(operator_gaps(graph), plugins=bool(card.plugins)),
+        *shape_findings(dynamic_shapes(graph)),
+    ]
+
+
+def _outputs(card: Card, cache: Path, feeds: list[Tensors]) -> dict[str, list[NDArray[Any]]]:
+    """The model's outputs on every frame."""
+    import engines
+
+    engine = engines.open("ort-fp32", card.source(cache))
+    try:
+        results = [engine.infer(feed) for feed in feeds]
+    finally:
+        engine.close()
+    return {name: [result[name] for result in results] for name in results[0]}
+
+
+def _feeds(card: Card, cases: Iterable[Path], frames: int) -> Iterator[Tensors]:
+    """Input tensors of the deploy pipeline on evenly spread frames; recurrent inputs are zero."""
+    opened = [open_case(path) for path in find_cases(cases)]
+    before = int(any(spec.source == "ego.pose_delta" for spec in card.inputs))
+    for index, case in enumerate(opened):
+        share = frames // len(opened) + (index < frames % len(opened))
+        build, count = InputBuilder(card, case, "deploy"), len(case.frame_numbers)
+        for position in np.unique(np.linspace(0, count - 1, share + 2)[1:-1].astype(int)):
+            *_, tensors = map(build, case.ticks(cameras_of(card), max(int(position) - before, 0), int(position) + 1))
+            yield {**tensors, **initial_state(card)}
 
 
 def _try_pipelines(card: Card) -> Iterator[Finding]:

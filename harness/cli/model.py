@@ -16,12 +16,20 @@ app = typer.Typer(help="Check and export the model of a card.", no_args_is_help=
 
 
 @app.command()
-def check(card: CardArgument, json: JsonOption = False) -> None:
-    """Check that card, weights and ONNX file fit together."""
+def check(
+    card: CardArgument,
+    cases: Annotated[
+        list[Path] | None,
+        typer.Option("--cases", metavar="DIR", help="measure activations on frames of these cases; may be repeated"),
+    ] = None,
+    frames: Annotated[int, typer.Option("--frames", min=1, help="how many frames of them")] = 8,
+    json: JsonOption = False,
+) -> None:
+    """Check that card, weights and ONNX file fit together, and what fp16 and TensorRT would do to the graph."""
     from harness.card import load_card
     from harness.model_check import check_model
 
-    findings = check_model(load_card(card))
+    findings = check_model(load_card(card), cases=cases or (), frames=frames)
     if json:
         print_json([{"level": f.level, "what": f.what, "where": f.where, "remedy": f.remedy} for f in findings])
     else:

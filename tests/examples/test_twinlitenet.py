@@ -46,7 +46,7 @@ def outputs_of(card: Card, published: Card, tmp_path_factory: pytest.TempPathFac
     cache = tmp_path_factory.mktemp("cache")
     opened = {
         "published": engines.open("ort-fp32", published.source(cache)),
-        "network": engines.open("torch-fp32", card.source(cache)),
+        "network": engines.open("torch-fp32", card.source(cache), denormals="flush"),
         "export": engines.open("ort-fp32", card.source(cache)),
     }
     yield lambda inputs: {name: engine.infer(inputs) for name, engine in opened.items()}

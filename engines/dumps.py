@@ -24,7 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engines.errors import EngineOutputMissing, RecordingError
-from engines.formats.reader import SUFFIXES, opened
+from engines.formats.reader import SUFFIXES, opened, widened
 from engines.formats.trtexec import SIX_DIGITS
 from engines.protocol import Tensors
 
@@ -112,7 +112,7 @@ class Dump:
                     remedy=f"it has {[name for name in arrays if name != TIMESTAMP]}; "
                     "dump what [[outputs]] in model.toml names",
                 )
-            return {name: _widened(arrays[name]) for name in self._outputs}
+            return {name: widened(arrays[name]) for name in self._outputs}
 
     def _check_lengths(self, file: int) -> None:
         frames = int((self._file == file).sum())
@@ -179,7 +179,3 @@ def _inside(file: Path) -> NDArray[Any]:
             remedy="store int64 nanoseconds, one per frame",
         )
     return moments
-
-
-def _widened(array: NDArray[Any]) -> NDArray[Any]:
-    return array.astype(np.float32) if array.dtype == np.float16 else array

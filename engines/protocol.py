@@ -9,7 +9,16 @@ from typing import Any, Literal, Protocol, runtime_checkable
 
 from numpy.typing import NDArray
 
-__all__ = ["Availability", "CaseContext", "Engine", "ExportTarget", "ModelSource", "TensorSpec", "Tensors"]
+__all__ = [
+    "Availability",
+    "CaseContext",
+    "CommandSpec",
+    "Engine",
+    "ExportTarget",
+    "ModelSource",
+    "TensorSpec",
+    "Tensors",
+]
 
 Tensors = dict[str, NDArray[Any]]
 
@@ -32,6 +41,33 @@ class ExportTarget:
 
 
 @dataclass(frozen=True)
+class CommandSpec:
+    """A program that runs the model (`[command.NAME]` of the card, docs/engines.md).
+
+    Attributes:
+        run: program and arguments with placeholders; no shell reads them.
+        inputs: how input files are written; not in pipe mode.
+        outputs: how output files are read; not in pipe mode.
+        mode: start it for every frame, or keep it running and talk through pipes.
+        timeout_s: limit of one frame.
+        env: environment variables, added to ours.
+        cwd: folder it runs in, from the card's folder; default that folder.
+        shapes: of the outputs whose shapes the card tells in numbers, for raw files.
+        dtypes: of raw outputs that are not float32.
+    """
+
+    run: tuple[str, ...]
+    inputs: Literal["raw", "npz", "safetensors"] = "safetensors"
+    outputs: Literal["raw", "npz", "safetensors", "trtexec"] = "safetensors"
+    mode: Literal["per-frame", "pipe"] = "per-frame"
+    timeout_s: float = 60.0
+    env: Mapping[str, str] = field(default_factory=dict)
+    cwd: Path | None = None
+    shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    dtypes: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class ModelSource:
     """One model as engines see it; the harness makes it from a model card.
 
@@ -48,6 +84,7 @@ class ModelSource:
         state: output name -> input name fed back frame by frame.
         plugins: shared libraries with custom ops.
         fp16: the kind of TensorRT fp16 the car runs.
+        commands: programs that run the model, by name.
         cache: folder for prepared artefacts, keyed by content hash.
     """
 
@@ -63,6 +100,7 @@ class ModelSource:
     state: Mapping[str, str] = field(default_factory=dict)
     plugins: tuple[Path, ...] = ()
     fp16: Literal["weak", "strong"] = "strong"
+    commands: Mapping[str, CommandSpec] = field(default_factory=dict)
     cache: Path = Path(".trueline/cache")
 
 

@@ -41,10 +41,37 @@ TABLE: dict[str, Entry] = {
     "torch-fp32": Entry("engines.torch_engine", "torch", "PyTorch, fp32, TF32 off", {"precision": "fp32"}),
     "torch-fp16": Entry("engines.torch_engine", "torch", "PyTorch, module.half()", {"precision": "fp16"}),
     "torch-bf16": Entry("engines.torch_engine", "torch", "PyTorch, module.bfloat16()", {"precision": "bf16"}),
+    "torch-autocast-fp16": Entry(
+        "engines.torch_engine", "torch", "PyTorch, fp32 module under fp16 autocast", {"precision": "autocast-fp16"}
+    ),
+    "torch-autocast-bf16": Entry(
+        "engines.torch_engine", "torch", "PyTorch, fp32 module under bf16 autocast", {"precision": "autocast-bf16"}
+    ),
+    "torch-tf32": Entry("engines.torch_engine", "torch", "PyTorch on CUDA, TF32 allowed", {"precision": "tf32"}),
+    "torch-compile": Entry("engines.torch_engine", "torch", "torch.compile, fp32, TF32 off", {"precision": "compile"}),
     "ort-fp32-none": Entry(
         "engines.ort_engine", "ort", "ONNX Runtime CPU, unoptimised export, optimisation off", {"level": "none"}
     ),
     "ort-fp32": Entry("engines.ort_engine", "ort", "ONNX Runtime CPU, every graph optimisation", {"level": "all"}),
+    "ort-fp32-basic": Entry("engines.ort_engine", "ort", "ONNX Runtime CPU, basic optimisation", {"level": "basic"}),
+    "ort-fp32-extended": Entry(
+        "engines.ort_engine", "ort", "ONNX Runtime CPU, basic and extended optimisation", {"level": "extended"}
+    ),
+    "ort-cuda-fp32": Entry(
+        "engines.ort_engine", "ort", "ONNX Runtime CUDA, TF32 off", {"level": "all", "provider": "cuda-fp32"}
+    ),
+    "ort-cuda-tf32": Entry(
+        "engines.ort_engine", "ort", "ONNX Runtime CUDA, TF32 allowed", {"level": "all", "provider": "cuda-tf32"}
+    ),
+    "ort-trt-fp32": Entry(
+        "engines.ort_engine", "ort", "ONNX Runtime's TensorRT provider, fp32", {"level": "all", "provider": "trt-fp32"}
+    ),
+    "ort-trt-fp16": Entry(
+        "engines.ort_engine", "ort", "ONNX Runtime's TensorRT provider, fp16", {"level": "all", "provider": "trt-fp16"}
+    ),
+    "openvino-fp32": Entry("engines.openvino", "openvino", "OpenVINO CPU, fp32", {"precision": "fp32"}),
+    "openvino-fp16": Entry("engines.openvino", "openvino", "OpenVINO CPU, real fp16", {"precision": "fp16"}),
+    "openvino-bf16": Entry("engines.openvino", "openvino", "OpenVINO CPU, real bf16", {"precision": "bf16"}),
     "emulated-tf32": Entry("engines.emulated", "emulated", "operands of products rounded to TF32", {"method": "tf32"}),
     "emulated-fp16": Entry("engines.emulated", "emulated", "fp16 after every operator", {"method": "fp16"}),
     "emulated-fp16-fused": Entry(
@@ -57,6 +84,7 @@ TABLE: dict[str, Entry] = {
     "trt-fp16": Entry("engines.tensorrt", "trt", "TensorRT, fp16 as the card says", {"precision": "fp16"}),
     "trt-bf16": Entry("engines.tensorrt", "trt", "TensorRT, bf16 as the card's fp16 says", {"precision": "bf16"}),
     "trt-int8": Entry("engines.tensorrt", "trt", "TensorRT, int8: Q/DQ or a cache", {"precision": "int8"}),
+    "command": Entry("engines.command", "command", "any program, by [command.NAME] of the card"),
     "recorded": Entry("engines.recorded", "recorded", "outputs dumped elsewhere, aligned by timestamp"),
 }
 

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
-from engines.protocol import ExportTarget, ModelSource, TensorSpec
+from engines.protocol import CommandSpec, ExportTarget, ModelSource, TensorSpec
 from harness.errors import CardError
 from harness.grid import Grid, image_grid, vehicle_grid
 
@@ -122,6 +122,29 @@ class BandsPart(_Strict):
     far: tuple[float, float] = (40, 80)
 
 
+class CommandPart(_Strict):
+    """A program that runs the model; its keys are those of engines.protocol.CommandSpec, docs/engines.md tells them."""
+
+    run: Annotated[tuple[str, ...], Field(min_length=1)]
+    inputs: Literal["raw", "npz", "safetensors"] = "safetensors"
+    outputs: Literal["raw", "npz", "safetensors", "trtexec"] = "safetensors"
+    mode: Literal["per-frame", "pipe"] = "per-frame"
+    timeout_s: Annotated[float, Field(gt=0)] = 60.0
+    env: dict[str, str] = {}
+    cwd: Path | None = None
+    dtypes: dict[str, Literal["float32", "float16", "int8", "uint8", "int32", "int64", "bool"]] = {}
+
+    def spec(self, outputs: tuple[OutputSpec, ...]) -> CommandSpec:
+        """What engines are told of it; the shapes of outputs are those the card gives in numbers."""
+        shapes = {o.name: o.shape for o in outputs if o.shape is not None}
+        fixed = {n: tuple(d for d in s if isinstance(d, int)) for n, s in shapes.items() if not any(map(_named, s))}
+        return CommandSpec(**self.model_dump(), shapes=fixed)
+
+
+def _named(dimension: int | str) -> bool:
+    return isinstance(dimension, str)
+
+
 def _as_tuple(value: object) -> object:
     return tuple(value) if isinstance(value, list) else value
 
@@ -147,6 +170,7 @@ class Card(_Strict):
     image: ImageGridPart | None = None
     plugins: tuple[Path, ...] = ()
     fp16: Literal["weak", "strong"] = "strong"
+    command: dict[Annotated[str, Field(pattern=r"^\w[\w.-]*$")], CommandPart] = {}
 
     @model_validator(mode="after")
     def _parts_fit(self) -> Self:
@@ -207,6 +231,7 @@ class Card(_Strict):
             state=self.state,
             plugins=self.plugins,
             fp16=self.fp16,
+            commands={name: part.spec(self.outputs) for name, part in self.command.items()},
             cache=cache,
         )
 

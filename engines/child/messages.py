@@ -16,10 +16,11 @@ __all__ = ["from_json", "raised", "said", "to_json"]
 
 def to_json(value: ModelSource | CaseContext) -> str:
     """A model or a case as JSON; numbers that are not finite stay what they are."""
-    return json.dumps(_adapter(type(value)).dump_python(value, mode="json"))
+    kind: Any = type(value)
+    return json.dumps(_adapter(kind).dump_python(value, mode="json"))
 
 
-def from_json(kind: type[Any], text: str) -> Any:
+def from_json(kind: Any, text: str) -> Any:
     """The same object again."""
     return _adapter(kind).validate_python(json.loads(text))
 
@@ -46,7 +47,7 @@ def raised(text: str, where: str, remedy: str) -> EngineError:
 
 
 @cache
-def _adapter(kind: type[Any]) -> Any:
+def _adapter(kind: Any) -> Any:
     from pydantic import TypeAdapter
 
     return TypeAdapter(kind)

@@ -55,7 +55,7 @@ def pack(tensors: Mapping[str, NDArray[Any]], metadata: Mapping[str, str] | None
             "data_offsets": [offset, offset + array.nbytes],
         }
         offset += array.nbytes
-        data.append(memoryview(array.reshape(-1).view(np.uint8)))
+        data.append(array.reshape(-1).view(np.uint8).data)
     text = json.dumps(header, separators=(",", ":")).encode()
     text += b" " * (-len(text) % 8)
     return [memoryview(len(text).to_bytes(8, "little") + text), *data]

@@ -17,7 +17,7 @@ from engines.formats.packed import read_safetensors
 from engines.formats.polygraphy import Iteration, is_runs, runs_of_json
 from engines.formats.trtexec import outputs_of_json, parse_json, read_raw_folder
 
-__all__ = ["SUFFIXES", "opened"]
+__all__ = ["SUFFIXES", "opened", "widened"]
 
 SUFFIXES = (".npz", ".safetensors", ".json")
 
@@ -86,3 +86,8 @@ def _only_runner(runs: Mapping[str, list[Iteration]], stacked: bool, path: Path)
             where=str(path),
             remedy="save runs whose outputs have one shape",
         ) from error
+
+
+def widened(array: NDArray[Any]) -> NDArray[Any]:
+    """Half precision as float32, anything else as it is: what follows an engine computes in float32 or wider."""
+    return array.astype(np.float32) if array.dtype == np.float16 else array

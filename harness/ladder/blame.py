@@ -163,10 +163,10 @@ def _blame(first: Node, alone: Sequence[Alone], enough: float, lossy: bool) -> t
 
 
 def _suspects(tree: Tree, anomalies: Sequence[Anomaly]) -> tuple[Suspect, ...]:
+    """One for each step and factor blamed: a step may fail by different factors in different cases."""
     found = []
-    for rung in dict.fromkeys(str(a.first) for a in anomalies):
-        own = [a for a in anomalies if a.first == rung]
-        (stage, factor), _ = Counter((a.stage, a.factor) for a in own).most_common(1)[0]
+    for rung, stage, factor in dict.fromkeys((str(a.first), a.stage, a.factor) for a in anomalies):
+        own = [a for a in anomalies if (a.first, a.stage, a.factor) == (rung, stage, factor)]
         found.append(
             Suspect(
                 rung=rung,
@@ -180,7 +180,7 @@ def _suspects(tree: Tree, anomalies: Sequence[Anomaly]) -> tuple[Suspect, ...]:
                 worst=max(a.severity for a in own),
             )
         )
-    return tuple(sorted(found, key=lambda s: (-s.count, s.rung)))
+    return tuple(sorted(found, key=lambda s: (-s.count, s.rung, s.factor or "")))
 
 
 def _notes(tree: Tree, excused: int, ill: int) -> Iterator[str]:

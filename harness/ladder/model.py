@@ -92,13 +92,13 @@ class Anomaly:
 
 @dataclass(frozen=True, slots=True)
 class Suspect:
-    """One step of the ladder with all it is blamed for.
+    """One step of the ladder and one factor of it, with all they are blamed for.
 
     Attributes:
         rung: the rung where the anomalies first appear.
         stage: as `Anomaly.stage`.
         factors: in what the rung differs from its parent.
-        factor: the factor most of them are blamed on.
+        factor: as `Anomaly.factor`.
         count: anomalies that begin there.
         share: count divided by all anomalies.
         kinds: kind -> number of anomalies.
@@ -138,9 +138,15 @@ class Explanation:
     notes: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
-        """Plain values; NaN becomes None. `steps` repeats the suspects by rung: count and share."""
+        """Plain values; NaN becomes None. `steps` sums the suspects by rung: count and share."""
         document = asdict(self)
-        document["steps"] = {s.rung: {"count": s.count, "share": s.share} for s in self.suspects}
+        document["steps"] = {
+            rung: {
+                "count": sum(s.count for s in self.suspects if s.rung == rung),
+                "share": sum(s.share for s in self.suspects if s.rung == rung),
+            }
+            for rung in dict.fromkeys(s.rung for s in self.suspects)
+        }
         found: dict[str, Any] = _plain(document)
         return found
 

@@ -5,6 +5,7 @@ Reads the words of `Explanation.to_json` (harness.ladder.model); a number that i
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -34,10 +35,12 @@ def blame_view(explanation: Any, facts: RunFacts, styles: Mapping[str, RungStyle
     anomalies = list(raw.get("anomalies") or ())
     suspects = [_suspect(s) for s in raw.get("suspects") or ()]
     passed = {str(step["rung"]) for a in anomalies for step in a.get("steps") or ()}
-    counts = {s["rung"]: s["count"] for s in suspects}
+    counts: Counter[str] = Counter()
+    for suspect in suspects:
+        counts[suspect["rung"]] += suspect["count"]
     return {
         "summary": _summary(suspects, len(anomalies), str(raw.get("reference", facts.reference))),
-        "steps": dict.fromkeys(passed, 0) | counts,
+        "steps": dict.fromkeys(passed, 0) | dict(counts),
         "suspects": suspects,
         "anomalies": [_anomaly(a, facts, styles) for a in anomalies[:MAX_ANOMALIES]],
         "left_out": max(0, len(anomalies) - MAX_ANOMALIES),

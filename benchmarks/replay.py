@@ -124,6 +124,7 @@ def _bare(card: Card, case: Path) -> Callable[[], None]:
         options.graph_optimization_level = level
         options.intra_op_num_threads = physical_cores()
         options.add_session_config_entry("session.set_denormal_as_zero", "1")
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # the engines' own settings
         sessions.append(ort.InferenceSession(card.root / "bench.onnx", options, providers=["CPUExecutionProvider"]))
 
     def loop() -> None:

@@ -192,18 +192,25 @@ def test_batch_norm_is_rounded_as_the_scale_it_becomes(tmp_path):
 
 
 def test_sizes_are_not_data(tmp_path):
-    """2049 is no fp16 number: as a size it must stay, as data it must not."""
-    weights = {"scales": np.array([1, 1, 3.0005, 1], np.float32), "limit": np.float32(2049), "zero": np.float32(0),
-               "one": np.float32(1), "roi": np.zeros(0, np.float32)}  # fmt: skip
+    """2049 is no fp16 number: as a size, computed in floats while it runs, it must stay; as data it must not."""
+    weights = {
+        "scales": np.array([1, 1, 3.0005, 1], np.float32),
+        "axis": np.array(2, np.int64),
+        "nought": np.float32(0),
+        "step": np.float32(1),
+        "limit": np.float32(2049),
+    }
     nodes = [
         node("Resize", ["x", "", "scales"], ["big"], mode="nearest"),
-        node("Add", ["zero", "limit"], ["end"]),
-        node("Range", ["zero", "end", "one"], ["grid"]),
+        node("Shape", ["x"], ["shape"]),
+        node("Gather", ["shape", "axis"], ["rows"]),
+        node("Cast", ["rows"], ["end"], to=onnx.TensorProto.FLOAT),
+        node("Range", ["nought", "end", "step"], ["grid"]),
         node("Mul", ["x", "limit"], ["data"]),
     ]
-    source = make_source(tmp_path, nodes, {"x": [1, 1, 2000, 1]}, ["big", "grid", "data"], weights)
-    outputs = run("emulated-fp16", source, {"x": np.ones((1, 1, 2000, 1), np.float32)})
-    assert outputs["big"].shape == (1, 1, 6001, 1)
+    source = make_source(tmp_path, nodes, {"x": [1, 1, "n", 1]}, ["big", "grid", "data"], weights)
+    outputs = run("emulated-fp16", source, {"x": np.ones((1, 1, 2049, 1), np.float32)})
+    assert outputs["big"].shape == (1, 1, 6148, 1)
     assert outputs["grid"].shape == (2049,)
     assert outputs["data"].ravel()[0] == 2048
 

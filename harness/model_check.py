@@ -94,16 +94,16 @@ def _look(card: Card, cache: Path, on_zeros: Tensors, feeds: list[Tensors]) -> l
         graph = read_graph(path)
         ranges = activation_ranges(path, feeds, card.plugins) if feeds else []
         outputs = _outputs(card, cache, feeds) if feeds else {name: [value] for name, value in on_zeros.items()}
+        return [
+            *weight_findings(weight_facts(graph)),
+            *(activation_findings(ranges, len(feeds)) if feeds else [UNMEASURED]),
+            *epsilon_findings(small_epsilons(graph)),
+            *geometry_findings(card, graph, outputs, len(feeds)),
+            *operator_findings(operator_gaps(graph), plugins=bool(card.plugins)),
+            *shape_findings(dynamic_shapes(graph)),
+        ]
     except TruelineError as error:
         return [Finding("error", error.what, error.where, error.remedy)]
-    return [
-        *weight_findings(weight_facts(graph)),
-        *(activation_findings(ranges, len(feeds)) if feeds else [UNMEASURED]),
-        *epsilon_findings(small_epsilons(graph)),
-        *geometry_findings(card, graph, outputs, len(feeds)),
-        *operator_findings(operator_gaps(graph), plugins=bool(card.plugins)),
-        *shape_findings(dynamic_shapes(graph)),
-    ]
 
 
 def _outputs(card: Card, cache: Path, feeds: list[Tensors]) -> dict[str, list[NDArray[Any]]]:

@@ -2,8 +2,9 @@
 
 A network that gives coordinates adds stations and offsets of tens of metres within the graph. At 20 m fp16 numbers are
 0.0156 m apart, at 192 m 0.125 m. Two things are looked at, for the outputs that the decoder reads as coordinates: the
-values themselves, and the large constants in front of them. A network that gives logits (`mask`, `row-anchor`) has its
-geometry in the decoder, in float64, and nothing is lost.
+values themselves, and the large constants in front of them. A network that gives logits (`row-anchor`) or coefficients
+(`polynomial`) has its geometry in the decoder, in float64; what its lines lose by outputs in fp16 is seen by decoding
+twice. That is not done for `mask`: its lines get other points where a pixel changes.
 """
 
 from __future__ import annotations
@@ -16,8 +17,9 @@ from numpy.typing import NDArray
 
 from engines.inspect.constants import LargeConstant, constants_before
 from engines.inspect.graph import Graph
-from engines.inspect.half import rounding_loss, spacing
+from engines.inspect.half import rounded, rounding_loss, spacing
 from harness.card import Card
+from harness.decode import build_decoder
 from harness.model_findings import Finding
 
 __all__ = ["coordinate_outputs", "geometry_findings"]
@@ -53,11 +55,33 @@ def geometry_findings(
     """
     unit = card.length_unit
     names = [name for name in coordinate_outputs(card) if name in outputs]
+    given = f"{frames} frames" if frames else "zeros as input"
     if not names:
-        yield Finding("ok", f"no coordinates in the graph: {card.decoder.name} computes them", "geometry")
+        yield Finding("ok", f"no output is read as coordinates: decoder {card.decoder.name} computes them", "geometry")
     for name in names:
-        yield _values(name, outputs[name], unit, f"{frames} frames" if frames else "zeros as input")
+        yield _values(name, outputs[name], unit, given)
         yield from _constants(name, constants_before(graph, name), unit)
+    if card.decoder.name != "mask" and not names:
+        yield _decoded(card, outputs, given)
+
+
+def _decoded(card: Card, outputs: Mapping[str, Sequence[Array]], given: str) -> Finding:
+    """How far lines move when every float output is rounded to fp16 and nothing else is."""
+    decoder, unit = build_decoder(card), card.length_unit
+    stacked = {name: np.stack(values) for name, values in outputs.items()}
+    exact = decoder.decode(stacked)
+    coarse = decoder.decode({name: _as_half(values) for name, values in stacked.items()})
+    where, remedy = f"geometry, {given}", "keep the outputs and what gives them in fp32, or rescale them"
+    if not (np.array_equal(exact.frame, coarse.frame) and np.array_equal(exact.start, coarse.start)):
+        what = f"rounding the outputs to fp16 changes which lines there are: {len(exact)} become {len(coarse)}"
+        return Finding("warning", what, where, remedy)
+    loss = max((float(np.abs(a - b).max(initial=0)) for a, b in ((exact.x, coarse.x), (exact.y, coarse.y))), default=0)
+    what = f"rounding the outputs to fp16 moves a point of {len(exact)} lines by up to {loss:.2g} {unit}"
+    return Finding("ok", what, where) if loss < LEAST_LOSS[unit] else Finding("warning", what, where, remedy)
+
+
+def _as_half(values: Array) -> Array:
+    return rounded(values).astype(values.dtype) if values.dtype.kind == "f" else values
 
 
 def _values(name: str, values: Sequence[Array], unit: str, given: str) -> Finding:

@@ -146,3 +146,20 @@ def test_twinlitenet_has_denormal_weights_and_nothing_else(shared_data: Path) ->
         pytest.skip(f"no model at {card.onnx.file}")
     (what,) = problems(check_model(card))
     assert what.startswith("49,786 of 440,851 weights (11%) are denormal")
+
+
+@pytest.mark.parametrize(("cubic", "lossy"), [(2.0**-14, False), (2e-5, True)])
+def test_coefficients_lose_at_the_far_end_what_fp16_rounds_off_them(tmp_path: Path, cubic: float, lossy: bool) -> None:
+    text = """(float[1,3,36,64] image) => (float[1,4,4] coefficients, float[1,4] scores) {
+        coefficients = Identity(c)
+        scores = Sigmoid(ones)
+    }"""
+    card_of(tmp_path, text, c=np.tile([1.0, 0, 0, cubic], (1, 4, 1)))
+    path = tmp_path / "model.toml"
+    path.write_text(
+        path.read_text().replace('name = "polyline"', 'name = "polynomial"').replace("lines", "coefficients")
+    )
+    (geometry,) = [f for f in check_model(load_card(path)) if "rounding" in f.what]
+    loss_m = 80**3 * abs(float(np.float16(cubic)) - cubic)
+    assert f"4 lines by up to {loss_m:.2g} m" in geometry.what
+    assert (geometry.level == "warning") == lossy

@@ -89,3 +89,43 @@ def test_all_problems_are_told_at_once(tmp_path: Path) -> None:
 def test_a_missing_card_is_said_so(tmp_path: Path) -> None:
     with pytest.raises(CardError, match="no model card"):
         load_card(tmp_path / "nothing.toml")
+
+
+COMMAND = """
+[command.orin]
+run = ["./replay", "--image", "{input.image}", "--lines", "{output.lines}"]
+inputs = "raw"
+outputs = "raw"
+timeout_s = 5
+env = {DEVICE = "3"}
+dtypes = {lines = "float16"}
+"""
+
+
+def test_a_command_reaches_the_engines_with_the_shapes_that_are_numbers(tmp_path: Path) -> None:
+    text = MINIMAL.replace('{name = "lines"}, {name = "scores"}', OUTPUTS) + COMMAND
+    (spec,) = load_card(_card(tmp_path, text)).source().commands.values()
+    assert spec.run[0] == "./replay"
+    assert (spec.inputs, spec.outputs, spec.mode, spec.timeout_s) == ("raw", "raw", "per-frame", 5)
+    assert spec.env == {"DEVICE": "3"}
+    assert spec.shapes == {"lines": (1, 4, 33)}
+    assert spec.dtypes == {"lines": "float16"}
+
+
+OUTPUTS = '{name = "lines", shape = [1, 4, 33]}, {name = "scores", shape = ["batch", 4]}, {name = "other"}'
+
+
+@pytest.mark.parametrize(
+    ("change", "key"),
+    [
+        (("run = [", "runs = ["), "command.orin.run"),
+        (('inputs = "raw"', 'inputs = "pickle"'), "command.orin.inputs"),
+        (("timeout_s = 5", "timeout_s = 0"), "command.orin.timeout_s"),
+        (("[command.orin]", '[command."o rin"]'), "command.o rin"),
+    ],
+)
+def test_a_wrong_command_is_one_line(tmp_path: Path, change: tuple[str, str], key: str) -> None:
+    with pytest.raises(CardError) as caught:
+        load_card(_card(tmp_path, MINIMAL + COMMAND.replace(*change)))
+    assert key in caught.value.what
+    assert "\n" not in str(caught.value)

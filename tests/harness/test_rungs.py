@@ -70,3 +70,10 @@ def test_a_reference_without_a_slash_is_refused() -> None:
 )  # fmt: skip
 def test_every_factor_has_its_stage(factor: str, stage: str) -> None:
     assert stage_of(factor) == stage
+
+
+def test_a_command_hangs_below_the_onnx_file_it_most_likely_runs() -> None:
+    assert _parents("train/torch-fp32", (*DEFAULT, "command:orin"), ("deploy",))["deploy/command:orin"] == (
+        "deploy/ort-fp32",
+        ("runtime:command",),
+    )

@@ -188,9 +188,9 @@ def main() -> None:
     parser.add_argument("--pairs", type=int, default=5)
     parser.add_argument("--memory-frames", type=int, default=100_000)
     options, _ = parser.parse_known_args()
+    _memory(options.memory_frames)  # first: the peak must not hide behind that of the large model
     _ratio(512, 3, options.frames, options.pairs)
     _ratio(2048, 14, max(100, options.frames // 20), options.pairs)
-    _memory(options.memory_frames)
 
 
 if __name__ == "__main__":

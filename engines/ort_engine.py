@@ -1,13 +1,14 @@
-"""`ort-fp32-none` and `ort-fp32`: ONNX Runtime on the CPU.
+"""`ort-*`: ONNX Runtime, on the CPU and through its CUDA and TensorRT providers (engines/ort_providers.py).
 
 `ort-fp32-none` runs the unoptimised export with graph optimisation off: what differs from PyTorch is the export.
-`ort-fp32` runs the usual export with every optimisation. Threads are fixed and recorded, since another number of
-threads may add in another order. `infer` adds about three microseconds to a bare `session.run`.
+`ort-fp32` runs the usual export with every optimisation, `ort-fp32-basic` and `-extended` with fewer. Threads are fixed
+and recorded, since another number of threads may add in another order. `infer` adds about three microseconds to a bare
+`session.run`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,18 +16,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engines.base import FrameEngine, first_line, refuse_options
-from engines.cache import file_sha256
+from engines.cache import file_sha256, folder_of
 from engines.cpu import physical_cores
 from engines.denormals import DenormalMode, supported
 from engines.errors import EngineCrashed, EngineOptionError, EngineUnavailable, ModelLoadError
 from engines.export import exported
 from engines.io_check import check_inputs, check_io
+from engines.ort_providers import CPU, KINDS, Request, available, granted, precision_facts, requests
 from engines.protocol import Availability, ModelSource, Tensors, TensorSpec
 
 __all__ = ["OrtEngine", "availability", "open_engine", "open_session"]
 
 OPTIONS = ("threads", "denormals")
-PROVIDER = "CPUExecutionProvider"
 
 
 def open_engine(
@@ -34,6 +35,7 @@ def open_engine(
     source: ModelSource,
     *,
     level: str,
+    provider: str = "cpu",
     threads: int | None = None,
     denormals: str = "flush",
     **unknown: Any,
@@ -43,7 +45,8 @@ def open_engine(
     Args:
         name: of the engine.
         source: the model.
-        level: graph optimisation, `none` or `all`; fixed by the name.
+        level: graph optimisation: none, basic, extended or all; fixed by the name.
+        provider: a key of engines.ort_providers.KINDS; fixed by the name.
         threads: of one operator; default: as many as there are physical cores.
         denormals: `flush` (default: a net with many denormal weights is several times slower otherwise) or `keep`.
         unknown: refused.
@@ -52,9 +55,10 @@ def open_engine(
         EngineOptionError, EngineUnavailable, ExportError, ModelLoadError, EngineOutputMissing: as their names say.
     """
     refuse_options(name, unknown, OPTIONS)
-    return OrtEngine(
-        name, source, exported(source, "ort", optimize=level != "none"), level, threads or physical_cores(), denormals
-    )
+    if provider != "cpu":
+        available(name, provider, _providers())
+    model = exported(source, "ort", optimize=level != "none")
+    return OrtEngine(name, source, model, level, threads or physical_cores(), denormals, provider=provider)
 
 
 def availability(name: str) -> Availability:
@@ -63,9 +67,18 @@ def availability(name: str) -> Availability:
         import onnxruntime
     except ImportError as error:
         return Availability(name, False, f"ONNX Runtime does not import: {error}", "pip install 'trueline[cpu]'")
+    from engines.registry import TABLE, base_name
+
+    entry = TABLE.get(base_name(name))
+    kind = entry.options.get("provider", "cpu") if entry else "cpu"
     if "@" in name:
-        return Availability(name, False, f"{name.partition('@')[0]} runs on the CPU only", "leave the device out")
-    return Availability(name, True, f"onnxruntime {onnxruntime.__version__} on cpu, {physical_cores()} threads")
+        return Availability(name, False, f"{base_name(name)} has its device in its name", "leave the device out")
+    try:
+        available(name, kind, _providers())
+    except EngineUnavailable as error:
+        return Availability(name, False, error.what, error.remedy)
+    where = f"cpu, {physical_cores()} threads" if kind == "cpu" else KINDS[kind]
+    return Availability(name, True, f"onnxruntime {onnxruntime.__version__} on {where}")
 
 
 class OrtEngine(FrameEngine):
@@ -80,11 +93,16 @@ class OrtEngine(FrameEngine):
         threads: int,
         denormals: str,
         facts: Mapping[str, Any] | None = None,
+        provider: str = "cpu",
     ) -> None:
         import onnxruntime
 
         self._mode = _denormal_mode(name, denormals)
-        session = open_session(model, level=level, threads=threads, mode=self._mode, plugins=source.plugins)
+        wanted = requests(provider, folder_of(source.cache, "ort-trt") if provider.startswith("trt") else source.cache)
+        session = open_session(
+            model, level=level, threads=threads, mode=self._mode, plugins=source.plugins, providers=wanted
+        )
+        provider_options = granted(name, provider, session)
         self._inputs = tuple(TensorSpec(i.name, tuple(i.shape), _dtype(i.type)) for i in session.get_inputs())
         check_io(source, self._inputs, [output.name for output in session.get_outputs()], str(model))
         self._session: Any = session
@@ -94,16 +112,18 @@ class OrtEngine(FrameEngine):
         self._where = f"{source.name}, engine {name}"
         provenance = {
             "onnxruntime": onnxruntime.__version__,
-            "provider": PROVIDER,
+            "provider": KINDS[provider],
             "model": f"{model.parent.name}/{model.name}",
             "model_sha256": file_sha256(model),
-            "precision": "float32",
+            **precision_facts(provider),
             "graph_optimisation": level,
             "threads": threads,
             "denormals": denormals,
             "denormals_in_calling_thread": denormals if supported() else "as the first session of the process",
-            "device": "cpu",
+            "device": "cpu" if provider == "cpu" else "cuda:0",
         }
+        if provider_options:
+            provenance["provider_options"] = provider_options
         super().__init__(name, {**provenance, **(facts or {})})
 
     def infer(self, inputs: Mapping[str, NDArray[Any]]) -> Tensors:
@@ -153,8 +173,9 @@ def open_session(
     mode: DenormalMode,
     plugins: tuple[Path, ...] = (),
     save_to: Path | None = None,
+    providers: Sequence[Request] = (CPU,),
 ) -> Any:
-    """An ONNX Runtime session on the CPU; the calling thread's denormal flag is left as it was.
+    """An ONNX Runtime session; the calling thread's denormal flag is left as it was.
 
     Args:
         model: ONNX file.
@@ -163,6 +184,7 @@ def open_session(
         mode: whether the session's own threads flush denormals.
         plugins: libraries with custom ops.
         save_to: where to write the graph as it was optimised.
+        providers: to ask for, best first, as engines.ort_providers.requests gives them.
 
     Raises:
         EngineUnavailable: ONNX Runtime is not installed.
@@ -196,19 +218,37 @@ def open_session(
     if save_to is not None:
         options.optimized_model_filepath = str(save_to)
     options.add_session_config_entry("session.set_denormal_as_zero", "1" if mode.flush else "0")
+    if tuple(providers) != (CPU,):
+        options.use_deterministic_compute = True
+        ort.preload_dlls()  # CUDA and cuDNN of the nvidia packages
     place = str(model)
     try:
         with DenormalMode(flush=mode.flush):  # the first session of a process would set the flag for good
             for place in map(str, plugins):
                 options.register_custom_ops_library(place)
             place = str(model)
-            return ort.InferenceSession(place, options, providers=[PROVIDER])
+            return ort.InferenceSession(place, options, providers=list(providers), enable_fallback=0)
     except Exception as error:
         raise ModelLoadError(
             f"ONNX Runtime cannot load it: {first_line(error)}",
             where=place,
             remedy="check the file with onnx.checker.check_model; custom ops need `plugins` in model.toml",
         ) from error
+
+
+def _providers() -> list[str]:
+    """Providers of this build of ONNX Runtime.
+
+    Raises:
+        EngineUnavailable: it is not installed.
+    """
+    try:
+        import onnxruntime
+    except ImportError as error:
+        raise EngineUnavailable(
+            f"ONNX Runtime does not import: {error}", where="onnxruntime", remedy="pip install 'trueline[cpu]'"
+        ) from error
+    return list(onnxruntime.get_available_providers())
 
 
 def _denormal_mode(name: str, denormals: str) -> DenormalMode:

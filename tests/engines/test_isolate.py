@@ -6,7 +6,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from engine_models import inputs_of
 
+import engines
 from engines.denormals import flushed
 from engines.errors import EngineCrashed, EngineInputError, EngineOptionError, EngineUnavailable, RecordingGap
 from engines.isolate import isolated
@@ -162,6 +164,21 @@ def test_what_cannot_pass_is_told_before_it_is_sent(opened):
     assert engine.infer(inputs())
     with pytest.raises(EngineOptionError, match="timeout_s 0"):
         opened("none", timeout_s=0)
+
+
+@pytest.mark.parametrize("name", ["torch-fp32", "ort-fp32"])
+def test_isolation_changes_no_bit(name, card):
+    source = card("Paired")
+    here, there = engines.open(name, source), isolated(name, source)
+    for seed in range(3):
+        fed = inputs_of(source, seed)
+        want, found = here.infer(fed), there.infer(fed)
+        assert list(found) == list(want)
+        for output in want:
+            np.testing.assert_array_equal(found[output], want[output])
+    assert {**here.provenance, **there.provenance} == there.provenance
+    here.close()
+    there.close()
 
 
 def test_processes_disagree_about_denormals_and_leave_ours_alone(card):

@@ -10,6 +10,8 @@ from tiny_model import write_tiny
 
 from cases.synth import synth_cases
 from harness.card import load_card
+from harness.cli import main
+from harness.errors import UsageError
 from harness.gate import judge, load_policy
 from harness.replay import replay
 from harness.run import Run
@@ -82,3 +84,23 @@ def test_provenance_tells_that_it_was_isolated(run: Run) -> None:
     for rung in run.rungs:
         assert rung["provenance"]["isolated"] is True
         assert rung["provenance"]["timeout_s"] == 8.0
+
+
+@pytest.mark.parametrize(
+    ("options", "wanted"),
+    [(["--isolate", "--timeout", "3"], (True, 3.0)), ([], (False, 60.0))],
+    ids=["isolated", "not"],
+)
+def test_the_command_passes_both_options_on(
+    options: list[str], wanted: tuple[bool, float], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = []
+
+    def stand_in(*_: object, isolate: bool, timeout_s: float, **__: object) -> Run:
+        seen.append((isolate, timeout_s))
+        raise UsageError("enough", where="here", remedy="none")
+
+    monkeypatch.setattr("harness.replay.replay", stand_in)
+    card = str(write_tiny(tmp_path / "tiny"))
+    assert main(["replay", card, "--cases", str(tmp_path), "--out", str(tmp_path / "run"), *options]) == 2
+    assert seen == [wanted]

@@ -1,12 +1,18 @@
-"""`torch-fp32`, `torch-fp16`, `torch-bf16`: the card's PyTorch module, run as it is.
+"""`torch-*`: the card's PyTorch module, run as it is.
 
 On the CPU unless asked for CUDA, by the option `device="cuda"` or the name `torch-fp32@cuda`: the same name then means
 the same computation on every machine. Reduced precision is `module.half()` or `module.bfloat16()` with floating inputs
-rounded alike; such outputs come back as float32, exactly widened. TF32 and the bf16 shortcuts of oneDNN are off.
+rounded alike; such outputs come back as float32, exactly widened. `torch-autocast-*` keeps the fp32 module and lets
+PyTorch choose the operators that run in fp16 or bf16. TF32 and the bf16 shortcuts of oneDNN are off, but for
+`torch-tf32`, which needs a CUDA GPU. `torch-compile` is fp32 through torch.compile and Inductor, which needs a C++
+compiler on the CPU; the first frame waits for it.
 """
 
 from __future__ import annotations
 
+import os
+import shutil
+import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any
@@ -28,6 +34,16 @@ if TYPE_CHECKING:
 __all__ = ["TorchEngine", "availability", "open_engine"]
 
 OPTIONS = ("device", "threads", "denormals")
+# what a name stands for -> (the module's dtype, autocast's dtype), as attributes of torch; None: as it is
+PRECISIONS: dict[str, tuple[str | None, str | None]] = {
+    "fp32": (None, None),
+    "fp16": ("float16", None),
+    "bf16": ("bfloat16", None),
+    "autocast-fp16": (None, "float16"),
+    "autocast-bf16": (None, "bfloat16"),
+    "tf32": (None, None),
+    "compile": (None, None),
+}
 
 
 def open_engine(
@@ -45,7 +61,7 @@ def open_engine(
     Args:
         name: with `@cuda` for the GPU.
         source: a card with [torch].
-        precision: fp32, fp16 or bf16; fixed by the name.
+        precision: a key of PRECISIONS; fixed by the name.
         device: cpu (default) or cuda, `cuda:1`.
         threads: of PyTorch's CPU operators; the process shares one setting, default: as it is.
         denormals: `keep` (default) or `flush`.
@@ -57,16 +73,15 @@ def open_engine(
     import torch
 
     refuse_options(name, unknown, OPTIONS)
-    where = _device(name, device)
+    where = _device(name, device, precision)
+    _demand(name, precision, where)
     if denormals not in ("keep", "flush"):
         raise EngineOptionError(
             f"denormals {denormals!r}", where=f"options of {name}", remedy="must be in ['keep', 'flush']"
         )
     if threads is not None:
         torch.set_num_threads(threads)
-    dtype = {"fp32": None, "fp16": torch.float16, "bf16": torch.bfloat16}[precision]
-    module = build_module(source)
-    return TorchEngine(name, source, module, dtype, torch.device(where), denormals)
+    return TorchEngine(name, source, build_module(source), precision, torch.device(where), denormals)
 
 
 def availability(name: str) -> Availability:
@@ -75,8 +90,12 @@ def availability(name: str) -> Availability:
         import torch
     except ImportError as error:
         return Availability(name, False, f"PyTorch does not import: {error}", "pip install torch")
+    from engines.registry import TABLE, base_name
+
+    precision = TABLE[base_name(name)].options["precision"]
     try:
-        device = _device(name, None)
+        device = _device(name, None, precision)
+        _demand(name, precision, device)
     except (EngineUnavailable, EngineOptionError) as error:
         return Availability(name, False, error.what, error.remedy)
     shown = (
@@ -93,12 +112,14 @@ class TorchEngine(FrameEngine):
         name: str,
         source: ModelSource,
         module: torch.nn.Module,
-        dtype: torch.dtype | None,
+        precision: str,
         device: torch.device,
         denormals: str,
     ) -> None:
         import torch
 
+        dtype, autocast = (getattr(torch, text) if text else None for text in PRECISIONS[precision])
+        self._autocast, self._tf32 = autocast, precision == "tf32"
         provenance = {
             "torch": str(torch.__version__),
             "factory": source.factory,
@@ -106,12 +127,17 @@ class TorchEngine(FrameEngine):
             "precision": str(dtype).removeprefix("torch.") if dtype else "float32",
             "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
             "threads": torch.get_num_threads(),
-            "tf32": False,
+            "tf32": self._tf32,
             "denormals": denormals,
+            **({"autocast": str(autocast).removeprefix("torch.")} if autocast else {}),
+            **({"compiled": "inductor"} if precision == "compile" else {}),
         }
         super().__init__(name, provenance)
         self._source, self._dtype, self._device = source, dtype, device
-        self._module: torch.nn.Module | None = module.to(device=device, dtype=dtype)
+        self._module: Any = module.to(device=device, dtype=dtype)
+        if precision == "compile":
+            torch.compiler.reset()  # past a number of compilations of one class, PyTorch silently runs it uncompiled
+            self._module = torch.compile(self._module, backend="inductor")
         self._denormals = DenormalMode(flush=True) if denormals == "flush" else nullcontext()
         self._where = f"{source.name}, engine {name}"
 
@@ -128,12 +154,14 @@ class TorchEngine(FrameEngine):
         check_inputs(self._source.inputs, inputs, self._where)
         if self._module is None:
             raise EngineCrashed("the engine is closed", where=self._where, remedy="open it again")
-        with torch.inference_mode(), plain_numerics(), self._denormals:
+        tensors = [self._put(inputs[spec.name]) for spec in self._source.inputs]
+        with torch.inference_mode(), plain_numerics(self._tf32), self._denormals:
             try:
-                result = self._module(*(self._put(inputs[spec.name]) for spec in self._source.inputs))
+                with self._casting():
+                    result = self._module(*tensors)
             except Exception as error:
                 raise EngineCrashed(
-                    f"PyTorch failed: {first_line(error)}",
+                    f"PyTorch failed: {first_line(getattr(error, 'inner_exception', error))}",
                     where=self._where,
                     remedy="run the module by hand on this input; not every operator exists in every precision",
                 ) from error
@@ -143,6 +171,12 @@ class TorchEngine(FrameEngine):
     def close(self) -> None:
         """Drop the module."""
         self._module = None
+
+    def _casting(self) -> Any:
+        """Autocast where the name asks for it."""
+        import torch
+
+        return torch.autocast(self._device.type, dtype=self._autocast) if self._autocast else nullcontext()
 
     def _put(self, array: NDArray[Any]) -> torch.Tensor:
         import torch
@@ -192,7 +226,30 @@ def _array(tensor: torch.Tensor) -> NDArray[Any]:
     return array
 
 
-def _device(name: str, device: str | None) -> str:
+def _demand(name: str, precision: str, device: str) -> None:
+    """This machine has what the engine needs beyond PyTorch and its device.
+
+    Raises:
+        EngineUnavailable: TF32 on a CPU or on a GPU without it, or no C++ compiler for torch.compile.
+    """
+    import torch
+
+    if precision == "tf32" and (device == "cpu" or torch.cuda.get_device_capability(device) < (8, 0)):
+        raise EngineUnavailable(
+            "TF32 exists on CUDA GPUs of compute capability 8.0 and later only",
+            where=f"engine {name}",
+            remedy="run it on such a GPU; emulated-tf32 shows the rounding on any machine",
+        )
+    compiler = (os.environ.get("CXX") or ("clang++" if sys.platform == "darwin" else "g++")).split()[0]
+    if precision == "compile" and device == "cpu" and sys.platform != "win32" and shutil.which(compiler) is None:
+        raise EngineUnavailable(
+            f"torch.compile needs a C++ compiler, and there is no {compiler!r} on the PATH",
+            where=f"engine {name}",
+            remedy="install g++ (Debian: apt install g++), or point CXX at a compiler",
+        )
+
+
+def _device(name: str, device: str | None, precision: str) -> str:
     """The device that name and option ask for.
 
     Raises:
@@ -206,7 +263,7 @@ def _device(name: str, device: str | None) -> str:
         raise EngineOptionError(
             f"engine {name!r} with device {device!r}", where=f"options of {name}", remedy="give one of the two"
         )
-    chosen = suffix or device or "cpu"
+    chosen = suffix or device or ("cuda" if precision == "tf32" else "cpu")
     kind = chosen.partition(":")[0]
     if kind not in ("cpu", "cuda"):
         raise EngineOptionError(
@@ -216,6 +273,7 @@ def _device(name: str, device: str | None) -> str:
         raise EngineUnavailable(
             f"this PyTorch ({torch.__version__}) sees no CUDA GPU",
             where=f"engine {name}",
-            remedy="install a CUDA build of PyTorch on a machine with a GPU, or leave @cuda out",
+            remedy="install a CUDA build of PyTorch on a machine with a GPU, or "
+            + ("leave @cuda out" if precision != "tf32" else "see emulated-tf32, which shows the rounding anywhere"),
         )
     return chosen

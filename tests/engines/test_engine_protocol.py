@@ -14,8 +14,10 @@ from engines.errors import EngineInputError, EngineOptionError
 from engines.protocol import CaseContext, Engine, ModelSource
 from engines.registry import TABLE, family
 
-# `command` needs a program, which tests/engines/command brings
-HERE = [name for name in TABLE if name != "command" and engines.availability(name)[0].available]
+# `command` needs a program, which tests/engines/command brings; `torch-compile` compiles C++ for every model, and
+# test_torch_variants.py takes one through
+ELSEWHERE = ("command", "torch-compile")
+HERE = [name for name in TABLE if name not in ELSEWHERE and engines.availability(name)[0].available]
 FED = [name for name in HERE if name != "recorded"]  # engines whose outputs depend on their inputs
 Cards = Callable[[str], ModelSource]
 
@@ -25,7 +27,7 @@ RELATIVE_RMS = {"fp32": 1e-6, "fp16": 2e-3, "bf16": 2e-2, "tf32": 2e-3, "reorder
 
 def opened(name: str, source: ModelSource) -> Engine:
     """One thread where the engine has its own: pools of several tests at once would only wait for each other."""
-    options = {"threads": 1} if family(name) in ("ort", "emulated") else {}
+    options = {"threads": 1} if family(name) in ("ort", "emulated", "openvino") else {}
     return engines.open(name, source, **options)
 
 

@@ -21,6 +21,8 @@ from harness.tables import SORT_KEYS, TABLES, empty
 
 __all__ = ["CaseParts", "Columns", "Run", "read_json", "write_json"]
 
+ROWS_PER_GROUP = 50_000  # bounds what writing a table holds in memory
+
 Columns = Mapping[str, Any]
 """Column name -> NumPy array, polars series, or one value for every row."""
 
@@ -196,7 +198,9 @@ def write_tables(path: Path, cases: Sequence[str], metadata: Mapping[str, str]) 
     for table in TABLES:
         files = [f for case in sorted(cases) for f in sorted((path / "parts" / case).glob(f"{table}.*.parquet"))]
         temporary = path / f"{table}.parquet.tmp"
-        _scan(files, table).sink_parquet(temporary, compression="zstd", metadata=dict(metadata))
+        _scan(files, table).sink_parquet(
+            temporary, compression="zstd", row_group_size=ROWS_PER_GROUP, metadata=dict(metadata)
+        )
         temporary.replace(path / f"{table}.parquet")
 
 

@@ -167,18 +167,20 @@ def _ratio(width: int, layers: int, frames: int, pairs: int) -> None:
 
 
 def _memory(frames: int) -> None:
-    """Growth of the peak resident size from a short case to a long one."""
+    """Peak resident size after one case and after many: replays of 4 and of frames / 5,000 cases of 5,000 frames."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         card = _model(folder, 64, 1)
+        cases = [_case(folder, 64, 5_000, f"case{k}") for k in range(frames // 5_000)]
         peaks = []
-        for count in (5_000, frames):
-            case = _case(folder, 64, count, f"frames{count}")
-            out = folder / f"run{count}"
-            replay(card, [case], engines=ENGINES, preprocess=["train"], out=out, cache=card.root / "cache")
+        for chosen in (cases[:4], cases):
+            out = folder / f"run{len(chosen)}"
+            replay(card, chosen, engines=ENGINES, preprocess=["train"], out=out, cache=card.root / "cache")
             peaks.append(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
     short, long = peaks
-    print(f"peak memory: {short:.0f} MB after 5,000 frames, {long:.0f} MB after {frames:,}: {long - short:+.1f} MB")
+    print(
+        f"peak memory: {short:.0f} MB after 20,000 frames, {long:.0f} MB after {frames:,} more: {long - short:+.1f} MB"
+    )
 
 
 def main() -> None:

@@ -76,7 +76,7 @@ def open_engine(
         raise EngineUnavailable(
             f"OpenVINO's threads in this process already {_first_mode(denormals)} denormals",
             where=f"options of {name}",
-            remedy="give every OpenVINO engine the same `denormals`, or run this one in a process of its own (--isolate)",
+            remedy="give every OpenVINO engine the same `denormals`, or run each in a process of its own: --isolate",
         )
     return OpenVinoEngine(name, source, model, precision, threads or physical_cores(), denormals == "flush")
 

@@ -198,10 +198,9 @@ def write_tables(path: Path, cases: Sequence[str], metadata: Mapping[str, str]) 
     for table in TABLES:
         files = [f for case in sorted(cases) for f in sorted((path / "parts" / case).glob(f"{table}.*.parquet"))]
         temporary = path / f"{table}.parquet.tmp"
-        with pl.Config(streaming_chunk_size=ROWS_PER_GROUP // 4):
-            _scan(files, table).sink_parquet(
-                temporary, compression="zstd", row_group_size=ROWS_PER_GROUP, metadata=dict(metadata)
-            )
+        _scan(files, table).sink_parquet(
+            temporary, compression="zstd", row_group_size=ROWS_PER_GROUP, metadata=dict(metadata)
+        )
         temporary.replace(path / f"{table}.parquet")
 
 

@@ -198,7 +198,7 @@ def main() -> None:
     options, _ = parser.parse_known_args()
     _memory(options.memory_frames)
     _ratio(512, 3, 1, options.frames, options.pairs)
-    _ratio(512, 16, 192, max(100, options.frames // 15), options.pairs)
+    _ratio(512, 16, 512, max(100, options.frames // 15), options.pairs)
 
 
 if __name__ == "__main__":

@@ -6,6 +6,11 @@ rounded alike; such outputs come back as float32, exactly widened. `torch-autoca
 PyTorch choose the operators that run in fp16 or bf16. TF32 and the bf16 shortcuts of oneDNN are off, but for
 `torch-tf32`, which needs a CUDA GPU. `torch-compile` is fp32 through torch.compile and Inductor, which needs a C++
 compiler on the CPU; the first frame waits for it.
+
+Denormal floats are flushed on the CPU unless told otherwise: a network with many denormal weights is tens of times
+slower with them (TwinLiteNet 36 times), and its outputs are the same to the bit. The calling thread flushes while it
+runs; PyTorch's own worker threads cannot be told, so denormal weights are zero from the start, as a flushing processor
+reads them.
 """
 
 from __future__ import annotations
@@ -53,7 +58,7 @@ def open_engine(
     precision: str,
     device: str | None = None,
     threads: int | None = None,
-    denormals: str = "keep",
+    denormals: str = "flush",
     **unknown: Any,
 ) -> TorchEngine:
     """Open the PyTorch engine.
@@ -64,7 +69,7 @@ def open_engine(
         precision: a key of PRECISIONS; fixed by the name.
         device: cpu (default) or cuda, `cuda:1`.
         threads: of PyTorch's CPU operators; the process shares one setting, default: as it is.
-        denormals: `keep` (default) or `flush`.
+        denormals: `flush` (default) or `keep`; on the CPU.
         unknown: refused.
 
     Raises:
@@ -135,10 +140,12 @@ class TorchEngine(FrameEngine):
         super().__init__(name, provenance)
         self._source, self._dtype, self._device = source, dtype, device
         self._module: Any = module.to(device=device, dtype=dtype)
+        if denormals == "flush" and device.type == "cpu":
+            zero_denormals(module)
         if precision == "compile":
             torch.compiler.reset()  # past a number of compilations of one class, PyTorch silently runs it uncompiled
             self._module = torch.compile(self._module, backend="inductor")
-        self._denormals = DenormalMode(flush=True) if denormals == "flush" else nullcontext()
+        self._denormals = DenormalMode(flush=denormals == "flush")
         self._where = f"{source.name}, engine {name}"
 
     def infer(self, inputs: Mapping[str, NDArray[Any]]) -> Tensors:
@@ -214,6 +221,15 @@ def plain_numerics(tf32: bool = False) -> Iterator[None]:
             operator.fp32_precision = precision
         torch.use_deterministic_algorithms(strict, warn_only=warn_only)
         backends.cudnn.benchmark = benchmark
+
+
+def zero_denormals(module: torch.nn.Module) -> None:
+    """Make denormal fp32 weights zero, in place."""
+    import torch
+
+    for tensor in module.state_dict().values():
+        if tensor.dtype == torch.float32:
+            tensor[tensor.abs() < torch.finfo(torch.float32).tiny] = 0
 
 
 def _array(tensor: torch.Tensor) -> NDArray[Any]:

@@ -6,8 +6,9 @@ import torch
 from engine_models import inputs_of
 
 import engines
+from engines.denormals import supported
 from engines.errors import EngineCrashed, EngineOptionError, EngineOutputMissing, EngineUnavailable
-from engines.torch_engine import plain_numerics
+from engines.torch_engine import plain_numerics, zero_denormals
 
 
 def test_reduced_precision_is_that_of_the_converted_module(shared_cards):
@@ -119,3 +120,33 @@ def test_devices_are_asked_for_by_suffix_or_option(shared_cards, monkeypatch):
     with pytest.raises(EngineOptionError, match="denormals"):
         engines.open("torch-fp32", source, denormals="maybe")
     assert engines.open("torch-fp32@cpu", source).provenance["device"] == "cpu"
+
+
+@pytest.mark.skipif(not supported(), reason="the calling thread's flag cannot be set here")
+def test_denormals_are_flushed_unless_they_are_to_be_kept(card):
+    """A denormal weight, and a denormal product of two normal numbers."""
+    source = card()
+    (source.root / "tiny.py").write_text(
+        "import torch\nclass Tiny(torch.nn.Module):\n"
+        "    def __init__(self):\n"
+        "        super().__init__()\n"
+        "        self.weight = torch.nn.Parameter(torch.tensor([1e-40, 1e-20]))\n"
+        "    def forward(self, images):\n"
+        "        small, half = images[:, :1] * self.weight[0], images[:, :1] * 1e-20 * self.weight[1]\n"
+        "        return small * 1e30 * 1e10, half * 1e30 * 1e10\n"
+    )
+    source = replace(source, factory="tiny:Tiny", weights=None, outputs=("weight", "product"))
+    inputs = {"images": np.ones((1, 3, 16, 24), np.float32)}
+    kept = engines.open("torch-fp32", source, denormals="keep").infer(inputs)
+    flushed = engines.open("torch-fp32", source).infer(inputs)
+    for output in source.outputs:
+        np.testing.assert_allclose(kept[output], 1, rtol=1e-3)
+        np.testing.assert_array_equal(flushed[output], 0)
+
+
+def test_denormal_weights_are_zero_for_threads_that_cannot_be_told():
+    module = torch.nn.Linear(3, 1, bias=False)
+    tiny = torch.finfo(torch.float32).tiny
+    module.weight.data = torch.tensor([[-tiny / 2, tiny, 1.0]])
+    zero_denormals(module)
+    assert module.weight.tolist() == [[0, tiny, 1]]

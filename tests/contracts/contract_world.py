@@ -183,8 +183,9 @@ class World:
             calibrator = config._int8_calibrator
             if f"TRT-{self.version.replace('.', '')[:4]}".encode() not in calibrator.read_calibration_cache()[:10]:
                 calibrator.get_batch_size()
-                if not calibrator.get_batch([name for name, _, _ in network.inputs]):
-                    return "Error Code 1: Calibration failure occurred with no scaling factors detected."
+                batch = calibrator.get_batch([name for name, _, _ in network.inputs])
+                assert batch == [], f"TensorRT would read its calibration data at {batch}"
+                return "Error Code 1: Calibration failure occurred with no scaling factors detected."
         return None
 
     # plans

@@ -72,6 +72,12 @@ def test_every_name_call_and_override_fits_the_real_bindings(
     assert faults(real_surface, uses, version) == []
 
 
+def test_every_span_of_versions_is_that_of_the_real_bindings(real_surface: dict[str, Any], version: str) -> None:
+    for dotted in ONLY:
+        owner, _, name = dotted.rpartition(".")
+        assert exists(real_surface, owner or MODULE, name) == expected(dotted, version), dotted
+
+
 def test_no_use_escapes_the_reading(uses: Uses) -> None:
     assert uses.unknown == []
     assert len(uses.found) >= 80

@@ -37,6 +37,9 @@ from harness.rungs import Rung, build_tree
 # a 0.2 ms PyTorch call take 35 to 55 ms on two busy cores; waiting passively costs microseconds. It takes effect where
 # PyTorch has not been loaded yet, and a choice already made is kept.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+# Part files are read one at a time when the tables are written: polars reads several ahead, and memory grew with cases.
+os.environ.setdefault("POLARS_MAX_CONCURRENT_SCANS", "1")
+os.environ.setdefault("POLARS_ROW_GROUP_PREFETCH_SIZE", "1")
 
 __all__ = ["DEFAULT_ENGINES", "DEFAULT_PREPROCESS", "Progress", "replay"]
 

@@ -7,10 +7,9 @@ the unit of resume. Once every case has its parts, each table is written once fr
 from __future__ import annotations
 
 import json
-import os
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -22,10 +21,7 @@ from harness.tables import SORT_KEYS, TABLES, empty
 
 __all__ = ["CaseParts", "Columns", "Run", "read_json", "write_json"]
 
-# What writing a table holds in memory: rows of a row group, and part files and row groups read ahead (names of polars).
-# Without them writing 100,000 frames peaked 30 MB above writing 20,000, with them 9 MB.
-ROWS_PER_GROUP = 50_000
-_ONE_AT_A_TIME = {"POLARS_MAX_CONCURRENT_SCANS": "1", "POLARS_ROW_GROUP_PREFETCH_SIZE": "1"}
+ROWS_PER_GROUP = 50_000  # bounds what writing a table holds in memory
 
 Columns = Mapping[str, Any]
 """Column name -> NumPy array, polars series, or one value for every row."""
@@ -202,26 +198,10 @@ def write_tables(path: Path, cases: Sequence[str], metadata: Mapping[str, str]) 
     for table in TABLES:
         files = [f for case in sorted(cases) for f in sorted((path / "parts" / case).glob(f"{table}.*.parquet"))]
         temporary = path / f"{table}.parquet.tmp"
-        with _environment(_ONE_AT_A_TIME):
-            _scan(files, table).sink_parquet(
-                temporary, compression="zstd", row_group_size=ROWS_PER_GROUP, metadata=dict(metadata)
-            )
+        _scan(files, table).sink_parquet(
+            temporary, compression="zstd", row_group_size=ROWS_PER_GROUP, metadata=dict(metadata)
+        )
         temporary.replace(path / f"{table}.parquet")
-
-
-@contextmanager
-def _environment(settings: Mapping[str, str]) -> Iterator[None]:
-    """Environment variables for a while; those set before come back."""
-    before = {name: os.environ.get(name) for name in settings}
-    os.environ.update(settings)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value
 
 
 def _height(rows: Columns) -> int:

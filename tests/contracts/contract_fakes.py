@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Callable, Mapping
+from importlib.machinery import ModuleSpec
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
@@ -35,6 +36,7 @@ def fake_module(surface: Mapping[str, Any], world: Any) -> ModuleType:
     module = _Recorded("tensorrt", surface)
     record = Recording()
     module.__dict__.update(__version__=surface["version"], __file__="generated from NVIDIA's bindings", _record=record)
+    module.__dict__["__spec__"] = ModuleSpec("tensorrt", None)  # other libraries ask whether TensorRT is there
     for name, members in surface["enums"].items():
         module.__dict__[name] = _enum(name, members, record)
     for name in _in_order(surface["classes"]):

@@ -143,6 +143,9 @@ class TorchEngine(FrameEngine):
         if denormals == "flush" and device.type == "cpu":
             zero_denormals(module)
         if precision == "compile":
+            import torch._inductor.config as inductor
+
+            inductor.compile_threads = 1  # more would fork this process, whose threads then deadlock the fork
             torch.compiler.reset()  # past a number of compilations of one class, PyTorch silently runs it uncompiled
             self._module = torch.compile(self._module, backend="inductor")
         self._denormals = DenormalMode(flush=denormals == "flush")

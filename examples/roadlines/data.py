@@ -59,7 +59,7 @@ def make_samples(
     folder.mkdir(parents=True, exist_ok=True)
     parts = [(first_seed + i, min(SCENES_PER_PART, scenes - i)) for i in range(0, scenes, SCENES_PER_PART)]
     missing = [(seed, count) for seed, count in parts if not _part(folder, seed).exists()]
-    with ProcessPoolExecutor(os.cpu_count(, mp_context=get_context("spawn")), initializer=_one_thread) as pool:
+    with ProcessPoolExecutor(os.cpu_count(), mp_context=get_context("spawn"), initializer=_one_thread) as pool:
         done = pool.map(partial(_write_part, card, folder), *zip(*missing, strict=True)) if missing else []
         for i, _ in enumerate(done):
             if progress:

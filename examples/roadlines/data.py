@@ -59,9 +59,14 @@ def make_samples(
     folder.mkdir(parents=True, exist_ok=True)
     parts = [(first_seed + i, min(SCENES_PER_PART, scenes - i)) for i in range(0, scenes, SCENES_PER_PART)]
     missing = [(seed, count) for seed, count in parts if not _part(folder, seed).exists()]
+    write = partial(_write_part, card, folder)
+    if len(missing) < 2:  # not worth a process
+        for seed, count in missing:
+            write(seed, count)
+        return
+    # spawned: forking a process with threads deadlocks
     with ProcessPoolExecutor(os.cpu_count(), mp_context=get_context("spawn"), initializer=_one_thread) as pool:
-        done = pool.map(partial(_write_part, card, folder), *zip(*missing, strict=True)) if missing else []
-        for i, _ in enumerate(done):
+        for i, _ in enumerate(pool.map(write, *zip(*missing, strict=True))):
             if progress:
                 progress("parts", i + 1, len(missing))
 

@@ -15,7 +15,7 @@ from engines.inspect.half import LARGEST, rounded, rounding_loss, spacing
 @given(st.floats(-65000, 65000))
 def test_spacing_is_the_distance_to_the_next_number(value: float) -> None:
     half = np.float16(abs(value))
-    if half <= abs(value):  # else the value lies in the binade below its rounding
+    if float(half) <= abs(value):  # else the value lies in the binade below its rounding
         assert spacing(value) == float(np.nextafter(half, np.float16(np.inf))) - float(half)
 
 

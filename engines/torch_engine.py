@@ -5,7 +5,9 @@ the same computation on every machine. Reduced precision is `module.half()` or `
 rounded alike; such outputs come back as float32, exactly widened. `torch-autocast-*` keeps the fp32 module and lets
 PyTorch choose the operators that run in fp16 or bf16. TF32 and the bf16 shortcuts of oneDNN are off, but for
 `torch-tf32`, which needs a CUDA GPU. `torch-compile` is fp32 through torch.compile and Inductor, which needs a C++
-compiler on the CPU; the first frame waits for it.
+compiler on the CPU; the first frame waits for it. PyTorch would keep compiled graphs on disk as pickles and unpickle
+them again, which could run anybody's code; those two caches (FX graph, AOTAutograd) are off, and each process traces
+anew. Compiled kernels are found again by the hash of their source.
 
 Denormal floats are flushed on the CPU unless told otherwise: a network with many denormal weights is tens of times
 slower with them (TwinLiteNet 36 times), and its outputs are the same to the bit. The calling thread flushes while it
@@ -143,11 +145,7 @@ class TorchEngine(FrameEngine):
         if denormals == "flush" and device.type == "cpu":
             zero_denormals(module)
         if precision == "compile":
-            import torch._inductor.config as inductor
-
-            inductor.compile_threads = 1  # more would fork this process, whose threads then deadlock the fork
-            torch.compiler.reset()  # past a number of compilations of one class, PyTorch silently runs it uncompiled
-            self._module = torch.compile(self._module, backend="inductor")
+            self._module = _compiled(self._module)
         self._denormals = DenormalMode(flush=denormals == "flush")
         self._where = f"{source.name}, engine {name}"
 
@@ -233,6 +231,19 @@ def zero_denormals(module: torch.nn.Module) -> None:
     for tensor in module.state_dict().values():
         if tensor.dtype == torch.float32:
             tensor[tensor.abs() < torch.finfo(torch.float32).tiny] = 0
+
+
+def _compiled(module: torch.nn.Module) -> Any:
+    """The module through torch.compile, which compiles at the first call; nothing is pickled or unpickled."""
+    import torch
+    import torch._functorch.config as functorch
+    import torch._inductor.config as inductor
+
+    inductor.compile_threads = 1  # more would fork this process, whose threads then deadlock the fork
+    inductor.fx_graph_cache = False
+    functorch.enable_autograd_cache = False
+    torch.compiler.reset()  # past a number of compilations of one class, PyTorch silently runs it uncompiled
+    return torch.compile(module, backend="inductor")
 
 
 def _array(tensor: torch.Tensor) -> NDArray[Any]:

@@ -1,5 +1,6 @@
 """Autocast, TF32 and torch.compile: what each changes against torch-fp32, and what each needs."""
 
+import pickle
 from dataclasses import replace
 
 import numpy as np
@@ -115,6 +116,23 @@ def test_torch_compile_draws_what_pytorch_draws(shared_cards):
         assert np.sqrt(np.mean((got - want) ** 2) / np.mean(want**2)) < 1e-6
     assert counters["stats"]["unique_graphs"] == 1, "it ran uncompiled, or was compiled anew for the second frame"
     engine.close()
+
+
+@pytest.mark.slow
+def test_torch_compile_unpickles_nothing(shared_cards, monkeypatch):
+    """PyTorch's caches of compiled graphs are pickles; a second compilation of the same graph would read them."""
+    (answer,) = engines.availability("torch-compile")
+    if not answer.available:
+        pytest.skip(answer.detail)
+    unpickled = []
+    real = pickle.loads
+    monkeypatch.setattr(pickle, "loads", lambda content, *a, **k: unpickled.append(len(content)) or real(content))
+    source = shared_cards("Lanes")
+    for _ in range(2):
+        engine = engines.open("torch-compile", source)
+        engine.infer(inputs_of(source))
+        engine.close()
+    assert unpickled == []
 
 
 def test_the_ladder_hangs_every_variant_under_fp32():

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from contract_bindings import FOLDER, ROOT, Missing, install
+from contract_machine import unmet
 from filelock import FileLock
 
 VERSION = "0.53.6"
@@ -85,7 +86,7 @@ def site() -> Path:
             try:
                 install(draft, f"polygraphy=={VERSION}")
             except Missing as missing:
-                pytest.skip(f"Polygraphy {VERSION}: {missing}")
+                unmet(f"Polygraphy {VERSION}: {missing}")
             draft.rename(folder)
     return folder
 

@@ -1,0 +1,116 @@
+"""Two objectives: classes, and polylines some of which are not there.
+
+Classification: outputs (logits [batch, class],), targets (int64 labels [batch],).
+Polylines: outputs (lateral y [batch, line, station] in label units, presence logits [batch, line]),
+targets (y [batch, line, station], NaN where a line or a station is not there).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from techniques.task import Tensors
+
+__all__ = ["Classification", "Polylines", "as_tuple"]
+
+
+def as_tuple(outputs: Tensor | Tensors | list[Tensor]) -> Tensors:
+    """What a network returned, as a tuple."""
+    return (outputs,) if isinstance(outputs, Tensor) else tuple(outputs)
+
+
+@dataclass(frozen=True)
+class Classification:
+    """Cross entropy; divergence is KL(reference || outputs); error is 0 or 1."""
+
+    smoothing: float = 0.0
+
+    def outputs(self, model: nn.Module, inputs: Tensors) -> Tensors:
+        """(logits,)."""
+        return as_tuple(model(*inputs))
+
+    def loss(self, outputs: Tensors, targets: Tensors) -> Tensor:
+        """Cross entropy of every example."""
+        return F.cross_entropy(outputs[0], targets[0], reduction="none", label_smoothing=self.smoothing)
+
+    def mixed_loss(self, outputs: Tensors, targets: Tensors, others: Tensors, share: Tensor) -> Tensor:
+        """Cross entropy against the mixed label."""
+        return share * self.loss(outputs, targets) + (1 - share) * self.loss(outputs, others)
+
+    def divergence(self, outputs: Tensors, reference: Tensors) -> Tensor:
+        """KL(reference || outputs), nats."""
+        log_p, log_q = torch.log_softmax(reference[0], -1), torch.log_softmax(outputs[0], -1)
+        return (log_p.exp() * (log_p - log_q)).sum(-1)
+
+    def distance(self, targets: Tensors) -> Tensor:
+        """0 within a class, 1 between classes."""
+        return (targets[0][:, None] != targets[0][None]).float()
+
+    def error(self, outputs: Tensors, targets: Tensors) -> Tensor:
+        """1 where the class is wrong."""
+        return (outputs[0].argmax(-1) != targets[0]).float()
+
+
+@dataclass(frozen=True)
+class Polylines:
+    """Smooth L1 of y where a line is there, cross entropy of its presence; error is the mean absolute y error.
+
+    Args:
+        beta: where smooth L1 turns from square to absolute, label units.
+        presence_weight: of the presence term.
+    """
+
+    beta: float = 0.1
+    presence_weight: float = 0.2
+
+    def outputs(self, model: nn.Module, inputs: Tensors) -> Tensors:
+        """(y, presence logits)."""
+        return as_tuple(model(*inputs))
+
+    def loss(self, outputs: Tensors, targets: Tensors) -> Tensor:
+        """Lateral and presence loss of every example."""
+        present = torch.isfinite(targets[0]).any(-1).to(outputs[1].dtype)
+        return self._lateral(outputs[0], targets[0]) + self.presence_weight * self._presence(outputs[1], present)
+
+    def mixed_loss(self, outputs: Tensors, targets: Tensors, others: Tensors, share: Tensor) -> Tensor:
+        """Only lines that both examples have are mixed; presence is mixed for all."""
+        own, other = (torch.isfinite(t[0]).any(-1).to(outputs[1].dtype) for t in (targets, others))
+        weight = share[:, None, None]
+        mixed = weight * targets[0] + (1 - weight) * others[0]  # NaN where one of them has none: left out
+        present = share[:, None] * own + (1 - share[:, None]) * other
+        return self._lateral(outputs[0], mixed) + self.presence_weight * self._presence(outputs[1], present)
+
+    def divergence(self, outputs: Tensors, reference: Tensors) -> Tensor:
+        """Mean square y difference of the lines, each weighted by the reference's presence, plus that of presence."""
+        present, other = torch.sigmoid(reference[1]), torch.sigmoid(outputs[1])
+        lateral = ((outputs[0] - reference[0]) ** 2).mean(-1) * present.detach()
+        return lateral.mean(-1) + self.presence_weight * ((other - present) ** 2).mean(-1)
+
+    def distance(self, targets: Tensors) -> Tensor:
+        """RMS lateral distance over the lines both have; inf where two examples do not have the same lines."""
+        y = targets[0]
+        there = torch.isfinite(y)
+        both = there[:, None] & there[None]
+        square = torch.where(both, (y[:, None] - y[None]) ** 2, 0).flatten(2).sum(-1)
+        rms = (square / both.flatten(2).sum(-1).clamp(min=1)).sqrt()
+        lines = there.any(-1)
+        return torch.where((lines[:, None] == lines[None]).all(-1), rms, torch.inf)
+
+    def error(self, outputs: Tensors, targets: Tensors) -> Tensor:
+        """Mean absolute y error over the true stations; NaN where there is no line."""
+        there = torch.isfinite(targets[0])
+        wrong = torch.where(there, (outputs[0] - targets[0]).abs(), 0).flatten(1).sum(-1)
+        count = there.flatten(1).sum(-1)
+        return torch.where(count > 0, wrong / count.clamp(min=1), torch.nan)
+
+    def _lateral(self, y: Tensor, truth: Tensor) -> Tensor:
+        there = torch.isfinite(truth)
+        wrong = F.smooth_l1_loss(y, torch.where(there, truth, y.detach()), beta=self.beta, reduction="none")
+        return wrong.flatten(1).sum(-1) / there.flatten(1).sum(-1).clamp(min=1)
+
+    def _presence(self, logits: Tensor, present: Tensor) -> Tensor:
+        return F.binary_cross_entropy_with_logits(logits, present, reduction="none").flatten(1).mean(-1)

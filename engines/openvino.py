@@ -9,10 +9,15 @@ unavailable rather than emulated. fp16 overflows here as it does on a GPU, which
 Threads are fixed and recorded. OpenVINO hands its threads on from one model to the next with the denormal flag that
 they were born with, so the first engine of a process decides for all: one that asks for the other treatment is refused.
 The flag of the calling thread, which compiling changes, is restored.
+
+`import openvino` would report itself to Google Analytics and write into ~/intel, unless the user opted out: the package
+openvino-telemetry, which pip installs along, asks nobody. Here it is barred from the process before OpenVINO is
+imported, which OpenVINO takes for "not installed".
 """
 
 from __future__ import annotations
 
+import sys
 from collections import Counter
 from collections.abc import Mapping
 from functools import cache
@@ -91,17 +96,13 @@ def availability(name: str) -> Availability:
         _demand(name, TABLE[base_name(name)].options["precision"])
     except EngineUnavailable as error:
         return Availability(name, False, error.what, error.remedy)
-    import openvino
-
-    return Availability(name, True, f"openvino {_release(openvino)} on {_processor()}, {physical_cores()} threads")
+    return Availability(name, True, f"openvino {_release(_openvino())} on {_processor()}, {physical_cores()} threads")
 
 
 class OpenVinoEngine(FrameEngine):
     """One compiled model and its request."""
 
     def __init__(self, name: str, source: ModelSource, model: Path, precision: str, threads: int, flush: bool) -> None:
-        import openvino
-
         compiled = _compile(model, precision, threads, flush)
         self._inputs = tuple(_spec(port) for port in compiled.inputs)
         self._where = f"{source.name}, engine {name}"
@@ -121,7 +122,7 @@ class OpenVinoEngine(FrameEngine):
         super().__init__(
             name,
             {
-                "openvino": _release(openvino),
+                "openvino": _release(_openvino()),
                 "model": f"{model.parent.name}/{model.name}",
                 "model_sha256": file_sha256(model),
                 "precision": precision_name,
@@ -220,9 +221,20 @@ def _first_mode(denormals: str) -> str:
 @cache
 def _core() -> Any:
     """The one OpenVINO core of the process."""
+    return _openvino().Core()
+
+
+def _openvino() -> Any:
+    """The package, imported without its telemetry.
+
+    Raises:
+        ImportError: not installed, or it does not load.
+    """
+    if "openvino" not in sys.modules:
+        sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]  # how the import system bars a module
     import openvino
 
-    return openvino.Core()
+    return openvino
 
 
 def _processor() -> str:

@@ -1,8 +1,11 @@
 """OpenVINO in the precisions of this processor; skipped, with the reason, where it or the precision is not there."""
 
+import os
 import subprocess
 import sys
+import tempfile
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import onnx
@@ -177,6 +180,67 @@ def test_a_missing_package_is_named(tmp_path, monkeypatch):
 def test_the_module_does_not_load_the_library_before_it_is_asked_to():
     code = "import sys, engines.openvino; assert 'openvino' not in sys.modules"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+REPORTING_PACKAGE = """
+class Telemetry:
+    def __init__(self, **settings): self.backend = type("Backend", (), {"app_name": settings.get("app_name")})
+    def __getattr__(self, name): return lambda *what: print("REPORTED", name, *what)
+"""
+WATCHED = """
+import os, sys
+from pathlib import Path
+
+root, plain = Path(sys.argv[1]), sys.argv[2] == "plain"
+
+def watch(event, arguments):
+    if event.startswith("socket.") or event in ("os.fork", "os.posix_spawn", "subprocess.Popen"):
+        print("REPORTED", event, arguments)
+
+sys.addaudithook(watch)
+if plain:
+    import openvino
+    raise SystemExit
+import numpy as np, engines
+from engines.protocol import ModelSource, TensorSpec
+
+assert all(answer.available for answer in engines.availability("openvino-fp32"))
+source = ModelSource("graph", root, (TensorSpec("x", (1, 4096)),), ("y",), onnx=root / "graph.onnx", cache=root)
+engine = engines.open("openvino-fp32", source, threads=1)
+assert (engine.infer({"x": np.full((1, 4096), 3, np.float32)})["y"] == 9).all()
+engine.close()
+print("FINISHED", *sorted(name for name in sys.modules if name.startswith("openvino_telemetry.")))
+"""
+
+
+def watched(tmp_path, how, *paths):
+    """What a process printed that imports OpenVINO, plainly or through the engine, in a home of its own."""
+    home = Path(tempfile.mkdtemp(dir=tmp_path))
+    kept = {k: v for k, v in os.environ.items() if k not in ("CI", "TF_BUILD", "JENKINS_URL")}
+    path = os.pathsep.join([*map(str, paths), *sys.path])
+    done = subprocess.run(
+        [sys.executable, "-c", WATCHED, str(tmp_path), how],
+        env={**kept, "HOME": str(home), "PYTHONPATH": path}, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    return done.stdout, list(home.iterdir())
+
+
+def test_nothing_is_reported_to_anybody(tmp_path):
+    """OpenVINO reports its import unless its telemetry is missing; a package in its place tells that it would have."""
+    wanted("openvino-fp32")
+    square(tmp_path)
+    package = tmp_path / "fake" / "openvino_telemetry"
+    (package / "backend").mkdir(parents=True)
+    (package / "__init__.py").write_text(REPORTING_PACKAGE)
+    (package / "backend" / "__init__.py").touch()
+    (package / "backend" / "backend_ga4.py").touch()
+    seen, _ = watched(tmp_path, "plain", package.parent)
+    assert "REPORTED send_event ov import" in seen, "this test would not notice a report"
+    for paths in ((package.parent,), ()):
+        seen, written = watched(tmp_path, "engine", *paths)
+        assert seen.strip() == "FINISHED"
+        assert written == []
 
 
 def test_the_ladder_separates_the_runtime_from_the_precision():

@@ -65,6 +65,7 @@ def replay(
             preprocess=_names(preprocess),
             out=out,
             steps=steps,
+            floor=floor,
             isolate=isolate,
             timeout_s=timeout,
             progress=progress,
@@ -121,7 +122,6 @@ def gate(
         load_policy(policy),
         profile=profile,
         baseline=Run.open(baseline) if baseline else None,
-        floors=opened.floors(),
     )
     write_verdict(verdict, run / "verdict.json")
     if junit is not None:

@@ -5,12 +5,11 @@ load_policy -> judge -> Verdict -> write_verdict, write_junit, render
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 from harness.errors import UnitMismatch
 from harness.gate.facts import RunLike
 from harness.gate.junit import write_junit
 from harness.gate.load import load_policy
+from harness.gate.noise import Floors
 from harness.gate.policy import Policy
 from harness.gate.render import render
 from harness.gate.rules import Scene, judge_rule
@@ -27,7 +26,6 @@ def judge(
     policy: Policy,
     profile: str | None = None,
     baseline: RunLike | None = None,
-    floors: Mapping[str, float] | None = None,
 ) -> Verdict:
     """Judge a run by a policy.
 
@@ -36,17 +34,16 @@ def judge(
         policy: what it must pass.
         profile: name of the profile; without it the only one, or `default`.
         baseline: the run that rules with `compare = "baseline"` compare with.
-        floors: noise floor by metric, base units; a limit below `noise_factor` floors is INCONCLUSIVE.
 
     Raises:
-        PolicyError: the profile does not exist or must be chosen.
+        PolicyError: the profile does not exist or must be chosen, or a limit on kink is within the noise floor.
         UnitMismatch: a limit's unit does not fit the run's lengths, or the baseline's lengths not the run's.
         RunError: a run lacks what every run has.
     """
     chosen = choose_profile(policy, profile)
     candidate, before = RunView.of(run), RunView.of(baseline) if baseline is not None else None
     _same_unit(candidate, before)
-    scene = Scene(candidate, policy, chosen, policy.reference or candidate.facts.reference, floors or {}, before)
+    scene = Scene(candidate, policy, chosen, policy.reference or candidate.facts.reference, Floors.of(run), before)
     try:
         found = [judge_rule(rule, scene) for rule in policy.rules]
     except TruelineError as error:
@@ -58,7 +55,7 @@ def judge(
         policy=_resolved(policy, name),
         run=_identity(run),
         baseline=_identity(baseline) if baseline is not None else None,
-        floors=dict(floors or {}),
+        floors=scene.floors.to_json(),
     )
 
 

@@ -1,7 +1,8 @@
 """What a rule may measure: every metric of the run tables and every kind of event, as data.
 
-A metric is written by its column (`bend`), or `TABLE.COLUMN` where two tables share the name; an event by
-`event.KIND`. Signed metrics are judged by their absolute value. `higher_is_worse` gives a limit its direction.
+A metric is written by its column (`bend`), or `TABLE.COLUMN` where two tables share the name; an event by `event.KIND`,
+the noise floor of a metric by `floor.METRIC`. Signed metrics are judged by their absolute value. `higher_is_worse`
+gives a limit its direction.
 """
 
 from __future__ import annotations
@@ -11,10 +12,10 @@ from typing import Literal
 
 from harness.gate.units import Quantity
 
-__all__ = ["EVENTS", "METRICS", "STATISTICS", "Metric", "Statistic", "find_metric", "quantity_of"]
+__all__ = ["EVENTS", "FLOORS", "METRICS", "STATISTICS", "Metric", "Statistic", "find_metric", "quantity_of"]
 
 Statistic = Literal["max", "min", "mean", "p1", "p5", "p50", "p95", "p99", "count", "rate_per_min", "share"]
-Kind = Literal["value", "counter", "flag", "event"]
+Kind = Literal["value", "counter", "flag", "event", "floor"]
 
 # which statistics make sense, by kind of metric and by the direction that is worse
 STATISTICS: dict[tuple[Kind, bool], tuple[Statistic, ...]] = {
@@ -23,6 +24,7 @@ STATISTICS: dict[tuple[Kind, bool], tuple[Statistic, ...]] = {
     ("counter", True): ("max", "mean", "p50", "p95", "p99", "count", "rate_per_min", "share"),
     ("flag", True): ("share", "count", "rate_per_min"),
     ("event", True): ("count", "rate_per_min", "max"),
+    ("floor", True): ("max",),
 }
 
 
@@ -35,7 +37,7 @@ class Metric:
         table: where its values are.
         column: the column there (for an event: `value`).
         quantity: what it measures; decides the units of its limit.
-        kind: `value` (a number per row), `counter` (how many per frame), `flag` (yes or no), `event`.
+        kind: `value` (a number per row), `counter` (how many per frame), `flag` (yes or no), `event`, `floor`.
         higher_is_worse: false for coverage, F1, cosine and the like.
         signed: judged by absolute value.
         best: the value of a perfect candidate.
@@ -67,9 +69,9 @@ class Metric:
         return allowed
 
     @property
-    def event_kind(self) -> str:
-        """`swing` of `event.swing`; empty for other metrics."""
-        return self.name.partition(".")[2] if self.kind == "event" else ""
+    def measured(self) -> str:
+        """What rows of a shared table are about: `swing` of `event.swing`, `bend` of `floor.bend`; else empty."""
+        return self.name.partition(".")[2] if self.kind in ("event", "floor") else ""
 
 
 def _line(column: str, quantity: Quantity, **more: object) -> Metric:
@@ -129,7 +131,7 @@ _ALL = (
 
 # harness.metrics.events tells what the value of each kind is; the evidence is what has rows wherever it was looked for
 EVENTS: dict[str, Metric] = {
-    m.event_kind: m
+    m.measured: m
     for m in (
         _event("bend", "length", "line_metrics", "bend", banded=True),
         _event("kink", "angle", "line_metrics", "kink", banded=True),
@@ -142,7 +144,31 @@ EVENTS: dict[str, Metric] = {
         _event("id_swap", "count", "line_metrics", "frame"),
     )
 }
-METRICS: dict[str, Metric] = {m.name: m for m in (*_ALL, *EVENTS.values())}
+# metrics whose noise floor harness.floor measures; those in the second row know bands
+_FLOORS = (
+    (
+        "chamfer",
+        "score_gap",
+        "missing",
+        "extra",
+        "max_abs",
+        "rel_rms",
+        "ulp_p99",
+        "bias",
+        "jitter",
+        "sway_rms",
+        "swing_pp",
+    ),
+    ("offset_mean", "offset_max", "heading", "bend", "bend_rms", "kink", "curvature_gap"),
+)
+FLOORS = tuple(
+    Metric(
+        f"floor.{m.name}", "floors", "value", m.quantity, "floor", has_reference=False, has_band=m.name in _FLOORS[1]
+    )
+    for m in _ALL
+    if m.name in _FLOORS[0] + _FLOORS[1]
+)
+METRICS: dict[str, Metric] = {m.name: m for m in (*_ALL, *EVENTS.values(), *FLOORS)}
 
 
 def find_metric(name: str) -> Metric:
@@ -152,9 +178,9 @@ def find_metric(name: str) -> Metric:
         ValueError: there is none, or two tables have it.
     """
     for metric in METRICS.values():
-        if name in (metric.name, f"{metric.table}.{metric.column}" if metric.kind != "event" else metric.name):
+        if name in (metric.name, metric.name if metric.measured else f"{metric.table}.{metric.column}"):
             return metric
-    twins = [m.name for m in METRICS.values() if m.name.endswith(f".{name}") and m.kind != "event"]
+    twins = [m.name for m in METRICS.values() if m.name.endswith(f".{name}") and not m.measured]
     if twins:
         raise ValueError(f"metric {name!r} is in several tables, write {' or '.join(twins)}")
     raise ValueError(f"unknown metric {name!r}, must be in {sorted(METRICS)}")

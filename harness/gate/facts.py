@@ -53,7 +53,8 @@ class CaseFact:
 class RunFacts:
     """run.json, read once.
 
-    look_ahead are the stations of the time series, near to far; image_height_px is 0 in the vehicle frame.
+    look_ahead are the stations of the time series and kink_length the lengths a kink is measured over, near to far;
+    image_height_px is 0 in the vehicle frame.
     """
 
     length_unit: str
@@ -62,6 +63,7 @@ class RunFacts:
     cases: Mapping[str, CaseFact]
     look_ahead: tuple[float, ...]
     image_height_px: float = 0.0
+    kink_length: tuple[float, ...] = ()
 
     @property
     def minutes(self) -> dict[str, float]:
@@ -84,6 +86,7 @@ def read_facts(meta: Mapping[str, Any]) -> RunFacts:
             cases={str(c["id"]): _case(c) for c in meta["cases"]},
             look_ahead=tuple(float(s) for s in grid.get("look_ahead", ())),
             image_height_px=float(grid.get("height", 0.0)),
+            kink_length=tuple(float(v) for v in grid.get("thresholds", {}).get("kink_length", ())),
         )
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise RunError(

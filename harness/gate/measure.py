@@ -20,7 +20,7 @@ from harness.tables import TABLES
 __all__ = ["Measured", "Worst", "measure"]
 
 _QUANTILES = {"p1": 0.01, "p5": 0.05, "p50": 0.5, "p95": 0.95, "p99": 0.99}
-_PLACES = ("frame", "frame_start", "frame_end", "track", "band", "station", "output")
+_PLACES = ("frame", "frame_start", "frame_end", "track", "band", "station", "output", "probe")
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,12 +34,13 @@ class Worst:
     band: str | None = None
     station: float | None = None
     output: str | None = None
+    probe: str | None = None
 
     def __str__(self) -> str:
         parts = []
         if self.frame is not None:
             parts.append(f"frame {self.frame}" if self.frame_end is None else f"frames {self.frame}-{self.frame_end}")
-        for name in ("track", "band", "station", "output"):
+        for name in ("track", "band", "station", "output", "probe"):
             if (value := getattr(self, name)) is not None:
                 parts.append(f"{name} {value:g}" if isinstance(value, float) else f"{name} {value}")
         return ", ".join(parts)
@@ -131,7 +132,7 @@ def _measured(row: Mapping[str, Any], rule: Rule, minutes: float) -> Measured:
 
 def _worst(row: Mapping[str, Any]) -> Worst | None:
     """Where the worst value is; None without values, or in a table that has one row a case."""
-    places = {name: row.get(name) for name in ("frame_end", "track", "band", "station", "output")}
+    places = {name: row.get(name) for name in ("frame_end", "track", "band", "station", "output", "probe")}
     places["frame"] = row.get("frame", row.get("frame_start"))
     if row["worst_value"] is None or all(place is None for place in places.values()):
         return None
@@ -152,7 +153,7 @@ def _events(
     table, column = rule.spec.evidence
     looked = rows_of(run, facts, rule, table, rungs, references).filter(pl.col(column).is_not_null())
     evidence = looked.group_by("rung", "case").agg(compared=pl.len()).collect(engine="streaming")
-    rows = rows_of(run, facts, rule, "events", rungs, references).filter(_ours(rule.spec.event_kind))
+    rows = rows_of(run, facts, rule, "events", rungs, references).filter(_ours(rule.spec.measured))
     found = rows.group_by("rung", "case").agg(
         pl.len().alias("statistic"),
         pl.col("value").max().alias("worst_value"),

@@ -82,6 +82,8 @@ def rows_of(
         rows = rows.filter(_at_stations(facts, rule.band))
     elif rule.band:
         rows = rows.filter(pl.col("band").is_in(list(rule.band)))
+    if spec.kind == "floor":
+        rows = rows.filter(pl.col("metric") == spec.measured)
     if rule.output != "*":
         rows = rows.filter(pl.col("output").str.contains(_regex(rule.output)))
     return rows

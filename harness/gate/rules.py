@@ -7,12 +7,12 @@ cases (harness.gate.population). Whatever could not be compared is NOT_RUN, neve
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from harness.gate.catalogue import quantity_of
 from harness.gate.facts import CaseFact
 from harness.gate.measure import Worst
+from harness.gate.noise import Floors, refuse_kink_within_noise
 from harness.gate.policy import Policy, Profile, Rule
 from harness.gate.population import Paired, decide_paired, decide_share
 from harness.gate.select import select_rungs
@@ -34,7 +34,7 @@ class Scene:
         policy: the policy.
         profile: the chosen profile, None to judge every rung of the run.
         reference: rung compared with unless a rule says otherwise.
-        floors: noise floor by metric, base units.
+        floors: noise floors of the run.
         baseline: the run to compare with.
     """
 
@@ -42,7 +42,7 @@ class Scene:
     policy: Policy
     profile: Profile | None
     reference: str
-    floors: Mapping[str, float]
+    floors: Floors
     baseline: RunView | None = None
 
 
@@ -66,12 +66,16 @@ def judge_rule(rule: Rule, scene: Scene) -> RuleOutcome | LeftOut:
 
     Raises:
         UnitMismatch: the limit's unit does not fit the run's lengths.
+        PolicyError: a limit on kink is within the noise floor.
     """
     rungs = select_rungs(rule, scene.profile, scene.candidate.facts.rungs, scene.reference)
     if not rungs and scene.profile is not None:
         expected = ", ".join(scene.profile.rungs)
         return LeftOut(rule.id, f"the profile expects {expected}, none is like {rule.rung!r}", rule.required)
     look = _look(rule, scene, rungs)
+    for rung in rungs:
+        limit_rad, lengths = rule.limit.value * look.unit_size, scene.candidate.facts.kink_length
+        refuse_kink_within_noise(rule, limit_rad, scene.floors, rung, look.seen.references[rung], lengths)
     outcomes = tuple(_judge_rung(look, rung) for rung in rungs)
     status = worst_of(r.status for r in outcomes)
     reason = next((f"{r.rung}: {r.reason}" for r in outcomes if r.status is status), f"no rung is like {rule.rung!r}")
@@ -140,7 +144,7 @@ def _judge_case(look: _Look, rung: str, case: CaseFact) -> CaseOutcome:
 
 def _against_limit(look: _Look, rung: str, case: CaseFact, outcome: CaseOutcome) -> CaseOutcome:
     rule, limit, value = look.rule, look.rule.limit.value, outcome.value
-    if noisy := _too_noisy(look, abs(limit - rule.spec.best / look.unit_size)):
+    if noisy := _too_noisy(look, rung, abs(limit - rule.spec.best / look.unit_size)):
         return replace(outcome, status=Status.INCONCLUSIVE, reason=noisy)
     violated = _exceeds(value, limit) if rule.higher_is_worse else _exceeds(limit, value)
     sign = {(True, True): ">", (True, False): "<=", (False, True): "<", (False, False): ">="}
@@ -155,22 +159,21 @@ def _exceeds(a: float, b: float) -> bool:
     return a > b and not math.isclose(a, b, rel_tol=_ROUNDING)
 
 
-def _too_noisy(look: _Look, slack: float) -> str:
+def _too_noisy(look: _Look, rung: str, slack: float) -> str:
     """Why the noise floor drowns the limit; empty if it does not, or is not known. `slack` is in the rule's unit."""
-    rule, factor = look.rule, look.scene.policy.noise_factor
-    floor = look.scene.floors.get(rule.spec.name)
-    if floor is None or quantity_of(rule.spec, rule.statistic) != rule.spec.quantity:
+    factor = look.scene.policy.noise_factor
+    floor = look.scene.floors.of_rule(look.rule, rung, look.seen.references[rung])
+    noise = factor * floor.value / look.unit_size if floor is not None else 0.0
+    if floor is None or not _exceeds(noise, slack):
         return ""
-    noise = factor * floor / look.unit_size
-    if not _exceeds(noise, slack):
-        return ""
-    return f"engine too noisy: {factor:g} x its noise floor is {look.show(noise)}, the limit leaves {look.show(slack)}"
+    whose = "its noise floor" if rung.endswith(f"/{floor.engine}") else f"the noise floor of {floor.engine}"
+    return f"engine too noisy: {factor:g} x {whose} is {look.show(noise)}, the limit leaves {look.show(slack)}"
 
 
 def _against_baseline(look: _Look, rung: str, case: CaseFact, outcome: CaseOutcome) -> CaseOutcome:
     """Pair a case with the baseline's; the status says whether it alone worsened by more than the margin."""
     rule = look.rule
-    if noisy := _too_noisy(look, abs(rule.limit.value)):
+    if noisy := _too_noisy(look, rung, abs(rule.limit.value)):
         return replace(outcome, status=Status.INCONCLUSIVE, reason=noisy)
     if problem := _unpaired(look.before, rung, case):
         return replace(outcome, status=Status.NOT_RUN, reason=problem)

@@ -37,10 +37,13 @@ def choose_profile(policy: Policy, name: str | None) -> Profile | None:
 def select_rungs(rule: Rule, profile: Profile | None, present: Iterable[str], reference: str) -> tuple[str, ...]:
     """Rungs that a rule looks at: of those the profile expects, or without a profile of those present in the run.
 
-    The reference is left out where the metric compares with it.
+    The reference is left out where the metric compares with it, a recording where the metric is a noise floor: what the
+    car dumped cannot be run again.
     """
     candidates = profile.rungs if profile is not None else tuple(present)
     compared_with = (rule.reference or reference) if rule.spec.has_reference else None
     if compared_with == "parent":
         compared_with = reference  # the root of the ladder has no parent
+    if rule.spec.kind == "floor":
+        candidates = tuple(r for r in candidates if not r.partition("/")[2].startswith("recorded"))
     return tuple(dict.fromkeys(r for r in candidates if fnmatchcase(r, rule.rung) and r != compared_with))

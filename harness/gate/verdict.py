@@ -124,7 +124,7 @@ class Verdict:
         policy: name, path, hashes of the files, profile, and the rules as resolved.
         run: path and run.json of the judged run.
         baseline: the same of the baseline, None without one.
-        floors: noise floors that were taken into account.
+        floors: noise floors that were taken into account, rung -> metric -> base units.
     """
 
     rules: tuple[RuleOutcome, ...]
@@ -132,7 +132,7 @@ class Verdict:
     policy: Mapping[str, Any]
     run: Mapping[str, Any]
     baseline: Mapping[str, Any] | None = None
-    floors: Mapping[str, float] = field(default_factory=dict)
+    floors: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
 
     @property
     def status(self) -> Status:

@@ -96,6 +96,8 @@ class RuleView:
                 return Status.NONFINITE, f"{name} gave outputs that are not finite, up to {count} in a frame"
         if found.nonfinite:
             return Status.NONFINITE, f"{self.rule.metric} is not finite in {found.nonfinite} of its values"
+        if found.compared == 0 and self.rule.spec.kind == "floor":
+            return Status.NOT_RUN, "its noise floor was not measured; replay --floor does, under the last pipeline"
         if found.compared == 0 or math.isnan(found.value):
             return Status.NOT_RUN, f"nothing to compare: {self.rule.metric} has no value in this case"
         return self._too_few_frames(rung, case)

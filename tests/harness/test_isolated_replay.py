@@ -73,7 +73,7 @@ def test_the_gate_says_crashed_crashed_and_nonfinite(run: Run, tmp_path: Path) -
     rule = '[[rules]]\nid = "r{}"\nmetric = "extra"\nrung = "{}"\nstatistic = "share"\nlimit = "100 %"\n'
     text = f'schema = 1\nreference = "{ROOT}"\n' + "".join(rule.format(i, rung) for i, rung in enumerate(RUNGS))
     (tmp_path / "p.trueline.toml").write_text(text)
-    verdict = judge(run, load_policy(tmp_path / "p.trueline.toml"), floors=run.floors())
+    verdict = judge(run, load_policy(tmp_path / "p.trueline.toml"))
     found = {rung: verdict.rule(f"r{i}").status.name for i, rung in enumerate(RUNGS)}  # type: ignore[union-attr]  # asked
     assert found == {GOOD: "PASS", SEGFAULT: "CRASHED", HANG: "CRASHED", NAN: "NONFINITE", UNOPENED: "CRASHED"}
     assert verdict.status.name == "CRASHED"

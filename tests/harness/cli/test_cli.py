@@ -76,6 +76,17 @@ def test_gate_exit_codes(files: Files, capsys: pytest.CaptureFixture[str]) -> No
     assert json.loads(capsys.readouterr().out)["verdict"] == "FAIL"
 
 
+def test_the_floor_that_a_replay_measured_reaches_the_gate(files: Files, tmp_path: Path) -> None:
+    run, policy = tmp_path / "run", tmp_path / "floor.trueline.toml"
+    policy.write_text(
+        '[[rules]]\nid = "f"\nmetric = "floor.offset_max"\nrung = "deploy/*"\nstatistic = "max"\nlimit = "1 mm"\n'
+    )
+    command = ("replay", files.card, "--cases", files.cases / "synth_00001", "--engines", "torch-fp32", "--no-steps")
+    assert _run(*command, "--out", run, "--floor") == 0
+    assert _run("gate", run, "--policy", policy) == 0
+    assert _run("gate", files.run, "--policy", policy) == 3
+
+
 def test_a_policy_that_expects_more_engines_is_not_run(files: Files) -> None:
     policy = files.root / "more.trueline.toml"
     policy.write_text(POLICY.format(limit=5).replace('"ort-fp32"]', '"ort-fp32", "ort-fp32-none"]'))

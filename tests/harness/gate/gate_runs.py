@@ -107,6 +107,15 @@ def make_run(
     return run
 
 
+def add_floor(
+    run: FakeRun, metric: str, value: float, *, rung: str = RUNG, band: str | None = None, probe: str = "repeat"
+) -> FakeRun:
+    """The run, its first case with one more row of noise floor."""
+    key = {"case": run.meta["cases"][0]["id"], "rung": rung, "probe": probe, "metric": metric, "band": band}
+    run.rows.setdefault("floors", []).append(key | {"value": value, "count": 1})
+    return run
+
+
 def _rung(name: str, parent: str | None) -> dict[str, Any]:
     factors = ["preprocess"] if parent else []
     return {"name": name, "parent": parent, "factors": factors, "status": "ok", "reason": "", "provenance": {}}

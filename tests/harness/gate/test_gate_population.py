@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from gate_runs import FakeRun, baseline_text, found, judged, make_run, population_text
+from gate_runs import FakeRun, add_floor, baseline_text, found, judged, make_run, population_text
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats as scipy_stats
@@ -263,7 +263,7 @@ def test_too_few_pairs_are_inconclusive(tmp_path: Path) -> None:
 
 
 def test_a_noisy_engine_cannot_be_compared_within_its_noise(tmp_path: Path) -> None:
-    rung = found(tmp_path, spread(0.05), baseline_text(), baseline=spread(0.05), floors={"bend": 0.004})
+    rung = found(tmp_path, add_floor(spread(0.05), "bend", 0.004), baseline_text(), baseline=spread(0.05))
     assert rung.status is Status.INCONCLUSIVE
     assert "engine too noisy" in rung.reason
 

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from gate_runs import GUARDS, ROOT, RUNG, FakeRun, found, judged, make_run, rule_text
+from gate_runs import GUARDS, ROOT, RUNG, FakeRun, add_floor, found, judged, make_run, rule_text
 
 from harness.errors import PolicyError, RunError, UnitMismatch
 from harness.gate import Status, judge, load_policy
@@ -243,23 +243,24 @@ def test_a_metric_that_is_not_finite_is_no_pass(tmp_path: Path) -> None:
 
 def test_an_engine_noisier_than_the_limit_is_inconclusive(tmp_path: Path) -> None:
     run = make_run({"a": [0.01], "b": [0.9]})
-    rung = found(tmp_path, run, rule_text(), floors={"bend": 0.051})
+    rung = found(tmp_path, add_floor(run, "bend", 0.051), rule_text())
     assert {c.status for c in rung.cases} == {Status.INCONCLUSIVE}
     assert "engine too noisy: 3 x its noise floor is 0.153 m, the limit leaves 0.15 m" in rung.reason
-    assert found(tmp_path, run, rule_text(), floors={"bend": 0.05}).status is Status.FAIL
-    assert found(tmp_path, run, "noise_factor = 2\n" + rule_text(), floors={"bend": 0.051}).status is Status.FAIL
+    assert found(tmp_path, run, "noise_factor = 2\n" + rule_text()).status is Status.FAIL
+    quieter = add_floor(make_run({"a": [0.01], "b": [0.9]}), "bend", 0.05)
+    assert found(tmp_path, quieter, rule_text()).status is Status.FAIL
 
 
 def test_the_noise_floor_never_widens_a_limit(tmp_path: Path) -> None:
     run = make_run({"a": [0.151]})
-    assert found(tmp_path, run, rule_text(), floors={"bend": 0.0499}).status is Status.FAIL
+    assert found(tmp_path, add_floor(run, "bend", 0.0499), rule_text()).status is Status.FAIL
 
 
 def test_a_floor_of_coverage_is_held_against_what_the_limit_leaves(tmp_path: Path) -> None:
     run = make_run({"a": [0.1]}, coverage=0.95)
     text = rule_text(id="c", metric="coverage", statistic="min", limit=">= 90 %")
-    assert judged(tmp_path, run, text, floors={"coverage": 0.03}).rule("c").status is Status.PASS  # type: ignore[union-attr]  # it is there
-    noisy = judged(tmp_path, run, text, floors={"coverage": 0.04}).rule("c")
+    assert judged(tmp_path, add_floor(run, "coverage", 0.03), text).rule("c").status is Status.PASS  # type: ignore[union-attr]  # it is there
+    noisy = judged(tmp_path, add_floor(run, "coverage", 0.04), text).rule("c")
     assert noisy is not None
     assert "is 12%, the limit leaves 10%" in noisy.reason
 
@@ -267,7 +268,7 @@ def test_a_floor_of_coverage_is_held_against_what_the_limit_leaves(tmp_path: Pat
 def test_a_floor_says_nothing_about_counts(tmp_path: Path) -> None:
     run = make_run({"a": [0.0]})
     text = rule_text(metric="event.bend", statistic="count", limit="0")
-    assert found(tmp_path, run, text, floors={"event.bend": 9.0}).status is Status.PASS
+    assert found(tmp_path, add_floor(run, "bend", 9.0), text).status is Status.PASS
 
 
 @pytest.mark.parametrize(("bend", "expected"), [(0.9, Status.INCONCLUSIVE), (0.1, Status.PASS)])

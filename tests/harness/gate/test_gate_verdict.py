@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from gate_runs import ROOT, RUNG, FakeRun, judged, make_run, policy_file, population_text, rule_text
+from gate_runs import ROOT, RUNG, FakeRun, add_floor, judged, make_run, policy_file, population_text, rule_text
 from rich.console import Console
 
 from harness.errors import RunError
@@ -91,8 +91,8 @@ def test_advice_alone_is_no_verdict(tmp_path: Path) -> None:
 
 
 def test_verdict_json_holds_what_it_takes_to_repeat_it(tmp_path: Path) -> None:
-    run = make_run({"a": [0.1, 0.3], "b": [None, None]})
-    verdict = judged(tmp_path, run, '[profile.cpu]\nengines = ["ort-fp32"]\n' + rule_text(), floors={"bend": 0.001})
+    run = add_floor(make_run({"a": [0.1, 0.3], "b": [None, None]}), "bend", 0.001)
+    verdict = judged(tmp_path, run, '[profile.cpu]\nengines = ["ort-fp32"]\n' + rule_text())
     write_verdict(verdict, tmp_path / "verdict.json")
     text = (tmp_path / "verdict.json").read_text(encoding="utf-8")
     told = json.loads(text, parse_constant=lambda word: pytest.fail(f"{word} is not JSON"))
@@ -103,7 +103,7 @@ def test_verdict_json_holds_what_it_takes_to_repeat_it(tmp_path: Path) -> None:
     assert told["policy"]["profiles"]["cpu"]["engines"] == ["ort-fp32"]
     assert len(told["policy"]["sources"][0]["sha256"]) == 64
     assert told["policy"]["rules"][0]["limit"] == {"value": 0.15, "unit": "m", "sign": ""}
-    assert told["floors"] == {"bend": 0.001}
+    assert told["floors"] == {RUNG: {"bend": 0.001}}
     deploy = next(r for r in told["rules"][0]["rungs"] if r["rung"] == RUNG)
     assert deploy["reference"] == ROOT
     a, b = deploy["cases"]

@@ -23,6 +23,7 @@ from engines.cache import digest, file_sha256, folder_of, publish, write_text
 from engines.dotted import source_files
 from engines.errors import EngineUnavailable, ExportError
 from engines.exporters import OLDEST_DYNAMO_OPSET, exporter_for, run_exporter
+from engines.inspect.graph import check_external_data
 from engines.io_check import check_io, onnx_io
 from engines.protocol import ExportTarget, ModelSource
 
@@ -44,9 +45,12 @@ def exported(source: ModelSource, target: str = "default", *, optimize: bool = T
 
     Raises:
         ExportError: the exporter failed, or gave another opset or other names than asked for.
-        ModelLoadError, EngineUnavailable: the PyTorch module cannot be built.
+        ModelLoadError: the PyTorch module cannot be built; the card's ONNX file does not read, or names weights outside
+            its folder.
+        EngineUnavailable: the card has no model, or PyTorch is missing.
     """
     if source.onnx is not None:
+        check_external_data(source.onnx)
         return source.onnx
     if source.factory is None:
         raise EngineUnavailable(

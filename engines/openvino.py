@@ -160,6 +160,12 @@ class OpenVinoEngine(FrameEngine):
         self._request = None
 
 
+def _last_line(error: Exception) -> str:
+    """OpenVINO's errors begin with places in its source; the last line says what is wrong."""
+    lines = [line.strip("- ") for line in str(error).splitlines() if line.strip()]
+    return lines[-1] if lines else type(error).__name__
+
+
 def _compile(model: Path, precision: str, threads: int, flush: bool) -> Any:
     """Read and compile; the calling thread's denormal flag is left as it was.
 
@@ -181,7 +187,7 @@ def _compile(model: Path, precision: str, threads: int, flush: bool) -> Any:
             return _core().compile_model(_core().read_model(model), "CPU", settings)
     except Exception as error:
         raise ModelLoadError(
-            f"OpenVINO cannot load it: {first_line(error)}",
+            f"OpenVINO cannot load it: {_last_line(error)}",
             where=str(model),
             remedy="check the file with onnx.checker.check_model; plugins of other runtimes do not work in OpenVINO",
         ) from error

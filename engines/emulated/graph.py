@@ -5,6 +5,7 @@ The graph is an `onnx_ir` model: no local functions, constants as initializers, 
 
 from __future__ import annotations
 
+import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -17,6 +18,7 @@ from engines.base import first_line
 from engines.denormals import DenormalMode
 from engines.emulated.formats import Format, constant
 from engines.errors import ExportError, ModelLoadError
+from engines.inspect.graph import weight_files
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -44,7 +46,7 @@ def load(path: Path) -> ir.Model:
     import onnx_ir as ir
 
     try:
-        return _flat(ir.load(path))
+        return _flat(ir.external_data.load_to_model(ir.load(path)))  # files of weights do not move with the graph
     except Exception as error:
         raise ModelLoadError(
             f"cannot rewrite it: {first_line(error)}",
@@ -66,6 +68,7 @@ def fold(path: Path, plugins: tuple[Path, ...] = ()) -> ir.Model:
 
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "folded.onnx"
+        _copy_weights(path, out)
         mode = DenormalMode(flush=False)  # what to flush is the engine's choice, when it runs
         open_session(path, level="basic", threads=1, mode=mode, plugins=plugins, save_to=out)
         model = load(out)
@@ -73,6 +76,14 @@ def fold(path: Path, plugins: tuple[Path, ...] = ()) -> ir.Model:
         if node.op_type == "BatchNormalization" and not node.domain:
             _scale_and_shift(node)
     return model
+
+
+def _copy_weights(path: Path, copy: Path) -> None:
+    """Put a model's files of weights beside a copy of it: ONNX Runtime writes their names only, links are refused."""
+    for name in weight_files(path):
+        place = copy.parent / name
+        place.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(path.parent / name, place)
 
 
 def save(model: ir.Model, path: Path) -> None:

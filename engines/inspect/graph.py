@@ -6,6 +6,7 @@ weights is refused before anything is read.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -18,7 +19,7 @@ from numpy.typing import NDArray
 from engines.base import first_line
 from engines.errors import ModelLoadError
 
-__all__ = ["Graph", "Node", "check_external_data", "read_graph"]
+__all__ = ["Graph", "Node", "check_external_data", "read_graph", "weight_files"]
 
 Array = NDArray[Any]
 
@@ -116,7 +117,7 @@ def check_external_data(path: Path) -> None:
         ModelLoadError: likewise, or the file is no ONNX model.
     """
     root = path.parent.resolve()
-    for name, location in _external(_skeleton(path).graph):
+    for name, location in _external(_skeleton(path)):
         place = (root / location).resolve()
         if not place.is_relative_to(root):
             raise ModelLoadError(
@@ -133,19 +134,31 @@ def check_external_data(path: Path) -> None:
             )
 
 
+def weight_files(path: Path) -> tuple[str, ...]:
+    """Files that hold weights, relative to the model's folder, sorted; empty where the model holds them itself.
+
+    Raises:
+        ModelLoadError: as `check_external_data`.
+    """
+    check_external_data(path)
+    return tuple(sorted({os.path.normpath(location) for _, location in _external(_skeleton(path))}))
+
+
 def _skeleton(path: Path) -> Any:
     import onnx
 
     try:
-        return onnx.load(path, load_external_data=False)
+        model = onnx.load(path, load_external_data=False)
+        if not model.HasField("graph"):
+            raise ValueError("it has no graph")
     except Exception as error:  # protobuf's DecodeError, OSError, ...: whatever it is, the file does not load
         raise _unreadable(path, error) from error
+    return model
 
 
 def _unreadable(path: Path, error: Exception) -> ModelLoadError:
-    return ModelLoadError(
-        f"no ONNX model: {first_line(error)}", where=str(path), remedy="give an ONNX file that onnx.load reads"
-    )
+    reason = error.strerror if isinstance(error, OSError) else first_line(error)
+    return ModelLoadError(f"no ONNX model: {reason}", where=str(path), remedy="give an ONNX file that onnx.load reads")
 
 
 def _nodes(graph: Any) -> Iterator[Any]:
@@ -187,12 +200,28 @@ def _constants(graph: Any) -> Iterator[tuple[str, Array]]:
                     yield node.output[0], np.asarray(a.i if a.name == "value_int" else a.ints, np.int64)
 
 
-def _external(graph: Any) -> Iterator[tuple[str, str]]:
+def _external(model: Any) -> Iterator[tuple[str, str]]:
+    """(weight, file) of every tensor anywhere in the file that keeps its bytes elsewhere."""
     from onnx import TensorProto
 
-    for name, tensor in _tensors(graph):
-        if tensor.data_location == TensorProto.EXTERNAL:
-            yield from ((name, entry.value) for entry in tensor.external_data if entry.key == "location")
+    for graph in (model.graph, *model.functions):
+        for tensor in _stored(graph):
+            if tensor.data_location == TensorProto.EXTERNAL:
+                yield from ((tensor.name, entry.value) for entry in tensor.external_data if entry.key == "location")
+
+
+def _stored(graph: Any) -> Iterator[Any]:
+    """Every tensor that a graph or a function stores: initializers, attributes, those of subgraphs."""
+    yield from getattr(graph, "initializer", ())
+    for sparse in getattr(graph, "sparse_initializer", ()):
+        yield from (sparse.values, sparse.indices)
+    for node in graph.node:
+        for attribute in node.attribute:
+            yield from (attribute.t, *attribute.tensors)
+            sparse = (attribute.sparse_tensor, *attribute.sparse_tensors)
+            yield from (tensor for entry in sparse for tensor in (entry.values, entry.indices))
+        for inner in _subgraphs(node):
+            yield from _stored(inner)
 
 
 def _shape(value: Any) -> tuple[int | str, ...]:

@@ -158,6 +158,22 @@ def test_an_intermediate_overflow_is_infinite(name, tmp_path):
     assert np.isfinite(run("emulated-bf16", source, feeds)["y"]).all()
 
 
+def test_the_overflow_is_where_pytorchs_own_half_has_it(tmp_path):
+    """At every fp16 number: the same bits as real fp16 arithmetic, infinities and vanished numbers among them."""
+    import torch
+
+    x = np.arange(1 << 16, dtype=np.uint16).view(np.float16)
+    x = x[np.isfinite(x)]
+    nodes = [node("Mul", ["x", "eighty"], ["a"]), node("Mul", ["a", "x"], ["b"]), node("Mul", ["b", "small"], ["y"])]
+    weights = {"eighty": np.float32(80), "small": np.float32(1e-3)}
+    source = make_source(tmp_path, nodes, {"x": [x.size]}, ["y"], weights)
+    half = torch.tensor(x)
+    real = (half * 80 * half * torch.tensor(1e-3, dtype=torch.half)).float().numpy()
+    assert np.isinf(real).sum() > 1000
+    got = run("emulated-fp16", source, {"x": x.astype(np.float32)}, denormals="keep")["y"]
+    np.testing.assert_array_equal(got, real)
+
+
 def test_a_fused_kernel_keeps_what_does_not_leave_it(tmp_path):
     """The overflow lies inside one pointwise chain: fused it never is stored, so it does not happen."""
     feeds = {"x": np.full((1, 4), 80, np.float32)}

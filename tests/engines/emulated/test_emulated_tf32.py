@@ -2,7 +2,9 @@ import numpy as np
 import numpy_executor as independent
 import pytest
 from graphs import make_source, node
-from test_emulated_fp16 import conv_net
+from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import strategies as st
+from test_emulated_fp16 import conv_net, elementwise_graphs
 
 import engines
 
@@ -61,6 +63,21 @@ def test_small_integers_agree_to_the_bit(tmp_path):
     for output, array in run("emulated-tf32", source, feeds).items():
         assert np.abs(exact[output]).max() < 2048
         np.testing.assert_array_equal(array, exact[output])
+
+
+@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much])
+@given(graph=elementwise_graphs(), seed=st.integers(0, 99))
+def test_elementwise_graphs_agree_to_the_bit_with_fp32(tmp_path_factory, graph, seed):
+    nodes, outputs, weights = graph
+    source = make_source(tmp_path_factory.mktemp("g"), nodes, {"x": [1, 2, 4, 4], "y": [1, 2, 4, 4]}, outputs, weights)
+    random = np.random.default_rng(seed)
+    feeds = {key: (random.standard_normal((1, 2, 4, 4)) * 10).astype(np.float32) for key in "xy"}
+    want = independent.execute(
+        source.onnx, feeds, operand=independent.tf32("rne"), look=lambda array: assume(not np.isnan(array).any())
+    )
+    got = engines.open("emulated-tf32", source, threads=1, denormals="keep").infer(feeds)
+    for output in outputs:
+        np.testing.assert_array_equal(got[output], want[output])
 
 
 def test_what_is_no_product_stays_fp32(tmp_path):

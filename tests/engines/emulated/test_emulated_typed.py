@@ -84,6 +84,27 @@ def test_tf32_of_a_typed_graph_rounds_its_types_too(tmp_path):
     assert np.isinf(run("emulated-tf32", source, {"x": np.full((1, 4), 80, np.float16)})["y"]).all()
 
 
+@pytest.mark.parametrize("name", ["emulated-fp16", "emulated-tf32"])
+@pytest.mark.parametrize(("low", "rounding"), [(HALF, independent.fp16), (BRAIN, independent.bf16)])
+def test_casts_round_every_number_to_the_bit(name, low, rounding, tmp_path):
+    """Random bits, every power of two and its ties; and a second cast that has nothing left to round."""
+    bits = np.random.default_rng(0).integers(0, 1 << 32, 50_000, dtype=np.uint64).astype(np.uint32).view(np.float32)
+    ties = np.ldexp(1 + np.float64(2.0) ** -np.arange(7, 13), np.arange(-30, 40)[:, None]).ravel()
+    exact = np.concatenate([ties, -ties, [65504, 65519.99, 65520, 3.39e38]]).astype(np.float32)
+    x = np.concatenate([bits[np.isfinite(bits)], exact])
+    x = x[np.abs(x) >= np.finfo(np.float32).tiny]
+    nodes = [
+        node("Cast", ["x"], ["h"], to=low),
+        node("Cast", ["h"], ["y"], to=FULL),
+        node("Cast", ["y"], ["again"], to=low),
+        node("Cast", ["again"], ["same"], to=FULL),
+    ]
+    source = make_source(tmp_path, nodes, {"x": [x.size]}, ["y", "same"], opset=17)
+    outputs = engines.open(name, source, threads=1, denormals="keep").infer({"x": x})
+    np.testing.assert_array_equal(outputs["y"], rounding(x))
+    np.testing.assert_array_equal(outputs["same"], rounding(x))
+
+
 def test_casts_from_and_to_integers_keep_their_meaning(tmp_path):
     nodes = [
         node("Cast", ["x"], ["whole"], to=TensorProto.INT64),

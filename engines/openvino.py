@@ -28,11 +28,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engines.base import FrameEngine, first_line, refuse_options
-from engines.cache import file_sha256
 from engines.cpu import physical_cores
 from engines.denormals import DenormalMode
 from engines.errors import EngineCrashed, EngineOptionError, EngineUnavailable, ModelLoadError
 from engines.export import exported
+from engines.inspect.graph import model_sha256
 from engines.io_check import check_inputs, check_io
 from engines.protocol import Availability, ModelSource, Tensors, TensorSpec
 
@@ -124,7 +124,7 @@ class OpenVinoEngine(FrameEngine):
             {
                 "openvino": _release(_openvino()),
                 "model": f"{model.parent.name}/{model.name}",
-                "model_sha256": file_sha256(model),
+                "model_sha256": model_sha256(model),
                 "precision": precision_name,
                 "operator_precision": _operator_precision(compiled),
                 "threads": int(compiled.get_property("INFERENCE_NUM_THREADS")),

@@ -16,11 +16,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engines.base import FrameEngine, first_line, refuse_options
-from engines.cache import file_sha256, folder_of
+from engines.cache import folder_of
 from engines.cpu import physical_cores
 from engines.denormals import DenormalMode, supported
 from engines.errors import EngineCrashed, EngineOptionError, EngineUnavailable, ModelLoadError
 from engines.export import exported
+from engines.inspect.graph import model_sha256
 from engines.io_check import check_inputs, check_io
 from engines.ort_providers import CPU, KINDS, Request, available, granted, precision_facts, requests
 from engines.protocol import Availability, ModelSource, Tensors, TensorSpec
@@ -114,7 +115,7 @@ class OrtEngine(FrameEngine):
             "onnxruntime": onnxruntime.__version__,
             "provider": KINDS[provider],
             "model": f"{model.parent.name}/{model.name}",
-            "model_sha256": file_sha256(model),
+            "model_sha256": model_sha256(model),
             **precision_facts(provider),
             "graph_optimisation": level,
             "threads": threads,

@@ -6,12 +6,15 @@ import hashlib
 import json
 import platform
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 from cases.case import Case
+from engines.errors import ModelLoadError
+from engines.inspect.graph import weight_files
 from harness.card import Card
 from harness.grid import grid_to_json
 from harness.rungs import Rung
@@ -86,6 +89,8 @@ def _files(card: Card) -> Iterable[Path]:
             yield card.torch.weights
     if card.onnx is not None and card.onnx.file.exists():
         yield card.onnx.file
+        with suppress(ModelLoadError):  # an engine that loads the file says what is wrong with it
+            yield from (card.onnx.file.parent / name for name in weight_files(card.onnx.file))
     yield from (p for p in card.plugins if p.exists())
 
 

@@ -23,6 +23,7 @@ from engines.cache import digest, file_sha256, folder_of, publish, write_text
 from engines.cpu import physical_cores
 from engines.emulated.recipe import Recipe, read_recipe, rewrite
 from engines.export import exported
+from engines.inspect.graph import model_sha256
 from engines.ort_engine import OrtEngine
 from engines.ort_engine import availability as ort_availability
 from engines.protocol import Availability, ModelSource
@@ -69,7 +70,7 @@ def emulated_graph(source: ModelSource, recipe: Recipe) -> tuple[Path, dict[str,
     from engines.emulated.graph import save
 
     base = exported(source, "ort")
-    base_sha256 = file_sha256(base)
+    base_sha256 = model_sha256(base)
     key = digest({"base": base_sha256, **recipe.facts(), "code": _code_digest()})
     folder = folder_of(source.cache, "emulated") / f"{source.name}-{recipe.method}-{key}"
     if not folder.is_dir():

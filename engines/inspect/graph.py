@@ -6,6 +6,7 @@ weights is refused before anything is read.
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -17,9 +18,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engines.base import first_line
+from engines.cache import file_sha256
 from engines.errors import ModelLoadError
 
-__all__ = ["Graph", "Node", "check_external_data", "read_graph", "weight_files"]
+__all__ = ["Graph", "Node", "check_external_data", "model_sha256", "read_graph", "weight_files"]
 
 Array = NDArray[Any]
 
@@ -142,6 +144,21 @@ def weight_files(path: Path) -> tuple[str, ...]:
     """
     check_external_data(path)
     return tuple(sorted({os.path.normpath(location) for _, location in _external(_skeleton(path))}))
+
+
+def model_sha256(path: Path) -> str:
+    """SHA-256 of an ONNX file; where its weights lie in other files, of all of them.
+
+    Raises:
+        ModelLoadError: as `check_external_data`.
+    """
+    files = weight_files(path)
+    if not files:
+        return file_sha256(path)
+    state = hashlib.sha256(file_sha256(path).encode())
+    for name in files:
+        state.update(name.encode() + file_sha256(path.parent / name).encode())
+    return state.hexdigest()
 
 
 def _skeleton(path: Path) -> Any:

@@ -20,8 +20,8 @@ from numpy.typing import NDArray
 
 from engines.cache import digest, file_sha256, folder_of, publish
 from engines.errors import EngineUnavailable, ModelLoadError
+from engines.inspect.graph import model_sha256
 from engines.protocol import ModelSource
-from engines.tensorrt.graph import model_sha256
 
 __all__ = ["Converted", "convert", "modelopt_version", "read_calibration"]
 

@@ -6,17 +6,15 @@ tensors is no fp32 model, and needs no AutoCast.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from engines.base import first_line
-from engines.cache import file_sha256
 from engines.errors import ModelLoadError
 
-__all__ = ["GraphFacts", "model_sha256", "read_graph"]
+__all__ = ["GraphFacts", "read_graph"]
 
 QUANTISING = frozenset({"QuantizeLinear", "DequantizeLinear"})
 LOW = ("FLOAT16", "BFLOAT16", "FLOAT8", "FLOAT4")
@@ -55,36 +53,6 @@ def read_graph(path: Path) -> GraphFacts:
         quantised=any(node.op_type in QUANTISING for node in _nodes(model.graph)),
         nodes=tuple(node.name or f"{node.op_type} #{index}" for index, node in enumerate(model.graph.node)),
     )
-
-
-def model_sha256(path: Path) -> str:
-    """SHA-256 of an ONNX file; where its weights lie in other files, of all of them.
-
-    Raises:
-        ModelLoadError: a file of weights is missing.
-    """
-    import onnx
-
-    graph = onnx.load(path, load_external_data=False).graph
-    files = {
-        entry.value
-        for tensor in graph.initializer
-        if tensor.data_location == onnx.TensorProto.EXTERNAL
-        for entry in tensor.external_data
-        if entry.key == "location"
-    }
-    if not files:
-        return file_sha256(path)
-    state = hashlib.sha256(file_sha256(path).encode())
-    for name in sorted(files):
-        if not (path.parent / name).is_file():
-            raise ModelLoadError(
-                f"the weights of {path.name} are missing: no {name}",
-                where=str(path.parent / name),
-                remedy="put the file of weights beside the ONNX file",
-            )
-        state.update(name.encode() + file_sha256(path.parent / name).encode())
-    return state.hexdigest()
 
 
 def _nodes(graph: Any) -> Iterator[Any]:

@@ -8,6 +8,7 @@ from typing import Any
 
 from engines.cache import file_sha256
 from engines.export import exported
+from engines.inspect.graph import model_sha256
 from engines.io_check import check_io, onnx_io
 from engines.protocol import ModelSource
 from engines.tensorrt.api import Api, load
@@ -16,7 +17,7 @@ from engines.tensorrt.build import Order, build_plan, check_flags
 from engines.tensorrt.calibration import CalibrationCache, read_calibration_cache
 from engines.tensorrt.device import CudaDevice, open_device
 from engines.tensorrt.engine import TrtEngine, read_plan
-from engines.tensorrt.graph import GraphFacts, model_sha256, read_graph
+from engines.tensorrt.graph import GraphFacts, read_graph
 from engines.tensorrt.options import Options, parse_options
 from engines.tensorrt.plancache import cached_plan
 from engines.tensorrt.plugins import load_plugins

@@ -9,8 +9,9 @@ import onnx
 import pytest
 from inspect_graphs import make_graph, write_graph
 
+from engines.cache import file_sha256
 from engines.errors import ModelLoadError
-from engines.inspect.graph import check_external_data, read_graph
+from engines.inspect.graph import check_external_data, model_sha256, read_graph, weight_files
 
 SCALE = "(float[4] x) => (float[4] y) { y = Mul(x, w) }"
 
@@ -73,3 +74,65 @@ def test_missing_weights_and_other_files_are_errors(tmp_path: Path) -> None:
     (tmp_path / "no.onnx").write_bytes(b"no model")
     with pytest.raises(ModelLoadError, match="no ONNX model"):
         read_graph(tmp_path / "no.onnx")
+
+
+def test_the_hash_follows_weights_in_files_beside_the_graph(tmp_path: Path) -> None:
+    inside = write_graph(tmp_path, SCALE, w=np.arange(4, dtype=np.float32))
+    assert weight_files(inside) == ()
+    assert model_sha256(inside) == file_sha256(inside)
+    (tmp_path / "w.bin").write_bytes(bytes(16))
+    outside = external(tmp_path, "./w.bin")
+    assert weight_files(outside) == ("w.bin",)
+    first = model_sha256(outside)
+    (tmp_path / "w.bin").write_bytes(bytes(15) + b"\1")
+    assert model_sha256(outside) != first
+
+
+def test_weights_are_found_wherever_a_file_can_store_them(tmp_path: Path) -> None:
+    """In branches, constants, attributes of any operator, and functions."""
+    path = make_everywhere(tmp_path)
+    for index in range(len(list(_stored(onnx.load(path, load_external_data=False))))):
+        model = onnx.load(make_everywhere(tmp_path), load_external_data=False)
+        tensor = list(_stored(model))[index]
+        onnx.external_data_helper.set_external_data(tensor, "../elsewhere.bin")
+        tensor.ClearField("raw_data")
+        onnx.save(model, path)
+        with pytest.raises(ModelLoadError, match="outside"):
+            check_external_data(path)
+
+
+def make_everywhere(folder: Path) -> Path:
+    """A graph with an initializer, a constant in a branch, one in a function, and a tensor in a custom attribute."""
+    tensor = onnx.numpy_helper.from_array(np.arange(4, dtype=np.float32), "t")
+    make = onnx.helper.make_node
+    constant = make("Constant", [], ["k"], value=tensor)
+    branch = onnx.helper.make_graph([constant], "b", [], [onnx.helper.make_tensor_value_info("k", 1, [4])])
+    body = [constant, make("Mul", ["a", "k"], ["b"])]
+    function = onnx.helper.make_function("acme", "Own", ["a"], ["b"], body, [onnx.helper.make_opsetid("", 17)])
+    nodes = [
+        make("If", ["c"], ["i"], then_branch=branch, else_branch=branch),
+        make("Own", ["i"], ["o"], domain="acme"),
+        make("Odd", ["o"], ["y"], domain="acme", table=tensor, tables=[tensor]),
+    ]
+    io = (
+        onnx.helper.make_tensor_value_info("c", onnx.TensorProto.BOOL, []),
+        onnx.helper.make_tensor_value_info("y", 1, [4]),
+    )
+    graph = onnx.helper.make_graph(nodes, "g", [io[0]], [io[1]], [tensor])
+    path = folder / "everywhere.onnx"
+    onnx.save(onnx.helper.make_model(graph, functions=[function], ir_version=9), path)
+    return path
+
+
+def _stored(model: onnx.ModelProto) -> list[onnx.TensorProto]:
+    """Every tensor of `make_everywhere`, by hand."""
+    (choice, _, odd), (constant, _) = model.graph.node, model.functions[0].node
+    branches = [a.g.node[0].attribute[0].t for a in choice.attribute]
+    attributes = {a.name: a for a in odd.attribute}
+    return [
+        model.graph.initializer[0],
+        *branches,
+        constant.attribute[0].t,
+        attributes["table"].t,
+        attributes["tables"].tensors[0],
+    ]

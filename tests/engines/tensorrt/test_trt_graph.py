@@ -3,9 +3,8 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from engines.cache import file_sha256
 from engines.errors import ModelLoadError
-from engines.tensorrt.graph import model_sha256, read_graph
+from engines.tensorrt.graph import read_graph
 
 
 def saved(path, nodes, weights=(), opset=17, **save):
@@ -76,18 +75,3 @@ def test_what_is_no_model_is_one_line(tmp_path):
             read_graph(path)
         assert str(path) in caught.value.where
         assert "\n" not in str(caught.value)
-
-
-def test_the_hash_follows_weights_in_files_beside_the_graph(tmp_path):
-    nodes = [helper.make_node("Mul", ["x", "w"], ["y"])]
-    inside = saved(tmp_path / "in.onnx", nodes, [numpy_helper.from_array(np.ones(4, np.float32), "w")])
-    assert model_sha256(inside) == file_sha256(inside)
-    weights = numpy_helper.from_array(np.ones(4096, np.float32), "w")
-    outside = saved(tmp_path / "out.onnx", nodes, [weights], save_as_external_data=True, location="out.data")
-    first = model_sha256(outside)
-    data = tmp_path / "out.data"
-    data.write_bytes(b"\1" + data.read_bytes()[1:])
-    assert model_sha256(outside) != first
-    data.unlink()
-    with pytest.raises(ModelLoadError, match=r"the weights of out\.onnx are missing: no out\.data"):
-        model_sha256(outside)

@@ -50,10 +50,9 @@ def statistics_kept(model: nn.Module) -> Iterator[None]:
     try:
         yield
     finally:
-        with torch.no_grad():
-            for layer, buffers in saved:
-                for buffer, old in zip(layer.buffers(), buffers, strict=True):
-                    buffer.copy_(old)
+        for layer, buffers in saved:
+            for buffer, old in zip(layer.buffers(), buffers, strict=True):
+                buffer.data.copy_(old)  # .data: a later backward pass must not take it for a change of its inputs
 
 
 @contextmanager
@@ -69,34 +68,31 @@ def evaluating(model: nn.Module) -> Iterator[None]:
 
 
 def recompute_batchnorm(model: nn.Module, objective: Objective, batches: Iterable[Tensors]) -> int:
-    """Set the running statistics to the plain average over `batches`, in place; returns how many batches that were.
+    """Set the running statistics to the average over the examples of `batches`, in place; returns how many batches.
 
-    Layers in eval mode are taken as frozen and keep theirs, unless the whole network is in eval mode.
+    The statistics of a batch count as often as it has examples; a batch of one is left out unless it is the first,
+    because some layers cannot normalise it. Layers in eval mode are taken as frozen and keep theirs, unless the whole
+    network is in eval mode. All other layers (dropout) are as they will be when the network drives.
 
     Raises:
-        EmptyData: the network has BatchNorm layers to fill and there is no batch.
+        EmptyData: the network has BatchNorm layers to fill and there is no batch; they keep what they had.
     """
     whole = not any(m.training for m in model.modules())
     layers = [m for m in batchnorms(model) if whole or m.training]
     if not layers:
         return 0
-    momenta = [layer.momentum for layer in layers]
-    modes = [(m, m.training) for m in model.modules()]
-    model.eval()
-    count = 0
-    try:
-        for layer in layers:
-            layer.reset_running_stats()
-            layer.momentum, layer.training = None, True  # None: cumulative average
-        with torch.no_grad():
-            for inputs in batches:
-                objective.outputs(model, inputs)
-                count += 1
-    finally:
-        for layer, momentum in zip(layers, momenta, strict=True):
-            layer.momentum = momentum
-        for module, training in modes:
-            module.training = training
+    count = seen = 0
+    with _averaging(model, layers), torch.no_grad():
+        for inputs in batches:
+            size = len(inputs[0])
+            if seen and size == 1:
+                continue
+            for layer in layers:
+                if not seen:
+                    layer.reset_running_stats()
+                layer.momentum = size / (seen + size)
+            objective.outputs(model, inputs)
+            count, seen = count + 1, seen + size
     if not count:
         raise EmptyData(
             "BatchNorm statistics need at least one batch, got none",
@@ -104,3 +100,17 @@ def recompute_batchnorm(model: nn.Module, objective: Objective, batches: Iterabl
             remedy="give batches of training inputs",
         )
     return count
+
+
+@contextmanager
+def _averaging(model: nn.Module, layers: list[_BatchNorm]) -> Iterator[None]:
+    """Within, only `layers` train; afterwards modes and momenta are as they were."""
+    momenta = [layer.momentum for layer in layers]
+    try:
+        with evaluating(model):
+            for layer in layers:
+                layer.training = True
+            yield
+    finally:
+        for layer, momentum in zip(layers, momenta, strict=True):
+            layer.momentum = momentum

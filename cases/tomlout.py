@@ -1,4 +1,5 @@
-"""A TOML writer for the shapes of case.toml: scalars, lists of scalars, matrices and nested tables.
+"""A TOML writer for the shapes of case.toml: scalars, lists of scalars, matrices, lists of tables and nested
+tables.
 
 The standard library reads TOML and does not write it. Strings become basic strings, whose escapes are those of JSON;
 None is left out, as TOML has no null.
@@ -50,6 +51,8 @@ def _value(value: Any) -> str:
         return _string(value)
     if isinstance(value, (list, tuple)):
         return _list(value)
+    if isinstance(value, Mapping):  # inside a list
+        return f"{{ {', '.join(f'{_key(k)} = {_value(v)}' for k, v in value.items() if v is not None)} }}"
     raise TypeError(f"no TOML for a {type(value).__name__}: {value!r}")
 
 
@@ -66,8 +69,8 @@ def _string(text: str) -> str:
 
 
 def _list(items: list[Any] | tuple[Any, ...]) -> str:
-    """One line, or one row a line for a matrix."""
-    if items and all(isinstance(row, (list, tuple)) for row in items):
+    """One line, or one row a line for a matrix or a list of tables."""
+    if items and all(isinstance(row, (list, tuple, Mapping)) for row in items):
         rows = "".join(f"    {_value(row)},\n" for row in items)
         return f"[\n{rows}]"
     return f"[{', '.join(_value(item) for item in items)}]"

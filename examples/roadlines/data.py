@@ -2,10 +2,11 @@
 
 Every picture first becomes what the camera delivers (YCbCr 4:2:0) and then passes the harness's own preprocessing, so
 that the lab's training and the harness's `train` pipeline are one. Variant 0 of each picture is the train pipeline;
-the others are random mixtures of ways to preprocess. They are kept as 8 bits a channel before normalisation, which is
-the one difference to the train pipeline: it does not round.
+the others are random mixtures of ways to preprocess, or (`deploy`) the card's deploy pipeline. They are kept as 8 bits
+a channel before normalisation, which is the one difference to the train pipeline: it does not round.
 
-Seeds: training below 8000, validation from 8800, and from 9000 on nothing here is ever looked at.
+Seeds: training below 8000, validation from 8800, test pictures of task.py from 8900; from 9000 on nothing here is ever
+looked at.
 """
 
 from __future__ import annotations
@@ -53,13 +54,19 @@ class Samples:
 
 
 def make_samples(
-    card: Card, folder: Path, scenes: int, *, first_seed: int = TRAINING_SEED, progress: Progress | None = None
+    card: Card,
+    folder: Path,
+    scenes: int,
+    *,
+    first_seed: int = TRAINING_SEED,
+    deploy: bool = False,
+    progress: Progress | None = None,
 ) -> None:
     """Render what is still missing of `scenes` scenes into FOLDER, one part per 25 scenes, on all cores."""
     folder.mkdir(parents=True, exist_ok=True)
     parts = [(first_seed + i, min(SCENES_PER_PART, scenes - i)) for i in range(0, scenes, SCENES_PER_PART)]
-    missing = [(seed, count) for seed, count in parts if not _part(folder, seed).exists()]
-    write = partial(_write_part, card, folder)
+    missing = [(seed, count) for seed, count in parts if not _part(folder, seed, deploy).exists()]
+    write = partial(_write_part, card, folder, deploy)
     if len(missing) < 2:  # not worth a process
         for seed, count in missing:
             write(seed, count)
@@ -72,12 +79,17 @@ def make_samples(
 
 
 def load_samples(
-    folder: Path, scenes: int, *, first_seed: int = TRAINING_SEED, variants: int = 1 + MIXTURES
+    folder: Path,
+    scenes: int,
+    *,
+    first_seed: int = TRAINING_SEED,
+    deploy: bool = False,
+    variants: int = 1 + MIXTURES,
 ) -> Samples:
     """Read those parts back, only the first `variants` of every picture."""
     images, lines = [], []
     for i in range(0, scenes, SCENES_PER_PART):
-        with np.load(_part(folder, first_seed + i)) as part:
+        with np.load(_part(folder, first_seed + i, deploy)) as part:
             images.append(part["images"][:, :variants])
             lines.append(part["lines"])
     return Samples(np.concatenate(images), np.concatenate(lines))
@@ -106,15 +118,16 @@ def random_steps(steps: Sequence[Step], rng: np.random.Generator) -> list[Step]:
     return mixed
 
 
-def _write_part(card: Card, folder: Path, first_seed: int, count: int) -> None:
+def _write_part(card: Card, folder: Path, deploy: bool, first_seed: int, count: int) -> None:
     """One part file, complete or not there at all."""
     images, lines = [], []
     for picture, truth, rng in _moments(first_seed, count):
         train = _before_normalise(card.preprocess.train)
-        pipelines = [train, *(random_steps(train, rng) for _ in range(MIXTURES))]
+        others = [_before_normalise(card.preprocess.deploy)] if deploy else []
+        pipelines = [train, *(others or (random_steps(train, rng) for _ in range(MIXTURES)))]
         images.append([_tensor(steps, card.inputs[0], picture) for steps in pipelines])
         lines.append([np.interp(STATIONS_M, TRUTH_X_M, y) for y in truth])
-    path = _part(folder, first_seed)
+    path = _part(folder, first_seed, deploy)
     unfinished = path.with_suffix(".part.npz")
     np.savez(unfinished, images=np.array(images, np.uint8), lines=np.array(lines, np.float32))
     unfinished.rename(path)
@@ -139,8 +152,8 @@ def _before_normalise(steps: Sequence[Step]) -> list[Step]:
     return [step for step in steps if step["op"] != "normalise"]
 
 
-def _part(folder: Path, first_seed: int) -> Path:
-    return folder / f"scenes_{first_seed:05d}.npz"
+def _part(folder: Path, first_seed: int, deploy: bool) -> Path:
+    return folder / f"scenes_{first_seed:05d}{'_deploy' if deploy else ''}.npz"
 
 
 def _one_thread() -> None:

@@ -1,0 +1,165 @@
+"""The demo model as a training task: `trueline train examples/roadlines/task.toml --technique NAME`.
+
+Training pictures are rendered once into a work folder (data.py). Every example carries as variants the same picture
+through random mixtures of preprocessing; techniques that do not ask for them never see them. The test pictures carry
+one variant, the card's deploy pipeline. Seeds: training below 8000, selection 8800-8824, test 8900-8924; cases for the
+gate start at 9000.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from data import TRAINING_SEED, VALIDATION_SEED, Progress, Samples, load_samples, make_samples
+from network import RoadLines
+from torch import Tensor, nn
+
+from harness.card import load_card
+from techniques.objectives import Polylines
+from techniques.task import Batch, Domain, Task, Tensors
+
+__all__ = ["RoadExamples", "RoadObjective", "make"]
+
+HERE = Path(__file__).resolve().parent
+MEAN, STD = 0.45, 0.25  # as in the cards
+HELD_OUT_SCENES, TEST_SEED = 25, 8900
+
+
+def make(
+    work: str = "build/roadlines",
+    scenes: int = 1000,
+    held_out_scenes: int = HELD_OUT_SCENES,
+    width: int = 16,
+    progress: Progress | None = None,
+) -> Task:
+    """The task; what the work folder lacks is rendered first (0.04 s of processor time a picture).
+
+    Args:
+        work: folder that keeps the rendered pictures.
+        scenes: training scenes, 8 pictures each.
+        held_out_scenes: scenes of the selection set and of the test set.
+        width: of the network.
+        progress: told (what, done, total) while rendering.
+    """
+    card, folder = load_card(HERE / "baseline.toml"), Path(work)
+    sets = (
+        (TRAINING_SEED, scenes, False),
+        (VALIDATION_SEED, held_out_scenes, False),
+        (TEST_SEED, held_out_scenes, True),
+    )
+    for seed, count, deploy in sets:
+        make_samples(card, folder, count, first_seed=seed, deploy=deploy, progress=progress)
+    train, selection = (load_samples(folder, count, first_seed=seed) for seed, count, _ in sets[:2])
+    test = load_samples(folder, held_out_scenes, first_seed=TEST_SEED, deploy=True)
+    return Task(
+        lambda: RoadLines(width).to(memory_format=torch.channels_last),  # type: ignore[call-overload]  # torch's stub
+        RoadObjective(*_geometry(RoadLines(width))),
+        (Domain(0, 1, (MEAN,), (STD,)),),
+        train=RoadExamples(train, mirrored=True),
+        selection=RoadExamples(selection),
+        test=RoadExamples(test),
+        unit="m",
+        feature_layer="across",
+    )
+
+
+@dataclass(frozen=True)
+class RoadExamples:
+    """Pictures and lines as batches.
+
+    Args:
+        mirrored: exchange left and right at random; the principal point is the picture's middle, so this is exact.
+    """
+
+    samples: Samples
+    mirrored: bool = False
+
+    def __len__(self) -> int:
+        return len(self.samples.images)
+
+    def batch(self, rows: Tensor, generator: torch.Generator) -> Batch:
+        """Inputs ([batch, 3, height, width],), targets (y [batch, 4, station],), one set of inputs a variant."""
+        numbers = rows.numpy()
+        images = torch.from_numpy(self.samples.images[numbers])
+        lines = torch.from_numpy(self.samples.lines[numbers])
+        if self.mirrored:
+            mirror = torch.rand(len(rows), generator=generator) < 0.5
+            images = torch.where(mirror[:, None, None, None, None], images.flip(-1), images)
+            lines = torch.where(mirror[:, None, None], -lines.flip(1), lines)
+        inputs = [_normalised(image) for image in images.unbind(1)]
+        return Batch((inputs[0],), (lines,), tuple((x,) for x in inputs[1:]))
+
+
+@dataclass(frozen=True)
+class RoadObjective(Polylines):
+    """As examples/roadlines/train.py: weighted towards the vehicle, with slope, presence and the column of each point.
+
+    Outputs: (y [batch, 4, station] metres, presence logits [batch, 4], column logits [batch, 4, station, column]).
+    """
+
+    station_m: Tensor = field(default_factory=partial(torch.empty, 0))
+    column_m: Tensor = field(default_factory=partial(torch.empty, 0))
+    cell_m: Tensor = field(default_factory=partial(torch.empty, 0))
+
+    def outputs(self, model: nn.Module, inputs: Tensors) -> Tensors:
+        """What training needs of the network, before the sigmoid."""
+        parts = model.parts(*inputs)  # type: ignore[operator]  # RoadLines.parts
+        return tuple(parts)
+
+    def loss(self, outputs: Tensors, targets: Tensors) -> Tensor:
+        """Loss of every example."""
+        present = torch.isfinite(targets[0][..., 0]).to(outputs[1].dtype)
+        return self._lines(outputs, targets[0]) + self.presence_weight * self._presence(outputs[1], present)
+
+    def mixed_loss(self, outputs: Tensors, targets: Tensors, others: Tensors, share: Tensor) -> Tensor:
+        """Loss against mixed lines, where both examples have them, and mixed presence."""
+        own, other = (torch.isfinite(t[0][..., 0]).to(outputs[1].dtype) for t in (targets, others))
+        weight = share[:, None, None]
+        mixed = weight * targets[0] + (1 - weight) * others[0]
+        present = share[:, None] * own + (1 - share[:, None]) * other
+        return self._lines(outputs, mixed) + self.presence_weight * self._presence(outputs[1], present)
+
+    def divergence(self, outputs: Tensors, reference: Tensors) -> Tensor:
+        """Mean square y difference, weighted towards the vehicle as the loss is, plus that of presence."""
+        present, other = torch.sigmoid(reference[1]), torch.sigmoid(outputs[1])
+        weight = 1 / (1 + self.station_m / 20)
+        lateral = ((outputs[0] - reference[0]) ** 2 * weight).sum(-1) / weight.sum() * present.detach()
+        return lateral.mean(-1) + self.presence_weight * ((other - present) ** 2).mean(-1)
+
+    def error(self, outputs: Tensors, targets: Tensors) -> Tensor:
+        """Mean absolute lateral error within 40 m, metres."""
+        near = self.station_m <= 40
+        return super().error((outputs[0][..., near],), (targets[0][..., near],))
+
+    def _lines(self, outputs: Tensors, truth: Tensor) -> Tensor:
+        y_m, _, logits = outputs
+        there = torch.isfinite(truth)
+        wanted = torch.where(there, truth, 0)
+        weight = there / (1 + self.station_m / 20)
+        total = weight.flatten(1).sum(-1).clamp(min=1)
+        lateral = F.smooth_l1_loss(y_m, wanted, beta=self.beta, reduction="none") * weight
+        bent = F.smooth_l1_loss(y_m.diff(n=2), wanted.diff(n=2), beta=0.05, reduction="none") * weight[..., 1:-1]
+        return (lateral.flatten(1).sum(-1) + bent.flatten(1).sum(-1)) / total + 0.1 * self._columns(
+            logits, wanted, there
+        )
+
+    def _columns(self, logits: Tensor, truth: Tensor, there: Tensor) -> Tensor:
+        """Cross entropy against the two columns around the true one, where the camera sees it."""
+        column = (self.column_m[:, 0] - truth) / self.cell_m[:, 0]
+        inside = there & (column >= 0) & (column <= logits.shape[-1] - 1)
+        near = (1 - (column[..., None] - torch.arange(logits.shape[-1])).abs()).clamp(min=0)
+        entropy = -(near * torch.log_softmax(logits, dim=-1)).sum(-1) * inside
+        return entropy.flatten(1).sum(-1) / inside.flatten(1).sum(-1).clamp(min=1)
+
+
+def _geometry(network: RoadLines) -> tuple[float, float, Tensor, Tensor, Tensor]:
+    """Fields of RoadObjective: beta, presence weight, and the network's own tables."""
+    return 0.1, 0.2, network.station_m, network.column_m, network.cell_m
+
+
+def _normalised(image: Tensor) -> Tensor:
+    return ((image.float() / 255 - MEAN) / STD).contiguous(memory_format=torch.channels_last)

@@ -1,0 +1,254 @@
+"""From a task file to a candidate: training with techniques, and the folder that `replay` and `gate` take as it is.
+
+    task.toml + techniques -> OUT/model.toml, OUT/weights.safetensors, OUT/provenance.json and the network's own code
+
+techniques/ trains and knows nothing of cards; here its networks become candidates of a model card.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+import json
+import platform
+import shutil
+import tomllib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, fields, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from harness.errors import UsageError
+from techniques.errors import TaskError
+from trueline import __version__
+
+if TYPE_CHECKING:
+    from techniques.training import Loop, Settings, Trained
+
+__all__ = ["Candidate", "TaskFile", "load_task_file", "train_candidate"]
+
+Progress = Callable[[str, int, int], None]
+PROVENANCE = "provenance.json"
+
+
+class TaskFile(BaseModel):
+    """A task file: what is trained, how, and with which options of techniques.
+
+    factory: `module:function` beside the file; called with [options], gives a techniques.task.Task.
+    card: model card whose copy the candidate gets, with its own name and weights.
+    technique: options by technique's name; they take effect where that technique is chosen.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    schema_: Annotated[Literal[1], Field(alias="schema")] = 1
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][\w.-]*$")]
+    path: Path
+    factory: str
+    card: Path
+    options: dict[str, Any] = {}
+    training: dict[str, Any] = {}
+    technique: dict[str, dict[str, Any]] = {}
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A trained candidate.
+
+    Attributes:
+        folder: with model.toml, weights, provenance.
+        provenance: task, settings, techniques, budget used, errors, reports.
+        fresh: False if the folder already held it.
+    """
+
+    folder: Path
+    provenance: dict[str, Any]
+    fresh: bool
+
+
+def load_task_file(path: Path) -> TaskFile:
+    """Read and check a task file.
+
+    Raises:
+        TaskError: missing, not TOML, unknown keys.
+    """
+    path = Path(path)
+    try:
+        raw = tomllib.loads(path.read_text(encoding="utf-8"))
+        return TaskFile(**raw, path=path.resolve())
+    except OSError as error:
+        raise TaskError(f"no task file: {error.strerror}", where=str(path), remedy="give a task.toml") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise TaskError(f"not TOML: {error}", where=str(path), remedy="mend the syntax at that line") from error
+    except ValidationError as error:
+        problems = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
+        raise TaskError(problems, where=str(path), remedy="see docs/techniques.md for every key") from error
+
+
+def train_candidate(
+    file: TaskFile,
+    chosen: Sequence[str],
+    out: Path,
+    *,
+    seed: int | None = None,
+    budget_passes: int | None = None,
+    device: str | None = None,
+    name: str | None = None,
+    progress: Progress | None = None,
+) -> Candidate:
+    """Train with the chosen techniques, in that order, and write the candidate's folder.
+
+    A folder that holds the same candidate is left as it is; a stopped run goes on where its last state was written.
+
+    Raises:
+        UsageError: the folder holds another candidate.
+        TechniqueError: an unknown technique or option, techniques that exclude one another, a loss that is not finite.
+    """
+    from techniques.registry import build_all
+
+    settings = _settings(file, seed, budget_passes, device)
+    options = {technique: file.technique.get(technique, {}) for technique in chosen}
+    techniques = build_all(options)
+    request = {
+        "task": file.name,
+        "task_sha256": _sha256(file.path),
+        "options": file.options,
+        "settings": asdict(settings),
+        "techniques": {t.name: {f.name: getattr(t, f.name) for f in fields(t) if f.init} for t in techniques},
+    }
+    request = json.loads(json.dumps(request))
+    done = _finished(out, request)
+    if done is not None:
+        return Candidate(out, done, fresh=False)
+    out.mkdir(parents=True, exist_ok=True)
+    trained, errors = _trained(file, techniques, settings, out, progress)
+    provenance = {**request, **_outcome(trained, errors)}
+    _write_candidate(file, trained, out, name or "-".join([file.name, *(chosen or ["plain"])]), provenance)
+    return Candidate(out, provenance, fresh=True)
+
+
+def _settings(file: TaskFile, seed: int | None, budget_passes: int | None, device: str | None) -> Settings:
+    from techniques.training import Settings
+
+    accepted = [f.name for f in fields(Settings)]
+    for key in file.training:
+        if key not in accepted:
+            raise TaskError(
+                f"[training] has no key {key!r}", where=f"{file.path} [training]", remedy=f"it has {accepted}"
+            )
+    given: dict[str, Any] = {"seed": seed, "budget_passes": budget_passes, "device": device}
+    try:
+        settings = Settings(**file.training)
+        return replace(settings, **{k: v for k, v in given.items() if v is not None})
+    except TypeError as error:
+        raise TaskError(
+            f"a value of another kind: {error}", where=f"{file.path} [training]", remedy="mend it"
+        ) from error
+
+
+def _trained(
+    file: TaskFile, techniques: Sequence[Any], settings: Settings, out: Path, progress: Progress | None
+) -> tuple[Trained, dict[str, Any]]:
+    """The trained network and its errors on the selection and test sets."""
+    from engines.dotted import load_dotted, modules_of
+    from techniques.training import CHECKPOINT, Loop
+
+    root = file.path.parent
+    factory = load_dotted(file.factory, root)
+
+    def tell(loop: Loop, loss: float) -> None:
+        if progress is not None:
+            used = min(loop.passes.total, settings.budget_passes)
+            progress("passes", used, settings.budget_passes)
+
+    with modules_of(root):
+        options = dict(file.options)
+        if "progress" in inspect.signature(factory).parameters:
+            options["progress"] = progress
+        try:
+            task = factory(**options)
+        except TypeError as error:
+            raise TaskError(
+                f"{file.factory} refuses [options]: {error}", where=str(file.path), remedy="mend them"
+            ) from error
+        loop = Loop(task, techniques, settings, out, tell)
+        trained = loop.run()
+        errors: dict[str, Any] = {
+            part: loop.mean_error(trained.model, getattr(task, part)) for part in ("selection", "test")
+        }
+    (out / CHECKPOINT).unlink(missing_ok=True)
+    return trained, {**errors, "unit": task.unit}
+
+
+def _outcome(trained: Trained, errors: Mapping[str, Any]) -> dict[str, Any]:
+    import torch
+
+    return {
+        "passes": {"forward": trained.passes.forward, "backward": trained.passes.backward},
+        "steps": trained.steps,
+        "seconds": round(trained.seconds, 2),
+        "error": dict(errors),
+        "reports": trained.reports,
+        "loss": [loss for _, loss in trained.history[:: max(len(trained.history) // 100, 1)]],
+        "versions": {"trueline": __version__, "torch": torch.__version__, "python": platform.python_version()},
+        "threads": torch.get_num_threads(),
+    }
+
+
+def _write_candidate(file: TaskFile, trained: Trained, out: Path, name: str, provenance: Mapping[str, Any]) -> None:
+    """Weights, code and card first, provenance last: a folder with provenance is complete."""
+    from safetensors.torch import save_file
+
+    from cases.tomlout import dump_toml
+    from engines.dotted import source_files
+
+    template = file.path.parent / file.card
+    raw = _read_card(template)
+    weights = {key: value.detach().cpu().contiguous() for key, value in trained.model.state_dict().items()}
+    save_file(weights, out / "weights.safetensors")
+    module = raw["torch"]["factory"].partition(":")[0]
+    own = [p for p in source_files(module, template.parent) if p.is_relative_to(template.parent.resolve())]
+    for path in own:
+        target = out / path.relative_to(template.parent.resolve())
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(path, target)
+    raw["name"] = name
+    raw["torch"]["weights"] = "weights.safetensors"
+    raw.pop("onnx", None)  # it holds other weights
+    raw["plugins"] = [str((template.parent / p).resolve()) for p in raw.get("plugins", [])]
+    (out / "model.toml").write_text(dump_toml(raw), encoding="utf-8")
+    (out / PROVENANCE).write_text(json.dumps(provenance, indent=1, default=str), encoding="utf-8")
+
+
+def _read_card(path: Path) -> dict[str, Any]:
+    from harness.card import load_card
+
+    card = load_card(path)
+    if card.torch is None:
+        raise TaskError(
+            "the card has no [torch] part", where=str(path), remedy="give a card whose network can be trained"
+        )
+    return tomllib.loads(path.read_text(encoding="utf-8"))
+
+
+def _finished(out: Path, request: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Provenance of the same candidate, None where there is none yet."""
+    path = out / PROVENANCE
+    if not path.exists():
+        return None
+    try:
+        found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except json.JSONDecodeError as error:
+        raise UsageError(f"not JSON: {error}", where=str(path), remedy="delete the folder") from error
+    different = [key for key, value in request.items() if found.get(key) != value]
+    if different:
+        raise UsageError(
+            f"it holds another candidate: {', '.join(different)} differ", where=str(out), remedy="use another folder"
+        )
+    return found
+
+
+def _sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()

@@ -183,7 +183,7 @@ class Loop:
     def one_step(self) -> float:
         """One step of the optimiser; its loss."""
         self.begin()
-        self.set_rate(self.settings.rate * _schedule(self.settings.schedule, self.progress))
+        self.set_rate(self.scheduled_rate(self.progress))
         batch = self._next_batch()
         for technique in self.techniques:
             batch = technique.before_step(self, batch)
@@ -211,6 +211,10 @@ class Loop:
         if self.settings.clip:
             nn.utils.clip_grad_norm_([*self.model.parameters(), *self.extra_modules.parameters()], self.settings.clip)
         self.optimiser.step()
+
+    def scheduled_rate(self, progress: float) -> float:
+        """The rate that the settings' schedule has at that progress (0 to 1)."""
+        return self.settings.rate * _schedule(self.settings.schedule, progress)
 
     def set_rate(self, rate: float) -> None:
         """The learning rate of this step."""

@@ -158,6 +158,19 @@ def test_an_intermediate_overflow_is_infinite(name, tmp_path):
     assert np.isfinite(run("emulated-bf16", source, feeds)["y"]).all()
 
 
+def test_a_convolution_is_rounded_once_as_pytorchs_own_half_does(tmp_path):
+    """Both add 576 products in fp32 and round the sum: the same bits but where the order of addition decides."""
+    import torch
+
+    random = np.random.default_rng(5)
+    weights = {"w": independent.fp16(random.standard_normal((32, 64, 3, 3)) / 24)}
+    source = make_source(tmp_path, [node("Conv", ["x", "w"], ["y"])], {"x": [1, 64, 16, 16]}, ["y"], weights)
+    x = independent.fp16(random.standard_normal((1, 64, 16, 16)))
+    real = torch.nn.functional.conv2d(torch.tensor(x).half(), torch.tensor(weights["w"]).half()).float().numpy()
+    assert (run("emulated-fp16", source, {"x": x})["y"] == real).mean() > 0.99
+    assert (run("emulated-fp16:chunk16", source, {"x": x})["y"] == real).mean() < 0.9
+
+
 def test_the_overflow_is_where_pytorchs_own_half_has_it(tmp_path):
     """At every fp16 number: the same bits as real fp16 arithmetic, infinities and vanished numbers among them."""
     import torch

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engines.base import FrameEngine, first_line, refuse_options
-from engines.cache import folder_of
+from engines.cache import file_sha256, folder_of
 from engines.cpu import physical_cores
 from engines.denormals import DenormalMode, supported
 from engines.errors import EngineCrashed, EngineOptionError, EngineUnavailable, ModelLoadError
@@ -24,6 +24,7 @@ from engines.export import exported
 from engines.inspect.graph import model_sha256
 from engines.io_check import check_inputs, check_io
 from engines.ort_providers import CPU, KINDS, Request, available, granted, precision_facts, requests
+from engines.plugins import for_onnx_runtime
 from engines.protocol import Availability, ModelSource, Tensors, TensorSpec
 
 __all__ = ["OrtEngine", "availability", "open_engine", "open_session"]
@@ -123,6 +124,8 @@ class OrtEngine(FrameEngine):
             "denormals_in_calling_thread": denormals if supported() else "as the first session of the process",
             "device": "cpu" if provider == "cpu" else "cuda:0",
         }
+        if plugins := for_onnx_runtime(source.plugins):
+            provenance["plugins"] = {path.name: file_sha256(path) for path in plugins}
         if provider_options:
             provenance["provider_options"] = provider_options
         super().__init__(name, {**provenance, **(facts or {})})
@@ -135,7 +138,7 @@ class OrtEngine(FrameEngine):
             EngineCrashed: ONNX Runtime failed.
         """
         known = self._known
-        if len(inputs) != len(known):
+        if not known or len(inputs) != len(known):
             self._admit(inputs)
         for name, array in inputs.items():
             if known.get(name) != (array.shape, array.dtype):
@@ -183,7 +186,7 @@ def open_session(
         level: graph optimisation: none, basic, extended or all.
         threads: of one operator.
         mode: whether the session's own threads flush denormals.
-        plugins: libraries with custom ops.
+        plugins: libraries with custom ops; those of other runtimes are left alone (engines/plugins.py).
         save_to: where to write the graph as it was optimised.
         providers: to ask for, best first, as engines.ort_providers.requests gives them.
 
@@ -225,7 +228,7 @@ def open_session(
     place = str(model)
     try:
         with DenormalMode(flush=mode.flush):  # the first session of a process would set the flag for good
-            for place in map(str, plugins):
+            for place in map(str, for_onnx_runtime(plugins)):
                 options.register_custom_ops_library(place)
             place = str(model)
             return ort.InferenceSession(place, options, providers=list(providers), enable_fallback=0)

@@ -1,9 +1,7 @@
-"""Plugin libraries: NVIDIA's own, and those that the card names.
+"""Plugin libraries: NVIDIA's own, and those of the card that are TensorRT's (engines/plugins.py).
 
-The card lists custom ops of every runtime in one place. A library that exports TensorRT's `getCreators` or
-`getPluginCreators` is given to the plugin registry; one that registers itself when it is loaded
-(REGISTER_TENSORRT_PLUGIN) only has to be loaded; one that exports ONNX Runtime's `RegisterCustomOps` and neither of the
-two is not for TensorRT.
+A library that exports `getCreators` or `getPluginCreators` is given to the plugin registry; one that registers itself
+when it is loaded (REGISTER_TENSORRT_PLUGIN) only has to be loaded.
 """
 
 from __future__ import annotations
@@ -15,12 +13,11 @@ from pathlib import Path
 from engines.base import first_line
 from engines.cache import file_sha256
 from engines.errors import ModelLoadError
+from engines.plugins import OF_TENSORRT, for_tensorrt
 from engines.tensorrt.api import Api, IPluginRegistry
 
 __all__ = ["load_plugins"]
 
-OF_TENSORRT = ("getCreators", "getPluginCreators")
-OF_ONNX_RUNTIME = "RegisterCustomOps"
 _loaded: dict[str, ctypes.CDLL] = {}  # a plugin is registered once per process
 
 
@@ -38,14 +35,17 @@ def load_plugins(api: Api, paths: Iterable[Path]) -> dict[str, str]:
         ModelLoadError: a library is missing, does not load, or its plugins cannot be registered.
     """
     api.trt.init_libnvinfer_plugins(api.logger, "")
-    return {path.name: file_sha256(path) for path in paths if _load(api, path)}
+    found = for_tensorrt(paths)
+    for path in found:
+        _load(api, path)
+    return {path.name: file_sha256(path) for path in found}
 
 
-def _load(api: Api, path: Path) -> bool:
-    """Load one library; false where it is not TensorRT's."""
+def _load(api: Api, path: Path) -> None:
+    """Load one library, and register its plugins where it does not do so itself."""
     key = str(path.resolve())
     if key in _loaded:
-        return _is_tensorrts(_loaded[key])
+        return
     try:
         library = ctypes.CDLL(key, mode=ctypes.RTLD_GLOBAL)
     except OSError as error:
@@ -57,11 +57,6 @@ def _load(api: Api, path: Path) -> bool:
     if any(hasattr(library, symbol) for symbol in OF_TENSORRT):
         _register(api, path)
     _loaded[key] = library
-    return _is_tensorrts(library)
-
-
-def _is_tensorrts(library: ctypes.CDLL) -> bool:
-    return any(hasattr(library, symbol) for symbol in OF_TENSORRT) or not hasattr(library, OF_ONNX_RUNTIME)
 
 
 def _register(api: Api, path: Path) -> None:

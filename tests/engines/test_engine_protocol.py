@@ -93,6 +93,8 @@ def test_every_engine_draws_what_pytorch_draws(name: str, model: str, shared_car
 def test_inputs_that_do_not_fit_are_named(name: str, shared_cards: Cards) -> None:
     source = shared_cards("Calibrated")
     engine = opened(name, source)
+    with pytest.raises(EngineInputError, match=r"missing inputs \['images', 'intrinsics'\]"):
+        engine.infer({})  # before any other
     good = inputs_of(source)
     engine.infer(good)
     wrong = {

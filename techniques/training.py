@@ -29,7 +29,7 @@ from techniques.passes import Counted, Passes
 from techniques.task import Batch, Examples, Objective, Task, Tensors
 from techniques.technique import Gradient, Technique
 
-__all__ = ["SCHEDULES", "Loop", "Settings", "Trained", "rate_share"]
+__all__ = ["SCHEDULES", "Loop", "Settings", "Trained"]
 
 SCHEDULES = ("one-cycle", "cosine", "constant")
 OPTIMISERS = ("adamw", "sgd")
@@ -353,8 +353,8 @@ class Loop:
         return Batch(to(batch.inputs), to(batch.targets), tuple(to(v) for v in batch.variants))
 
 
-def rate_share(name: str, progress: float) -> float:
-    """Share of the greatest rate at that progress (0 to 1); techniques with phases of their own use it for each."""
+def _schedule(name: str, progress: float) -> float:
+    """Share of the greatest rate at that progress."""
     if name == "constant":
         return 1.0
     if name == "one-cycle" and progress < 0.15:

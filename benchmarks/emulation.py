@@ -1,20 +1,21 @@
 """How true emulated precision is: against engines that really compute in it, and what it costs.
 
     python -m benchmarks.emulation examples/roadlines/robust.toml --seed 9000 --count 4 --seconds 3
-    python -m benchmarks.emulation examples/twinlitenet/torch.toml --cases cases_twinlitenet --frames 400
+    python -m benchmarks.emulation examples/twinlitenet/torch.toml --cases cases_twinlitenet --frames 80
     python -m benchmarks.emulation examples/roadlines/robust.toml --cuda      # on a machine with an NVIDIA GPU
 
 Every engine's error is against the fp32 engine of its own runtime. Prints Markdown tables: the ratio of RMS errors, of
-the distributions of bend, and how far the two engines err on the same frames (rank correlation of the largest bend of
-each frame). The last rows compare two real engines with each other: no emulation can be expected to agree with one
-better than the other does. `--cuda` does the same against the GPU's fp16 and TF32, and shows by single products which
-TF32 rounding the GPU has.
+the distributions of bend (with the 5 to 95 % range over resampled frames), and how far the two engines err on the same
+frames (rank correlation of the largest bend of each frame). The last rows compare two real engines with each other: no
+emulation can be expected to agree with one better than the other does. `--cuda` does the same against the GPU's fp16
+and TF32, and shows by single products which TF32 rounding the GPU has.
 """
 
 from __future__ import annotations
 
 import argparse
 import itertools
+import shutil
 import sys
 import tempfile
 import time
@@ -23,6 +24,7 @@ from pathlib import Path
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 import engines
 from benchmarks.engines import case_options, cases_of, run_on, summary
@@ -41,6 +43,7 @@ EMULATED = (
 )  # fmt: skip
 COST = (*EMULATED, "emulated-reorder")
 ROUNDS = 15
+RESAMPLES = 400
 
 
 def precision(engine: str) -> str:
@@ -70,12 +73,24 @@ def compared(run: Run, one: tuple[str, str], other: tuple[str, str]) -> list[str
 
     errors = [rms_errors(run, *rung) for rung in (one, other)]
     ratios = ", ".join(f"{output} {errors[0][output] / errors[1][output]:.2f}" for output in errors[0])
-    bends = [bend(run, *rung) for rung in (one, other)]
-    levels = [[float(b["bend"].quantile(q) or np.nan) for q in (0.5, 0.99, 1.0)] for b in bends]
-    frames = [b.group_by("case", "frame").agg(pl.col("bend").max()) for b in bends]
-    both = frames[0].join(frames[1], on=["case", "frame"], suffix="_other")
-    rank = spearmanr(both["bend"], both["bend_other"]).statistic
-    return [ratios, *(f"{a / b:.2f}" for a, b in zip(*levels, strict=True)), f"{rank:.2f}"]
+    both = bends(run, *one).join(bends(run, *other), on=["case", "frame"], suffix="_other").sort("case", "frame")
+    largest = both.select(pl.col("bend", "bend_other").list.max())
+    rank = spearmanr(largest["bend"], largest["bend_other"]).statistic
+    return [ratios, *bend_ratios(both["bend"].to_list(), both["bend_other"].to_list()), f"{rank:.2f}"]
+
+
+def bend_ratios(one: list[list[float]], other: list[list[float]]) -> list[str]:
+    """Ratios of p50, p99 and max, each with its 5 to 95 % over resampled frames."""
+    random = np.random.default_rng(0)
+
+    def ratios(frames: NDArray[np.intp]) -> NDArray[np.float64]:
+        levels = [np.quantile(np.concatenate([b[k] for k in frames]), (0.5, 0.99, 1)) for b in (one, other)]
+        return np.asarray(levels[0] / levels[1])
+
+    every = np.arange(len(one))
+    resampled = [ratios(random.choice(every, len(every))) for _ in range(RESAMPLES)]
+    bounds = np.quantile(resampled, (0.05, 0.95), axis=0).T
+    return [f"{r:.2f} ({low:.2f} to {high:.2f})" for r, (low, high) in zip(ratios(every), bounds, strict=True)]
 
 
 def rms_errors(run: Run, rung: str, parent: str) -> dict[str, float]:
@@ -85,10 +100,10 @@ def rms_errors(run: Run, rung: str, parent: str) -> dict[str, float]:
     return dict(pooled.rows())
 
 
-def bend(run: Run, rung: str, parent: str) -> pl.DataFrame:
-    """Bend of every line and band."""
+def bends(run: Run, rung: str, parent: str) -> pl.DataFrame:
+    """Bend of every line and band, as one list a frame."""
     own = run.read("line_metrics").filter(rung=rung, reference=parent)
-    return own.select("case", "frame", pl.col("bend").fill_nan(None)).drop_nulls()
+    return own.with_columns(pl.col("bend").fill_nan(None)).drop_nulls("bend").group_by("case", "frame").agg("bend")
 
 
 def cost(card: Card, case: Path, names: Sequence[str], cache: Path) -> str:
@@ -147,6 +162,7 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     case_options(parser)
     parser.add_argument("--cuda", action="store_true", help="against the GPU's TF32, fp16 and bf16")
+    parser.add_argument("--out", type=Path, help="keep the run folder here")
     options = parser.parse_args()
     card = load_card(options.card)
     if options.cuda and not cuda_ready():
@@ -156,7 +172,9 @@ def main() -> None:
         cases = cases_of(options, folder / "cases")
         real = GPU if options.cuda else REAL
         run = run_on(card, cases, [*FP32, *real, *EMULATED], folder)
-        print(summary(run), agreement(run), sep="\n")
+        print(summary(run), agreement(run), sep="\n", flush=True)
+        if options.out:
+            shutil.copytree(folder / "run", options.out)
         if not options.cuda:
             print("", cost(card, cases[0], COST, folder / "cache"), sep="\n")
 

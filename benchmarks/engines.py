@@ -114,11 +114,10 @@ def summary(run: Run) -> str:
 def table(run: Run) -> str:
     """One row per engine of the deploy pipeline, against its parent; bend is of every line and band."""
     lines, tensors = run.read("line_metrics"), run.read("tensor_metrics")
-    frames, latency = run.read("frame_metrics"), run.read("latency")
-    p50 = dict(latency.group_by("rung").agg(pl.col("p50_ms").median()).rows())
+    frames = run.read("frame_metrics")
     rows = [
-        "| engine | against | RMS error | bend p50 | bend p99 | bend max | offset max | lines lost, gained | ms |",
-        "|---|---|---|---|---|---|---|---|---|",
+        "| engine | against | RMS error | bend p50 | bend p99 | bend max | offset max | lines lost, gained |",
+        "|---|---|---|---|---|---|---|---|",
     ]
     for rung in run.rungs:
         name, parent = rung["name"], rung["parent"]
@@ -132,7 +131,7 @@ def table(run: Run) -> str:
         shown = " | ".join("-" if f is None else f"{f:.2g}" for f in figures)
         against = parent.removeprefix("deploy/")
         counts = f"{lost['missing'].sum()}, {lost['extra'].sum()} of {lost['lines'].sum()}"
-        rows.append(f"| `{rung['engine']}` | `{against}` | {shown} | {counts} | {p50.get(name, float('nan')):.1f} |")
+        rows.append(f"| `{rung['engine']}` | `{against}` | {shown} | {counts} |")
     return "\n".join(rows)
 
 

@@ -248,8 +248,14 @@ class Loop:
         """Running statistics of `model` anew from training inputs; costs no budget."""
         size = self.settings.batch
         with self.passes.uncounted(), self.autocast():
-            inputs = (b.inputs for b in self.batches(self.task.train, size, batches * size))
+            inputs = (b.inputs for b in self._sample(self.task.train, size, batches * size))
             recompute_batchnorm(model, self.objective, inputs)
+
+    def _sample(self, examples: Examples, size: int, limit: int) -> Iterator[Batch]:
+        """At most `limit` of the examples, from all over the set; the same every time."""
+        generator = torch.Generator().manual_seed(0)
+        for rows in torch.randperm(len(examples), generator=generator)[:limit].split(size):
+            yield self._moved(examples.batch(rows, generator))
 
     @torch.no_grad()
     def mean_error(self, model: nn.Module, examples: Examples) -> float:

@@ -254,7 +254,7 @@ class Loop:
     def _sample(self, examples: Examples, size: int, limit: int) -> Iterator[Batch]:
         """At most `limit` of the examples, from all over the set; the same every time."""
         generator = torch.Generator().manual_seed(0)
-        for rows in torch.randperm(len(examples), generator=generator)[:limit].split(size):
+        for rows in torch.split(torch.randperm(len(examples), generator=generator)[:limit], size):
             yield self._moved(examples.batch(rows, generator))
 
     @torch.no_grad()

@@ -122,10 +122,12 @@ def train_candidate(
     done = _finished(out, request)
     if done is not None:
         return Candidate(out, done, fresh=False)
+    card = _read_card(file.path.parent / file.card)
     out.mkdir(parents=True, exist_ok=True)
     trained, errors = _trained(file, techniques, settings, out, progress)
     provenance = {**request, **_outcome(trained, errors)}
-    _write_candidate(file, trained, out, name or "-".join([file.name, *(chosen or ["plain"])]), provenance)
+    card["name"] = name or "-".join([file.name, *(chosen or ["plain"])])
+    _write_candidate(card, (file.path.parent / file.card).parent.resolve(), trained, out, provenance)
     return Candidate(out, provenance, fresh=True)
 
 
@@ -197,28 +199,26 @@ def _outcome(trained: Trained, errors: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _write_candidate(file: TaskFile, trained: Trained, out: Path, name: str, provenance: Mapping[str, Any]) -> None:
+def _write_candidate(
+    card: dict[str, Any], root: Path, trained: Trained, out: Path, provenance: Mapping[str, Any]
+) -> None:
     """Weights, code and card first, provenance last: a folder with provenance is complete."""
     from safetensors.torch import save_file
 
     from cases.tomlout import dump_toml
     from engines.dotted import source_files
 
-    template = file.path.parent / file.card
-    raw = _read_card(template)
     weights = {key: value.detach().cpu().contiguous() for key, value in trained.model.state_dict().items()}
     save_file(weights, out / "weights.safetensors")
-    module = raw["torch"]["factory"].partition(":")[0]
-    own = [p for p in source_files(module, template.parent) if p.is_relative_to(template.parent.resolve())]
-    for path in own:
-        target = out / path.relative_to(template.parent.resolve())
+    module = card["torch"]["factory"].partition(":")[0]
+    for path in (p for p in source_files(module, root) if p.is_relative_to(root)):
+        target = out / path.relative_to(root)
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(path, target)
-    raw["name"] = name
-    raw["torch"]["weights"] = "weights.safetensors"
-    raw.pop("onnx", None)  # it holds other weights
-    raw["plugins"] = [str((template.parent / p).resolve()) for p in raw.get("plugins", [])]
-    (out / "model.toml").write_text(dump_toml(raw), encoding="utf-8")
+    card["torch"]["weights"] = "weights.safetensors"
+    card.pop("onnx", None)  # it holds other weights
+    card["plugins"] = [str((root / p).resolve()) for p in card.get("plugins", [])]
+    (out / "model.toml").write_text(dump_toml(card), encoding="utf-8")
     (out / PROVENANCE).write_text(json.dumps(provenance, indent=1, default=str), encoding="utf-8")
 
 

@@ -33,7 +33,6 @@ def make(
     work: str = "build/roadlines",
     scenes: int = 1000,
     held_out_scenes: int = HELD_OUT_SCENES,
-    width: int = 16,
     progress: Progress | None = None,
 ) -> Task:
     """The task; what the work folder lacks is rendered first (0.04 s of processor time a picture).
@@ -42,7 +41,6 @@ def make(
         work: folder that keeps the rendered pictures.
         scenes: training scenes, 8 pictures each.
         held_out_scenes: scenes of the selection set and of the test set.
-        width: of the network.
         progress: told (what, done, total) while rendering.
     """
     card, folder = load_card(HERE / "baseline.toml"), Path(work)
@@ -56,8 +54,8 @@ def make(
     train, selection = (load_samples(folder, count, first_seed=seed) for seed, count, _ in sets[:2])
     test = load_samples(folder, held_out_scenes, first_seed=TEST_SEED, deploy=True)
     return Task(
-        lambda: RoadLines(width).to(memory_format=torch.channels_last),  # type: ignore[call-overload]  # torch's stub
-        RoadObjective(*_geometry(RoadLines(width))),
+        lambda: RoadLines().to(memory_format=torch.channels_last),  # type: ignore[call-overload]  # torch's stub
+        RoadObjective(*_geometry(RoadLines())),
         (Domain(0, 1, (MEAN,), (STD,)),),
         train=RoadExamples(train, mirrored=True),
         selection=RoadExamples(selection),

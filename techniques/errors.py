@@ -9,6 +9,7 @@ TruelineError
     │   └── EmptyData         a data set without a single example
     ├── ModelMismatch         models or weights that do not belong together
     ├── NonFiniteLoss         a loss, gradient or output that is not finite
+    ├── Collapse              a network that answers every input alike
     └── CheckpointError       a stopped run that cannot go on from its file
 """
 
@@ -18,6 +19,7 @@ from trueline import TruelineError
 
 __all__ = [
     "CheckpointError",
+    "Collapse",
     "EmptyData",
     "ModelMismatch",
     "NonFiniteLoss",
@@ -59,6 +61,10 @@ class ModelMismatch(TechniqueError):
 
 class NonFiniteLoss(TechniqueError):
     """A loss, gradient or output that is not finite."""
+
+
+class Collapse(TechniqueError):
+    """A network that answers every input alike."""
 
 
 class CheckpointError(TechniqueError):

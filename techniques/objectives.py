@@ -91,14 +91,20 @@ class Polylines:
         return lateral.mean(-1) + self.presence_weight * ((other - present) ** 2).mean(-1)
 
     def distance(self, targets: Tensors) -> Tensor:
-        """RMS lateral distance over the lines both have; inf where two examples do not have the same lines."""
+        """RMS lateral distance over the stations both have; inf unless both have the same lines, each at some station.
+
+        An example is at distance 0 from itself, and from any other where neither has a line.
+        """
         y = targets[0]
         there = torch.isfinite(y)
         both = there[:, None] & there[None]
         square = torch.where(both, (y[:, None] - y[None]) ** 2, 0).flatten(2).sum(-1)
         rms = (square / both.flatten(2).sum(-1).clamp(min=1)).sqrt()
-        lines = there.any(-1)
-        return torch.where((lines[:, None] == lines[None]).all(-1), rms, torch.inf)
+        lines, shared = there.any(-1), both.any(-1)
+        alike = (lines[:, None] == shared) & (
+            lines[None] == shared
+        )  # a line of one is a line of both, and they overlap
+        return torch.where(alike.all(-1), rms, torch.inf)
 
     def error(self, outputs: Tensors, targets: Tensors) -> Tensor:
         """Mean absolute y error over the true stations; NaN where there is no line."""

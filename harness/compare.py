@@ -34,6 +34,7 @@ from harness.metrics.stations import resample
 from harness.metrics.tensor import tensor_metrics
 from harness.run import CaseParts
 from harness.rungs import Rung
+from harness.state import StateMeter
 from harness.tables import BANDS
 from harness.tracks import NO_TRACK, Tracker
 
@@ -112,6 +113,7 @@ class Comparer:
         others = [r.name for r in rungs[1:]]
         self._clock = Clock()
         self._series = {n: SeriesStore(self._grid.look_ahead, self._clock, vehicle_frame=vehicle) for n in others}
+        self._states = {n: StateMeter(tuple(card.state)) for n in others if card.state}
         self._floors = {p.rung.name: FloorMeter(p, self._grid, self._clock) for p in probes}
         self._bases = {p.rung.name: p.base.name for p in probes}
         self._events = {n: EventLog(card.length_unit) for n in [self._root, *others]}
@@ -158,6 +160,9 @@ class Comparer:
                 log=self._events[name],
             )
             self._parts.add("series_metrics", table.drop("case").to_dict())
+        for name, state in self._states.items():
+            for row in state.rows(self._clock.axis()[2]):
+                self._parts.add("state_metrics", {"rung": name, "reference": self._root, **row})
         for name, log in self._events.items():
             self._parts.add("events", log.table(self._case.id, name, self._root).drop("case").to_dict())
         for meter in self._floors.values():
@@ -203,6 +208,9 @@ class Comparer:
         if reference == self._root:
             self._log(name, ref, cand, found, pairs)
             self._append_series(name, ref, cand, found, chunk.frames[chunk.outputs[name].ran])
+            if name in self._states:
+                step = self.frames_done + 1 + np.searchsorted(chunk.frames, frame)
+                self._states[name].lines(step, pairs.bands["offset_max"], pairs.bands["bend"])
 
     def _probe(self, chunk: Chunk, name: str, base: str, ref: _Measured) -> None:
         """One engine against itself, over the frames that both gave."""
@@ -266,7 +274,10 @@ class Comparer:
         if not both.any():
             return
         for output, values in cand.stacked.items():
-            row = tensor_metrics(ref.stacked[output][both[ref.valid]], values[both[cand.valid]])
+            pair = ref.stacked[output][both[ref.valid]], values[both[cand.valid]]
+            row = tensor_metrics(*pair)
+            if reference == self._root and name in self._states:
+                self._states[name].tensor(output, self.frames_done + 1 + np.flatnonzero(both), *pair)
             keys = {"rung": name, "output": output, "reference": reference, "frame": chunk.frames[both]}
             self._parts.add("tensor_metrics", keys | row)
 

@@ -38,6 +38,10 @@ TABLES: dict[str, dict[str, pl.DataType | type[pl.DataType]]] = {
         "jitter": _F, "sway_rms": _F, "swing_rate": _F, "swing_pp": _F, "swing_hz": _F, "lag_frames": _F,
         "toggles_per_min": _F,
     },
+    "state_metrics": {
+        "case": _S, "rung": _S, "signal": _S, "reference": _S, "fps": _F, "steps": _I, "early": _F, "late": _F,
+        "growth": _F, "doubling_s": _F,
+    },
     "events": {
         "case": _S, "rung": _S, "kind": _S, "frame_start": _I, "frame_end": _I, "track": pl.Int32, "band": _S,
         "reference": _S, "value": _F, "threshold": _F, "unit": _S, "owner": _S,
@@ -58,6 +62,7 @@ SORT_KEYS: dict[str, tuple[str, ...]] = {
     "frame_metrics": ("case", "frame", "rung", "reference"),
     "tensor_metrics": ("case", "frame", "rung", "output", "reference"),
     "series_metrics": ("case", "rung", "track", "station", "reference"),
+    "state_metrics": ("case", "rung", "signal", "reference"),
     "events": ("case", "rung", "kind", "frame_start", "frame_end", "track", "band", "reference"),
     "floors": ("case", "rung", "probe", "metric", "band"),
     "latency": ("case", "rung"),

@@ -69,6 +69,11 @@ class Metric:
         return allowed
 
     @property
+    def output_column(self) -> str:
+        """The column that a rule's `output` is a pattern of; empty where the table has none."""
+        return {"tensor_metrics": "output", "state_metrics": "signal"}.get(self.table, "")
+
+    @property
     def measured(self) -> str:
         """What rows of a shared table are about: `swing` of `event.swing`, `bend` of `floor.bend`; else empty."""
         return self.name.partition(".")[2] if self.kind in ("event", "floor") else ""
@@ -120,6 +125,7 @@ _ALL = (
     _series("swing_pp", "length"),
     _series("lag_frames", "frames", signed=True),
     _series("toggles_per_min", "rate"),
+    Metric("state.growth", "state_metrics", "growth", "number"),
     Metric("p50_ms", "latency", "p50_ms", "time", has_reference=False, comparable=False),
     Metric("p99_ms", "latency", "p99_ms", "time", has_reference=False, comparable=False),
     Metric("lateral_mae", "accuracy", "lateral_mae", "length", has_reference=False, has_band=True),

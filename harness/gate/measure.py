@@ -20,7 +20,7 @@ from harness.tables import TABLES
 __all__ = ["Measured", "Worst", "measure"]
 
 _QUANTILES = {"p1": 0.01, "p5": 0.05, "p50": 0.5, "p95": 0.95, "p99": 0.99}
-_PLACES = ("frame", "frame_start", "frame_end", "track", "band", "station", "output", "probe")
+_PLACES = ("frame", "frame_start", "frame_end", "track", "band", "station", "output", "signal", "probe")
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,13 +34,14 @@ class Worst:
     band: str | None = None
     station: float | None = None
     output: str | None = None
+    signal: str | None = None
     probe: str | None = None
 
     def __str__(self) -> str:
         parts = []
         if self.frame is not None:
             parts.append(f"frame {self.frame}" if self.frame_end is None else f"frames {self.frame}-{self.frame_end}")
-        for name in ("track", "band", "station", "output", "probe"):
+        for name in ("track", "band", "station", "output", "signal", "probe"):
             if (value := getattr(self, name)) is not None:
                 parts.append(f"{name} {value:g}" if isinstance(value, float) else f"{name} {value}")
         return ", ".join(parts)
@@ -132,7 +133,7 @@ def _measured(row: Mapping[str, Any], rule: Rule, minutes: float) -> Measured:
 
 def _worst(row: Mapping[str, Any]) -> Worst | None:
     """Where the worst value is; None without values, or in a table that has one row a case."""
-    places = {name: row.get(name) for name in ("frame_end", "track", "band", "station", "output", "probe")}
+    places = {name: row.get(name) for name in ("frame_end", "track", "band", "station", "output", "signal", "probe")}
     places["frame"] = row.get("frame", row.get("frame_start"))
     if row["worst_value"] is None or all(place is None for place in places.values()):
         return None

@@ -60,7 +60,7 @@ class Rule(_Strict):
         statistic: how the values of one case become one number.
         limit: the number's limit; with `compare = "baseline"` the worsening that is allowed.
         band: bands it looks at, all where empty.
-        output: pattern of the outputs it looks at (tensor metrics).
+        output: pattern of the outputs it looks at (tensor metrics; of the signals, for the growth of a state).
         reference: rung to compare with: a name, `parent`, or None for the policy's.
         cases: patterns of case ids it judges.
         tags: tags a case must all have to be judged.
@@ -117,7 +117,7 @@ class Rule(_Strict):
             raise ValueError(f"limit of {self.metric} cannot be {wrong_way}: {_worse(self)} is worse")
         if self.band and not spec.has_band:
             raise ValueError(f"{self.metric} has no bands")
-        if self.output != "*" and spec.table != "tensor_metrics":
+        if self.output != "*" and not spec.output_column:
             raise ValueError(f"{self.metric} has no outputs")
         if self.reference is not None and not spec.has_reference:
             raise ValueError(f"{self.metric} is not compared with a reference")

@@ -85,7 +85,7 @@ def rows_of(
     if spec.kind == "floor":
         rows = rows.filter(pl.col("metric") == spec.measured)
     if rule.output != "*":
-        rows = rows.filter(pl.col("output").str.contains(_regex(rule.output)))
+        rows = rows.filter(pl.col(spec.output_column).str.contains(_regex(rule.output)))
     return rows
 
 

@@ -1,0 +1,57 @@
+"""How a recurrent model's divergence from the reference grows over a case: rows of state_metrics.parquet.
+
+Looked at are the tensors that are fed back ([state] of the card), and the lines: `lines.offset` and `lines.bend` pool
+the largest offset and the bend of every matched line and band. What a growth is: harness/metrics/growth.py.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from harness.metrics.growth import DivergenceLog
+
+__all__ = ["LINE_SIGNALS", "StateMeter"]
+
+LINE_SIGNALS = ("lines.offset", "lines.bend")
+
+
+class StateMeter:
+    """Accumulates one rung's divergence over a case; a few KB however long it is.
+
+    Args:
+        outputs: the outputs that are fed back.
+    """
+
+    def __init__(self, outputs: Sequence[str]) -> None:
+        self._logs = {signal: DivergenceLog() for signal in (*outputs, *LINE_SIGNALS)}
+        self._power = dict.fromkeys(outputs, (0.0, 0))  # of the reference: (sum of mean squares, frames)
+
+    def tensor(self, output: str, step: NDArray[np.int64], reference: NDArray[Any], candidate: NDArray[Any]) -> None:
+        """Take one output of some steps, [steps, ...]; outputs that are not fed back are passed over."""
+        if output not in self._power:
+            return
+        before, after = (a.reshape(len(step), -1).astype(np.float64) for a in (reference, candidate))
+        with np.errstate(invalid="ignore", over="ignore"):
+            self._logs[output].add(step, np.sqrt(np.mean((after - before) ** 2, axis=1)))
+            power = np.mean(before**2, axis=1)
+        total, frames = self._power[output]
+        self._power[output] = total + float(power[np.isfinite(power)].sum()), frames + int(np.isfinite(power).sum())
+
+    def lines(self, step: NDArray[np.int64], offset: NDArray[np.float64], bend: NDArray[np.float64]) -> None:
+        """Take matched lines: the step of each, [n], its largest offset and its bend, both [n, bands]."""
+        for signal, values in zip(LINE_SIGNALS, (offset, bend), strict=True):
+            self._logs[signal].add(np.repeat(step, values.shape[1]), values.ravel())
+
+    def rows(self, fps: float) -> Iterator[dict[str, Any]]:
+        """One row for each signal; tensors in units of the reference's RMS over the case, lines in the run's own."""
+        for signal, log in self._logs.items():
+            total, frames = self._power.get(signal, (1.0, 1))
+            found = log.growth(fps, math.sqrt(total / frames) if frames else 0.0)
+            known = {name: value if value == value else None for name, value in asdict(found).items()}  # NaN is null
+            yield {"signal": signal, "fps": fps, **known}

@@ -47,8 +47,8 @@ RESAMPLES = 400
 
 
 def precision(engine: str) -> str:
-    """fp16, bf16 or tf32."""
-    return next(word for word in ("fp16", "bf16", "tf32") if word in engine)
+    """fp16, bf16, tf32 or fp32."""
+    return next(word for word in ("fp16", "bf16", "tf32", "fp32") if word in engine)
 
 
 def agreement(run: Run) -> str:
@@ -138,9 +138,9 @@ def tf32_rounding(device: str) -> str:
     """Which rounding of its operands explains the GPU's products: of many, with a second factor of one."""
     import torch
 
-    x = np.random.default_rng(0).standard_normal((512, 16)).astype(np.float32)
+    x = np.random.default_rng(0).standard_normal((512, 256)).astype(np.float32)
     torch.backends.cuda.matmul.fp32_precision = "tf32"
-    got = (torch.tensor(x, device=device) @ torch.eye(16, device=device)).cpu().numpy()
+    got = (torch.tensor(x, device=device) @ torch.eye(256, device=device)).cpu().numpy()
     names = [name for name in FORMATS if name.startswith("tf32")]
     shares = [f"{name} {np.mean(FORMATS[name].array(x) == got):.1%}" for name in names]
     return f"Operands of a TF32 product are rounded as {', '.join(shares)}; unrounded {np.mean(x == got):.1%}."
@@ -171,7 +171,8 @@ def main() -> None:
         folder = Path(name)
         cases = cases_of(options, folder / "cases")
         real = GPU if options.cuda else REAL
-        run = run_on(card, cases, [*FP32, *real, *EMULATED], folder)
+        chosen = [e for e in EMULATED if precision(e) in map(precision, real)]
+        run = run_on(card, cases, [*FP32, *real, *chosen], folder)
         print(summary(run), agreement(run), sep="\n", flush=True)
         if options.out:
             shutil.copytree(folder / "run", options.out)

@@ -8,7 +8,7 @@ from typing import Any
 from engines.errors import EngineOptionError
 from engines.protocol import CaseContext
 
-__all__ = ["FrameEngine", "first_line", "refuse_options"]
+__all__ = ["FrameEngine", "check_threads", "first_line", "refuse_options"]
 
 
 class FrameEngine:
@@ -49,6 +49,20 @@ def refuse_options(name: str, options: Mapping[str, Any], known: tuple[str, ...]
             f"engine {name!r} has no option {sorted(options)[0]!r}",
             where=f"options of {name}",
             remedy=f"its options are {sorted(known)}",
+        )
+
+
+def check_threads(name: str, threads: Any) -> None:
+    """The option `threads`, where it is given.
+
+    Raises:
+        EngineOptionError: it is no whole number from 1.
+    """
+    if threads is not None and (not isinstance(threads, int) or isinstance(threads, bool) or threads < 1):
+        raise EngineOptionError(
+            f"option 'threads' must be a whole number from 1 (got {threads!r})",
+            where=f"options of {name}",
+            remedy="give a number, or leave it out for one thread a physical core",
         )
 
 

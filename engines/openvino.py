@@ -27,7 +27,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from engines.base import FrameEngine, first_line, refuse_options
+from engines.base import FrameEngine, check_threads, first_line, refuse_options
 from engines.cpu import physical_cores
 from engines.denormals import DenormalMode
 from engines.errors import EngineCrashed, EngineOptionError, EngineUnavailable, ModelLoadError
@@ -71,6 +71,7 @@ def open_engine(
         EngineOptionError, EngineUnavailable, ExportError, ModelLoadError, EngineOutputMissing: as their names say.
     """
     refuse_options(name, unknown, OPTIONS)
+    check_threads(name, threads)
     if denormals not in ("flush", "keep"):
         raise EngineOptionError(
             f"denormals {denormals!r}", where=f"options of {name}", remedy="must be in ['flush', 'keep']"
@@ -83,7 +84,9 @@ def open_engine(
             where=f"options of {name}",
             remedy="give every OpenVINO engine the same `denormals`, or run each in a process of its own: --isolate",
         )
-    return OpenVinoEngine(name, source, model, precision, threads or physical_cores(), denormals == "flush")
+    return OpenVinoEngine(
+        name, source, model, precision, physical_cores() if threads is None else threads, denormals == "flush"
+    )
 
 
 def availability(name: str) -> Availability:

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from engines.base import FrameEngine, first_line, refuse_options
+from engines.base import FrameEngine, check_threads, first_line, refuse_options
 from engines.cache import file_sha256, folder_of
 from engines.cpu import physical_cores
 from engines.denormals import DenormalMode, supported
@@ -60,7 +60,9 @@ def open_engine(
     if provider != "cpu":
         available(name, provider, _providers())
     model = exported(source, "ort", optimize=level != "none")
-    return OrtEngine(name, source, model, level, threads or physical_cores(), denormals, provider=provider)
+    return OrtEngine(
+        name, source, model, level, physical_cores() if threads is None else threads, denormals, provider=provider
+    )
 
 
 def availability(name: str) -> Availability:
@@ -99,6 +101,7 @@ class OrtEngine(FrameEngine):
     ) -> None:
         import onnxruntime
 
+        check_threads(name, threads)
         self._mode = _denormal_mode(name, denormals)
         wanted = requests(provider, folder_of(source.cache, "ort-trt") if provider.startswith("trt") else source.cache)
         session = open_session(

@@ -85,6 +85,7 @@ class ModelSource:
         plugins: shared libraries with custom ops.
         fp16: the kind of TensorRT fp16 the car runs.
         commands: programs that run the model, by name.
+        options: what the card tells engines, by engine name (`trt-fp16`, `trt-fp16:car`); engines.registry applies it.
         cache: folder for prepared artefacts, keyed by content hash.
     """
 
@@ -101,6 +102,7 @@ class ModelSource:
     plugins: tuple[Path, ...] = ()
     fp16: Literal["weak", "strong"] = "strong"
     commands: Mapping[str, CommandSpec] = field(default_factory=dict)
+    options: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     cache: Path = Path(".trueline/cache")
 
 

@@ -6,9 +6,14 @@ the whole name. A module of the table gives
     open_engine(name: str, source: ModelSource, **options) -> Engine
     availability(name: str) -> Availability
 
-and nothing heavy is imported before one of them is called. Third parties add engines by the entry-point group
-`trueline.engines`: entry name -> a module or object with the same `open_engine` and, if they like, `availability`.
-A name of ours always means our engine.
+and, where some options are files, their names in FILE_OPTIONS. Nothing heavy is imported before one of them is called.
+
+Options come from the caller and, below that, from the card: `source.options` of the name without suffixes, of the name
+with `:WHICH`, of the whole name, the later over the earlier. A family without variants of its own takes any `:WHICH`
+that the card has options for, so one engine can run twice, differently.
+
+Third parties add engines by the entry-point group `trueline.engines`: entry name -> a module or object with the same
+`open_engine` and, if they like, `availability`. A name of ours always means our engine.
 """
 
 from __future__ import annotations
@@ -16,15 +21,28 @@ from __future__ import annotations
 import difflib
 import importlib
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from engines.errors import EngineError, EngineOptionError, EngineUnavailable, UnknownEngine
 from engines.protocol import Availability, Engine, ModelSource
 
-__all__ = ["ENTRY_POINTS", "TABLE", "Entry", "availability", "family", "names", "open_engine"]
+__all__ = [
+    "ENTRY_POINTS",
+    "TABLE",
+    "Entry",
+    "availability",
+    "check_name",
+    "family",
+    "names",
+    "open_engine",
+    "option_files",
+]
 
 ENTRY_POINTS = "trueline.engines"
+WITH_VARIANTS = ("emulated", "command", "recorded", "third-party")  # families that know what `:WHICH` means
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +113,7 @@ def open_engine(name: str, source: ModelSource, **options: Any) -> Engine:
     Args:
         name: a name of `names()`, with `@DEVICE` or `:WHICH` where the engine takes one.
         source: the model.
-        options: of the engine, see docs/engines.md; None means its default.
+        options: of the engine, see docs/engines.md; None means what the card says, or its default.
 
     Raises:
         UnknownEngine: no engine of that name; the nearest names are listed.
@@ -103,21 +121,47 @@ def open_engine(name: str, source: ModelSource, **options: Any) -> Engine:
         EngineUnavailable: this machine or this model cannot run it.
         EngineError: the model does not load or does not fit.
     """
+    third_parties = check_name(name)
+    _check_variant(name, source)
+    module, base = _load(name, third_parties), base_name(name)
+    of_card = _card_options(name, source, module)
+    given = {**of_card, **{key: value for key, value in options.items() if value is not None}}
+    fixed: Mapping[str, Any] = TABLE[base].options if base in TABLE else {}
+    try:
+        if clash := sorted(fixed.keys() & given.keys()):
+            raise EngineOptionError(
+                f"engine {name!r} already fixes {clash}",
+                where=f"options of {name}",
+                remedy=f"leave {clash[0]} out, or choose another engine of {names()}",
+            )
+        engine: Engine = module.open_engine(name, source, **fixed, **given)
+    except EngineOptionError as error:
+        raise (error.within(f"{source.name}, [engines] of its model card") if of_card else error) from error.__cause__
+    return engine
+
+
+def check_name(name: str) -> Mapping[str, Any]:
+    """Engines of other packages, where the name is not one of ours.
+
+    Raises:
+        UnknownEngine: no engine of that name; the nearest names are listed.
+    """
     base = base_name(name)
     third_parties = _third_parties() if base not in TABLE else {}
     if base not in TABLE and base not in third_parties:
         raise UnknownEngine(f"no engine {name!r}", where="engine name", remedy=_near(name))
-    given = {key: value for key, value in options.items() if value is not None}
-    fixed: Mapping[str, Any] = TABLE[base].options if base in TABLE else {}
-    if clash := sorted(fixed.keys() & given.keys()):
-        raise EngineOptionError(
-            f"engine {name!r} already fixes {clash}",
-            where=f"options of {name}",
-            remedy=f"leave {clash[0]} out, or choose another engine of {names()}",
-        )
-    opener = _load(name, third_parties).open_engine
-    engine: Engine = opener(name, source, **fixed, **given)
-    return engine
+    return third_parties
+
+
+def option_files(source: ModelSource) -> tuple[Path, ...]:
+    """Files that the card's options of engines name and that are there: they decide what those engines compute."""
+    found: dict[Path, None] = {}
+    for name in source.options:
+        with suppress(EngineError):
+            module = _load(name, check_name(name))
+            options = _card_options(name, source, module)
+            found |= {Path(options[key]): None for key in _file_options(module) if isinstance(options.get(key), str)}
+    return tuple(path for path in found if path.is_file())
 
 
 def names() -> list[str]:
@@ -139,6 +183,37 @@ def family(name: str) -> str:
 def base_name(name: str) -> str:
     """The name without `@DEVICE` and `:WHICH`."""
     return name.partition("@")[0].partition(":")[0]
+
+
+def _check_variant(name: str, source: ModelSource) -> None:
+    """A `:WHICH` means something to the engine's family or stands in the card.
+
+    Raises:
+        UnknownEngine: neither.
+    """
+    head = name.partition("@")[0]
+    if ":" in head and family(name) not in WITH_VARIANTS and head not in source.options:
+        raise UnknownEngine(
+            f"no engine {name!r}: the card says nothing of {head!r}",
+            where=f"{source.name}, engine name",
+            remedy=f'add [engines."{head}"] with its options to model.toml, or use {base_name(name)!r}',
+        )
+
+
+def _card_options(name: str, source: ModelSource, module: Any) -> dict[str, Any]:
+    """What the card says of this engine; files are taken from the card's folder."""
+    merged: dict[str, Any] = {}
+    for key in dict.fromkeys((base_name(name), name.partition("@")[0], name)):
+        merged |= source.options.get(key, {})
+    files = _file_options(module)
+    return {
+        key: str(source.root / value) if key in files and isinstance(value, str) else value
+        for key, value in merged.items()
+    }
+
+
+def _file_options(module: Any) -> tuple[str, ...]:
+    return tuple(getattr(module, "FILE_OPTIONS", ()))
 
 
 def _availability(name: str) -> Availability:

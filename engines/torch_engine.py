@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from engines.base import FrameEngine, first_line, refuse_options
+from engines.base import FrameEngine, check_threads, first_line, refuse_options
 from engines.cache import file_sha256
 from engines.denormals import DenormalMode
 from engines.errors import EngineCrashed, EngineOptionError, EngineUnavailable
@@ -80,6 +80,7 @@ def open_engine(
     import torch
 
     refuse_options(name, unknown, OPTIONS)
+    check_threads(name, threads)
     where = _device(name, device, precision)
     _demand(name, precision, where)
     if denormals not in ("keep", "flush"):
@@ -289,6 +290,8 @@ def _device(name: str, device: str | None, precision: str) -> str:
     import torch
 
     suffix = name.partition("@")[2]
+    if device is not None and not isinstance(device, str):
+        raise EngineOptionError(f"no device {device!r}", where=f"options of {name}", remedy="must be a text, 'cuda:0'")
     if suffix and device and suffix != device:
         raise EngineOptionError(
             f"engine {name!r} with device {device!r}", where=f"options of {name}", remedy="give one of the two"

@@ -9,9 +9,11 @@ import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
+from engines.errors import UnknownEngine
 from engines.protocol import CommandSpec, ExportTarget, ModelSource, TensorSpec
+from engines.registry import check_name
 from harness.errors import CardError
 from harness.grid import Grid, image_grid, vehicle_grid
 
@@ -149,6 +151,14 @@ def _as_tuple(value: object) -> object:
     return tuple(value) if isinstance(value, list) else value
 
 
+def _known_engine(name: str) -> str:
+    try:
+        check_name(name)
+    except UnknownEngine as error:
+        raise ValueError(f"{error.what}; {error.remedy}") from error
+    return name
+
+
 class Card(_Strict):
     """A validated model card. Paths are absolute; `path` is the file it came from."""
 
@@ -171,6 +181,7 @@ class Card(_Strict):
     plugins: tuple[Path, ...] = ()
     fp16: Literal["weak", "strong"] = "strong"
     command: dict[Annotated[str, Field(pattern=r"^\w[\w.-]*$")], CommandPart] = {}
+    engines: dict[Annotated[str, AfterValidator(_known_engine)], dict[str, Any]] = {}
 
     @model_validator(mode="after")
     def _parts_fit(self) -> Self:
@@ -231,6 +242,7 @@ class Card(_Strict):
             state=self.state,
             plugins=self.plugins,
             fp16=self.fp16,
+            options=self.engines,
             commands={name: part.spec(self.outputs) for name, part in self.command.items()},
             cache=cache,
         )

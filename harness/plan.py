@@ -15,6 +15,7 @@ from typing import Any
 from cases.case import Case
 from engines.errors import ModelLoadError
 from engines.inspect.graph import weight_files
+from engines.registry import option_files
 from harness.card import Card
 from harness.grid import grid_to_json
 from harness.rungs import Rung
@@ -92,6 +93,7 @@ def _files(card: Card) -> Iterable[Path]:
         with suppress(ModelLoadError):  # an engine that loads the file says what is wrong with it
             yield from (card.onnx.file.parent / name for name in weight_files(card.onnx.file))
     yield from (p for p in card.plugins if p.exists())
+    yield from option_files(card.source())
 
 
 def _sha256(path: Path) -> str:

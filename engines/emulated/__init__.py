@@ -57,7 +57,7 @@ def open_engine(
     """
     recipe = read_recipe(name, Recipe(method, fused=fused), options)
     model, facts = emulated_graph(source, recipe)
-    return OrtEngine(name, source, model, "all", threads or physical_cores(), denormals, facts)
+    return OrtEngine(name, source, model, "all", physical_cores() if threads is None else threads, denormals, facts)
 
 
 def availability(name: str) -> Availability:

@@ -74,7 +74,9 @@ def read_recipe(name: str, recipe: Recipe, options: Mapping[str, Any]) -> Recipe
             remedy=f"its options are {sorted({'threads', 'denormals', *recipe.facts()} - {'method', 'fused'})}",
         )
     refined = replace(recipe, **given)
-    if refined.rounding not in TF32_ROUNDINGS or refined.chunk < 0 or refined.seed < 0:
+    numbers = (refined.chunk, refined.seed)
+    whole = all(isinstance(number, int) and not isinstance(number, bool) and number >= 0 for number in numbers)
+    if refined.rounding not in TF32_ROUNDINGS or not whole:
         raise EngineOptionError(
             f"{given}", where=f"options of {name}", remedy=f"rounding in {TF32_ROUNDINGS}, chunk and seed 0 or more"
         )

@@ -16,7 +16,9 @@ from typing import Any
 
 from engines.protocol import Availability, Engine, ModelSource
 
-__all__ = ["availability", "open_engine", "wants_calibration"]
+__all__ = ["FILE_OPTIONS", "availability", "open_engine", "wants_calibration"]
+
+FILE_OPTIONS = ("plan", "calibration", "calibration_cache", "timing_cache")
 
 AUTOCAST = ("trt-fp16", "trt-bf16")  # engines that may run it
 
@@ -51,8 +53,13 @@ def availability(name: str) -> Availability:
 
 
 def wants_calibration(name: str, source: ModelSource) -> bool:
-    """Whether the engine may run AutoCast and then needs the option `calibration`: strongly typed fp16 or bf16."""
-    return _base(name) in AUTOCAST and source.fp16 == "strong"
+    """Whether the engine may run AutoCast and then needs the option `calibration`: strongly typed fp16 or bf16.
+
+    Not where the card gives the engine a prebuilt plan, or calibration data of its own.
+    """
+    head = name.partition("@")[0]
+    said = {key for table in (_base(name), head, name) for key in source.options.get(table, {})}
+    return _base(name) in AUTOCAST and source.fp16 == "strong" and not said & {"plan", "calibration"}
 
 
 def _base(name: str) -> str:

@@ -9,11 +9,11 @@ from typing import Any
 
 from engines.base import refuse_options
 from engines.errors import EngineOptionError
+from engines.tensorrt import FILE_OPTIONS
 
 __all__ = ["Options", "Range", "parse_options"]
 
 Range = tuple[int, int, int]
-FILES = ("plan", "calibration", "calibration_cache", "timing_cache")
 NUMBERS = ("workspace_mib", "optimization_level", "rebuild")
 LISTS = ("builder_flags", "tactic_sources")
 OF_A_BUILD = ("calibration_cache", "rest", "tf32", "profiles", "timing_cache", *NUMBERS, *LISTS)
@@ -73,7 +73,7 @@ def parse_options(name: str, given: Mapping[str, Any]) -> Options:
 
 
 def _value(name: str, key: str, value: Any) -> Any:
-    if key in FILES:
+    if key in FILE_OPTIONS:
         return _file(name, key, value)
     if key in NUMBERS:
         if not isinstance(value, int) or isinstance(value, bool) or value < 0:

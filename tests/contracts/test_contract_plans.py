@@ -252,3 +252,40 @@ def test_a_timing_cache_that_is_named_decides(boot: Boot, version: str, plain: M
     named.write_bytes(b"timings of 7.2")
     with pytest.raises(ModelLoadError, match="it is damaged, or of another GPU"):
         machine.open("trt-fp32", plain, timing_cache=named)
+
+
+def test_a_card_gives_a_prebuilt_plan_with_names_of_its_own(machine: Machine, plain: ModelSource) -> None:
+    """`[engines."trt-fp16:car"]`: the car's plan beside the engine that is built here."""
+    built = machine.open("trt-fp32", plain)
+    (plain.root / "car.engine").write_bytes(plan_file(plain).read_bytes())
+    inputs, outputs = (replace(models.IMAGES, name="camera"),), ("lanes",)
+    of_car = {"plan": "car.engine", "names": {"camera": "images", "lanes": "lines"}}
+    card = replace(plain, inputs=inputs, outputs=outputs, options={"trt-fp16:car": of_car})
+    engine = machine.open("trt-fp16:car", card)
+    assert builds(machine) == 1
+    assert engine.name == "trt-fp16:car"
+    images = models.images()["images"]
+    np.testing.assert_array_equal(engine.infer({"camera": images})["lanes"], built.infer({"images": images})["lines"])
+
+
+def test_a_card_gives_profiles_and_caches(boot: Boot, place: Path, tmp_path: Path) -> None:
+    machine = boot("10.13.3.9")
+    dynamic = models.conv(place / "dynamic.onnx", batch="batch")
+    models.calibration_cache(place / "scales.cache", "10.13.3")
+    inputs = (replace(models.IMAGES, shape=("batch", 3, 8, 12)),)
+    options = {
+        "trt-fp32": {"profiles": {"batch": [1, 2, 4]}, "optimization_level": 2},
+        "trt-int8": {"profiles": {"batch": [1, 1, 2]}, "calibration_cache": "scales.cache", "rest": "fp16"},
+    }
+    source = models.source(dynamic, tmp_path / "cache", inputs=inputs, options=options)
+    assert machine.open("trt-fp32", source).infer(models.images(0, 4))["lines"].shape == (4, 4, 8, 12)
+    quantised = machine.open("trt-int8", source)
+    assert quantised.provenance["profiles"] == {"batch": [1, 1, 2]}
+    assert quantised.provenance["calibration_cache"]["scales"] == 2
+    for options, what in (
+        ({"plam": "x"}, "has no option 'plam'"),
+        ({"timing_cache": "absent"}, "'timing_cache' names no file"),
+    ):
+        with pytest.raises(EngineOptionError, match=what) as caught:
+            machine.open("trt-tf32", replace(source, options={"trt-tf32": options}))
+        assert "[engines] of its model card" in caught.value.where

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from importlib.metadata import EntryPoint
 from types import SimpleNamespace
 
@@ -83,3 +84,82 @@ def test_every_built_in_engine_has_its_module_and_a_family():
     assert [registry.family(name) for name in registry.TABLE].count("third-party") == 0
     assert registry.family("torch-fp32@cuda") == "torch"
     assert registry.family("recorded:orin") == "recorded"
+
+
+@pytest.fixture
+def told(third_party, monkeypatch, shared_cards):
+    """A function that opens another package's engine on a card with options, and gives what the engine was told."""
+    module = SimpleNamespace(FILE_OPTIONS=("scales",), open_engine=lambda name, source, **options: options)
+    monkeypatch.setitem(__import__("sys").modules, "their_engines", module)
+    third_party("mine", "their_engines")
+
+    def ask(name, of_card, **given):
+        return engines.open(name, replace(shared_cards("Lanes"), options=of_card), **given)
+
+    return ask
+
+
+def test_options_of_the_card_reach_the_engine_under_those_of_the_caller(told):
+    of_card = {"mine": {"gain": 1, "shift": 1}, "mine:left": {"shift": 2}, "mine:left@cuda": {"shift": 3}}
+    assert told("mine", of_card) == {"gain": 1, "shift": 1}
+    assert told("mine:right", of_card) == {"gain": 1, "shift": 1}
+    assert told("mine:left", of_card) == {"gain": 1, "shift": 2}
+    assert told("mine:left@cuda", of_card) == {"gain": 1, "shift": 3}
+    assert told("mine:left", of_card, gain=5, shift=None) == {"gain": 5, "shift": 2}
+
+
+def test_files_of_the_card_are_taken_from_its_folder_and_those_of_the_caller_as_they_are(told, card):
+    assert told("mine", {"mine": {"scales": "a/b.npz", "text": "a/b"}})["text"] == "a/b"
+    source = replace(
+        card("Paired"), options={"mine": {"scales": "a.npz"}, "ort-fp32": {"threads": 1}, "gone": {"a": 1}}
+    )
+    assert engines.open("mine", source)["scales"] == str(source.root / "a.npz")
+    assert engines.open("mine", source, scales="a.npz")["scales"] == "a.npz"
+    assert registry.option_files(source) == ()
+    (source.root / "a.npz").touch()
+    assert registry.option_files(source) == (source.root / "a.npz",)
+
+
+def test_an_option_that_the_engine_lacks_is_one_line_with_the_card_and_those_it_has(card):
+    source = replace(card(), options={"ort-fp32": {"tread": 1}})
+    with pytest.raises(EngineOptionError) as caught:
+        engines.open("ort-fp32", source)
+    assert caught.value.what == "engine 'ort-fp32' has no option 'tread'"
+    assert caught.value.where == "Lanes, [engines] of its model card, options of ort-fp32"
+    assert caught.value.remedy == "its options are ['denormals', 'threads']"
+
+
+@pytest.mark.parametrize("name", ["ort-fp32", "torch-fp32", "emulated-fp16"])
+@pytest.mark.parametrize("threads", [0, "two", 1.5, True])
+def test_threads_are_a_whole_number(name, threads, shared_cards):
+    source = replace(shared_cards("Lanes"), options={name: {"threads": threads}})
+    with pytest.raises(EngineOptionError, match="whole number"):
+        engines.open(name, source)
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("torch-fp32", {"device": 1}),
+        ("torch-fp32", {"denormals": []}),
+        ("emulated-fp16", {"chunk": "wide"}),
+        ("emulated-reorder", {"seed": 1.5}),
+        ("emulated-tf32", {"rounding": ["rz"]}),
+        ("ort-fp32", {"level": "none"}),
+        ("recorded", {"tolerance": 1}),
+    ],
+)
+def test_values_of_another_kind_are_refused(name, options, shared_cards):
+    with pytest.raises(EngineOptionError) as caught:
+        engines.open(name, replace(shared_cards("Lanes"), options={name: options}))
+    assert "[engines] of its model card" in caught.value.where
+    assert "\n" not in str(caught.value)
+
+
+def test_one_engine_runs_twice_where_the_card_has_options_for_both(shared_cards):
+    source = replace(shared_cards("Lanes"), options={"ort-fp32:alone": {"threads": 1}, "ort-fp32": {"threads": 2}})
+    assert engines.open("ort-fp32:alone", source).provenance["threads"] == 1
+    assert engines.open("ort-fp32", source).provenance["threads"] == 2
+    with pytest.raises(UnknownEngine) as caught:
+        engines.open("ort-fp32:allone", source)
+    assert "says nothing of 'ort-fp32:allone'" in caught.value.what

@@ -2,6 +2,7 @@
 
 import os
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -203,3 +204,13 @@ def denormal_model(source):
     path = source.root / "denormal.onnx"
     onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), path)
     return ModelSource("denormal", source.root, (TensorSpec("x", (1, 4)),), ("y",), onnx=path, cache=source.cache)
+
+
+def test_options_of_the_card_go_with_the_model(shared_cards):
+    of_card = {"ort-fp32": {"threads": 1, "denormals": "keep"}, "trt-fp16": {"profiles": {"batch": [1, 1, 8]}}}
+    source = replace(shared_cards("Lanes"), options=of_card)
+    engine = isolated("ort-fp32", source)
+    assert (engine.provenance["threads"], engine.provenance["denormals"]) == (1, "keep")
+    engine.close()
+    with pytest.raises(EngineOptionError, match="no option 'tread'"):
+        isolated("ort-fp32", replace(source, options={"ort-fp32": {"tread": 1}}))

@@ -69,6 +69,8 @@ def test_the_reference_is_the_lab(tmp_path: Path, parts: str, reference: str) ->
         ("[decoder]", '[preprocess.inputs.depth]\ntrain = []\n[decoder]', "unknown inputs"),
         ('[torch]\nfactory = "network:Tiny"\nweights = "w.safetensors"\n', "", r"needs \[torch\]"),
         ("[decoder]", "[decoder", "not TOML"),
+        ("[decoder]", "[engines.trt-fp61]\nplan = 'a.plan'\n[decoder]", "engines.trt-fp61.*did you mean 'trt-fp16'"),
+        ("[decoder]", "[engines]\ntrt-fp16 = 3\n[decoder]", "engines.trt-fp16: Input should be a valid dictionary"),
     ],
 )  # fmt: skip
 def test_every_mistake_is_one_line_that_names_the_key(tmp_path: Path, old: str, new: str, message: str) -> None:
@@ -129,3 +131,15 @@ def test_a_wrong_command_is_one_line(tmp_path: Path, change: tuple[str, str], ke
         load_card(_card(tmp_path, MINIMAL + COMMAND.replace(*change)))
     assert key in caught.value.what
     assert "\n" not in str(caught.value)
+
+
+def test_options_of_engines_reach_the_source(tmp_path: Path) -> None:
+    text = (
+        MINIMAL
+        + '[engines."trt-fp16:car"]\nplan = "a.plan"\nnames = {lines = "l_0"}\n[engines.ort-fp32]\nthreads = 1\n'
+    )
+    card = load_card(_card(tmp_path, text))
+    assert card.source().options == {
+        "trt-fp16:car": {"plan": "a.plan", "names": {"lines": "l_0"}},
+        "ort-fp32": {"threads": 1},
+    }

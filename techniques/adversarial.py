@@ -1,0 +1,129 @@
+"""What adversarial trainings share: gradients in shares, BatchNorm's statistics, and the frame of FGSM, FGM and PGD.
+
+    gradient = a * grad J(x) + (1 - a) * grad J(x'),   x' = attack(x)
+
+Gradients are mixed rather than losses, so that whatever other techniques add to a loss is mixed with it, and a pass may
+be as large as memory allows.
+
+Departure from the papers: running statistics of BatchNorm describe clean pictures, because the network drives on those.
+Passes over attacked inputs normalise by their own batch and leave the running statistics alone; a technique without a
+clean pass makes one without gradient, and only for networks that have BatchNorm.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from techniques.attack import Ball
+from techniques.batchnorm import batchnorms, statistics_kept
+from techniques.errors import TechniqueOptionError
+from techniques.task import Batch, Tensors
+from techniques.technique import Gradient, Technique
+
+if TYPE_CHECKING:
+    from techniques.training import Loop
+
+__all__ = ["AttackedTraining", "gradient_in_shares", "keep_clean_statistics", "parameters", "whole"]
+
+
+def gradient_in_shares(trained: Sequence[nn.Parameter], parts: Sequence[tuple[float, Callable[[], Tensor]]]) -> Tensor:
+    """Add sum of share * gradient to `.grad` of `trained`; returns the loss in the same shares.
+
+    Args:
+        trained: parameters whose gradients count.
+        parts: (share, function that fills `.grad` and returns its loss); called in order, each with empty gradients.
+    """
+    sums = [p.grad for p in trained]
+    losses = []
+    for share, fill in parts:
+        for parameter in trained:
+            parameter.grad = None
+        losses.append(share * fill().detach())
+        sums = [_sum(total, share, p.grad) for total, p in zip(sums, trained, strict=True)]
+    for parameter, total in zip(trained, sums, strict=True):
+        parameter.grad = total
+    return torch.stack(losses).sum()
+
+
+def parameters(loop: Loop) -> list[nn.Parameter]:
+    """All that the run trains: the network's and those of auxiliary heads."""
+    return [*loop.model.parameters(), *loop.extra_modules.parameters()]
+
+
+def keep_clean_statistics(loop: Loop, batch: Batch) -> None:
+    """One pass of clean inputs without gradient, for BatchNorm's running statistics; nothing if there are none."""
+    if any(layer.training for layer in batchnorms(loop.model)):
+        with torch.no_grad():
+            loop.outputs(batch.inputs)
+
+
+def whole(name: str, option: str, value: int, least: int) -> None:
+    """Nothing if the option is a whole number of at least `least`.
+
+    Raises:
+        TechniqueOptionError: it is not.
+    """
+    if not isinstance(value, int) or isinstance(value, bool) or value < least:
+        raise TechniqueOptionError(
+            f"must be a whole number of at least {least}, got {value!r}",
+            where=f"[technique.{name}] {option}",
+            remedy="change it",
+        )
+
+
+@dataclass
+class AttackedTraining(Technique):
+    """Trains on clean and attacked inputs in fixed shares; a subclass says how to attack.
+
+    Args:
+        eps: radius of the attack, raw units.
+        clean_share: weight of the clean loss, 0 <= a < 1.
+    """
+
+    role: ClassVar[str | None] = "attack"
+
+    eps: float = 8 / 255
+    clean_share: float = 0.5
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.clean_share, int | float) or not 0 <= self.clean_share < 1:
+            raise TechniqueOptionError(
+                f"must be at least 0 and less than 1, got {self.clean_share!r}",
+                where=f"[technique.{self.name}] clean_share",
+                remedy="0 trains on attacked inputs only, 0.5 on both alike",
+            )
+        self.ball()
+
+    def ball(self) -> Ball:
+        """Where the attack may go."""
+        raise NotImplementedError
+
+    def attacked(self, loop: Loop, batch: Batch) -> Tensors:
+        """The attacked inputs, in the run's precision."""
+        raise NotImplementedError
+
+    def gradient(self, loop: Loop, batch: Batch, inner: Gradient) -> Tensor:
+        """Attack the network as it is, then mix both gradients."""
+        with loop.autocast():
+            hostile = batch.with_inputs(self.attacked(loop, batch))
+
+        def on_hostile() -> Tensor:
+            with statistics_kept(loop.model):
+                return inner(hostile)
+
+        if not self.clean_share:
+            keep_clean_statistics(loop, batch)
+            return on_hostile()
+        parts = [(self.clean_share, lambda: inner(batch)), (1 - self.clean_share, on_hostile)]
+        return gradient_in_shares(parameters(loop), parts)
+
+
+def _sum(total: Tensor | None, share: float, gradient: Tensor | None) -> Tensor | None:
+    if gradient is None:
+        return total
+    return share * gradient if total is None else total + share * gradient

@@ -12,11 +12,12 @@ from dataclasses import asdict
 from typing import Any
 
 import numpy as np
+import polars as pl
 from numpy.typing import NDArray
 
 from harness.metrics.growth import DivergenceLog
 
-__all__ = ["LINE_SIGNALS", "StateMeter"]
+__all__ = ["LINE_SIGNALS", "StateMeter", "growth_in_words"]
 
 LINE_SIGNALS = ("lines.offset", "lines.bend")
 
@@ -55,3 +56,19 @@ class StateMeter:
             found = log.growth(fps, math.sqrt(total / frames) if frames else 0.0)
             known = {name: value if value == value else None for name, value in asdict(found).items()}  # NaN is null
             yield {"signal": signal, "fps": fps, **known}
+
+
+def growth_in_words(rows: pl.DataFrame) -> list[str]:
+    """The case in which each rung's states run away fastest, one line a rung; empty for a model without state.
+
+    Args:
+        rows: of state_metrics.
+    """
+    worst = rows.filter(~pl.col("signal").is_in(LINE_SIGNALS)).drop_nulls("growth").sort("growth", descending=True)
+    return [_in_words(row) for row in worst.unique("rung", keep="first", maintain_order=True).iter_rows(named=True)]
+
+
+def _in_words(row: dict[str, Any]) -> str:
+    rate = f", doubling every {row['doubling_s']:.2g} s" if row["doubling_s"] is not None else ""
+    place = f"{row['signal']} in case {row['case']}, {row['late']:.2g} of the reference late on"
+    return f"{row['rung']}: state diverges like n^{row['growth']:.2f}{rate} ({place})"

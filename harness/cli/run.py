@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -17,6 +17,9 @@ from harness.cli.options import (
     RunArgument,
 )
 from harness.cli.output import print_json, print_table, progress_bar, say
+
+if TYPE_CHECKING:
+    from harness.run import Run
 
 __all__ = ["register"]
 
@@ -75,6 +78,7 @@ def replay(
         return
     rows = [(r["name"], r["parent"] or "", ", ".join(r["factors"]), r["status"], r["reason"]) for r in run.rungs]
     print_table("", ("rung", "parent", "differs in", "status", "reason"), rows)
+    _say_growth(run)
     say(f"run: {run.path}   next: trueline explain {out}, trueline report {out}, trueline gate {out} --policy FILE")
 
 
@@ -84,11 +88,13 @@ def explain(run: RunArgument, json: JsonOption = False) -> None:
     from harness.ladder import render
     from harness.run import Run
 
-    explanation = explain_run(Run.open(run))
+    opened = Run.open(run)
+    explanation = explain_run(opened)
     if json:
         print_json(explanation.to_json())
     else:
         render(explanation)
+        _say_growth(opened)
 
 
 def report(
@@ -137,6 +143,14 @@ def register(app: typer.Typer) -> None:
     """Add the commands of this module to the tree."""
     for command in (engines, replay, explain, report, gate):
         app.command()(command)
+
+
+def _say_growth(run: Run) -> None:
+    """How far the states of a recurrent model run away, rung by rung."""
+    from harness.state import growth_in_words
+
+    for line in growth_in_words(run.read("state_metrics")):
+        say(line)
 
 
 def _names(text: str) -> tuple[str, ...]:

@@ -84,6 +84,9 @@ METRICS: tuple[Metric, ...] = (
            "Mean of the lateral offset over the case, left positive; its size is shown."),
     Metric("lag", "lag", _TIME, "series_metrics", "lag_frames", "frames",
            "Frames by which the candidate follows the reference, by cross-correlation."),
+    Metric("state_growth", "state growth", _TIME, "state_metrics", "growth", "plain",
+           "How the divergence of a recurrent model goes with the steps n of a case, as the exponent of n: 0 stays "
+           "where it is, 0.5 a random walk, 1 a steady drift, more where errors are amplified.", banded=False),
     Metric("flicker", "flicker", _PRESENCE, "series_metrics", "toggles_per_min", "rate",
            "Times per minute a line appears or disappears, in excess of the reference."),
     Metric("missing", "missing", _PRESENCE, "frame_metrics", "missing", "count",

@@ -15,7 +15,7 @@ from harness.card import load_card
 from harness.gate import Status, judge, load_policy
 from harness.replay import replay
 from harness.run import Run
-from harness.state import LINE_SIGNALS, StateMeter
+from harness.state import LINE_SIGNALS, StateMeter, growth_in_words
 
 FRAMES = 120
 RUNG = "deploy/ort-fp32"
@@ -124,6 +124,17 @@ def test_the_gate_limits_growth(chaotic: Run, contracting: Run, tmp_path: Path) 
     assert "signal hidden_out" in verdict.rules[0].reason
     policy.write_text(rule + 'output = "lines.*"\n')
     assert "signal lines." in judge(chaotic, load_policy(policy)).rules[0].reason
+
+
+def test_the_fastest_growth_of_each_rung_is_told_in_words(chaotic: Run, contracting: Run) -> None:
+    said = growth_in_words(chaotic.read("state_metrics"))
+    assert len(said) == len(chaotic.rungs) - 1
+    line = next(text for text in said if text.startswith(RUNG))
+    assert "state diverges like n^" in line
+    assert "doubling every 0." in line
+    assert "hidden_out in case c0" in line
+    assert all("doubling" not in text for text in growth_in_words(contracting.read("state_metrics")))
+    assert growth_in_words(chaotic.read("state_metrics").head(0)) == []
 
 
 def test_a_model_without_state_has_no_growth(tmp_path: Path) -> None:

@@ -23,9 +23,10 @@ from engines.inspect.operators import operator_gaps
 from engines.inspect.shapes import dynamic_shapes
 from engines.inspect.weights import weight_facts
 from engines.protocol import Tensors
+from harness.calibration import spread_frames
 from harness.card import DEFAULT_CACHE, Card
 from harness.decode import build_decoder
-from harness.inputs import InputBuilder, cameras_of, initial_state, steps_of_card
+from harness.inputs import steps_of_card
 from harness.model_findings import (
     Finding,
     activation_findings,
@@ -72,7 +73,8 @@ def check_model(
         outputs = given or outputs
     if outputs is not None:
         findings.append(_attempt("decoder", lambda: _decode(card, outputs)))
-        findings += _look(card, cache, outputs, list(_feeds(card, cases, frames)))
+        feeds = list(spread_frames(card, [open_case(path) for path in find_cases(cases)], frames))
+        findings += _look(card, cache, outputs, feeds)
     return findings
 
 
@@ -116,18 +118,6 @@ def _outputs(card: Card, cache: Path, feeds: list[Tensors]) -> dict[str, list[ND
     finally:
         engine.close()
     return {name: [result[name] for result in results] for name in results[0]}
-
-
-def _feeds(card: Card, cases: Iterable[Path], frames: int) -> Iterator[Tensors]:
-    """Input tensors of the deploy pipeline on evenly spread frames; recurrent inputs are zero."""
-    opened = [open_case(path) for path in find_cases(cases)]
-    before = int(any(spec.source == "ego.pose_delta" for spec in card.inputs))
-    for index, case in enumerate(opened):
-        share = frames // len(opened) + (index < frames % len(opened))
-        build, count = InputBuilder(card, case, "deploy"), len(case.frame_numbers)
-        for position in np.unique(np.linspace(0, count - 1, share + 2)[1:-1].astype(int)):
-            *_, tensors = map(build, case.ticks(cameras_of(card), max(int(position) - before, 0), int(position) + 1))
-            yield {**tensors, **initial_state(card)}
 
 
 def _try_pipelines(card: Card) -> Iterator[Finding]:

@@ -22,6 +22,7 @@ from cases.case import Case, find_cases, open_case
 from engines.errors import EngineUnavailable
 from engines.isolate import DEFAULT_TIMEOUT_S, isolated
 from engines.protocol import Engine
+from harness.calibration import calibrated
 from harness.card import DEFAULT_CACHE, Card
 from harness.casework import replay_case
 from harness.decode import build_decoder
@@ -99,7 +100,7 @@ def replay(
     _known(preprocess)
     with ExitStack() as stack:
         names = dict.fromkeys([card.reference_rung.partition("/")[2], *_torchless(card, engines)])
-        opened = _open_engines(names, card, hooks, cache, stack)
+        opened = _open_engines(names, card, opened_cases, hooks, cache, stack)
         differing = steps_of_card(card)
         rungs = build_tree(card.reference_rung, list(opened.engines), preprocess, differing if steps else ())
         rungs = tuple(r for r in rungs if r.engine in opened.engines)
@@ -112,7 +113,8 @@ def replay(
         write_json(out / "run.json", meta)
         decoder = build_decoder(card)
         stack.enter_context(_single_threaded_blas())
-        probes, meta["probes"] = _open_probes(rungs, card, opened, hooks, cache, stack) if floor else ((), [])
+        reopen = partial(_reopen, card, opened_cases, hooks, cache / "rebuild")
+        probes, meta["probes"] = _open_probes(rungs, card, opened, reopen, cache, stack) if floor else ((), [])
         for case in opened_cases:
             if case.id not in finished_cases(out):
                 replay_case(card, case, rungs, opened.engines, decoder, hooks, out, progress or _quiet, probes)
@@ -146,11 +148,13 @@ def _torchless(card: Card, engines: Sequence[str]) -> list[str]:
     return [e for e in engines if not e.startswith("torch")]
 
 
-def _open_engines(names: Iterable[str], card: Card, hooks: Hooks, cache: Path, stack: ExitStack) -> _Opened:
+def _open_engines(
+    names: Iterable[str], card: Card, cases: Sequence[Case], hooks: Hooks, cache: Path, stack: ExitStack
+) -> _Opened:
     opened = _Opened({}, {})
     for name in names:
         try:
-            engine = hooks.open_engine(name, card.source(cache))
+            engine = hooks.open_engine(name, calibrated(name, card.source(cache), card, cases))
         except EngineUnavailable as error:
             if name == card.reference_rung.partition("/")[2]:
                 raise
@@ -161,19 +165,25 @@ def _open_engines(names: Iterable[str], card: Card, hooks: Hooks, cache: Path, s
     return opened
 
 
+def _reopen(card: Card, cases: Sequence[Case], hooks: Hooks, fresh: Path, name: str) -> Engine:
+    return hooks.open_engine(name, calibrated(name, card.source(fresh), card, cases))
+
+
 def _open_probes(
-    rungs: Sequence[Rung], card: Card, opened: _Opened, hooks: Hooks, cache: Path, stack: ExitStack
+    rungs: Sequence[Rung],
+    card: Card,
+    opened: _Opened,
+    reopen: Callable[[str], Engine],
+    cache: Path,
+    stack: ExitStack,
 ) -> tuple[tuple[Probe, ...], list[dict[str, str]]]:
     """Probes that can run, their engines added to the opened ones; and what run.json says of all of them."""
-    fresh = cache / "rebuild"
-    shutil.rmtree(fresh, ignore_errors=True)
+    shutil.rmtree(cache / "rebuild", ignore_errors=True)
     probes, said = [], []
     for probe in probes_of(rungs):
         status, reason = "ok", ""
         try:
-            engine = open_probe(
-                probe, card, opened.engines[probe.base.engine], lambda name: hooks.open_engine(name, card.source(fresh))
-            )
+            engine = open_probe(probe, card, opened.engines[probe.base.engine], reopen)
         except EngineUnavailable as error:
             status, reason = "not_run", error.what
         else:

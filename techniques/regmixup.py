@@ -128,7 +128,7 @@ class RegMixup(Technique):
             mixed = self._mixed_loss(loop, batch)
             if not torch.isfinite(mixed):
                 raise NonFiniteLoss(
-                    f"the loss of mixed examples is {float(mixed)}",
+                    f"the loss of mixed examples is {float(mixed.detach())}",
                     where=f"step {loop.step}, regmixup",
                     remedy="use a smaller rate",
                 )

@@ -120,7 +120,7 @@ def learned_soup(
             weights = {n: _mix(shares[i], stacked[n]) for i, n in enumerate(names)}
             outputs = network.functional({**buffers, **weights}, batch.inputs)
             loss = objective.loss(outputs, batch.targets).mean()
-            _finite(float(loss), f"learned_soup, batch {count}")
+            _finite(float(loss.detach()), f"learned_soup, batch {count}")
             (logits.grad,) = torch.autograd.grad(loss, [logits])
             optimiser.step()
     if not count:

@@ -252,6 +252,8 @@ class Criticality(Technique):
         )
         trained = rows[0].trained if rows else math.nan
         found = [{k: v for k, v in asdict(row).items() if k != "trained"} for row in rows]
+        for row in found:
+            row["re_initialised"] = {str(epoch): error for epoch, error in row["re_initialised"].items()}
         loop.reports[self.name] = {"unit": loop.task.unit, "trained_error": trained, "layers": found}
 
     def state(self) -> Mapping[str, Any]:

@@ -90,7 +90,7 @@ def standardised_mnist() -> tuple[Tensor, Tensor, Tensor, Tensor]:
 
 def one_epoch(model: nn.Module, optimiser: torch.optim.Optimizer, x: Tensor, y: Tensor, order: Tensor) -> None:
     """One pass over the data in that order; the last, smaller batch is used too."""
-    for rows in order.split(BATCH):
+    for rows in torch.split(order, BATCH):
         optimiser.zero_grad(set_to_none=True)
         F.cross_entropy(model(x[rows]), y[rows]).backward()  # type: ignore[no-untyped-call]  # torch's stub
         optimiser.step()

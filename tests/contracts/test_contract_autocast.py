@@ -12,11 +12,12 @@ import contract_models as models
 import numpy as np
 import onnx
 import pytest
-from contract_bindings import FOLDER, Missing, install
+from contract_bindings import FOLDER, ROOT, Missing, install
 from contract_machine import Machine, unmet
 from filelock import FileLock
 from onnx import helper, numpy_helper
 
+from engines.cache import file_sha256
 from engines.errors import EngineUnavailable
 from engines.protocol import ModelSource
 from engines.tensorrt.autocast import convert
@@ -116,3 +117,33 @@ def test_a_missing_modelopt_is_named(scaled: ModelSource, tmp_path: Path) -> Non
     with pytest.raises(EngineUnavailable, match="NVIDIA ModelOpt") as caught:
         convert("trt-fp16", scaled, scaled.onnx, "fp16", frames(tmp_path / "f.npz", 1.0))
     assert "nvidia-modelopt[onnx]" in caught.value.remedy
+
+
+def test_a_replay_calibrates_on_frames_of_its_own_cases(
+    boot: Boot, modelopt: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from cases.synth import synth_cases
+    from harness.card import load_card
+    from harness.replay import replay
+
+    monkeypatch.syspath_prepend(ROOT / "tests" / "harness")
+    from tiny_model import write_tiny
+
+    boot("10.13.3.9")
+    card = load_card(write_tiny(tmp_path / "tiny"))
+    run = replay(
+        card,
+        synth_cases(1, 1, 0.5, tmp_path / "cases"),
+        engines=["ort-fp32", "trt-fp16"],
+        preprocess=["deploy"],
+        steps=False,
+        out=tmp_path / "run",
+        cache=tmp_path / "cache",
+    )
+    (rung,) = (r for r in run.rungs if r["engine"] == "trt-fp16")
+    assert rung["status"] == "ok", rung["reason"]
+    assert rung["provenance"]["autocast"]["nodes_converted"] > 0
+    (frames,) = (tmp_path / "cache" / "calibration").iterdir()
+    assert rung["provenance"]["autocast"]["calibration_sha256"] == file_sha256(frames)
+    moved = run.read("line_metrics").filter(rung=rung["name"], reference="deploy/ort-fp32")["offset_max"].max()
+    assert 0 < float(moved) < 0.1, "fp16 moves the lines, and by little"  # type: ignore[arg-type]  # a column of floats

@@ -11,7 +11,6 @@ import hashlib
 import inspect
 import json
 import platform
-import shutil
 import tomllib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
@@ -123,11 +122,17 @@ def train_candidate(
     if done is not None:
         return Candidate(out, done, fresh=False)
     card = _read_card(file.path.parent / file.card)
+    root = (file.path.parent / file.card).parent.resolve()
+    code = _code(card["torch"]["factory"], root)
     out.mkdir(parents=True, exist_ok=True)
     trained, errors = _trained(file, techniques, settings, out, progress)
     provenance = {**request, **_outcome(trained, errors)}
     card["name"] = name or "-".join([file.name, *(chosen or ["plain"])])
-    _write_candidate(card, (file.path.parent / file.card).parent.resolve(), trained, out, provenance)
+    for path, content in code.items():
+        (out / path).parent.mkdir(parents=True, exist_ok=True)
+        (out / path).write_bytes(content)
+    card["plugins"] = [str((root / p).resolve()) for p in card.get("plugins", [])]
+    _write_candidate(card, trained, out, provenance)
     return Candidate(out, provenance, fresh=True)
 
 
@@ -199,25 +204,25 @@ def _outcome(trained: Trained, errors: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _write_candidate(
-    card: dict[str, Any], root: Path, trained: Trained, out: Path, provenance: Mapping[str, Any]
-) -> None:
-    """Weights, code and card first, provenance last: a folder with provenance is complete."""
+def _code(factory: str, root: Path) -> dict[Path, bytes]:
+    """The network's own files as they are before training starts: they may be edited while it runs."""
+    from engines.dotted import load_dotted, source_files
+
+    load_dotted(factory, root)
+    files = source_files(factory.partition(":")[0], root)
+    return {p.relative_to(root): p.read_bytes() for p in files if p.is_relative_to(root)}
+
+
+def _write_candidate(card: dict[str, Any], trained: Trained, out: Path, provenance: Mapping[str, Any]) -> None:
+    """Weights and card first, provenance last: a folder with provenance is complete."""
     from safetensors.torch import save_file
 
     from cases.tomlout import dump_toml
-    from engines.dotted import source_files
 
     weights = {key: value.detach().cpu().contiguous() for key, value in trained.model.state_dict().items()}
     save_file(weights, out / "weights.safetensors")
-    module = card["torch"]["factory"].partition(":")[0]
-    for path in (p for p in source_files(module, root) if p.is_relative_to(root)):
-        target = out / path.relative_to(root)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(path, target)
     card["torch"]["weights"] = "weights.safetensors"
     card.pop("onnx", None)  # it holds other weights
-    card["plugins"] = [str((root / p).resolve()) for p in card.get("plugins", [])]
     (out / "model.toml").write_text(dump_toml(card), encoding="utf-8")
     (out / PROVENANCE).write_text(json.dumps(provenance, indent=1, default=str), encoding="utf-8")
 

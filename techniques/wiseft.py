@@ -23,12 +23,13 @@ import torch
 from torch import Tensor
 
 from techniques.errors import EmptyData, TechniqueOptionError
-from techniques.task import Batch, Domain, Examples, Tensors
+from techniques.gaussian import noisy
+from techniques.task import Batch, Domain, Examples
 from techniques.technique import Technique
 from techniques.training import Loop
 from techniques.weights import State, cloned, interpolate
 
-__all__ = ["WiSEFT", "broadened", "noisy", "path_errors", "point_on_path"]
+__all__ = ["WiSEFT", "broadened", "path_errors", "point_on_path"]
 
 Repair = Callable[[State], State]
 
@@ -62,19 +63,15 @@ def path_errors(
 def broadened(batch: Batch, domains: Sequence[Domain | None], noise: float, generator: torch.Generator) -> Batch:
     """The batch as a broad distribution would have it.
 
-    Each example is one of its variants or itself, all equally likely; without variants, `noisy`.
+    Each example is one of its variants or itself, all equally likely; without variants, it has Gaussian noise of
+    standard deviation `noise`, raw units, on inputs that have a domain.
     """
     if not batch.variants:
-        return batch.with_inputs(noisy(batch.inputs, domains, noise, generator))
+        return batch.with_inputs(noisy(batch.inputs, domains, noise, generator, random=False))
     pipelines = (batch.inputs, *batch.variants)
     chosen = torch.randint(len(pipelines), (len(batch),), generator=generator).to(batch.inputs[0].device)
     rows = torch.arange(len(batch), device=chosen.device)
     return batch.with_inputs(tuple(torch.stack(versions)[chosen, rows] for versions in zip(*pipelines, strict=True)))
-
-
-def noisy(inputs: Tensors, domains: Sequence[Domain | None], noise: float, generator: torch.Generator) -> Tensors:
-    """Inputs with Gaussian noise of `noise` times the raw range, clipped to it; those without a domain as they are."""
-    return tuple(x if d is None else _noisy(x, d, noise, generator) for x, d in zip(inputs, domains, strict=True))
 
 
 @dataclass
@@ -85,7 +82,7 @@ class WiSEFT(Technique):
         alpha: of the final network; 0 is the broad one, 1 the fine-tuned one.
         broad: share of the budget for broad training.
         rate: fine-tuning begins with this share of the run's rate and falls as a cosine.
-        noise: of broad training without variants, as a share of the raw range.
+        noise: standard deviation in broad training without variants, raw units.
         points: alphas in the report, from 0 to 1.
     """
 
@@ -187,12 +184,7 @@ class _Broad:
     def batch(self, rows: Tensor, generator: torch.Generator) -> Batch:
         plain = self.examples.batch(rows, generator)
         if not plain.variants:
-            return plain.with_inputs(noisy(plain.inputs, self.domains, self.noise, generator))
+            return plain.with_inputs(noisy(plain.inputs, self.domains, self.noise, generator, random=False))
         count = len(plain.variants)
         inputs = tuple(torch.cat(versions) for versions in zip(*plain.variants, strict=True))
         return replace(plain, inputs=inputs, targets=tuple(torch.cat([y] * count) for y in plain.targets), variants=())
-
-
-def _noisy(x: Tensor, domain: Domain, noise: float, generator: torch.Generator) -> Tensor:
-    drawn = torch.randn(x.shape, generator=generator, dtype=torch.float32).to(x.device, x.dtype)
-    return domain.clip(x + noise * (domain.high - domain.low) * drawn / domain.scale(x))

@@ -11,7 +11,7 @@ from techniques.errors import ModelMismatch, TechniqueOptionError
 from techniques.task import Batch, Domain
 from techniques.training import Loop, Settings
 from techniques.weights import cloned
-from techniques.wiseft import WiSEFT, broadened, noisy, path_errors, point_on_path
+from techniques.wiseft import WiSEFT, broadened, path_errors, point_on_path
 
 TASKS = {"classes": classes_task(), "polylines": polylines_task()}
 
@@ -56,18 +56,12 @@ def test_every_example_is_one_of_its_pipelines_all_equally_likely():
     assert torch.bincount(pose.long()).tolist() == pytest.approx([1000] * 3, abs=100)
 
 
-def test_noise_is_in_raw_units_within_the_raw_range_and_spares_inputs_without_a_domain():
+def test_without_variants_noise_of_raw_units_is_on_inputs_that_have_a_domain():
     domain = Domain(0, 255, (120.0, 130.0), (50.0, 60.0))
     x, pose = domain.normalised(torch.full((400, 2, 5, 5), 128.0)), torch.randn(400, 3)
-    found, same_pose = noisy((x, pose), (domain, None), 0.1, torch.Generator().manual_seed(0))
-    raw = domain.raw(found)
-    assert float(raw.std()) == pytest.approx(25.5, rel=0.03)
-    assert float(raw[:, 0].std()) == pytest.approx(float(raw[:, 1].std()), rel=0.06)
-    assert torch.equal(same_pose, pose)
-    bright = domain.raw(
-        noisy((domain.normalised(torch.full((9, 2, 5, 5), 255.0)),), (domain,), 0.1, torch.Generator())[0]
-    )
-    assert float(bright.max()) <= 255.001
+    batch = broadened(Batch((x, pose)), (domain, None), 20.0, torch.Generator().manual_seed(0))
+    assert float(domain.raw(batch.inputs[0]).std()) == pytest.approx(20.0, rel=0.03)
+    assert torch.equal(batch.inputs[1], pose)
 
 
 @pytest.mark.parametrize("name", TASKS)

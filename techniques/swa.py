@@ -133,6 +133,7 @@ class SWA(Technique):
     cyclic: bool = False
     low: float = 0.01
     _average: AveragedModel = field(init=False, repr=False, compare=False)
+    _averaged_part: bool = field(default=False, init=False, repr=False, compare=False)
     _steps: int = field(default=0, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -149,13 +150,14 @@ class SWA(Technique):
 
     def before_step(self, loop: Loop, batch: Batch) -> Batch:
         """The rate."""
+        self._averaged_part = loop.progress >= self.after + self.anneal
         if loop.progress >= self.after:
             loop.set_rate(self._rate_at(loop))
         return batch
 
     def after_step(self, loop: Loop) -> None:
         """The weights into the average, every few steps."""
-        if loop.progress < self.after + self.anneal:
+        if not self._averaged_part:
             return
         self._steps += 1
         if self._steps % self.every == 0:
@@ -176,7 +178,7 @@ class SWA(Technique):
 
     def _rate_at(self, loop: Loop) -> float:
         high = self.rate * loop.settings.rate
-        if loop.progress < self.after + self.anneal:
+        if not self._averaged_part:
             return annealed(loop.scheduled_rate(self.after), high, (loop.progress - self.after) / self.anneal)
         return cyclic_rate(self._steps, self.every, high, self.low * high) if self.cyclic else high
 

@@ -34,7 +34,7 @@ def cycle_of(progress: float, cycles: int, share: float) -> tuple[int, float]:
     """(finished cycles, progress within the next) at a progress of the whole budget; (-1, 0.0) before the first."""
     if progress >= 1:
         return cycles, 0.0
-    position = (progress - (1 - share)) / share * cycles
+    position = round((progress - (1 - share)) / share * cycles, 9)  # an end of a cycle is met exactly
     return (-1, 0.0) if position < 0 else (math.floor(position), position % 1.0)
 
 

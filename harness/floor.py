@@ -113,11 +113,12 @@ class BatchRow:
         """Inputs decide, not time."""
 
     def infer(self, inputs: Mapping[str, NDArray[Any]]) -> Tensors:
-        """Outputs of the middle row."""
+        """Outputs of the middle row; inputs that are a batch of several rows themselves are the middle ones."""
         before = self._before or inputs
         batch = {k: np.concatenate([before[k], v, before[k][::-1]]) for k, v in inputs.items()}
         self._before = dict(inputs)
-        return {k: v[1:2] for k, v in self._engine.infer(batch).items()}
+        first, rows = len(next(iter(before.values()))), len(next(iter(inputs.values())))
+        return {k: v[first : first + rows] for k, v in self._engine.infer(batch).items()}
 
     def close(self) -> None:
         """The engine is closed by whoever opened it."""

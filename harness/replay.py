@@ -12,7 +12,7 @@ import os
 import shutil
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -22,6 +22,7 @@ from cases.case import Case, find_cases, open_case
 from engines.errors import EngineUnavailable
 from engines.isolate import DEFAULT_TIMEOUT_S, isolated
 from engines.protocol import Engine
+from harness.batching import batched, check_rows
 from harness.calibration import calibrated
 from harness.card import DEFAULT_CACHE, Card
 from harness.casework import replay_case
@@ -66,6 +67,7 @@ def replay(
     out: Path,
     steps: bool = True,
     floor: bool = False,
+    batch: int = 1,
     isolate: bool = False,
     timeout_s: float | None = DEFAULT_TIMEOUT_S,
     progress: Progress | None = None,
@@ -83,6 +85,7 @@ def replay(
         out: run folder.
         steps: add one rung for every single preprocessing step in which deploy differs from train.
         floor: measure the noise floor of every engine (harness/floor.py).
+        batch: frames an engine takes at once, for throughput (harness/batching.py).
         isolate: run every engine in a process of its own (engines/isolate.py); takes the place of hooks.open_engine.
         timeout_s: seconds an isolated engine may take for one frame; None: as long as it likes.
         progress: told of every chunk.
@@ -95,16 +98,18 @@ def replay(
     """
     hooks = hooks or Hooks()
     if isolate:
-        hooks = replace(hooks, open_engine=partial(isolated, timeout_s=timeout_s))
+        hooks = replace(hooks, open_engine=partial(isolated, timeout_s=timeout_s and timeout_s * batch))
     opened_cases = _open_cases(cases)
     _known(preprocess)
+    fed = batched(card, batch)
     with ExitStack() as stack:
         names = dict.fromkeys([card.reference_rung.partition("/")[2], *_torchless(card, engines)])
-        opened = _open_engines(names, card, opened_cases, hooks, cache, stack)
+        opened = _open_engines(names, fed, opened_cases, hooks, cache, stack)
         differing = steps_of_card(card)
         rungs = build_tree(card.reference_rung, list(opened.engines), preprocess, differing if steps else ())
         rungs = tuple(r for r in rungs if r.engine in opened.engines)
-        plan = make_plan(card, opened_cases, rungs, {"steps": list(differing), "floor": floor, **(settings or {})})
+        chosen = {"steps": list(differing), "floor": floor, "batch": batch, **(settings or {})}
+        plan = make_plan(card, opened_cases, rungs, chosen)
         out.mkdir(parents=True, exist_ok=True)
         stack.enter_context(_locked(out))
         if (done := _already(out, plan)) is not None:
@@ -113,11 +118,13 @@ def replay(
         write_json(out / "run.json", meta)
         decoder = build_decoder(card)
         stack.enter_context(_single_threaded_blas())
-        reopen = partial(_reopen, card, opened_cases, hooks, cache / "rebuild")
-        probes, meta["probes"] = _open_probes(rungs, card, opened, reopen, cache, stack) if floor else ((), [])
+        reopen = partial(_reopen, fed, opened_cases, hooks, cache / "rebuild")
+        probes, meta["probes"] = _open_probes(rungs, fed, opened, reopen, cache, stack) if floor else ((), [])
+        checks = check_rows(card, opened_cases[0], rungs, opened.engines, batch) if batch > 1 else []
+        meta["batch"] = {"size": batch, "rows": [asdict(check) for check in checks]}
         for case in opened_cases:
             if case.id not in finished_cases(out):
-                replay_case(card, case, rungs, opened.engines, decoder, hooks, out, progress or _quiet, probes)
+                replay_case(card, case, rungs, opened.engines, decoder, hooks, out, progress or _quiet, probes, batch)
     meta["rungs"] = _rung_reports(meta, rungs, opened, out, preprocess)
     write_tables(out, [c.id for c in opened_cases], {"length_unit": card.length_unit, "digest": plan.digest})
     write_json(out / "run.json", meta | {"finished": True, "ended": _now()})

@@ -46,6 +46,9 @@ def replay(
     preprocess: PreprocessOption = "train,deploy",
     steps: Annotated[bool, typer.Option(help="add one rung for every single preprocessing step that differs")] = True,
     floor: Annotated[bool, typer.Option("--floor", help="measure the noise floor of every engine")] = False,
+    batch: Annotated[
+        int, typer.Option("--batch", min=1, help="frames an engine takes at once; states are not for batches")
+    ] = 1,
     isolate: Annotated[
         bool, typer.Option("--isolate", help="every engine in a process of its own: a crash or a hang costs its rung")
     ] = False,
@@ -55,6 +58,7 @@ def replay(
     json: JsonOption = False,
 ) -> None:
     """Replay cases through the ladder of a model and write the run folder."""
+    from harness.batching import warnings_of
     from harness.card import load_card
     from harness.replay import DEFAULT_ENGINES
     from harness.replay import replay as replay_cases
@@ -69,6 +73,7 @@ def replay(
             out=out,
             steps=steps,
             floor=floor,
+            batch=batch,
             isolate=isolate,
             timeout_s=timeout,
             progress=progress,
@@ -79,6 +84,8 @@ def replay(
     rows = [(r["name"], r["parent"] or "", ", ".join(r["factors"]), r["status"], r["reason"]) for r in run.rungs]
     print_table("", ("rung", "parent", "differs in", "status", "reason"), rows)
     _say_growth(run)
+    for line in warnings_of(run.meta["batch"]["rows"]):
+        say(f"warning: {line}")
     say(f"run: {run.path}   next: trueline explain {out}, trueline report {out}, trueline gate {out} --policy FILE")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from pathlib import Path
 
@@ -118,6 +119,7 @@ def test_model_check_and_export(files: Files, capsys: pytest.CaptureFixture[str]
     assert {"torch-fp32", "ort-fp32", "decoder"} <= set(levels)
     assert _run("model", "export", files.card, "--out", files.root / "tiny.onnx") == 0
     assert (files.root / "tiny.onnx").stat().st_size > 1000
+    assert re.search(r"tiny.onnx: opset \d\d\n", capsys.readouterr().err)
 
 
 def test_engines_lists_every_engine(capsys: pytest.CaptureFixture[str]) -> None:
@@ -128,6 +130,7 @@ def test_engines_lists_every_engine(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 BAD = {
+    "batch of none": ("replay", "{card}", "--cases", "{cases}", "--out", "{root}/x", "--batch", "0"),
     "no card": ("replay", "{root}/none.toml", "--cases", "{cases}", "--out", "{root}/x"),
     "no cases": ("replay", "{card}", "--cases", "{root}/model", "--out", "{root}/x"),
     "unknown engine": ("replay", "{card}", "--cases", "{cases}", "--out", "{root}/x", "--engines", "trt-fp61"),

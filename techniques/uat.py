@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
@@ -210,10 +210,10 @@ class UATFT(_UAT):
 
     name: ClassVar[str] = "uat-ft"
     teacher_share: float = 0.3
-    teacher: nn.Module | None = field(default=None, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        self.teacher: nn.Module | None = None
         if not 0 < self.teacher_share < 1:
             raise self._refused("teacher_share", "between 0 and 1: before it the teacher is trained, after it used")
 

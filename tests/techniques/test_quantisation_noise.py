@@ -153,6 +153,11 @@ def test_a_resumed_run_equals_an_uninterrupted_one_and_has_no_trace(task, tmp_pa
     assert one.steps == 30
 
 
+@pytest.mark.parametrize("to", ["int8", "fp16"])
+def test_it_trains_in_bf16(to: str) -> None:
+    assert trained(polylines_task(32), QuantisationNoise(to), 20, precision="bf16").steps > 1
+
+
 @pytest.mark.parametrize("options", [{"to": "int4"}, {"share": 0.0}, {"share": 1.5}, {"block": 0}])
 def test_it_is_refused_what_makes_no_sense(options) -> None:
     with pytest.raises(TechniqueOptionError, match="must be"):

@@ -182,6 +182,11 @@ def test_double_networks_have_a_double_head() -> None:
     assert next(found.model.parameters()).dtype == torch.float64
 
 
+@pytest.mark.parametrize("transforms", list(TRANSFORMS))
+def test_it_trains_in_bf16(transforms: str) -> None:
+    assert trained(polylines_task(32), Rotation(transforms=transforms, eps=0.02), 40, precision="bf16").steps > 1
+
+
 @pytest.mark.parametrize("options", [{"weight": -1.0}, {"transforms": "spin"}, {"eps": -0.1}, {"steps": 0}])
 def test_it_is_refused_what_makes_no_sense(options) -> None:
     with pytest.raises(TechniqueOptionError, match="must be"):

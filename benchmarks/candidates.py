@@ -139,14 +139,14 @@ def _robust_table(found: dict[str, dict[str, Any]], controls: list[dict[str, Any
 
 def _deploy_table(found: dict[str, dict[str, Any]]) -> str:
     rows = [
-        "| candidate | bend p99, car | bias, car | jitter, car | swings, car | bend p99, fp16 | bias, fp16 | verdict |",
+        "| candidate | bend p99, car | bias, car | jitter, car | swings, car | bend p99, fp16 | offset max, fp16 | verdict |",
         "|---|---|---|---|---|---|---|---|",
     ]
     for name, columns in found.items():
         car, half = columns["gate"]["car"], columns["gate"]["fp16"]
         rows.append(
             f"| {name} | {car['bend_p99']:.3f} m | {car['bias']:.3f} m | {car['jitter']:.3f} m | {car['swings']} "
-            f"| {1000 * half['bend_p99']:.2f} mm | {1000 * half['bias']:.2f} mm | {columns['gate']['verdict']} |"
+            f"| {1000 * half['bend_p99']:.2f} mm | {1000 * half['offset_max']:.2f} mm | {columns['gate']['verdict']} |"
         )
     return "\n".join(rows)
 

@@ -5,6 +5,8 @@
                         "runtime": seconds, "runner_name": runner, "polygraphy_class": "IterationResult"}]]],
      "polygraphy_class": "RunResults"}
 
+and a list of {input: {"array": ..., "polygraphy_class": "ndarray"}}, one a frame, which `--load-inputs` reads.
+
 Torch tensors in such a file are pickles and are refused; so are arrays of objects. Source of the layout: Polygraphy
 0.53 (json/serde.py, comparator/struct.py); the package itself reads what `write_runs` writes (tests).
 """
@@ -15,8 +17,10 @@ import base64
 import binascii
 import io
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import chain, repeat
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +30,7 @@ from numpy.typing import NDArray
 from engines.base import first_line
 from engines.errors import RecordingError
 
-__all__ = ["Iteration", "is_runs", "read_runs", "runs_of_json", "write_runs"]
+__all__ = ["Iteration", "feeds_into", "is_runs", "read_runs", "runs_of_json", "write_runs"]
 
 _CLASS = "polygraphy_class"
 _OLD_CLASS = "__polygraphy_encoded_"  # before 0.38 the marker was a key of its own
@@ -70,6 +74,19 @@ def write_runs(path: Path, runner: str, iterations: Iterable[Iteration]) -> None
         for number, iteration in enumerate(iterations):
             file.write(", " * bool(number) + json.dumps(_encoded(runner, iteration)))
         file.write(f']]], "{_CLASS}": "RunResults"}}\n')
+
+
+@contextmanager
+def feeds_into(path: Path) -> Iterator[Callable[[Mapping[str, NDArray[Any]]], None]]:
+    """A function that takes the inputs of one frame after the other and writes them as `--load-inputs` reads them."""
+    with path.open("w", encoding="utf-8") as file:
+        separators = chain(["["], repeat(",\n"))
+
+        def add(inputs: Mapping[str, NDArray[Any]]) -> None:
+            file.write(next(separators) + json.dumps({k: _ndarray(np.asarray(v)) for k, v in inputs.items()}))
+
+        yield add
+        file.write("[]\n" if file.tell() == 0 else "]\n")
 
 
 def is_runs(content: Any) -> bool:
@@ -127,10 +144,13 @@ def _encoded(runner: str, iteration: Iteration) -> dict[str, Any]:
 
 
 def _encoded_array(array: NDArray[Any]) -> dict[str, Any]:
+    return {"values": _ndarray(array), _CLASS: "LazyArray"}
+
+
+def _ndarray(array: NDArray[Any]) -> dict[str, str]:
     stream = io.BytesIO()
     np.save(stream, array, allow_pickle=False)
-    values = {"array": base64.b64encode(stream.getvalue()).decode("ascii"), _CLASS: "ndarray"}
-    return {"values": values, _CLASS: "LazyArray"}
+    return {"array": base64.b64encode(stream.getvalue()).decode("ascii"), _CLASS: "ndarray"}
 
 
 def _wrong(what: str, where: str) -> RecordingError:

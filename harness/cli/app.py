@@ -36,12 +36,13 @@ def _root(
 
 
 def _register() -> None:
-    from harness.cli import case, demo, model, run, train
+    from harness.cli import case, demo, model, outputs, run, train
 
     app.add_typer(case.app, name="case")
     app.add_typer(model.app, name="model")
     demo.register(app)
     run.register(app)
+    outputs.register(app)
     train.register(app)
 
 

@@ -48,7 +48,8 @@ def export(
 ) -> None:
     """Export the card's PyTorch model to ONNX and verify the opset that came out."""
     from engines.export import export_model
+    from engines.inspect.graph import read_graph
     from harness.card import load_card
 
-    opset = export_model(load_card(card).source(), out, target)
-    say(f"{out}: opset {opset}")
+    written = export_model(load_card(card).source(), out, target)
+    say(f"{written}: opset {read_graph(written).opset}")

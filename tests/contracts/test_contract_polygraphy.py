@@ -56,6 +56,45 @@ checks = [all(frame.values()) for pair in compared.values() for frame in pair]
 assert checks == [True, False, True], checks
 """
 
+WHOLE_WAY = """
+import sys, pathlib
+import numpy as np
+import onnx
+from polygraphy.backend.onnxrt import OnnxrtRunner, SessionFromOnnx
+from polygraphy.comparator import Comparator, RunResults, SimpleCompareFunc
+from polygraphy.json import load_json
+import harness
+folder = pathlib.Path(sys.argv[1]).parent
+sys.path.insert(0, str(pathlib.Path(harness.__file__).parents[1] / "tests" / "harness"))
+from tiny_model import write_tiny
+from cases.synth import synth_cases
+from harness.cli import main
+card = write_tiny(folder / "tiny")
+case, = synth_cases(1, 1, 0.3, folder / "cases")
+for command in (
+    ["model", "export", card, "--out", folder / "tiny.onnx"],
+    ["outputs", card, "--case", case, "--engine", "ort-fp32", "--out", folder / "ours.json",
+     "--inputs", folder / "inputs.json"],
+    ["outputs", card, "--case", case, "--engine", "emulated-bf16", "--out", folder / "rounded.json"],
+):
+    try:
+        main([str(part) for part in command])
+    except SystemExit as ended:
+        assert not ended.code, command
+theirs = Comparator.run(
+    [OnnxrtRunner(SessionFromOnnx(str(folder / "tiny.onnx")))], data_loader=load_json(str(folder / "inputs.json"))
+)
+def agree(name):
+    both = RunResults.load(str(folder / name))
+    frames = len(both[0][1])
+    assert frames == 6, frames
+    both.extend(theirs)
+    (compared,) = Comparator.compare_accuracy(both, compare_func=SimpleCompareFunc(atol=1e-4, rtol=0))
+    return [all(frame.values()) for pair in compared.values() for frame in pair]
+assert agree("ours.json") == [True] * 6
+assert not any(agree("rounded.json"))
+"""
+
 TENSORS_REFUSED = """
 import sys, pathlib
 import torch
@@ -91,9 +130,11 @@ def site() -> Path:
     return folder
 
 
-@pytest.mark.parametrize("script", [THEIRS_READ_BY_US, OURS_READ_BY_THEM, TENSORS_REFUSED])
+@pytest.mark.parametrize(
+    "script", [THEIRS_READ_BY_US, OURS_READ_BY_THEM, WHOLE_WAY, TENSORS_REFUSED], ids=["theirs", "ours", "cli", "torch"]
+)
 def test_the_real_polygraphy_agrees(site: Path, script: str, tmp_path: Path) -> None:
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(site), str(ROOT)])}
     command = [sys.executable, "-c", script, str(tmp_path / "runs.json")]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment, cwd=tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr

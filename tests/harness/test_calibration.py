@@ -23,7 +23,7 @@ from harness.replay import replay
 
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
-    return synth_cases(1, 3, 0.6, tmp_path_factory.mktemp("cases"))
+    return synth_cases(1, 3, 0.4, tmp_path_factory.mktemp("cases"))
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@
 The digits and the network of benchmarks.papers.soups. The broad distribution turns each digit by up to 45 degrees and
 scales its contrast by .3 to 1; the technique `wise-ft`, with its defaults, trains on it for half the budget and
 fine-tunes on plain digits for the other half. Under shift: the mean error over rotation by 20 degrees, contrast .4
-(both within the broad distribution), Gaussian noise of .25 and a move by 3 pixels (both unknown to it). alpha is
+(both within the broad distribution), Gaussian noise of .25 and a move by 2 of 14 pixels (both unknown to it). alpha is
 chosen by the shifted error on the selection set, and everything is judged on the test set.
 
 Controls with the same budget of forward plus backward passes: the whole of it on plain digits, the whole of it on the
@@ -31,8 +31,8 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from benchmarks.papers.soups import BATCH, digits, percent_wrong, rotated
-from benchmarks.papers.study import Study, interval, machine, mnist, paired, shown, study_options
+from benchmarks.papers.soups import BATCH, SIDE, digits, percent_wrong, rotated, test_digits
+from benchmarks.papers.study import Study, interval, machine, paired, shown, study_options
 from techniques.task import Batch, Examples, Task
 from techniques.technique import Technique
 from techniques.training import Loop, Settings
@@ -130,9 +130,9 @@ class _Varied:
 
 
 def shifts(images: Tensor, seed: int) -> list[Tensor]:
-    """The pictures turned, faint, noisy and moved; [count, 28, 28]."""
+    """The pictures turned, faint, noisy and moved; [count, 14, 14]."""
     noise = torch.randn(images.shape, generator=torch.Generator().manual_seed(seed))
-    moved = nn.functional.pad(images, (3, 0, 0, 0))[..., :28]
+    moved = nn.functional.pad(images, (2, 0, 0, 0))[..., :SIDE]
     return [rotated(images, 20.0), 0.4 * images, (images + 0.25 * noise).clamp(0, 1), moved]
 
 
@@ -140,7 +140,7 @@ def shifts(images: Tensor, seed: int) -> list[Tensor]:
 def errors(model: nn.Module, task: Task, seed: int) -> dict[str, float]:
     """Percent wrong: plain and shifted on the test set, shifted on the selection set."""
     model.eval()
-    _, _, images, labels = mnist()
+    images, labels = test_digits()
     every = task.selection.batch(torch.arange(len(task.selection)), torch.Generator())
     own, own_labels = every.inputs[0][:, 0], every.targets[0]
     mean = {

@@ -289,3 +289,19 @@ def test_a_card_gives_profiles_and_caches(boot: Boot, place: Path, tmp_path: Pat
         with pytest.raises(EngineOptionError, match=what) as caught:
             machine.open("trt-tf32", replace(source, options={"trt-tf32": options}))
         assert "[engines] of its model card" in caught.value.where
+
+
+def test_weights_outside_the_models_folder_are_refused(boot: Boot, place: Path, tmp_path: Path) -> None:
+    import onnx
+
+    path = models.conv(place / "conv.onnx")
+    model = onnx.load(path)
+    (tensor,) = model.graph.initializer
+    onnx.external_data_helper.set_external_data(tensor, "../secret.bin")
+    tensor.ClearField("raw_data")
+    onnx.save(model, path)
+    (tmp_path / "secret.bin").write_bytes(bytes(432))
+    machine = boot("10.13.3.9")
+    with pytest.raises(ModelLoadError, match=r"weight 'weights' lies in '\.\./secret\.bin', outside"):
+        machine.open("trt-fp32", models.source(path, tmp_path / "cache"))
+    assert builds(machine) == 0

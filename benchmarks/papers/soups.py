@@ -3,8 +3,8 @@
     nice -n 5 python -m benchmarks.papers.soups --seeds 5     # under 10 minutes of one core; goes on where it stopped
 
 MNIST at 14 x 14 pixels: 3000 training and 2000 selection digits of its training set, drawn anew for every seed, and its
-10,000 test digits, clean and shifted (the mean error over rotation by 20 degrees, contrast .4 and Gaussian noise of .25). A small convolutional
-network with BatchNorm. Every arm has the same budget of forward plus backward passes:
+10,000 test digits, clean and shifted (the mean error over rotation by 20 degrees, contrast .4 and Gaussian noise of
+.25). A small convolutional network with BatchNorm. Every arm has the same budget of forward plus backward passes:
 
     one run        the whole budget in one training run
     uniform, greedy, learned    the techniques with their defaults: a trunk of half the budget, four branches

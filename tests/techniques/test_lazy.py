@@ -17,14 +17,14 @@ from techniques.task import Task
 
 
 class Scaled(nn.Module):
-    """f(x) = a * b * x: linear in each weight, not in both."""
+    """f(x) = a^2 * b * x: linear in b, not in a."""
 
     def __init__(self, a: float, b: float) -> None:
         super().__init__()
         self.a, self.b = nn.Parameter(torch.tensor([a])), nn.Parameter(torch.tensor([b]))
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.a * self.b * x
+        return self.a**2 * self.b * x
 
 
 def weights(model: nn.Module) -> dict[str, Tensor]:
@@ -74,16 +74,15 @@ def test_kernel_change_and_cosine_follow_their_formulas() -> None:
     assert all(math.isnan(v) for v in kernel_change(torch.zeros(2, 2), torch.zeros(2, 2)))
 
 
-def test_the_linearisation_error_of_a_product_is_its_second_order_share() -> None:
+def test_the_linearisation_error_is_the_share_of_higher_order_seen_from_the_first_weights() -> None:
     model, start = Scaled(3.0, 5.0), {"a": torch.tensor([1.0]), "b": torch.tensor([2.0])}
-    # a*b - a0*b0 = 13; the line gives b0*(a-a0) + a0*(b-b0) = 7; 6 of 13 are missed
+    # a^2 b - a0^2 b0 = 43; the line gives 2 a0 b0 (a - a0) + a0^2 (b - b0) = 11; 32 of 43 are missed
     found = linearisation_error(model, Classification(), weights(model), start, (torch.ones(4, 2),))
-    assert found == pytest.approx(6 / 13)
+    assert found == pytest.approx(32 / 43)
 
 
 def test_a_network_that_is_linear_in_what_moved_has_no_linearisation_error() -> None:
-    model = Scaled(3.0, 2.0)
-    start = {"a": torch.tensor([1.0]), "b": torch.tensor([2.0])}
+    model, start = Scaled(3.0, 5.0), {"a": torch.tensor([3.0]), "b": torch.tensor([2.0])}
     assert linearisation_error(model, Classification(), weights(model), start, (torch.ones(4, 2),)) < 1e-6
 
 
@@ -130,7 +129,7 @@ def test_doubles_are_probed_as_doubles() -> None:
     model = Scaled(3.0, 5.0).double()
     start = {"a": torch.tensor([1.0]), "b": torch.tensor([2.0])}
     found = laziness(model, Classification(), start, (torch.ones(4, 2, dtype=torch.float64),))
-    assert found.linearisation_error == pytest.approx(6 / 13, abs=1e-12)
+    assert found.linearisation_error == pytest.approx(32 / 43, abs=1e-12)
 
 
 @pytest.mark.parametrize("make", [classes_task, polylines_task])

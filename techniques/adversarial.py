@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, ClassVar
 import torch
 from torch import Tensor, nn
 
-from techniques.attack import Ball
+from techniques.ball import Ball
 from techniques.batchnorm import batchnorms, statistics_kept
 from techniques.errors import TechniqueOptionError
 from techniques.task import Batch, Tensors

@@ -18,7 +18,8 @@ import torch
 from torch import nn
 
 from techniques.adversarial import AttackedTraining
-from techniques.attack import Ball, label_score, training_attack
+from techniques.attack import label_score, training_attack
+from techniques.ball import Ball
 from techniques.task import Batch, Domain, Objective, Tensors
 
 if TYPE_CHECKING:

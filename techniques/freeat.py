@@ -22,7 +22,8 @@ import torch
 from torch import Tensor
 
 from techniques.adversarial import keep_clean_statistics, whole
-from techniques.attack import Ball, check_domains, usable_gradients, watched
+from techniques.attack import usable_gradients
+from techniques.ball import Ball, check_domains, watched
 from techniques.batchnorm import statistics_kept
 from techniques.errors import NonFiniteLoss, TechniqueConflict
 from techniques.task import Batch, Domain, Tensors

@@ -21,7 +21,8 @@ import torch
 from torch import Tensor, nn
 
 from techniques.adversarial import gradient_in_shares, keep_clean_statistics, parameters
-from techniques.attack import Ball, check_domains, moved, started, usable_gradients, watched
+from techniques.attack import usable_gradients
+from techniques.ball import Ball, check_domains, moved, started, watched
 from techniques.batchnorm import statistics_kept
 from techniques.task import Batch, Domain
 from techniques.technique import Gradient, Technique

@@ -19,7 +19,8 @@ import torch
 from torch import nn
 
 from techniques.adversarial import AttackedTraining, whole
-from techniques.attack import Ball, check_restarts, label_score, training_attack
+from techniques.attack import label_score, training_attack
+from techniques.ball import Ball, check_restarts
 from techniques.task import Batch, Domain, Objective, Tensors
 
 if TYPE_CHECKING:

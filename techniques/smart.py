@@ -24,7 +24,8 @@ import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
-from techniques.attack import Ball, training_attack
+from techniques.attack import training_attack
+from techniques.ball import Ball
 from techniques.batchnorm import batchnorms, statistics_frozen, statistics_kept
 from techniques.errors import TechniqueOptionError
 from techniques.task import Batch, Domain, Objective, Tensors

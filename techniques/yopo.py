@@ -26,7 +26,8 @@ import torch
 from torch import Tensor, nn
 
 from techniques.adversarial import gradient_in_shares, keep_clean_statistics, parameters, whole
-from techniques.attack import Ball, Score, check_domains, input_gradients, moved, started, watched
+from techniques.attack import Score, input_gradients
+from techniques.ball import Ball, check_domains, moved, started, watched
 from techniques.batchnorm import statistics_kept
 from techniques.errors import ModelMismatch
 from techniques.task import Batch, Domain, Tensors

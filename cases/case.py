@@ -166,6 +166,20 @@ class Case:
         Raises:
             CaseError: lines.parquet is unreadable, not the file that was hashed, or breaks its schema.
         """
+        labels = self._labels()
+        return None if labels is None else labels.filter(pl.col("x").list.len() > 0)
+
+    def labelled_frames(self) -> NDArray[np.int64]:
+        """Numbers of the moments with ground truth, those that were found to have no line among them; increasing.
+
+        Raises:
+            CaseError: as `truth`.
+        """
+        labels = self._labels()
+        return np.zeros(0, np.int64) if labels is None else np.unique(labels["frame"].to_numpy()).astype(np.int64)
+
+    def _labels(self) -> pl.DataFrame | None:
+        """lines.parquet, None where there is none."""
         path = self.root / TRUTH
         if not path.exists() and TRUTH not in self.meta.sha256:
             return None

@@ -2,7 +2,8 @@
 
 One row per line of a moment: frame, line (position among the lines of its frame), slot (optional, null for none),
 class, score, topology (0 open, 1 closed), x and y (lists of equal length: metres forward and left, or pixels u and v
-where case.toml says `truth_frame = "image"`).
+where case.toml says `truth_frame = "image"`). A moment that was looked at and has no line has one row whose x and y are
+empty; a moment without a row was not looked at.
 """
 
 from __future__ import annotations
@@ -61,7 +62,8 @@ def _row_problems(truth: pl.DataFrame, frames: pl.DataFrame, where: str) -> Iter
             pl.col(name).is_null() for name in TRUTH_COLUMNS.keys() - OPTIONAL
         ),
         "x and y differ in length": pl.col("x").list.len() != pl.col("y").list.len(),
-        "fewer than 2 points": pl.col("x").list.len() < 2,
+        "a single point": pl.col("x").list.len() == 1,
+        "no points beside other lines of the frame": (pl.col("x").list.len() == 0) & pl.col("frame").is_duplicated(),
         "points that are not finite": ~(_all_finite("x") & _all_finite("y")),
         "topology is neither 0 (open) nor 1 (closed)": ~pl.col("topology").is_in([0, 1]),
         "frame is not in frames.parquet": ~known,

@@ -119,6 +119,7 @@ class Comparer:
         self._events = {n: EventLog(card.length_unit) for n in [self._root, *others]}
         truth = case.truth() if vehicle == (case.meta.truth_frame == "vehicle") else None
         self._truth = None if truth is None else LineTable.from_polars(truth)
+        self._labelled = case.labelled_frames()
         self._accuracy: dict[str, AccuracySums] = {}
         self.frames_done = 0
 
@@ -291,11 +292,11 @@ class Comparer:
         }
 
     def _judge_accuracy(self, chunk: Chunk, measured: Mapping[str, _Measured]) -> None:
-        """Add to the sums of every rung, over the frames that have ground truth."""
+        """Add to the sums of every rung, over the frames that have ground truth, if only that there is no line."""
         if self._truth is None:
             return
         for name, found in measured.items():
-            frames = np.intersect1d(chunk.frames[chunk.outputs[name].valid], self._truth.frame)
+            frames = np.intersect1d(chunk.frames[chunk.outputs[name].valid], self._labelled)
             truth, lines = (t.take(np.isin(t.frame, frames)) for t in (self._truth, found.lines))
             sums = accuracy_sums(truth, lines, self._grid, len(frames))
             self._accuracy[name] = self._accuracy[name] + sums if name in self._accuracy else sums

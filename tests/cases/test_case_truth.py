@@ -25,6 +25,13 @@ def test_open_lines_with_and_without_slots_are_truth() -> None:
     assert _told(_with(slot=[None, 1, 2])) == []
 
 
+def test_a_moment_without_a_line_is_truth_by_a_row_without_points() -> None:
+    bare = _with(x=[[], [0.0, 1.0], [0.0, 1.0]], y=[[], [0.0, 1.0], [0.0, 1.0]])
+    assert _told(bare) == []
+    beside = bare.with_columns(pl.Series("frame", [0, 0, 1]), pl.Series("line", [0, 1, 0]))
+    assert _told(beside) == ["no points beside other lines of the frame (1 lines)"]
+
+
 def test_no_lines_at_all_are_truth() -> None:
     assert _told(GOOD.clear()) == []
 
@@ -38,7 +45,7 @@ def test_no_lines_at_all_are_truth() -> None:
         (_with(line=["a", "b", "c"]), "column 'line' is String, must be Int32"),
         (_with(score=[1.0, None, 1.0]), "null in a column that must not be (1 lines)"),
         (_with(x=[[0.0, 1.0, 2.0], [0.0, 1.0], [0.0, 1.0]]), "x and y differ in length (1 lines)"),
-        (_with(x=[[0.0], [0.0, 1.0], [0.0, 1.0]], y=[[0.0], [0.0, 1.0], [0.0, 1.0]]), "fewer than 2 points (1 lines)"),
+        (_with(x=[[0.0], [0.0, 1.0], [0.0, 1.0]], y=[[0.0], [0.0, 1.0], [0.0, 1.0]]), "a single point (1 lines)"),
         (_with(y=[[0.0, 1.0], [float("nan"), 1.0], [0.0, float("inf")]]), "points that are not finite (2 lines)"),
         (_with(topology=[0, 1, 2]), "topology is neither 0 (open) nor 1 (closed) (1 lines)"),
         (_with(frame=[0, 1, 9]), "frame is not in frames.parquet (1 lines)"),

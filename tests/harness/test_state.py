@@ -62,7 +62,9 @@ name = "polyline"
 """
 
 
-def recurrent_run(folder: Path, gain: float, *, cases: int = 1, frames: int = FRAMES) -> Run:
+def recurrent_run(
+    folder: Path, gain: float, *, cases: int = 1, frames: int = FRAMES, truth: pl.DataFrame | None = None
+) -> Run:
     model, recordings = folder / "model", folder / "cases"
     model.mkdir(parents=True)
     (model / "recurrent.py").write_text(NETWORK)
@@ -76,6 +78,7 @@ def recurrent_run(folder: Path, gain: float, *, cases: int = 1, frames: int = FR
             frame = np.arange(frames)
             times = {"frame": frame, "timestamp_ns": frame * 50_000_000, "camera": "front", "index": frame}
             writer.set_frames(pl.DataFrame(times))
+            writer.set_truth(truth)
     options: dict[str, Any] = {"engines": ["ort-fp32"], "cache": folder / "cache"}
     return replay(load_card(model), [recordings], out=folder / "run", **options)
 

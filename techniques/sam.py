@@ -82,8 +82,8 @@ class SAM(Technique):
 
     def gradient(self, loop: Loop, batch: Batch, inner: Gradient) -> Tensor:
         """The gradient at the worst weights nearby."""
-        parameters = [*loop.model.parameters(), *loop.extra_modules.parameters()]
-        return sharpness_gradient(parameters, self.rho, lambda: inner(batch), model=loop.model)
+        network = nn.ModuleList([loop.model, loop.extra_modules])
+        return sharpness_gradient(network.parameters(), self.rho, lambda: inner(batch), model=network)
 
 
 def _taken(parameters: list[nn.Parameter]) -> list[Tensor | None]:

@@ -249,3 +249,10 @@ def test_nothing_to_evaluate_on_is_one_clear_error() -> None:
 class _Nothing:
     def __len__(self) -> int:
         return 0
+
+
+def test_the_documented_loops_run() -> None:
+    page = Path(__file__).parents[2] / "docs" / "techniques" / "probes.md"
+    blocks = [part.split("```")[0] for part in page.read_text().split("```python\n")[1:]]
+    assert len(blocks) == 6
+    exec("\n".join(blocks), {})  # our own page

@@ -8,7 +8,7 @@ what they are compared with. So each is compared twice, with hypotheses fixed be
     equal passes    swa, swa-detection, ema, ema-constant  better than  cosine at 1.5 budgets        (one long cosine)
                     swa, swa-detection                     better than  cosine of 1, restarted for .5
 
-The direction expected is a smaller test error in all of them. Tasks: digits (2000 of MNIST, a fifth of their labels
+The direction expected is a smaller test error in all of them. Tasks: digits (1000 of MNIST, a fifth of their labels
 random; SGD as in the paper: .05, averages at .01) and lines (synthetic pictures of two lines, labels with noise, some
 lines missing; AdamW). Passes are forward plus backward passes of one batch; the one BatchNorm pass over 32 batches that
 an average needs is not among them, its time is in the seconds.
@@ -34,8 +34,8 @@ from techniques.task import Batch, Domain, Task, TensorExamples
 from techniques.technique import Technique
 from techniques.training import Loop, Settings
 
-BUDGET, LONGER = 1000, 1500
-EXAMPLES, BATCH, LABEL_NOISE = 2000, 50, 0.2
+BUDGET, LONGER = 600, 900
+EXAMPLES, BATCH, LABEL_NOISE = 1000, 50, 0.2
 STATIONS = 5
 PLOT = "technique_averages.png"
 

@@ -103,7 +103,8 @@ class OrtEngine(FrameEngine):
 
         check_threads(name, threads)
         self._mode = _denormal_mode(name, denormals)
-        wanted = requests(provider, folder_of(source.cache, "ort-trt") if provider.startswith("trt") else source.cache)
+        cache = folder_of(source.cache, "ort-trt") if provider.startswith("trt") else source.cache
+        wanted = requests(provider, cache, source.plugins)
         session = open_session(
             model, level=level, threads=threads, mode=self._mode, plugins=source.plugins, providers=wanted
         )

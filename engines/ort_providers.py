@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from engines.errors import EngineUnavailable
+from engines.plugins import for_tensorrt
 
 __all__ = ["CPU", "KINDS", "available", "granted", "precision_facts", "requests"]
 
@@ -35,12 +36,13 @@ _REMEDIES = {
 Request = str | tuple[str, dict[str, str]]
 
 
-def requests(kind: str, cache: Path) -> list[Request]:
+def requests(kind: str, cache: Path, plugins: Sequence[Path] = ()) -> list[Request]:
     """The providers to ask for, best first, with their options.
 
     Args:
         kind: of KINDS.
         cache: folder for TensorRT's engines and timings.
+        plugins: libraries of the card; TensorRT's provider is told of those that are TensorRT's.
     """
     if kind == "cpu":
         return [CPU]
@@ -61,6 +63,8 @@ def requests(kind: str, cache: Path) -> list[Request]:
         "trt_timing_cache_enable": "True",
         "trt_timing_cache_path": str(cache),
     }
+    if extra := for_tensorrt(plugins):
+        tensorrt["trt_extra_plugin_lib_paths"] = ";".join(str(path.resolve()) for path in extra)
     return [(TENSORRT, tensorrt), (CUDA, cuda), CPU]
 
 

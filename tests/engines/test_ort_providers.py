@@ -127,3 +127,17 @@ def test_the_ladder_separates_provider_level_and_precision():
     assert parents["ort-cuda-fp32"] == ("deploy/ort-fp32", ("runtime:cuda",))
     assert parents["ort-cuda-tf32"] == ("deploy/ort-cuda-fp32", ("precision:tf32",))
     assert parents["ort-trt-fp16"] == ("deploy/ort-trt-fp32", ("precision:fp16",))
+
+
+def test_the_tensorrt_provider_is_told_of_tensorrts_libraries_only(tmp_path):
+    theirs, ours = tmp_path / "trt.so", tmp_path / "ort.so"
+    theirs.write_bytes(b"\x7fELF ... getCreators\0")
+    ours.write_bytes(b"\x7fELF ... RegisterCustomOps\0")
+    options = {
+        kind: dict(r for r in requests(kind, tmp_path, [theirs, ours, theirs]) if isinstance(r, tuple))
+        for kind in KINDS
+    }
+    assert options["trt-fp32"][TENSORRT]["trt_extra_plugin_lib_paths"] == f"{theirs};{theirs}"
+    assert not any("trt_extra_plugin_lib_paths" in o[CUDA] for o in options.values() if o)
+    alone = dict(r for r in requests("trt-fp16", tmp_path, [ours]) if isinstance(r, tuple))
+    assert "trt_extra_plugin_lib_paths" not in alone[TENSORRT]

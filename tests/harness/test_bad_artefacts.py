@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
+from bright_model import BASE, write_bright
 
 from cases.case import open_case
 from cases.synth import synth_cases
@@ -19,25 +20,6 @@ from harness.cli import main
 from harness.gate import judge, load_policy
 from harness.run import Run
 
-CARD = """schema = 1
-name = "bright"
-inputs = [{name = "image", shape = [1, 3, 4, 8], layout = "NCHW", source = "camera.front"}]
-outputs = [{name = "lines", shape = [1, 2, 3, 2]}, {name = "scores", shape = [1, 2]}]
-onnx = {file = "model.onnx"}
-[decoder]
-name = "polyline"
-[preprocess]
-train = [{op = "to_rgb"}, {op = "resize", size = [8, 4]}, {op = "normalise"}]
-deploy = [{op = "to_rgb"}, {op = "resize", size = [8, 4]}, {op = "normalise"}]
-"""
-GRAPH = """<ir_version: 8, opset_import: ["": 17]>
-bright (float[1, 3, 4, 8] image) => (float[1, 2, 3, 2] lines, float[1, 2] scores) {
-    level = ReduceMean <keepdims = 0> (image)
-    lines = Add (base, level)
-    nothing = Mul (level, zero)
-    scores = Add (sure, nothing)
-}"""
-BASE = np.float32([[[[5, y], [20, y], [60, y]] for y in (1.8, -1.8)]])
 POLICY = """reference = "train/ort-fp32"
 [[rules]]
 id = "offset"
@@ -55,12 +37,7 @@ class World:
         self.root, self._capsys = root, capsys
         self.case = root / "cases" / case.name
         shutil.copytree(case, self.case)
-        (root / "model.toml").write_text(CARD)
-        self.model = root / "model.onnx"
-        model = onnx.parser.parse_model(GRAPH)
-        weights = {"base": BASE, "zero": np.float32([0]), "sure": np.float32([[0.9, 0.9]])}
-        model.graph.initializer.extend(onnx.numpy_helper.from_array(v, k) for k, v in weights.items())
-        onnx.save(model, self.model)
+        self.model = write_bright(root).with_name("model.onnx")
         self.moments = [int(t) for t in open_case(self.case).timestamps_ns]
         self.dump = self.case / "outputs" / "car"
         self.dump.mkdir(parents=True)

@@ -34,7 +34,7 @@ from techniques.task import Batch, Domain, Task, TensorExamples
 from techniques.technique import Technique
 from techniques.training import Loop, Settings
 
-BUDGET, LONGER = 600, 900
+BUDGET, LONGER = 400, 600
 EXAMPLES, BATCH, LABEL_NOISE = 1000, 50, 0.2
 STATIONS = 5
 PLOT = "technique_averages.png"
@@ -75,9 +75,9 @@ CLAIMS = [
 def convolutions(outputs: int, size: int) -> nn.Sequential:
     """Two strided convolutions with BatchNorm and a linear layer."""
     return nn.Sequential(
-        *(nn.Conv2d(1, 16, 3, 2, 1), nn.BatchNorm2d(16), nn.ReLU()),
-        *(nn.Conv2d(16, 32, 3, 2, 1), nn.BatchNorm2d(32), nn.ReLU()),
-        *(nn.Flatten(), nn.Linear(32 * size, outputs)),
+        *(nn.Conv2d(1, 8, 3, 2, 1), nn.BatchNorm2d(8), nn.ReLU()),
+        *(nn.Conv2d(8, 16, 3, 2, 1), nn.BatchNorm2d(16), nn.ReLU()),
+        *(nn.Flatten(), nn.Linear(16 * size, outputs)),
     )
 
 

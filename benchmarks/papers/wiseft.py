@@ -39,7 +39,7 @@ from techniques.training import Loop, Settings
 from techniques.weights import State, cloned
 from techniques.wiseft import WiSEFT, broadened, point_on_path
 
-BUDGET = 2400
+BUDGET = 1600
 ALPHAS = [i / 10 for i in range(11)]
 PLOT = "technique_wiseft.png"
 
@@ -48,10 +48,10 @@ def main() -> None:
     options = study_options(__doc__, "wiseft")
     study = Study(options.out, {"budget": BUDGET, "version": 1})
     arms = {"path": path, "plain only": lambda s: control(s, []), "broad only": lambda s: control(s, [BroadOnly()])}
-    found = {
-        name: [study.cell(f"{name.replace(' ', '-')}_{s}", lambda f=f, s=s: f(s)) for s in range(options.seeds)]
-        for name, f in arms.items()
-    }
+    found: dict[str, list[dict[str, Any]]] = {name: [] for name in arms}
+    for seed in range(options.seeds):
+        for name, arm in arms.items():
+            found[name].append(study.cell(f"{name.replace(' ', '-')}_{seed}", lambda f=arm, s=seed: f(s)))
     text = f"{table(found)}\n\n{verdicts(found)}\n\n{options.seeds} seeds, {BUDGET} passes each; {machine()}.\n"
     (options.out / "table.md").write_text(text)
     plot(found, options.out / PLOT)

@@ -3,8 +3,9 @@
     nice -n 5 python -m benchmarks.papers.regmixup --seeds 5    # under 10 minutes of one core; may be stopped
 
 Lanes drawn for the purpose: a picture of 64 x 192 pixels with two bright curves x(row) = a + b*t + c*t^2, each of them
-missing in one of five pictures, on a background of slopes, blobs and noise; 300 training and 500 test pictures. The network sees 21 x 64 pixels and gives the lateral position of both lines at 8 stations, in pixels of what
-it sees, and their presence. It is trained on pictures reduced by area. Two mismatches of the reduction:
+missing in one of five pictures, on a background of slopes, blobs and noise; 300 training and 500 test pictures. The
+network sees 21 x 64 pixels and gives the lateral position of both lines at 8 stations, in pixels of what it sees, and
+their presence. It is trained on pictures reduced by area. Two mismatches of the reduction:
 
     centre     bilinear without antialiasing: the middle one of three pixels. Nothing moves.
     corners    bilinear with align_corners: what was at X is found at X * 63 / 191. The labels move along.

@@ -100,10 +100,8 @@ class Polylines:
         both = there[:, None] & there[None]
         square = torch.where(both, (y[:, None] - y[None]) ** 2, 0).flatten(2).sum(-1)
         rms = (square / both.flatten(2).sum(-1).clamp(min=1)).sqrt()
-        lines, shared = there.any(-1), both.any(-1)
-        alike = (lines[:, None] == shared) & (
-            lines[None] == shared
-        )  # a line of one is a line of both, and they overlap
+        lines, shared = there.any(-1), both.any(-1)  # shared: both have the line, and somewhere at the same station
+        alike = (lines[:, None] == shared) & (lines[None] == shared)
         return torch.where(alike.all(-1), rms, torch.inf)
 
     def error(self, outputs: Tensors, targets: Tensors) -> Tensor:

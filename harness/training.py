@@ -222,7 +222,8 @@ def _write_candidate(card: dict[str, Any], trained: Trained, out: Path, provenan
     weights = {key: value.detach().cpu().contiguous() for key, value in trained.model.state_dict().items()}
     save_file(weights, out / "weights.safetensors")
     card["torch"]["weights"] = "weights.safetensors"
-    card.pop("onnx", None)  # it holds other weights
+    for other in ("onnx", "engines", "command"):  # files, plans and programs that hold other weights
+        card.pop(other, None)
     (out / "model.toml").write_text(dump_toml(card), encoding="utf-8")
     (out / PROVENANCE).write_text(json.dumps(provenance, indent=1, default=str), encoding="utf-8")
 

@@ -65,7 +65,7 @@ def test_every_technique_trains_a_candidate_that_replay_and_gate_take_as_it_is(n
     run = replay(card, case, engines=["torch-fp32", "ort-fp32"], out=tmp_path / "run", steps=False, cache=tmp_path)
     assert {r["status"] for r in run.rungs} == {"ok"}
     verdict = judge(run, load_policy(ROADLINES / "release.trueline.toml"))
-    assert verdict.to_json()["status"] in {"PASS", "FAIL", "NOT_RUN", "INCONCLUSIVE"}
+    assert verdict.to_json()["verdict"] in {"PASS", "FAIL", "NOT_RUN", "INCONCLUSIVE"}
 
 
 def test_a_candidate_carries_what_its_card_needs(plain):

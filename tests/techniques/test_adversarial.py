@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from functools import partial
+
 import pytest
 import torch
 from small_tasks import classes_task, polylines_task
@@ -9,6 +12,8 @@ from torch import Tensor, nn
 
 from techniques.adversarial import AttackedTraining, gradient_in_shares, keep_clean_statistics, whole
 from techniques.errors import TechniqueOptionError
+from techniques.registry import build
+from techniques.task import TensorExamples
 from techniques.training import Loop, Settings
 
 
@@ -69,3 +74,23 @@ def test_a_frame_without_an_attack_is_no_technique() -> None:
 def test_whole_numbers_are_checked(value: object) -> None:
     with pytest.raises(TechniqueOptionError, match="whole number"):
         whole("pgd", "restarts", value, 1)  # type: ignore[arg-type]  # wrong on purpose
+
+
+@pytest.mark.parametrize("name", ["fgsm", "fgm", "pgd", "freeat", "yopo", "freelb", "smart"])
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
+def test_a_network_in_another_dtype_is_attacked_and_trained_in_it(name: str, dtype: torch.dtype) -> None:
+    loops = []
+    for kind in (torch.float32, dtype):
+        task = polylines_task(16)
+        (picture, pose), (lines,) = task.train.examples.inputs, task.train.examples.targets
+        train = TensorExamples((picture.to(kind), pose.to(kind)), (lines.to(kind),))
+        network = partial(lambda k: task.network().to(k), kind)  # noqa: B023  # called within this turn
+        loop = Loop(
+            replace(task, network=network, train=train), [build(name)], Settings(batch=16, rate=1.0, optimiser="sgd")
+        )
+        loop.one_step()
+        loops.append(loop)
+    for own, other in zip(*(loop.model.parameters() for loop in loops), strict=True):
+        assert other.dtype == dtype
+        torch.testing.assert_close(other.float(), own, atol=1e-4 if dtype == torch.float64 else 3e-2, rtol=1e-3)
+    assert loops[0].history[0][1] == pytest.approx(loops[1].history[0][1], rel=1e-5 if dtype == torch.float64 else 0.05)

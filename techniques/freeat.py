@@ -62,6 +62,7 @@ def free_replay(
     check_domains(batch.inputs, domains, Ball(eps))
     if noise is None or [n.shape for n in noise] != [x.shape for x in batch.inputs]:
         noise = tuple(torch.zeros_like(x) for x in batch.inputs)
+    noise = tuple(n.to(x.device) for n, x in zip(noise, batch.inputs, strict=True))  # a restored one is on the CPU
     noisy = tuple(x if d is None else d.clip(x + n) for x, n, d in zip(batch.inputs, noise, domains, strict=True))
     leaves = watched(noisy, domains)
     loss = gradient(batch.with_inputs(leaves))

@@ -21,14 +21,16 @@ from typing import Any
 
 from engines.cache import digest, file_sha256, folder_of, publish, write_text
 from engines.cpu import physical_cores
+from engines.emulated.graph import fold
 from engines.emulated.recipe import Recipe, read_recipe, rewrite
+from engines.emulated.selection import groups_of
 from engines.export import exported
 from engines.inspect.graph import model_sha256
 from engines.ort_engine import OrtEngine
 from engines.ort_engine import availability as ort_availability
 from engines.protocol import Availability, ModelSource
 
-__all__ = ["availability", "emulated_graph", "open_engine"]
+__all__ = ["availability", "emulated_graph", "groups", "open_engine"]
 
 
 def open_engine(
@@ -50,7 +52,7 @@ def open_engine(
         fused: round at the ends of fused kernels only; fixed by the name.
         threads: as of `ort-fp32`.
         denormals: as of `ort-fp32`.
-        options: rounding (tf32), chunk (fp16), seed (reorder).
+        options: rounding (tf32), chunk (fp16), seed (reorder), only (fp16, bf16).
 
     Raises:
         EngineOptionError, EngineUnavailable, ExportError, ModelLoadError, EngineOutputMissing: as their names say.
@@ -63,6 +65,15 @@ def open_engine(
 def availability(name: str) -> Availability:
     """Runs wherever ONNX Runtime does."""
     return ort_availability(name)
+
+
+def groups(source: ModelSource) -> dict[str, tuple[str, ...]]:
+    """Blocks of the network -> what to give as `only` to round just these; see `selection.groups_of`.
+
+    Raises:
+        ModelLoadError, ExportError: the model does not load, or does not export.
+    """
+    return groups_of(fold(exported(source, "ort"), source.plugins))
 
 
 def emulated_graph(source: ModelSource, recipe: Recipe) -> tuple[Path, dict[str, Any]]:

@@ -7,6 +7,7 @@ Convolutions sum over their whole window in each step, so a step is coarser than
 
 from __future__ import annotations
 
+from collections.abc import Container
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -21,14 +22,16 @@ if TYPE_CHECKING:
 __all__ = ["accumulate_in_chunks"]
 
 
-def accumulate_in_chunks(model: ir.Model, form: Format, size: int) -> int:
+def accumulate_in_chunks(
+    model: ir.Model, form: Format, size: int, chosen: Container[ir.Node | ir.Value] | None = None
+) -> int:
     """Cut every product with constant weights and more channels than `size`; returns how many were cut.
 
-    Grouped convolutions stay: their sums are short.
+    Grouped convolutions stay: their sums are short. With `chosen`, all products but these stay too.
     """
     count = 0
     for node in nodes_of(model):
-        if node.op_type in PRODUCTS and not node.domain:
+        if node.op_type in PRODUCTS and not node.domain and (chosen is None or node in chosen):
             count += _cut(node, form, size)
     return count
 

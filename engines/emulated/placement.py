@@ -9,7 +9,7 @@ Neither bounds the other: a real engine fuses some of it, and may accumulate in 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from typing import TYPE_CHECKING
 
 from engines.emulated.formats import Format
@@ -21,20 +21,31 @@ if TYPE_CHECKING:
 __all__ = ["demand_everywhere", "plan_roundings", "sizes_of"]
 
 
-def demand_everywhere(model: ir.Model, nodes: Iterable[ir.Node], form: Format) -> dict[ir.Value, Format]:
-    """Every fp32 value that is data wants this format: inputs, constants and results."""
+def demand_everywhere(
+    model: ir.Model,
+    nodes: Iterable[ir.Node],
+    form: Format,
+    chosen: Container[ir.Node | ir.Value] | None = None,
+) -> dict[ir.Value, Format]:
+    """Every fp32 value that is data wants this format: inputs, constants and results.
+
+    With `chosen`, only these inputs, and the constants and results of these nodes.
+    """
     import onnx_ir as ir
 
     ordered = list(nodes)
     sizes = sizes_of(ordered)
-    values = list(model.graph.inputs)
+    values = [value for value in model.graph.inputs if chosen is None or value in chosen]
     for node in ordered:
+        if chosen is not None and node not in chosen:
+            continue
         values += [
             v for i, v in enumerate(node.inputs) if v is not None and _is_constant(v) and not is_shape_slot(node, i)
         ]
         if node not in sizes:
             values += node.outputs
-    values += [value for value in model.graph.outputs if _is_constant(value)]
+    if chosen is None:
+        values += [value for value in model.graph.outputs if _is_constant(value)]
     return {value: form for value in values if value.dtype == ir.DataType.FLOAT}
 
 

@@ -16,6 +16,7 @@ from engines.emulated.operands import round_operands
 from engines.emulated.ops import is_shape_slot
 from engines.emulated.placement import demand_everywhere, plan_roundings
 from engines.emulated.reorder import permute_channels
+from engines.emulated.selection import Chosen, choose
 from engines.emulated.typed import is_typed, lower_types
 from engines.errors import EngineOptionError
 
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Recipe", "read_recipe", "rewrite"]
 
+_USED = {"fp16": ("fused", "chunk"), "bf16": ("fused",), "tf32": ("rounding",), "reorder": ("seed",)}
+_CHOOSING = ("fp16", "bf16")  # methods that know `only`
 SLICE_OPSET = 10  # Slice with its bounds as inputs, for chunks
 
 
@@ -37,6 +40,7 @@ class Recipe:
         chunk: channels per rounded partial sum, 0 for fp32 accumulation (fp16).
         rounding: rne, rna or rz (tf32).
         seed: of the permutation (reorder).
+        only: nodes, modules and inputs that are rounded, all others stay fp32; None for everything (fp16, bf16).
     """
 
     method: str
@@ -44,11 +48,12 @@ class Recipe:
     chunk: int = 0
     rounding: str = "rne"
     seed: int = 0
+    only: tuple[str, ...] | None = None
 
     def facts(self) -> dict[str, Any]:
         """The settings that this method reads, for provenance and cache keys."""
-        used = {"fp16": ("fused", "chunk"), "bf16": ("fused",), "tf32": ("rounding",), "reorder": ("seed",)}
-        return {"method": self.method, **{key: asdict(self)[key] for key in used[self.method]}}
+        chosen = {} if self.only is None else {"only": list(self.only)}
+        return {"method": self.method, **{key: asdict(self)[key] for key in _USED[self.method]}, **chosen}
 
 
 def read_recipe(name: str, recipe: Recipe, options: Mapping[str, Any]) -> Recipe:
@@ -67,12 +72,15 @@ def read_recipe(name: str, recipe: Recipe, options: Mapping[str, Any]) -> Recipe
                 f"engine {name!r} with {key}={given[key]!r}", where=f"options of {name}", remedy="give one of the two"
             )
         given[key] = value
-    if unknown := sorted(given.keys() - (recipe.facts().keys() - {"method", "fused"})):
+    own = {*_USED[recipe.method], *(["only"] if recipe.method in _CHOOSING else [])} - {"fused"}
+    if unknown := sorted(given.keys() - own):
         raise EngineOptionError(
             f"engine {name!r} has no option {unknown[0]!r}",
             where=f"options of {name}",
-            remedy=f"its options are {sorted({'threads', 'denormals', *recipe.facts()} - {'method', 'fused'})}",
+            remedy=f"its options are {sorted({'threads', 'denormals'} | own)}",
         )
+    if "only" in given:
+        given["only"] = _read_only(name, given["only"])
     refined = replace(recipe, **given)
     numbers = (refined.chunk, refined.seed)
     whole = all(isinstance(number, int) and not isinstance(number, bool) and number >= 0 for number in numbers)
@@ -95,10 +103,17 @@ def rewrite(path: Path, recipe: Recipe, plugins: tuple[Path, ...] = ()) -> tuple
     form = _form(recipe)
     model = load(path)
     typed = is_typed(model)
+    if typed and recipe.only is not None:
+        raise EngineOptionError(
+            "a graph with fp16 or bf16 tensors says itself what is rounded",
+            where=f"{path.name}, option only",
+            remedy="give the fp32 graph, or leave `only` out",
+        )
     if not typed and form is not None:
         model = fold(path, plugins)
     if form is not None:
         model = at_opset(model, max(form.opset, SLICE_OPSET if recipe.chunk else 1), f"{form.name} rounding")
+    chosen = None if recipe.only is None else choose(model, recipe.only)
     demand = lower_types(model) if typed else {}
     facts: dict[str, Any] = {"typed_graph": typed}
     if recipe.method == "reorder":
@@ -108,11 +123,11 @@ def rewrite(path: Path, recipe: Recipe, plugins: tuple[Path, ...] = ()) -> tuple
         facts["values_rounded"] = round_operands(model, form, demand)
     elif not typed:
         assert form is not None
-        demand = demand_everywhere(model, nodes_of(model), form)
+        demand = demand_everywhere(model, nodes_of(model), form, chosen)
     if demand:
-        facts |= _round_demanded(model, demand, fused=recipe.fused)
+        facts |= _round_demanded(model, demand, chosen, fused=recipe.fused)
     if recipe.chunk and form is not None:
-        facts["products_in_chunks"] = accumulate_in_chunks(model, form, recipe.chunk)
+        facts["products_in_chunks"] = accumulate_in_chunks(model, form, recipe.chunk, chosen)
     return model, facts
 
 
@@ -138,19 +153,32 @@ def _read_suffix(name: str, method: str, suffix: str) -> tuple[str, Any]:
     )
 
 
-def _round_demanded(model: ir.Model, demand: dict[ir.Value, Format], *, fused: bool) -> dict[str, Any]:
+def _read_only(name: str, value: Any) -> tuple[str, ...]:
+    """Names, sorted, each once."""
+    if not isinstance(value, list | tuple) or not all(isinstance(item, str) for item in value):
+        raise EngineOptionError(
+            f"only={value!r}", where=f"options of {name}", remedy="give a list of nodes, modules or inputs"
+        )
+    return tuple(sorted(set(value)))
+
+
+def _round_demanded(
+    model: ir.Model, demand: dict[ir.Value, Format], chosen: Chosen | None, *, fused: bool
+) -> dict[str, Any]:
     """Round constants once and for all, and values while it runs."""
     import onnx_ir as ir
 
     plan = plan_roundings(model, nodes_of(model), demand, fused=fused)
     constants: set[ir.Value] = set()
     for node in nodes_of(model):
+        if chosen is not None and node not in chosen:
+            continue
         for index, value in enumerate(node.inputs):
             if value is not None and value in demand and array_of(value) is not None and not is_shape_slot(node, index):
                 node.replace_input_with(index, rounded_constant(value, demand[value]))
                 constants.add(value)
     for value in model.graph.outputs:
-        if value in demand and (array := array_of(value)) is not None:
+        if chosen is None and value in demand and (array := array_of(value)) is not None:
             value.const_value = ir.tensor(demand[value].array(array), name=value.name)
     round_values(model, plan)
     return {"values_rounded": len(plan), **_losses(constants, demand)}

@@ -10,7 +10,7 @@ EXTRA := $(shell nvidia-smi >/dev/null 2>&1 && echo gpu || echo cpu)
 .venv/installed.stamp: pyproject.toml
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --quiet --editable ".[$(EXTRA),dev]"
+	$(BIN)/python -m pip install --quiet --editable ".[$(EXTRA),openvino,dev]"
 	touch $@
 
 demo: .venv/installed.stamp

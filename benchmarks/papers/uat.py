@@ -192,7 +192,7 @@ def plot(found: dict[str, list[dict[str, Any]]], path: Path) -> None:
             axes.plot([x] * len(values), values, "k.", markersize=4)
     axes.set_xticks(range(len(found)), list(found))
     axes.set_ylabel("test error, %")
-    axes.set_title(f"{LABELLED} labelled, {UNLABELLED} unlabelled digits; eps {EPS:.3f} of the raw range; equal budgets")
+    axes.set_title(f"{LABELLED} labelled, {UNLABELLED} unlabelled digits; eps {EPS:.3f} of raw range; equal budgets")
     axes.legend()
     figure.tight_layout()
     figure.savefig(path)

@@ -14,7 +14,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -124,7 +124,7 @@ class Loop:
     def __post_init__(self) -> None:
         if not len(self.task.train):
             raise EmptyData("there is no training data", where="Task.train", remedy="give it examples")
-        device = torch.device(self.settings.device)
+        device = _device(self.settings.device)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.settings.seed)
             self.model: nn.Module = self.task.network().to(device).train()
@@ -279,8 +279,7 @@ class Loop:
         """All that a run needs to go on."""
         generators = (self.generator, self._order, self._examples, self._other)
         return {
-            "settings": asdict(self.settings),
-            "techniques": [t.name for t in self.techniques],
+            "identity": self._identity(),
             "model": dict(self.model.state_dict()),
             "extra": dict(self.extra_modules.state_dict()),
             "optimiser": self.optimiser.state_dict(),
@@ -299,11 +298,7 @@ class Loop:
         Raises:
             CheckpointError: it is of a run with other settings or techniques.
         """
-        own, theirs = (
-            (asdict(self.settings), [t.name for t in self.techniques]),
-            (state["settings"], state["techniques"]),
-        )
-        if own != theirs:
+        if state["identity"] != self._identity():
             raise CheckpointError(
                 "it belongs to a run with other settings or techniques",
                 where=str((self.folder or Path()) / CHECKPOINT),
@@ -323,6 +318,12 @@ class Loop:
         torch.set_rng_state(state["global"])
         for technique, saved in zip(self.techniques, state["own"], strict=True):
             technique.restore(saved)
+
+    def _identity(self) -> str:
+        """Settings and techniques with their options, as far as they decide the outcome."""
+        settings = {k: v for k, v in asdict(self.settings).items() if k != "checkpoint_s"}
+        chosen = [(t.name, [(f.name, getattr(t, f.name)) for f in fields(t) if f.init]) for t in self.techniques]
+        return repr((settings, chosen))
 
     def _gradient(self) -> Gradient:
         """The loss and its gradient, wrapped by every technique; the first technique is outermost."""
@@ -357,6 +358,16 @@ class Loop:
             return tuple(t.to(self.device, non_blocking=True) for t in tensors)
 
         return Batch(to(batch.inputs), to(batch.targets), tuple(to(v) for v in batch.variants))
+
+
+def _device(name: str) -> torch.device:
+    try:
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:  # torch asserts that it was built with CUDA
+        reason = str(error).splitlines()[0]
+        raise _option("device", name, f"a device that PyTorch has here ({reason})") from error
+    return device
 
 
 def _schedule(name: str, progress: float) -> float:

@@ -23,7 +23,7 @@ from engines.cache import digest, file_sha256, folder_of, publish, write_text
 from engines.cpu import physical_cores
 from engines.emulated.graph import fold
 from engines.emulated.recipe import Recipe, read_recipe, rewrite
-from engines.emulated.selection import groups_of
+from engines.emulated.selection import groups_of, restore_scopes
 from engines.export import exported
 from engines.inspect.graph import model_sha256
 from engines.ort_engine import OrtEngine
@@ -73,7 +73,10 @@ def groups(source: ModelSource) -> dict[str, tuple[str, ...]]:
     Raises:
         ModelLoadError, ExportError: the model does not load, or does not export.
     """
-    return groups_of(fold(exported(source, "ort"), source.plugins))
+    path = exported(source, "ort")
+    model = fold(path, source.plugins)
+    restore_scopes(model, path)
+    return groups_of(model)
 
 
 def emulated_graph(source: ModelSource, recipe: Recipe) -> tuple[Path, dict[str, Any]]:

@@ -16,7 +16,7 @@ from engines.emulated.operands import round_operands
 from engines.emulated.ops import is_shape_slot
 from engines.emulated.placement import demand_everywhere, plan_roundings
 from engines.emulated.reorder import permute_channels
-from engines.emulated.selection import Chosen, choose
+from engines.emulated.selection import Chosen, choose, restore_scopes
 from engines.emulated.typed import is_typed, lower_types
 from engines.errors import EngineOptionError
 
@@ -113,7 +113,10 @@ def rewrite(path: Path, recipe: Recipe, plugins: tuple[Path, ...] = ()) -> tuple
         model = fold(path, plugins)
     if form is not None:
         model = at_opset(model, max(form.opset, SLICE_OPSET if recipe.chunk else 1), f"{form.name} rounding")
-    chosen = None if recipe.only is None else choose(model, recipe.only)
+    chosen = None
+    if recipe.only is not None:
+        restore_scopes(model, path)
+        chosen = choose(model, recipe.only)
     demand = lower_types(model) if typed else {}
     facts: dict[str, Any] = {"typed_graph": typed}
     if recipe.method == "reorder":

@@ -9,6 +9,7 @@ from __future__ import annotations
 import ast
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from engines.emulated.graph import array_of, nodes_of
@@ -19,12 +20,35 @@ from engines.errors import EngineOptionError
 if TYPE_CHECKING:
     import onnx_ir as ir
 
-__all__ = ["INPUTS", "ROOT", "Chosen", "choose", "groups_of"]
+__all__ = ["INPUTS", "ROOT", "Chosen", "choose", "groups_of", "restore_scopes"]
 
 ROOT, INPUTS = "(root)", "(inputs)"
 _SCOPES = "pkg.torch.onnx.name_scopes"
 
 Chosen = set["ir.Node | ir.Value"]  # nodes, and inputs of the graph
+
+
+def restore_scopes(model: ir.Model, path: Path) -> None:
+    """Give nodes their modules back, by name: ONNX Runtime drops them where it moves Transposes.
+
+    Args:
+        model: the folded graph, changed in place.
+        path: the file it was folded from.
+    """
+    import onnx
+
+    known = {
+        name: entry.value
+        for node in onnx.load(path, load_external_data=False).graph.node
+        for entry in node.metadata_props
+        if entry.key == _SCOPES
+        for name in (("node", node.name), *(("value", output) for output in node.output))
+    }
+    for node in nodes_of(model):
+        names = [*(("value", value.name) for value in node.outputs), ("node", node.name)]
+        found = [known[name] for name in names if name in known and name[1]]
+        if found and _SCOPES not in node.metadata_props:
+            node.metadata_props[_SCOPES] = found[0]
 
 
 def choose(model: ir.Model, only: Sequence[str]) -> Chosen:

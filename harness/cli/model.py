@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
-from harness.cli.options import CardArgument, JsonOption
-from harness.cli.output import print_json, print_table, say
+from harness.cli.options import CardArgument, CasesOption, JsonOption
+from harness.cli.output import print_json, print_table, progress_bar, say
 
 __all__ = ["app"]
 
@@ -53,3 +53,37 @@ def export(
 
     written = export_model(load_card(card).source(), out, target)
     say(f"{written}: opset {read_graph(written).opset}")
+
+
+@app.command()
+def sensitivity(
+    card: CardArgument,
+    cases: CasesOption,
+    frames: Annotated[int, typer.Option("--frames", min=1, help="how many frames of them")] = 8,
+    method: Annotated[str, typer.Option("--method", help="fp16, fp16-fused or bf16")] = "fp16",
+    json: JsonOption = False,
+) -> None:
+    """Round the network block by block, and say how far that moves the lines."""
+    from dataclasses import asdict
+
+    from harness.card import load_card
+    from harness.sensitivity import sensitivity as measure
+
+    with progress_bar("sensitivity:") as progress:
+        found = measure(load_card(card), cases, frames=frames, method=method, progress=progress)
+    if json:
+        print_json(asdict(found))
+        return
+    outputs, unit = list(found.whole.outputs), found.unit
+    columns = ("rounded", "members", *(f"{o}, rel. RMS" for o in outputs), f"lines RMS, {unit}", f"max, {unit}")
+    rows = [("everything", sum(len(g.members) for g in found.groups), found.whole, None)]
+    rows += [(g.group, len(g.members), g.alone, g.without) for g in found.groups]
+    print_table(
+        f"{found.method} on {found.frames} frames, against fp32",
+        (*columns, "lines changed", f"all but it: max, {unit}"),
+        [
+            (name, count, *(f"{moved.outputs[o]:.3g}" for o in outputs), f"{moved.line_rms:.3g}",
+             f"{moved.line_max:.3g}", moved.lines_changed, "" if rest is None else f"{rest.line_max:.3g}")
+            for name, count, moved, rest in rows
+        ],
+    )  # fmt: skip

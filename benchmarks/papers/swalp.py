@@ -18,7 +18,7 @@ training end a cosine schedule, SWA and SWALP average at a fifth of the rate ove
 without rounding of activations.
 
 A first run had 4000 steps and three seeds and left the floor and 4 bits inconclusive (log10 ratio -0.29 [-0.83, 0.25];
--0.19 [-0.44, 0.06] points). The mean's distance falls with the steps: this one has five times as many, and six seeds.
+-0.19 [-0.44, 0.06] points). The mean's distance falls with the steps: this one has five times as many, and five seeds.
 """
 
 from __future__ import annotations

@@ -129,7 +129,7 @@ def sensitivity(
     for done, only in enumerate(wanted, start=1):
         moved.append(movement(card.grid, decoder, reference, _run(f"emulated-{method}", source, feeds, only)))
         (progress or _quiet)("graphs", done, len(wanted))
-    alone, rest = moved[1 : 1 + len(found)], moved[1 + len(found) :] or [None] * len(found)
+    alone, rest = moved[1 : 1 + len(found)], [*moved[1 + len(found) :]] if without else [None] * len(found)
     rows = [GroupSensitivity(*row) for row in zip(found, found.values(), alone, rest, strict=True)]
     return Sensitivity(method, len(feeds), card.grid.unit, moved[0], rows)
 

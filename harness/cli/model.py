@@ -67,6 +67,7 @@ def sensitivity(
     from dataclasses import asdict
 
     from harness.card import load_card
+    from harness.sensitivity import Movement
     from harness.sensitivity import sensitivity as measure
 
     with progress_bar("sensitivity:") as progress:
@@ -76,7 +77,8 @@ def sensitivity(
         return
     outputs, unit = list(found.whole.outputs), found.unit
     columns = ("rounded", "members", *(f"{o}, rel. RMS" for o in outputs), f"lines RMS, {unit}", f"max, {unit}")
-    rows = [("everything", sum(len(g.members) for g in found.groups), found.whole, None)]
+    everything = sum(len(group.members) for group in found.groups)
+    rows: list[tuple[str, int, Movement, Movement | None]] = [("everything", everything, found.whole, None)]
     rows += [(g.group, len(g.members), g.alone, g.without) for g in found.groups]
     print_table(
         f"{found.method} on {found.frames} frames, against fp32",

@@ -1,6 +1,6 @@
 """Every technique's candidate of the demo model: trained at one budget, measured in three columns.
 
-    python -m benchmarks.candidates [--only fgsm,swa] [--out build/candidates]
+    python -m benchmarks.candidates [--only 'fgsm;swa'] [--out build/candidates]
     python -m benchmarks.candidates --table
 
 Controls are plain training with three seeds; every technique is trained once, with seed 0, for the same number of
@@ -36,6 +36,12 @@ ENGINES = ("torch-fp32", "ort-fp32-none", "ort-fp32", "emulated-fp16")
 CONTROL_SEEDS = (0, 1, 2)
 PROBES = ("criticality", "datapath", "lazy")
 TOGETHER = (("preprocessing", "ema"),)
+# Declared after the first runs of these two had been seen: with the task's options they hardly looked at the picture.
+SECOND_LOOKS: dict[str, tuple[str, dict[str, float]]] = {
+    "fgsm, eps 0.5/255": ("fgsm", {"eps": 0.5 / 255}),
+    "jacobian, weight 1e-4": ("jacobian", {"weight": 1e-4}),
+}
+BLIND = 1.5  # times the controls' clean error: from there on a small gap is no merit
 FIRST_CASE_SEED, CASES, CASE_SECONDS = 9400, 12, 2.0
 
 
@@ -43,22 +49,22 @@ def main() -> None:
     """Train and measure, or print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, default=Path("build/candidates"))
-    parser.add_argument("--only", help="candidates, separated by commas")
+    parser.add_argument("--only", help="candidates, separated by semicolons")
     parser.add_argument("--work", default="build/roadlines", help="rendered training pictures")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--table", action="store_true", help="print the tables of what is finished")
     options = parser.parse_args()
     wanted = candidates()
     if options.table:
-        print(tables({n: c for n in wanted if (c := _columns(options.out / n)) is not None}))
+        print(tables({n: c for n in wanted if (c := _columns(options.out / _folder(n))) is not None}))
         return
     torch.set_num_threads(options.threads)
-    chosen = options.only.split(",") if options.only else list(wanted)
+    chosen = options.only.split(";") if options.only else list(wanted)
     file = load_task_file(example_folder() / "task.toml")
     file = file.model_copy(update={"options": {**file.options, "work": options.work}})
     task: Task | None = None
     for name in chosen:
-        folder = options.out / name
+        folder = options.out / _folder(name)
         folder.mkdir(parents=True, exist_ok=True)
         try:
             with FileLock(folder / ".lock", timeout=0):
@@ -73,13 +79,16 @@ def candidates() -> dict[str, tuple[tuple[str, ...], int]]:
     """Name -> (techniques, seed)."""
     found: dict[str, tuple[tuple[str, ...], int]] = {f"plain-{seed}": ((), seed) for seed in CONTROL_SEEDS}
     found |= {name: ((name,), 0) for name in names()}
-    return found | {"+".join(pair): (pair, 0) for pair in TOGETHER}
+    found |= {"+".join(pair): (pair, 0) for pair in TOGETHER}
+    return found | {name: ((technique,), 0) for name, (technique, _) in SECOND_LOOKS.items()}
 
 
 def _one(
     file: TaskFile, task: Task, name: str, techniques: tuple[str, ...], seed: int, folder: Path, out: Path
 ) -> None:
-    candidate = train_candidate(file, techniques, folder / "candidate", seed=seed, name=name)
+    if name in SECOND_LOOKS:
+        file = file.model_copy(update={"technique": {**file.technique, **dict([SECOND_LOOKS[name]])}})
+    candidate = train_candidate(file, techniques, folder / "candidate", seed=seed, name=folder.name)
     card = load_card(candidate.folder)
     model = load_dotted("network:RoadLines", candidate.folder)()
     from safetensors.torch import load_file
@@ -98,6 +107,10 @@ def _one(
     print(
         f"{name}: clean {columns['clean']:.3f} m, gap {columns['gap']:.4f} m, {columns['gate']['verdict']}", flush=True
     )
+
+
+def _folder(name: str) -> str:
+    return name.replace(", ", "-").replace(" ", "-").replace("/", "of")
 
 
 def _task(file: TaskFile) -> Task:
@@ -139,7 +152,8 @@ def _robust_table(found: dict[str, dict[str, Any]], controls: list[dict[str, Any
 
 def _deploy_table(found: dict[str, dict[str, Any]]) -> str:
     rows = [
-        "| candidate | bend p99, car | bias, car | jitter, car | swings, car | bend p99, fp16 | offset max, fp16 | verdict |",
+        "| candidate | bend p99, car | bias, car | jitter, car | swings, car | bend p99, fp16 | offset max, fp16 "
+        "| verdict |",
         "|---|---|---|---|---|---|---|---|",
     ]
     for name, columns in found.items():
@@ -162,11 +176,13 @@ def _gap_table(found: dict[str, dict[str, Any]]) -> str:
         float(np.mean(list(c["gate"]["car"]["offset_by_case"].values()))) for n, c in found.items() if "plain" in n
     ]
     spread = float(np.std(means, ddof=1)) if len(means) > 1 else math.nan
+    sighted = BLIND * float(np.mean([c["clean"] for n, c in found.items() if "plain" in n]))
     for name, columns in found.items():
         own = columns["gate"]["car"]["offset_by_case"]
         mean, low, high = interval([1000 * (own[case] - base[case]) for case in base])
         beyond = abs(mean) > 2 * 1000 * spread
         said = "yes" if high < 0 and beyond else "grows it" if low > 0 and beyond else "not shown"
+        said = said if columns["clean"] <= sighted else "no claim: clean error"
         rows.append(
             f"| {name} | {1000 * np.mean(list(own.values())):.1f} mm | {mean:+.1f} [{low:+.1f}, {high:+.1f}] mm "
             f"| sd {1000 * spread:.1f} mm | {'-' if name.startswith('plain') else said} |"

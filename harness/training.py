@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import inspect
 import json
+import math
 import platform
 import tomllib
 from collections.abc import Callable, Mapping, Sequence
@@ -20,6 +21,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from harness.errors import UsageError
+from harness.run import write_json
 from techniques.errors import TaskError
 from trueline import __version__
 
@@ -225,7 +227,18 @@ def _write_candidate(card: dict[str, Any], trained: Trained, out: Path, provenan
     for other in ("onnx", "engines", "command"):  # files, plans and programs that hold other weights
         card.pop(other, None)
     (out / "model.toml").write_text(dump_toml(card), encoding="utf-8")
-    (out / PROVENANCE).write_text(json.dumps(provenance, indent=1, default=str), encoding="utf-8")
+    write_json(out / PROVENANCE, _plain(provenance))
+
+
+def _plain(value: Any) -> Any:
+    """What JSON can hold: text keys, lists, and null for numbers that are not finite."""
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value if isinstance(value, str | int | float | bool | None) else str(value)
 
 
 def _read_card(path: Path) -> dict[str, Any]:

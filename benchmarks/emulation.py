@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import argparse
 import itertools
-import shutil
 import sys
 import tempfile
 import time
@@ -38,8 +37,9 @@ FP32 = ("torch-fp32", "ort-fp32", "openvino-fp32")
 REAL = ("torch-fp16", "openvino-fp16", "torch-bf16", "openvino-bf16")
 GPU = ("torch-fp32@cuda", "torch-tf32", "torch-fp16@cuda", "torch-bf16@cuda")
 EMULATED = (
-    "emulated-fp16", "emulated-fp16-fused", "emulated-fp16:chunk16", "emulated-bf16", "emulated-tf32",
-    "emulated-tf32:rna", "emulated-tf32:rz",
+    "emulated-fp16", "emulated-fp16-fused", "emulated-fp16:unfolded", "emulated-fp16-fused:late-fold",
+    "emulated-fp16:chunk16", "emulated-bf16", "emulated-bf16:unfolded", "emulated-tf32", "emulated-tf32:rna",
+    "emulated-tf32:rz",
 )  # fmt: skip
 COST = (*EMULATED, "emulated-reorder")
 ROUNDS = 15
@@ -162,20 +162,23 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     case_options(parser)
     parser.add_argument("--cuda", action="store_true", help="against the GPU's TF32, fp16 and bf16")
-    parser.add_argument("--out", type=Path, help="keep the run folder here")
+    parser.add_argument("--precision", choices=("fp16", "bf16", "tf32"), help="only engines of this one")
+    parser.add_argument("--out", type=Path, help="work here and keep it; with --cases, a run that was killed goes on")
     options = parser.parse_args()
     card = load_card(options.card)
     if options.cuda and not cuda_ready():
         return
     with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
+        folder = options.out or Path(name)
         cases = cases_of(options, folder / "cases")
-        real = GPU if options.cuda else REAL
+        real = [
+            e
+            for e in (GPU if options.cuda else REAL)
+            if not options.precision or precision(e) in (options.precision, "fp32")
+        ]
         chosen = [e for e in EMULATED if precision(e) in map(precision, real)]
         run = run_on(card, cases, [*FP32, *real, *chosen], folder)
         print(summary(run), agreement(run), sep="\n", flush=True)
-        if options.out:
-            shutil.copytree(folder / "run", options.out)
         if not options.cuda:
             print("", cost(card, cases[0], COST, folder / "cache"), sep="\n")
 

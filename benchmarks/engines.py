@@ -38,11 +38,13 @@ DUMP_ENGINE = "ort-fp32"
 
 
 def shortened(case: Case, frames: int, out: Path) -> Path:
-    """The first frames of a case as an image case, which plays like the whole one."""
+    """The first frames of a case as an image case, which plays like the whole one; made once."""
     import cv2
 
     from harness.preprocess.colour import to_rgb_u8
 
+    if (out / f"{case.id}_{frames}" / "case.toml").is_file():
+        return out / f"{case.id}_{frames}"
     camera = case.cameras[0]
     picture = next(iter(case.ticks([camera], stop=1))).pictures[camera]
     with CaseWriter(out, id=f"{case.id}_{frames}", fps=case.fps, lossy=case.meta.lossy, tags=case.meta.tags) as writer:

@@ -6,6 +6,8 @@ shows nothing of fp16. These engines put the roundings where a GPU's engine has 
     emulated-fp16         after every operator; weights rounded too
     emulated-fp16-fused   at the ends of fused kernels only
     emulated-fp16:chunk16 and the sums themselves, over 16 channels each
+    emulated-fp16:unfolded, :late-fold
+                          BatchNorm apart, as PyTorch has it, or folded in fp16, as OpenVINO does
     emulated-bf16         after every operator
     emulated-tf32         operands of products; :rne (default), :rna, :rz
     emulated-reorder      fp32, only the order of additions; :SEED
@@ -52,7 +54,7 @@ def open_engine(
         fused: round at the ends of fused kernels only; fixed by the name.
         threads: as of `ort-fp32`.
         denormals: as of `ort-fp32`.
-        options: rounding (tf32), chunk (fp16), seed (reorder), only (fp16, bf16).
+        options: rounding (tf32), chunk (fp16), batchnorm (fp16, bf16), seed (reorder), only (fp16, bf16).
 
     Raises:
         EngineOptionError, EngineUnavailable, ExportError, ModelLoadError, EngineOutputMissing: as their names say.
@@ -83,7 +85,7 @@ def emulated_graph(source: ModelSource, recipe: Recipe) -> tuple[Path, dict[str,
     """The rewritten graph as a file, cached by content, and what was done to it."""
     from engines.emulated.graph import save
 
-    base = exported(source, "ort")
+    base = exported(source, "ort", optimize=recipe.batchnorm != "unfolded")
     base_sha256 = model_sha256(base)
     key = digest({"base": base_sha256, **recipe.facts(), "code": _code_digest()})
     folder = folder_of(source.cache, "emulated") / f"{source.name}-{recipe.method}-{key}"

@@ -11,7 +11,6 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from engines.base import first_line
@@ -56,10 +55,9 @@ def load(path: Path) -> ir.Model:
 
 
 def fold(path: Path, plugins: tuple[Path, ...] = ()) -> ir.Model:
-    """Read a model after what every runtime does before it chooses precision: fold constants and BatchNorm.
+    """Read a model after what runtimes do before they choose precision: constants, BatchNorm behind convolutions.
 
-    ONNX Runtime's basic optimisations do it, in fp32; a BatchNorm that stays becomes a scale and a shift, as the
-    parsers of TensorRT and OpenVINO make it, so that its variance and epsilon are never rounded by themselves.
+    ONNX Runtime's basic optimisations do it, in fp32. A BatchNorm that stays is the business of `batchnorm`.
 
     Raises:
         ModelLoadError: the model does not load.
@@ -71,11 +69,7 @@ def fold(path: Path, plugins: tuple[Path, ...] = ()) -> ir.Model:
         _copy_weights(path, out)
         mode = DenormalMode(flush=False)  # what to flush is the engine's choice, when it runs
         open_session(path, level="basic", threads=1, mode=mode, plugins=plugins, save_to=out)
-        model = load(out)
-    for node in nodes_of(model):
-        if node.op_type == "BatchNormalization" and not node.domain:
-            _scale_and_shift(node)
-    return model
+        return load(out)
 
 
 def _copy_weights(path: Path, copy: Path) -> None:
@@ -218,20 +212,3 @@ def _guess_type(node: ir.Node) -> None:
     for value in node.outputs:
         if value.type is None and known:
             value.type = known[0]
-
-
-def _scale_and_shift(node: ir.Node) -> None:
-    """BatchNorm as itself with mean 0 and variance 1: scale x + shift, folded in float64."""
-    import onnx_ir as ir
-
-    scale, shift, mean, variance = (array_of(value) for value in node.inputs[1:5])
-    if scale is None or shift is None or mean is None or variance is None or node.graph is None:
-        return
-    epsilon = node.attributes["epsilon"].as_float() if "epsilon" in node.attributes else 1e-5
-    factor = scale.astype(np.float64) / np.sqrt(variance.astype(np.float64) + epsilon)
-    offset = shift.astype(np.float64) - mean.astype(np.float64) * factor
-    arrays = {1: factor, 2: offset, 3: np.zeros_like(factor), 4: np.ones_like(factor)}
-    for index, array in arrays.items():
-        name = f"{node.outputs[0].name}.{('scale', 'shift', 'mean', 'variance')[index - 1]}"
-        node.replace_input_with(index, constant(node.graph, array.astype(np.float32), name))
-    node.attributes["epsilon"] = ir.AttrFloat32("epsilon", 0.0)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from engines.emulated.batchnorm import settle_batchnorms
 from engines.emulated.chunks import accumulate_in_chunks
 from engines.emulated.formats import FORMATS, TF32_ROUNDINGS, Format
 from engines.emulated.graph import array_of, at_opset, fold, load, nodes_of, round_values, rounded_constant
@@ -25,8 +26,14 @@ if TYPE_CHECKING:
 
 __all__ = ["Recipe", "read_recipe", "rewrite"]
 
-_USED = {"fp16": ("fused", "chunk"), "bf16": ("fused",), "tf32": ("rounding",), "reorder": ("seed",)}
+_USED = {
+    "fp16": ("fused", "chunk", "batchnorm"),
+    "bf16": ("fused", "batchnorm"),
+    "tf32": ("rounding",),
+    "reorder": ("seed",),
+}
 _CHOOSING = ("fp16", "bf16")  # methods that know `only`
+BATCHNORMS = ("folded", "late-fold", "unfolded")  # how BatchNorm meets the format
 SLICE_OPSET = 10  # Slice with its bounds as inputs, for chunks
 
 
@@ -38,6 +45,8 @@ class Recipe:
         method: fp16, bf16, tf32 or reorder.
         fused: round at the ends of fused kernels only (fp16, bf16).
         chunk: channels per rounded partial sum, 0 for fp32 accumulation (fp16).
+        batchnorm: `folded` in fp32 before anything is rounded; `late-fold`, its scale and shift computed in the format
+            from rounded parameters; `unfolded`, apart and by its rounded parameters (fp16, bf16).
         rounding: rne, rna or rz (tf32).
         seed: of the permutation (reorder).
         only: nodes, modules and inputs that are rounded, all others stay fp32; None for everything (fp16, bf16).
@@ -46,6 +55,7 @@ class Recipe:
     method: str
     fused: bool = False
     chunk: int = 0
+    batchnorm: str = "folded"
     rounding: str = "rne"
     seed: int = 0
     only: tuple[str, ...] | None = None
@@ -59,7 +69,7 @@ class Recipe:
 def read_recipe(name: str, recipe: Recipe, options: Mapping[str, Any]) -> Recipe:
     """Refine a recipe by the name's suffix and by options.
 
-    Suffixes: `emulated-tf32:rz`, `emulated-fp16:chunk16`, `emulated-reorder:3`.
+    Suffixes: `emulated-tf32:rz`, `emulated-fp16:chunk16`, `emulated-fp16:unfolded`, `emulated-reorder:3`.
 
     Raises:
         EngineOptionError: a suffix or a value that the method does not have.
@@ -84,9 +94,11 @@ def read_recipe(name: str, recipe: Recipe, options: Mapping[str, Any]) -> Recipe
     refined = replace(recipe, **given)
     numbers = (refined.chunk, refined.seed)
     whole = all(isinstance(number, int) and not isinstance(number, bool) and number >= 0 for number in numbers)
-    if refined.rounding not in TF32_ROUNDINGS or not whole:
+    if refined.rounding not in TF32_ROUNDINGS or refined.batchnorm not in BATCHNORMS or not whole:
         raise EngineOptionError(
-            f"{given}", where=f"options of {name}", remedy=f"rounding in {TF32_ROUNDINGS}, chunk and seed 0 or more"
+            f"{given}",
+            where=f"options of {name}",
+            remedy=f"rounding in {TF32_ROUNDINGS}, batchnorm in {BATCHNORMS}, chunk and seed 0 or more",
         )
     return refined
 
@@ -95,7 +107,7 @@ def rewrite(path: Path, recipe: Recipe, plugins: tuple[Path, ...] = ()) -> tuple
     """The graph that computes what the recipe emulates, and what was done to it.
 
     A typed graph gets the roundings that its types demand, and nothing else from `fp16` and `bf16`; an fp32 graph is
-    folded first, as runtimes do before they lower precision.
+    folded first, as runtimes do before they lower precision, unless the recipe says `unfolded`.
 
     Raises:
         ModelLoadError, ExportError: the model does not load or cannot be rewritten.
@@ -110,7 +122,7 @@ def rewrite(path: Path, recipe: Recipe, plugins: tuple[Path, ...] = ()) -> tuple
             remedy="give the fp32 graph, or leave `only` out",
         )
     if not typed and form is not None:
-        model = fold(path, plugins)
+        model = _prepared(path, model, recipe.batchnorm, form, plugins)
     if form is not None:
         model = at_opset(model, max(form.opset, SLICE_OPSET if recipe.chunk else 1), f"{form.name} rounding")
     chosen = None
@@ -134,6 +146,16 @@ def rewrite(path: Path, recipe: Recipe, plugins: tuple[Path, ...] = ()) -> tuple
     return model, facts
 
 
+def _prepared(path: Path, model: ir.Model, batchnorm: str, form: Format, plugins: tuple[Path, ...]) -> ir.Model:
+    """The fp32 graph with its constants and BatchNorms as the recipe wants them before anything is rounded."""
+    if batchnorm == "folded":
+        model = fold(path, plugins)
+        settle_batchnorms(model)
+    elif batchnorm == "late-fold":
+        settle_batchnorms(model, form)
+    return model
+
+
 def _form(recipe: Recipe) -> Format | None:
     """The format of a method that has one."""
     return FORMATS.get(f"tf32-{recipe.rounding}" if recipe.method == "tf32" else recipe.method)
@@ -146,9 +168,16 @@ def _read_suffix(name: str, method: str, suffix: str) -> tuple[str, Any]:
         return "rounding", suffix
     if method == "fp16" and suffix.startswith("chunk") and number.isdecimal() and int(number) > 0:
         return "chunk", int(number)
+    if method in _CHOOSING and suffix in BATCHNORMS:
+        return "batchnorm", suffix
     if method == "reorder" and suffix.isdecimal():
         return "seed", int(suffix)
-    known = {"tf32": "one of ':rne', ':rna', ':rz'", "fp16": "':chunk16'", "reorder": "':SEED', a number"}
+    known = {
+        "tf32": "one of ':rne', ':rna', ':rz'",
+        "fp16": "':chunk16', ':late-fold' or ':unfolded'",
+        "bf16": "':late-fold' or ':unfolded'",
+        "reorder": "':SEED', a number",
+    }
     raise EngineOptionError(
         f"engine {name!r} has no variant {suffix!r}",
         where="engine name",

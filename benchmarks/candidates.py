@@ -110,7 +110,7 @@ def _one(
 
 
 def _folder(name: str) -> str:
-    return name.replace(", ", "-").replace(" ", "-").replace("/", "of")
+    return name.replace("++", "-plus").replace("+", "-").replace(", ", "-").replace(" ", "-").replace("/", "of")
 
 
 def _task(file: TaskFile) -> Task:

@@ -12,6 +12,7 @@ import inspect
 import json
 import math
 import platform
+import re
 import tomllib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
@@ -109,6 +110,7 @@ def train_candidate(
     """
     from techniques.registry import build_all
 
+    called = _name(name or "-".join([file.name, *(chosen or ["plain"])]).replace("++", "-plus"))
     settings = _settings(file, seed, budget_passes, device)
     options = {technique: file.technique.get(technique, {}) for technique in chosen}
     techniques = build_all(options)
@@ -129,13 +131,22 @@ def train_candidate(
     out.mkdir(parents=True, exist_ok=True)
     trained, errors = _trained(file, techniques, settings, out, progress)
     provenance = {**request, **_outcome(trained, errors)}
-    card["name"] = name or "-".join([file.name, *(chosen or ["plain"])])
+    card["name"] = called
     for path, content in code.items():
         (out / path).parent.mkdir(parents=True, exist_ok=True)
         (out / path).write_bytes(content)
     card["plugins"] = [str((root / p).resolve()) for p in card.get("plugins", [])]
     _write_candidate(card, trained, out, provenance)
     return Candidate(out, provenance, fresh=True)
+
+
+def _name(name: str) -> str:
+    """The candidate's name, if a card can have it."""
+    if not re.fullmatch(r"[A-Za-z0-9][\w.-]*", name):
+        raise UsageError(
+            f"a card cannot be called {name!r}", where="--name", remedy="use letters, digits, '.', '_' and '-'"
+        )
+    return name
 
 
 def _settings(file: TaskFile, seed: int | None, budget_passes: int | None, device: str | None) -> Settings:

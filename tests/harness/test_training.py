@@ -141,6 +141,8 @@ def test_bad_requests_are_refused_before_anything_is_rendered(file, tmp_path):
     bad_setting = nowhere.model_copy(update={"training": {"budget": 3}})
     with pytest.raises(TaskError, match="budget"):
         train_candidate(bad_setting, [], tmp_path)
+    with pytest.raises(UsageError, match="my model"):
+        train_candidate(nowhere, ["uat++"], tmp_path, name="my model")
     assert not (tmp_path / "never").exists()
 
 

@@ -122,6 +122,7 @@ def draw(apart: Cells, path: Path, scores_only: Sequence[str] = ()) -> None:
             short = block.replace("backbone.", "b").replace("across.", "a").replace(".body", "")
             axis.annotate(short, (max(x, 1e-4), 1000 * y), fontsize=6, xytext=(2, 2), textcoords="offset points")
         axis.set(xscale="log", yscale="log", title=name, xlabel="first weights put back: error rises by, m")
+        axis.margins(x=0.22)
         axis.title.set_fontsize(9)
         axis.xaxis.label.set_fontsize(7)
         axis.tick_params(labelsize=7)

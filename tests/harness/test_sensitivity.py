@@ -104,6 +104,13 @@ def test_leaving_the_worst_part_in_fp32_helps(found: Sensitivity) -> None:
     assert worst.without.line_rms < found.whole.line_rms
 
 
+def test_leaving_the_least_part_in_fp32_changes_little(found: Sensitivity) -> None:
+    least = min(found.groups, key=lambda g: g.alone.line_rms)
+    assert least.without is not None
+    assert least.alone.line_rms < 0.2 * found.whole.line_rms
+    assert least.without.line_rms == pytest.approx(found.whole.line_rms, rel=0.2)
+
+
 def test_the_whole_is_the_engine_emulated_fp16(found: Sensitivity, files: tuple[Path, Path]) -> None:
     """Everything chosen by name gives what nothing left out gives: bits, so equal measures."""
     import engines

@@ -47,7 +47,7 @@ class Settings:
         rate: greatest learning rate.
         schedule: of the rate over the budget: "one-cycle" rises over 15 %, then falls as a cosine.
         clip: greatest norm of the whole gradient; 0 for no limit.
-        precision: "fp32", or "bf16" for autocast (pays on a GPU).
+        precision: "fp32", "bf16" for autocast, or "auto": bf16 on a GPU, fp32 elsewhere.
         checkpoint_s: seconds between two states written to the folder.
 
     Raises:
@@ -63,7 +63,7 @@ class Settings:
     clip: float = 5.0
     seed: int = 0
     device: str = "cpu"
-    precision: str = "fp32"
+    precision: str = "auto"
     checkpoint_s: float = 30.0
 
     def __post_init__(self) -> None:
@@ -73,7 +73,7 @@ class Settings:
         for name in ("weight_decay", "clip"):
             if not getattr(self, name) >= 0:
                 raise _option(name, getattr(self, name), "zero or a positive number")
-        choices = {"optimiser": OPTIMISERS, "schedule": SCHEDULES, "precision": ("fp32", "bf16")}
+        choices = {"optimiser": OPTIMISERS, "schedule": SCHEDULES, "precision": ("auto", "fp32", "bf16")}
         for name, accepted in choices.items():
             if getattr(self, name) not in accepted:
                 raise _option(name, getattr(self, name), f"one of {list(accepted)}")
@@ -228,7 +228,9 @@ class Loop:
 
     def autocast(self) -> torch.autocast:
         """The run's precision."""
-        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.settings.precision == "bf16")
+        precision = self.settings.precision
+        mixed = precision == "bf16" or (precision == "auto" and self.device.type == "cuda")
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=mixed)
 
     def unlabelled_batch(self, size: int | None = None) -> Batch:
         """Inputs without labels: of the task's unlabelled examples, or of its training examples if it has none."""

@@ -12,6 +12,7 @@ clean pass makes one without gradient, and only for networks that have BatchNorm
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
@@ -77,7 +78,7 @@ def whole(name: str, option: str, value: int, least: int) -> None:
 
 
 @dataclass
-class AttackedTraining(Technique):
+class AttackedTraining(Technique, ABC):
     """Trains on clean and attacked inputs in fixed shares; a subclass says how to attack.
 
     Args:
@@ -99,13 +100,13 @@ class AttackedTraining(Technique):
             )
         self.ball()
 
+    @abstractmethod
     def ball(self) -> Ball:
         """Where the attack may go."""
-        raise NotImplementedError
 
+    @abstractmethod
     def attacked(self, loop: Loop, batch: Batch) -> Tensors:
         """The attacked inputs, in the run's precision."""
-        raise NotImplementedError
 
     def gradient(self, loop: Loop, batch: Batch, inner: Gradient) -> Tensor:
         """Attack the network as it is, then mix both gradients."""

@@ -18,6 +18,7 @@ which the soup is judged.
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -180,7 +181,7 @@ def _finite(value: float, where: str) -> float:
 
 
 @dataclass
-class _InLoop(Branched):
+class _InLoop(Branched, ABC):
     """A soup of the run's branches becomes the final network."""
 
     role: ClassVar[str | None] = "final weights"
@@ -198,9 +199,9 @@ class _InLoop(Branched):
             **details,
         }
 
+    @abstractmethod
     def cooked(self, loop: Loop) -> tuple[State, dict[str, Any]]:
         """The soup's weights, BatchNorm included, and what to report besides."""
-        raise NotImplementedError
 
     def repaired(self, loop: Loop, state: State) -> State:
         """The same weights with BatchNorm statistics of their own, or as they are if one ingredient is all there is."""

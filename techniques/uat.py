@@ -18,6 +18,7 @@ sum of both terms: sup(a + b) instead of sup a + sup b, at half the passes.
 from __future__ import annotations
 
 import copy
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -105,7 +106,7 @@ def told_apart(objective: Objective, outputs: Tensors, targets: Tensors) -> floa
 
 
 @dataclass
-class _UAT(Technique):
+class _UAT(Technique, ABC):
     """What the three have in common.
 
     Args:
@@ -132,9 +133,9 @@ class _UAT(Technique):
         if self.on_collapse not in ("report", "error"):
             raise self._refused("on_collapse", "one of ['report', 'error']")
 
+    @abstractmethod
     def targets(self, loop: Loop, inputs: Tensors) -> list[Tensors]:
         """Outputs that the network is to keep near `inputs`; none: nothing to do yet."""
-        raise NotImplementedError
 
     def loss(self, loop: Loop, batch: Batch, outputs: Tensors, loss: Tensor) -> Tensor:
         """The labelled loss, plus lambda times the mean of the worst divergence."""

@@ -32,7 +32,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from benchmarks.papers.study import Study, interval, machine, mnist, paired, shown, study_options
+from benchmarks.papers.study import Study, interval, machine, mnist, paired, shown, study_options, verdict
 from techniques.attack import Ball, attacked_error
 from techniques.lazy import laziness
 from techniques.objectives import Classification
@@ -123,7 +123,7 @@ def report(cells: dict[float, list[dict[str, Any]]]) -> str:
     clean = paired(_of(most, "clean"), _of(least, "clean"))
     pgd = [shown(interval(_of(found, "pgd"))) for found in (least, most)]
     strong = paired(_of(most, "pgd"), _of(least, "pgd"))
-    third = "reproduced" if robust[2] < 0 else "not reproduced" if robust[1] > 0 else "inconclusive"
+    third = verdict(robust)
     return "\n".join(
         [
             *lines,

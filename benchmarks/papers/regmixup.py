@@ -38,7 +38,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from benchmarks.papers.study import Study, interval, machine, paired, shown, study_options
+from benchmarks.papers.study import Study, column, drawing, interval, machine, paired, shown, study_options, verdict
 from techniques.gaussian import Gaussian
 from techniques.objectives import Polylines
 from techniques.regmixup import RegMixup
@@ -176,10 +176,6 @@ class LaneNetwork(nn.Module):
         return 10 * self.lines(hidden).unflatten(1, (2, STATIONS)), self.presence(hidden)
 
 
-def column(cells: list[dict[str, Any]], key: str) -> list[float]:
-    return [float(cell[key]) for cell in cells]
-
-
 def table(found: dict[str, list[dict[str, Any]]]) -> str:
     """Markdown: means with intervals over seeds."""
     lines = ["| arm | clean px | under mismatch px | deviation px | steps | s |", "|---|---|---|---|---|---|"]
@@ -203,33 +199,24 @@ def verdicts(found: dict[str, list[dict[str, Any]]]) -> str:
     lines = []
     for claim, arm, control, key in claims:
         gap = paired(column(found[arm], key), column(found[control], key))
-        verdict = "reproduced" if gap[2] < 0 else "not reproduced" if gap[1] > 0 else "inconclusive"
-        lines.append(f"- {claim}: {shown(gap, 2)} px: **{verdict}**")
+        lines.append(f"- {claim}: {shown(gap, 2)} px: **{verdict(gap)}**")
     return "\n".join(lines)
 
 
 def plot(found: dict[str, list[dict[str, Any]]], path: Path) -> None:
     """Dots of every seed and their mean, for each arm and measure."""
-    import matplotlib as mpl
-
-    mpl.use("Agg")
-    import matplotlib.pyplot as plt
-
-    figure, axes = plt.subplots(figsize=(9, 5), dpi=100)
-    for offset, (key, colour) in enumerate(zip(KEYS, ("#4c72b0", "#dd8452", "#c44e52"), strict=True)):
-        for place, cells in enumerate(found.values()):
-            values, x = column(cells, key), place + 0.2 * offset - 0.2
-            axes.plot([x] * len(values), values, "o", color=colour, markersize=4, alpha=0.6)
-            axes.plot(x, sum(values) / len(values), "_", color=colour, markersize=22, markeredgewidth=2)
-        axes.plot([], [], "o", color=colour, label=key)
-    axes.set_xticks(range(len(found)), list(found))
-    axes.set_ylim(bottom=0)
-    axes.set_ylabel("pixels of the network's picture")
-    axes.set_title("Drawn lanes, 300 training pictures, equal budgets")
-    axes.legend()
-    figure.tight_layout()
-    figure.savefig(path)
-    plt.close(figure)
+    with drawing(path) as axes:
+        for offset, (key, colour) in enumerate(zip(KEYS, ("#4c72b0", "#dd8452", "#c44e52"), strict=True)):
+            for place, cells in enumerate(found.values()):
+                values, x = column(cells, key), place + 0.2 * offset - 0.2
+                axes.plot([x] * len(values), values, "o", color=colour, markersize=4, alpha=0.6)
+                axes.plot(x, sum(values) / len(values), "_", color=colour, markersize=22, markeredgewidth=2)
+            axes.plot([], [], "o", color=colour, label=key)
+        axes.set_xticks(range(len(found)), list(found))
+        axes.set_ylim(bottom=0)
+        axes.set_ylabel("pixels of the network's picture")
+        axes.set_title("Drawn lanes, 300 training pictures, equal budgets")
+        axes.legend()
 
 
 if __name__ == "__main__":

@@ -25,8 +25,18 @@ from typing import Any
 import torch
 from torch import nn
 
-from benchmarks.papers.study import Study, interval, machine, mnist, shown, study_options
-from benchmarks.papers.uat import column, difference
+from benchmarks.papers.study import (
+    Study,
+    column,
+    difference,
+    drawing,
+    interval,
+    machine,
+    mnist,
+    shown,
+    study_options,
+    verdict,
+)
 from techniques.attack import Ball, attacked_error
 from techniques.objectives import Classification
 from techniques.pgd import PGD
@@ -128,34 +138,29 @@ def verdicts(found: dict[str, list[dict[str, Any]]]) -> str:
     lines = []
     for number, arm in enumerate(("pgd + head", "pgd + head attacked"), 1):
         gap = difference(found, arm, "pgd", "pgd")
-        verdict = "reproduced" if gap[2] < 0 else "not reproduced" if gap[1] > 0 else "inconclusive"
-        lines.append(f"- {number}. {arm} below pgd, PGD-20: {shown(gap, 1)} points: **{verdict}**")
+        lines.append(f"- {number}. {arm} below pgd, PGD-20: {shown(gap, 1)} points: **{verdict(gap)}**")
     return "\n".join(lines)
 
 
 def plot(found: dict[str, list[dict[str, Any]]], path: Path) -> None:
     """Differences to PGD training alone, one dot a seed, with the interval."""
-    import matplotlib as mpl
-
-    mpl.use("Agg")
-    import matplotlib.pyplot as plt
-
-    figure, axes = plt.subplots(figsize=(9, 5), dpi=100)
-    for offset, (key, colour) in enumerate((("clean", "#4c72b0"), ("pgd", "#c44e52"))):
-        for place, arm in enumerate(ARMS[1:]):
-            pairs = zip(column(found[arm], key), column(found["pgd"], key), strict=True)
-            gaps, x = [100 * (a - b) for a, b in pairs], place + 0.2 * offset - 0.1
-            mean, low, high = interval(gaps)
-            axes.errorbar([x], [mean], [[mean - low], [high - mean]], fmt="_", color=colour, capsize=6, markersize=14)
-            axes.plot([x] * len(gaps), gaps, ".", color=colour, label=f"{key} error" if place == 0 else None)
-    axes.axhline(0, color="black", linewidth=0.8)
-    axes.set_xticks(range(len(ARMS) - 1), ARMS[1:])
-    axes.set_ylabel("error minus that of PGD training, points")
-    axes.set_title(f"Rotation head beside PGD training; {LABELLED} digits, eps {EPS:g} (below zero: the head helps)")
-    axes.legend()
-    figure.tight_layout()
-    figure.savefig(path)
-    plt.close(figure)
+    with drawing(path) as axes:
+        for offset, (key, colour) in enumerate((("clean", "#4c72b0"), ("pgd", "#c44e52"))):
+            for place, arm in enumerate(ARMS[1:]):
+                pairs = zip(column(found[arm], key), column(found["pgd"], key), strict=True)
+                gaps, x = [100 * (a - b) for a, b in pairs], place + 0.2 * offset - 0.1
+                mean, low, high = interval(gaps)
+                axes.errorbar(
+                    [x], [mean], [[mean - low], [high - mean]], fmt="_", color=colour, capsize=6, markersize=14
+                )
+                axes.plot([x] * len(gaps), gaps, ".", color=colour, label=f"{key} error" if place == 0 else None)
+        axes.axhline(0, color="black", linewidth=0.8)
+        axes.set_xticks(range(len(ARMS) - 1), ARMS[1:])
+        axes.set_ylabel("error minus that of PGD training, points")
+        axes.set_title(
+            f"Rotation head beside PGD training; {LABELLED} digits, eps {EPS:g} (below zero: the head helps)"
+        )
+        axes.legend()
 
 
 if __name__ == "__main__":

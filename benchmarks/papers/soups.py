@@ -34,7 +34,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from benchmarks.papers.study import Study, interval, machine, mnist, paired, shown, study_options
+from benchmarks.papers.study import Study, drawing, interval, machine, mnist, paired, shown, study_options, verdict
 from techniques.objectives import Classification
 from techniques.soups import GreedySoup, LearnedSoup, UniformSoup, uniform_soup
 from techniques.task import Domain, Task, TensorExamples
@@ -221,33 +221,26 @@ def verdicts(found: dict[str, list[dict[str, Any]]]) -> str:
     lines = []
     for claim, candidate, control in claims:
         gap = paired(candidate, control)
-        verdict = "reproduced" if gap[2] < 0 else "not reproduced" if gap[1] > 0 else "inconclusive"
-        lines.append(f"- {claim}: {shown(gap, 2)} points: **{verdict}**")
+        lines.append(f"- {claim}: {shown(gap, 2)} points: **{verdict(gap)}**")
     return "\n".join(lines)
 
 
 def plot(found: dict[str, list[dict[str, Any]]], path: Path) -> None:
     """Dots of every seed for each network; averaged independent runs lie off the scale and are written."""
-    import matplotlib as mpl
-
-    mpl.use("Agg")
-    import matplotlib.pyplot as plt
-
-    figure, axes = plt.subplots(figsize=(9, 5), dpi=100)
-    for key, colour, offset in (("clean", "#4c72b0", -0.12), ("shifted", "#c44e52", 0.12)):
-        kept = {n: v for n, v in rows(found, key).items() if n != "average of independent runs"}
-        for place, values in enumerate(kept.values()):
-            axes.plot([place + offset] * len(values), values, "o", color=colour, markersize=4, alpha=0.6)
-            axes.plot(place + offset, sum(values) / len(values), "_", color=colour, markersize=22, markeredgewidth=2)
-        axes.plot([], [], "o", color=colour, label=key)
-        axes.set_xticks(range(len(kept)), list(kept), rotation=12)
-    failed = interval(rows(found, "clean")["average of independent runs"])[0]
-    axes.set_title(f"Equal budgets; the average of independent runs ({failed:.0f} % clean) is off the scale")
-    axes.set_ylabel("test error, %")
-    axes.legend()
-    figure.tight_layout()
-    figure.savefig(path)
-    plt.close(figure)
+    with drawing(path) as axes:
+        for key, colour, offset in (("clean", "#4c72b0", -0.12), ("shifted", "#c44e52", 0.12)):
+            kept = {n: v for n, v in rows(found, key).items() if n != "average of independent runs"}
+            for place, values in enumerate(kept.values()):
+                axes.plot([place + offset] * len(values), values, "o", color=colour, markersize=4, alpha=0.6)
+                axes.plot(
+                    place + offset, sum(values) / len(values), "_", color=colour, markersize=22, markeredgewidth=2
+                )
+            axes.plot([], [], "o", color=colour, label=key)
+            axes.set_xticks(range(len(kept)), list(kept), rotation=12)
+        failed = interval(rows(found, "clean")["average of independent runs"])[0]
+        axes.set_title(f"Equal budgets; the average of independent runs ({failed:.0f} % clean) is off the scale")
+        axes.set_ylabel("test error, %")
+        axes.legend()
 
 
 if __name__ == "__main__":

@@ -11,7 +11,8 @@ import json
 import math
 import platform
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,10 @@ from torch import Tensor
 
 from trueline import TruelineError
 
-__all__ = ["Study", "interval", "mnist", "paired", "shown", "study_options"]
+__all__ = [
+    "Study", "column", "difference", "drawing", "interval", "machine", "mnist", "paired", "shown", "study_options",
+    "verdict",
+]  # fmt: skip
 
 MNIST = Path(__file__).resolve().parents[3] / "shared" / "data" / "mnist" / "mnist.npz"
 
@@ -86,6 +90,38 @@ def paired(candidate: Sequence[float], control: Sequence[float]) -> tuple[float,
 def shown(values: tuple[float, float, float], digits: int = 3) -> str:
     """`mean [low, high]`."""
     return f"{values[0]:.{digits}f} [{values[1]:.{digits}f}, {values[2]:.{digits}f}]"
+
+
+def verdict(gap: tuple[float, float, float]) -> str:
+    """What an interval of candidate minus control says of a claim that the candidate is lower."""
+    return "reproduced" if gap[2] < 0 else "not reproduced" if gap[1] > 0 else "inconclusive"
+
+
+def column(cells: Sequence[Mapping[str, Any]], key: str) -> list[float]:
+    """One figure of every cell."""
+    return [float(cell[key]) for cell in cells]
+
+
+def difference(
+    found: Mapping[str, Sequence[Mapping[str, Any]]], arm: str, control: str, key: str
+) -> tuple[float, float, float]:
+    """Percentage points between two arms, seed by seed."""
+    return paired(*([100 * v for v in column(found[a], key)] for a in (arm, control)))
+
+
+@contextmanager
+def drawing(path: Path) -> Iterator[Any]:
+    """Axes of 900 x 500 pixels, written to `path` at the end."""
+    import matplotlib as mpl
+
+    mpl.use("Agg")
+    import matplotlib.pyplot as plt
+
+    figure, axes = plt.subplots(figsize=(9, 5), dpi=100)
+    yield axes
+    figure.tight_layout()
+    figure.savefig(path)
+    plt.close(figure)
 
 
 def machine() -> str:

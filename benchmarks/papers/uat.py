@@ -30,7 +30,18 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from benchmarks.papers.study import Study, interval, machine, mnist, paired, shown, study_options
+from benchmarks.papers.study import (
+    Study,
+    column,
+    difference,
+    drawing,
+    interval,
+    machine,
+    mnist,
+    shown,
+    study_options,
+    verdict,
+)
 from techniques.attack import Ball, attacked_error
 from techniques.objectives import Classification
 from techniques.pgd import PGD
@@ -124,10 +135,6 @@ def network() -> nn.Module:
     )
 
 
-def column(found: list[dict[str, Any]], key: str) -> list[float]:
-    return [float(cell[key]) for cell in found]
-
-
 def table(found: dict[str, list[dict[str, Any]]]) -> str:
     """Markdown: means with intervals over seeds."""
     lines = [
@@ -144,11 +151,6 @@ def table(found: dict[str, list[dict[str, Any]]]) -> str:
             f"| {sum(column(cells, 'train_seconds')) / len(cells):.0f} |"
         )
     return "\n".join(lines)
-
-
-def difference(found: dict[str, list[dict[str, Any]]], arm: str, control: str, key: str) -> tuple[float, float, float]:
-    """Percentage points, seed by seed."""
-    return paired(*([100 * v for v in column(found[a], key)] for a in (arm, control)))
 
 
 def verdicts(found: dict[str, list[dict[str, Any]]]) -> str:
@@ -169,34 +171,28 @@ def verdicts(found: dict[str, list[dict[str, Any]]]) -> str:
     ]
     for claim, arm, control, key, also in claims:
         gap = difference(found, arm, control, key)
-        verdict = "reproduced" if gap[2] < 0 and also else "not reproduced" if gap[1] > 0 else "inconclusive"
-        if gap[2] < 0 and not also:
-            verdict = "not reproduced: the error is there, but no collapse was reported for some seed"
-        lines.append(f"- {claim}: {shown(gap, 1)} points ({arm} minus {control}): **{verdict}**")
+        found_out = verdict(gap)
+        if found_out == "reproduced" and not also:
+            found_out = "not reproduced: the error is there, but no collapse was reported for some seed"
+        lines.append(f"- {claim}: {shown(gap, 1)} points ({arm} minus {control}): **{found_out}**")
     return "\n".join(lines)
 
 
 def plot(found: dict[str, list[dict[str, Any]]], path: Path) -> None:
     """Bars of both errors, a dot for every seed."""
-    import matplotlib as mpl
-
-    mpl.use("Agg")
-    import matplotlib.pyplot as plt
-
-    figure, axes = plt.subplots(figsize=(9, 5), dpi=100)
-    for offset, (key, label, colour) in enumerate((("clean", "clean", "#8fb3d9"), ("pgd", "PGD-20", "#c44e52"))):
-        for place, cells in enumerate(found.values()):
-            values = [100 * v for v in column(cells, key)]
-            x = place + 0.38 * offset - 0.19
-            axes.bar(x, sum(values) / len(values), 0.36, color=colour, label=label if place == 0 else None)
-            axes.plot([x] * len(values), values, "k.", markersize=4)
-    axes.set_xticks(range(len(found)), list(found))
-    axes.set_ylabel("test error, %")
-    axes.set_title(f"{LABELLED} labelled, {UNLABELLED} unlabelled digits; eps {EPS:.3f} of raw range; equal budgets")
-    axes.legend()
-    figure.tight_layout()
-    figure.savefig(path)
-    plt.close(figure)
+    with drawing(path) as axes:
+        for offset, (key, label, colour) in enumerate((("clean", "clean", "#8fb3d9"), ("pgd", "PGD-20", "#c44e52"))):
+            for place, cells in enumerate(found.values()):
+                values = [100 * v for v in column(cells, key)]
+                x = place + 0.38 * offset - 0.19
+                axes.bar(x, sum(values) / len(values), 0.36, color=colour, label=label if place == 0 else None)
+                axes.plot([x] * len(values), values, "k.", markersize=4)
+        axes.set_xticks(range(len(found)), list(found))
+        axes.set_ylabel("test error, %")
+        axes.set_title(
+            f"{LABELLED} labelled, {UNLABELLED} unlabelled digits; eps {EPS:.3f} of raw range; equal budgets"
+        )
+        axes.legend()
 
 
 if __name__ == "__main__":

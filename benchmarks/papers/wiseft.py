@@ -32,7 +32,7 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks.papers.soups import BATCH, SIDE, digits, percent_wrong, rotated, test_digits
-from benchmarks.papers.study import Study, interval, machine, paired, shown, study_options
+from benchmarks.papers.study import Study, drawing, interval, machine, paired, shown, study_options, verdict
 from techniques.task import Batch, Examples, Task
 from techniques.technique import Technique
 from techniques.training import Loop, Settings
@@ -196,37 +196,28 @@ def verdicts(found: dict[str, list[dict[str, Any]]]) -> str:
     lines = []
     for claim, candidate, control_errors in claims:
         gap = paired(candidate, control_errors)
-        verdict = "reproduced" if gap[2] < 0 else "not reproduced" if gap[1] > 0 else "inconclusive"
-        lines.append(f"- {claim}: {shown(gap, 2)} points: **{verdict}**")
+        lines.append(f"- {claim}: {shown(gap, 2)} points: **{verdict(gap)}**")
     return "\n".join(lines)
 
 
 def plot(found: dict[str, list[dict[str, Any]]], target: Path) -> None:
     """The path in the plane of plain and shifted error, one thin line a seed, their mean, and the controls."""
-    import matplotlib as mpl
-
-    mpl.use("Agg")
-    import matplotlib.pyplot as plt
-
-    figure, axes = plt.subplots(figsize=(9, 5), dpi=100)
-    paths = [[(c["plain"], c["shifted"]) for c in cell["path"]] for cell in found["path"]]
-    for line in paths:
-        axes.plot(*zip(*line, strict=True), color="#8fb3d9", linewidth=0.8)
-    mean = [[sum(p[i][k] for p in paths) / len(paths) for k in (0, 1)] for i in range(len(ALPHAS))]
-    axes.plot(*zip(*mean, strict=True), "o-", color="#4c72b0", label="mean path")
-    for i in (0, 5, 10):
-        axes.annotate(f"alpha {ALPHAS[i]:g}", mean[i], textcoords="offset points", xytext=(6, 6))
-    for name, colour in (("plain only", "#c44e52"), ("broad only", "#55a868")):
-        axes.plot(
-            *[interval([c[k] for c in found[name]])[0] for k in ("plain", "shifted")], "s", color=colour, label=name
-        )
-    axes.set_xlabel("plain test error, %")
-    axes.set_ylabel("shifted test error, %")
-    axes.set_title("From the broad to the fine-tuned network; controls of the same budget")
-    axes.legend()
-    figure.tight_layout()
-    figure.savefig(target)
-    plt.close(figure)
+    with drawing(target) as axes:
+        paths = [[(c["plain"], c["shifted"]) for c in cell["path"]] for cell in found["path"]]
+        for line in paths:
+            axes.plot(*zip(*line, strict=True), color="#8fb3d9", linewidth=0.8)
+        mean = [[sum(p[i][k] for p in paths) / len(paths) for k in (0, 1)] for i in range(len(ALPHAS))]
+        axes.plot(*zip(*mean, strict=True), "o-", color="#4c72b0", label="mean path")
+        for i in (0, 5, 10):
+            axes.annotate(f"alpha {ALPHAS[i]:g}", mean[i], textcoords="offset points", xytext=(6, 6))
+        for name, colour in (("plain only", "#c44e52"), ("broad only", "#55a868")):
+            axes.plot(
+                *[interval([c[k] for c in found[name]])[0] for k in ("plain", "shifted")], "s", color=colour, label=name
+            )
+        axes.set_xlabel("plain test error, %")
+        axes.set_ylabel("shifted test error, %")
+        axes.set_title("From the broad to the fine-tuned network; controls of the same budget")
+        axes.legend()
 
 
 if __name__ == "__main__":

@@ -53,6 +53,7 @@ def main() -> None:
     parser.add_argument("--work", default="build/roadlines", help="rendered training pictures")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--table", action="store_true", help="print the tables of what is finished")
+    parser.add_argument("--constant", action="store_true", help="print the error of the same lines on every road")
     options = parser.parse_args()
     wanted = candidates()
     if options.table:
@@ -63,6 +64,9 @@ def main() -> None:
     file = load_task_file(example_folder() / "task.toml")
     file = file.model_copy(update={"options": {**file.options, "work": options.work}})
     task: Task | None = None
+    if options.constant:
+        print(f"the median training line on every test picture: {constant_error(_task(file)):.3f} m")
+        return
     for name in chosen:
         folder = options.out / _folder(name)
         folder.mkdir(parents=True, exist_ok=True)
@@ -107,6 +111,19 @@ def _one(
     print(
         f"{name}: clean {columns['clean']:.3f} m, gap {columns['gap']:.4f} m, {columns['gate']['verdict']}", flush=True
     )
+
+
+def constant_error(task: Task) -> float:
+    """Error on the test pictures of a network that draws the median line of the training set whatever it sees, m."""
+    generator = torch.Generator().manual_seed(0)
+
+    def lines(part: Any) -> torch.Tensor:
+        (found,) = part.batch(torch.arange(len(part)), generator).targets
+        return found
+
+    truth = lines(task.test)
+    always = lines(task.train).nanmedian(0).values.expand_as(truth)
+    return float(task.objective.error((always,), (truth,)).nanmean())
 
 
 def _folder(name: str) -> str:

@@ -1,6 +1,7 @@
 """Small cards for engine tests: a folder with a network, weights that BatchNorm has something to do with, a cache."""
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -35,6 +36,15 @@ def make_source(root: Path, model: str, seed: int = 0) -> ModelSource:
         weights=root / "weights.safetensors",
         cache=root / "cache",
     )
+
+
+def overflowing_in_fp16(source: ModelSource) -> tuple[ModelSource, dict[str, np.ndarray]]:
+    """80 x x 1e-3 beside the source's own network, and the input 80: inf in fp16, 512 otherwise."""
+    (source.root / "big.py").write_text(
+        "import torch\nclass Big(torch.nn.Module):\n"
+        "    def forward(self, images): return (80 * images * images) * 1e-3\n"
+    )
+    return replace(source, factory="big:Big", weights=None), {"images": np.full((1, 3, 16, 24), 80, np.float32)}
 
 
 def save_weights(path: Path, seed: int) -> dict[str, torch.Tensor]:

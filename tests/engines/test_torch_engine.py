@@ -3,7 +3,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from engine_models import inputs_of
+from engine_models import inputs_of, overflowing_in_fp16
 
 import engines
 from engines.denormals import supported
@@ -23,13 +23,7 @@ def test_reduced_precision_is_that_of_the_converted_module(shared_cards):
 
 
 def test_fp16_overflows_as_fp16_does(card):
-    source = card()
-    (source.root / "big.py").write_text(
-        "import torch\nclass Big(torch.nn.Module):\n"
-        "    def forward(self, images): return (80 * images * images) * 1e-3\n"
-    )
-    source = replace(source, factory="big:Big", weights=None)
-    inputs = {"images": np.full((1, 3, 16, 24), 80, np.float32)}
+    source, inputs = overflowing_in_fp16(card())
     assert np.isinf(engines.open("torch-fp16", source).infer(inputs)["lines"]).all()
     np.testing.assert_allclose(engines.open("torch-fp32", source).infer(inputs)["lines"], 512, rtol=1e-6)
 

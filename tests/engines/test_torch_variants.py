@@ -1,12 +1,11 @@
 """Autocast, TF32 and torch.compile: what each changes against torch-fp32, and what each needs."""
 
 import pickle
-from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
-from engine_models import inputs_of
+from engine_models import inputs_of, overflowing_in_fp16
 
 import engines
 from engines.errors import EngineCrashed, EngineUnavailable
@@ -38,13 +37,7 @@ def test_autocast_ends_with_the_call(shared_cards):
 
 def test_autocast_keeps_in_fp32_what_fp16_cannot_hold(card):
     """`module.half()` overflows in the elementwise products; autocast leaves them in fp32."""
-    source = card()
-    (source.root / "big.py").write_text(
-        "import torch\nclass Big(torch.nn.Module):\n"
-        "    def forward(self, images): return (80 * images * images) * 1e-3\n"
-    )
-    source = replace(source, factory="big:Big", weights=None)
-    inputs = {"images": np.full((1, 3, 16, 24), 80, np.float32)}
+    source, inputs = overflowing_in_fp16(card())
     assert np.isinf(engines.open("torch-fp16", source).infer(inputs)["lines"]).all()
     np.testing.assert_allclose(engines.open("torch-autocast-fp16", source).infer(inputs)["lines"], 512, rtol=1e-6)
 

@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from harness.run import Run
+from harness.run.folder import Run
 from techniques.attack import Ball, attacked_error
 from techniques.task import Batch, Task
 

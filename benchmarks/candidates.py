@@ -24,10 +24,10 @@ from benchmarks.candidate_columns import CORRUPTIONS, clean_and_robust, deployab
 from benchmarks.papers.study import interval
 from cases.synth import synth_cases
 from engines.dotted import load_dotted, modules_of
-from harness.card import load_card
-from harness.demo import example_folder
+from harness.cli.demo_job import example_folder
 from harness.gate import judge, load_policy, write_verdict
-from harness.replay import replay
+from harness.model.card import load_card
+from harness.replay.replay import replay
 from harness.training import TaskFile, load_task_file, train_candidate
 from techniques.registry import names
 from techniques.task import Task

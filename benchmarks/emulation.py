@@ -29,9 +29,9 @@ import engines
 from benchmarks.engines import case_options, cases_of, run_on, summary
 from cases.case import open_case
 from engines.emulated.formats import FORMATS
-from harness.card import Card, load_card
-from harness.inputs import InputBuilder, cameras_of
-from harness.run import Run
+from harness.feed.inputs import InputBuilder, cameras_of
+from harness.model.card import Card, load_card
+from harness.run.folder import Run
 
 FP32 = ("torch-fp32", "ort-fp32", "openvino-fp32")
 REAL = ("torch-fp16", "openvino-fp16", "torch-bf16", "openvino-bf16")

@@ -23,10 +23,10 @@ from cases.case import Case, find_cases, open_case
 from cases.schema import CameraMeta
 from cases.synth import synth_cases
 from cases.writer import CaseWriter
-from harness.card import Card, load_card
-from harness.inputs import InputBuilder, cameras_of
-from harness.replay import replay
-from harness.run import Run
+from harness.feed.inputs import InputBuilder, cameras_of
+from harness.model.card import Card, load_card
+from harness.replay.replay import replay
+from harness.run.folder import Run
 
 ENGINES = (
     "torch-fp32", "torch-fp16", "torch-bf16", "torch-autocast-fp16", "torch-autocast-bf16", "torch-compile",
@@ -41,7 +41,7 @@ def shortened(case: Case, frames: int, out: Path) -> Path:
     """The first frames of a case as an image case, which plays like the whole one; made once."""
     import cv2
 
-    from harness.preprocess.colour import to_rgb_u8
+    from harness.feed.preprocess.colour import to_rgb_u8
 
     if (out / f"{case.id}_{frames}" / "case.toml").is_file():
         return out / f"{case.id}_{frames}"

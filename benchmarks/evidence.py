@@ -31,9 +31,9 @@ from benchmarks.candidates import candidates
 from benchmarks.evidence_report import draw, tables
 from benchmarks.papers.study import Study
 from engines.dotted import load_dotted, modules_of
-from harness.card import load_card
-from harness.demo import example_folder
-from harness.sensitivity import sensitivity
+from harness.checks.sensitivity import sensitivity
+from harness.cli.demo_job import example_folder
+from harness.model.card import load_card
 from harness.training import load_task_file
 from techniques.batchnorm import evaluating
 from techniques.bn_drift import bn_drift, bn_statistics

@@ -21,15 +21,15 @@ from time import process_time
 
 import numpy as np
 
-from harness.grid import vehicle_grid
-from harness.lines import NO_SLOT, LineTable
-from harness.match import match
-from harness.metrics.accuracy import accuracy_sums
-from harness.metrics.band import band_metrics
-from harness.metrics.chamfer import chamfer
-from harness.metrics.pairs import pair_metrics
-from harness.metrics.stations import resample
-from harness.metrics.tensor import tensor_metrics
+from harness.lines.table import NO_SLOT, LineTable
+from harness.measures.accuracy import accuracy_sums
+from harness.measures.band import band_metrics
+from harness.measures.chamfer import chamfer
+from harness.measures.match import match
+from harness.measures.pairs import pair_metrics
+from harness.measures.stations import resample
+from harness.measures.tensor import tensor_metrics
+from harness.model.grid import vehicle_grid
 
 BUDGET_S = 10.0
 PAIRS_PER_CALL = 100_000

@@ -24,8 +24,8 @@ from onnx import TensorProto, helper, numpy_helper
 from cases.case import open_case
 from cases.schema import CameraMeta
 from cases.writer import CaseWriter
-from harness.card import Card, load_card
-from harness.replay import replay
+from harness.model.card import Card, load_card
+from harness.replay.replay import replay
 
 ENGINES = ("ort-fp32-none", "ort-fp32")
 SLOTS, POINTS = 4, 33

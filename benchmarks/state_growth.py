@@ -13,7 +13,7 @@ import argparse
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.metrics.growth import DivergenceLog, Growth
+from harness.measures.growth import DivergenceLog, Growth
 
 RATE_HZ = 20.0
 SIZE = 64

@@ -12,7 +12,7 @@ import time
 
 import numpy as np
 
-from harness.metrics.swing import find_swings
+from harness.measures.swing import find_swings
 
 HYSTERESIS_M = 0.20
 RATES = (10, 15, 20, 25, 30)

@@ -21,7 +21,7 @@ PACKAGES = ("cases", "engines", "harness", "techniques")
 
 def shadowed(packages: Sequence[str] = PACKAGES) -> dict[str, str]:
     """Packages that are not Trueline's, each with the file that would be imported instead (cheap: nothing is)."""
-    home = Path(trueline.__file__).resolve().parent
+    home = Path(trueline.__file__).resolve().parents[1]
     found = {name: _file_of(name) for name in packages}
     return {name: file or "missing" for name, file in found.items() if not file or _folder(file) != home / name}
 
@@ -45,7 +45,7 @@ def check_ownership() -> None:
 
 def _prefer_packages_to_bare_folders() -> None:
     """Load our package where an import finds, or found, a folder without __init__.py instead."""
-    home = Path(trueline.__file__).resolve().parent
+    home = Path(trueline.__file__).resolve().parents[1]
     for name in PACKAGES:
         if (home / name / "__init__.py").is_file() and _is_bare_folder(name) and not _used_by_others(name, home):
             _load(name, home / name)

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from harness.errors import UsageError
-from harness.run import write_json
+from harness.run.json import write_json
 from techniques.errors import TaskError
 from trueline import __version__
 
@@ -253,7 +253,7 @@ def _plain(value: Any) -> Any:
 
 
 def _read_card(path: Path) -> dict[str, Any]:
-    from harness.card import load_card
+    from harness.model.card import load_card
 
     card = load_card(path)
     if card.torch is None:

@@ -4,7 +4,7 @@
     headroom_autocast = 512 / greatest magnitude       below 1: beyond ModelOpt AutoCast's default `data_max`,
                                                        so the layer stays in fp32 (and above 512 fp16 steps by 0.5)
 
-Source: ours; 65504 is the largest finite fp16 number, 512 the default that `harness.model_findings` judges an exported
+Source: ours; 65504 is the largest finite fp16 number, 512 the default that `harness.checks.findings` judges an exported
 network by. A factor of 1 leaves no room: activations of unseen pictures are larger than those of the pictures here.
 
 Activations are those of leaf modules, their inputs as well as their outputs, so that sums of branches count that feed a

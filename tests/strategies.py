@@ -11,8 +11,8 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from harness.grid import Grid, image_grid, vehicle_grid
-from harness.lines import CLOSED, NO_SLOT, OPEN, LineTable
+from harness.lines.table import CLOSED, NO_SLOT, OPEN, LineTable
+from harness.model.grid import Grid, image_grid, vehicle_grid
 
 __all__ = ["grids", "line_tables", "offsets", "polylines", "quick", "tensors"]
 

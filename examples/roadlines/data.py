@@ -27,8 +27,8 @@ from numpy.typing import NDArray
 from cases.picture import Picture
 from cases.synth import camera_picture, draw_scene, render_frame
 from cases.synth.scene import TRUTH_X_M
-from harness.card import Card, InputSpec
-from harness.preprocess import build_pipeline
+from harness.feed.preprocess import build_pipeline
+from harness.model.card import Card, InputSpec
 
 __all__ = ["MIXTURES", "TRAINING_SEED", "VALIDATION_SEED", "Samples", "load_samples", "make_samples", "random_steps"]
 

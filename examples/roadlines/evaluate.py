@@ -21,8 +21,8 @@ from safetensors.torch import load_file
 from cases.picture import Picture
 from cases.synth import camera_picture, render_clip
 from cases.synth.scene import TRUTH_X_M
-from harness.card import load_card
-from harness.preprocess import build_pipeline
+from harness.feed.preprocess import build_pipeline
+from harness.model.card import load_card
 
 HERE = Path(__file__).resolve().parent
 CANDIDATES, PIPELINES = ("baseline", "robust"), ("train", "deploy")

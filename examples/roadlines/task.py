@@ -18,7 +18,7 @@ from data import TRAINING_SEED, VALIDATION_SEED, Progress, Samples, load_samples
 from network import RoadLines
 from torch import Tensor, nn
 
-from harness.card import load_card
+from harness.model.card import load_card
 from techniques.objectives import Polylines
 from techniques.task import Batch, Domain, Task, Tensors
 

@@ -25,7 +25,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from harness.card import load_card
+from harness.model.card import load_card
 
 HERE = Path(__file__).resolve().parent
 EMA_DECAY = 0.998

@@ -78,8 +78,8 @@ def show(
 ) -> None:
     """Draw a contact sheet: frames spread over the case, with ground truth and the lines of a run."""
     from cases.case import open_case
-    from harness.run import Run
-    from harness.sheet import contact_sheet
+    from harness.report.contact_sheet import contact_sheet
+    from harness.run.folder import Run
 
     contact_sheet(open_case(folder), out, run=Run.open(run) if run else None, rungs=rung, count=count)
     say(f"contact sheet: {out}")

@@ -22,8 +22,8 @@ def demo(
     seconds: Annotated[float, typer.Option("--seconds", help="length of each case", min=1)] = 2.0,
 ) -> None:
     """Render cases, replay two candidates from lab to car, say what moved the lines, judge both, write reports."""
-    from harness.card import load_card
-    from harness.demo import example_folder, run_candidate
+    from harness.cli.demo_job import example_folder, run_candidate
+    from harness.model.card import load_card
 
     example = example_folder()
     folders = _cases(out / "cases", cases, seconds)

@@ -26,8 +26,8 @@ def check(
     json: JsonOption = False,
 ) -> None:
     """Check that card, weights and ONNX file fit together, and what fp16 and TensorRT would do to the graph."""
-    from harness.card import load_card
-    from harness.model_check import check_model
+    from harness.checks.check import check_model
+    from harness.model.card import load_card
 
     findings = check_model(load_card(card), cases=cases or (), frames=frames)
     if json:
@@ -49,7 +49,7 @@ def export(
     """Export the card's PyTorch model to ONNX and verify the opset that came out."""
     from engines.export import export_model
     from engines.inspect.graph import read_graph
-    from harness.card import load_card
+    from harness.model.card import load_card
 
     written = export_model(load_card(card).source(), out, target)
     say(f"{written}: opset {read_graph(written).opset}")
@@ -66,9 +66,9 @@ def sensitivity(
     """Round the network block by block, and say how far that moves the lines."""
     from dataclasses import asdict
 
-    from harness.card import load_card
-    from harness.sensitivity import Movement
-    from harness.sensitivity import sensitivity as measure
+    from harness.checks.sensitivity import Movement
+    from harness.checks.sensitivity import sensitivity as measure
+    from harness.model.card import load_card
 
     with progress_bar("sensitivity:") as progress:
         found = measure(load_card(card), cases, frames=frames, method=method, progress=progress)

@@ -25,8 +25,8 @@ def outputs(
     ] = None,
 ) -> None:
     """Write the output tensors of one engine on one case as Polygraphy's RunResults."""
-    from harness.card import load_card
-    from harness.outputs import write_outputs
+    from harness.model.card import load_card
+    from harness.replay.polygraphy import write_outputs
 
     with progress_bar("running") as progress:
         frames = write_outputs(

@@ -19,7 +19,7 @@ from harness.cli.options import (
 from harness.cli.output import print_json, print_table, progress_bar, say
 
 if TYPE_CHECKING:
-    from harness.run import Run
+    from harness.run.folder import Run
 
 __all__ = ["register"]
 
@@ -58,10 +58,10 @@ def replay(
     json: JsonOption = False,
 ) -> None:
     """Replay cases through the ladder of a model and write the run folder."""
-    from harness.batching import warnings_of
-    from harness.card import load_card
-    from harness.replay import DEFAULT_ENGINES
-    from harness.replay import replay as replay_cases
+    from harness.model.card import load_card
+    from harness.replay.batches import warnings_of
+    from harness.replay.replay import DEFAULT_ENGINES
+    from harness.replay.replay import replay as replay_cases
 
     chosen = _names(engines) if engines else DEFAULT_ENGINES
     with progress_bar("replaying") as progress:
@@ -93,7 +93,7 @@ def explain(run: RunArgument, json: JsonOption = False) -> None:
     """Say which step of the chain moved the lines."""
     from harness.ladder import explain as explain_run
     from harness.ladder import render
-    from harness.run import Run
+    from harness.run.folder import Run
 
     opened = Run.open(run)
     explanation = explain_run(opened)
@@ -111,7 +111,7 @@ def report(
     """Write the report of a run as one HTML file."""
     from harness.ladder import explain as explain_run
     from harness.report import write_report
-    from harness.run import Run
+    from harness.run.folder import Run
 
     opened = Run.open(run)
     say(f"report: {write_report(opened, out, verdict=opened.verdict(), explanation=explain_run(opened))}")
@@ -127,7 +127,7 @@ def gate(
 ) -> None:
     """Judge a run by a policy. Exit code 0 PASS; 1 FAIL, NONFINITE, CRASHED; 3 INCONCLUSIVE, NOT_RUN; 2 bad input."""
     from harness.gate import judge, load_policy, render, write_junit, write_verdict
-    from harness.run import Run
+    from harness.run.folder import Run
 
     opened = Run.open(run)
     verdict = judge(
@@ -154,7 +154,7 @@ def register(app: typer.Typer) -> None:
 
 def _say_growth(run: Run) -> None:
     """How far the states of a recurrent model run away, rung by rung."""
-    from harness.state import growth_in_words
+    from harness.measures.state import growth_in_words
 
     for line in growth_in_words(run.read("state_metrics")):
         say(line)

@@ -11,13 +11,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from harness.card import DEFAULT_CACHE, Card
 from harness.errors import FaultError
 from harness.faults.car import CAR, with_car
 from harness.faults.protocol import Control, Fault, Plant
-from harness.hooks import Hooks
 from harness.ladder import Anomaly, Explanation, Limit, explain
-from harness.replay import DEFAULT_ENGINES, replay
+from harness.model.card import DEFAULT_CACHE, Card
+from harness.replay.hooks import Hooks
+from harness.replay.replay import DEFAULT_ENGINES, replay
 
 __all__ = ["Outcome", "TestBed"]
 

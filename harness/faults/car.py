@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 from engines.base import FrameEngine
 from engines.errors import RecordingGap
 from engines.protocol import CaseContext, Engine, ModelSource, Tensors
-from harness.card import Card
 from harness.errors import FaultError
 from harness.faults.protocol import Change, Planted
-from harness.grid import Grid
+from harness.model.card import Card
+from harness.model.grid import Grid
 
 __all__ = ["CAR", "Car", "dropped_frames", "far_bow", "swing_1hz", "with_car"]
 
@@ -121,8 +121,8 @@ def _size(grid: Grid, metres: float) -> float:
 
 def _moved(card: Card, fault: str, by: Callable[[NDArray[Any], float], NDArray[Any]]) -> Change:
     """Move every line sideways by `by(along, seconds)`, left positive, within the outputs a polyline decoder reads."""
-    from harness.decode.polyline import PolylineOptions
-    from harness.decode.protocol import read_options
+    from harness.lines.decode.polyline import PolylineOptions
+    from harness.lines.decode.protocol import read_options
 
     if card.decoder.name != "polyline":
         raise FaultError(

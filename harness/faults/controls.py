@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from engines.protocol import Engine, ExportTarget, ModelSource
-from harness.card import Card
 from harness.errors import FaultError
 from harness.faults.preprocess import with_deploy
 from harness.faults.protocol import Control, Planted
-from harness.hooks import Hooks
+from harness.model.card import Card
+from harness.replay.hooks import Hooks
 
 __all__ = ["CONTROLS"]
 

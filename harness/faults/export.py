@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from engines.protocol import Engine, ModelSource
-from harness.card import Card
 from harness.errors import FaultError
 from harness.faults.protocol import Planted
-from harness.hooks import Hooks
+from harness.model.card import Card
+from harness.replay.hooks import Hooks
 
 if TYPE_CHECKING:
     import torch

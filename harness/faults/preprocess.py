@@ -6,10 +6,10 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from harness.card import Card, InputPipelines
 from harness.errors import FaultError
 from harness.faults.protocol import Planted
-from harness.preprocess.ops import canonical, step_name
+from harness.feed.preprocess.ops import canonical, step_name
+from harness.model.card import Card, InputPipelines
 
 __all__ = ["half_pixel_shift", "nearest_resize", "range_mismatch", "rb_swap", "rewritten", "stale_frame", "with_deploy"]
 

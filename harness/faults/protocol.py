@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from engines.protocol import Tensors
-from harness.card import Card
-from harness.hooks import Hooks
+from harness.model.card import Card
+from harness.replay.hooks import Hooks
 
 __all__ = ["Change", "Control", "Fault", "Plant", "Planted"]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 
-from harness.preprocess.ops import Value
+from harness.feed.preprocess.ops import Value
 
 __all__ = ["Stale"]
 

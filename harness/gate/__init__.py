@@ -6,7 +6,6 @@ load_policy -> judge -> Verdict -> write_verdict, write_junit, render
 from __future__ import annotations
 
 from harness.errors import UnitMismatch
-from harness.gate.facts import RunLike
 from harness.gate.junit import write_junit
 from harness.gate.load import load_policy
 from harness.gate.noise import Floors
@@ -16,6 +15,7 @@ from harness.gate.rules import Scene, judge_rule
 from harness.gate.select import choose_profile
 from harness.gate.verdict import LeftOut, RuleOutcome, Status, Verdict, write_verdict
 from harness.gate.view import RunView
+from harness.run.facts import RunLike
 from trueline import TruelineError
 
 __all__ = ["Policy", "Status", "Verdict", "judge", "load_policy", "render", "write_junit", "write_verdict"]

@@ -18,7 +18,7 @@ from pydantic import ValidationError
 
 from harness.errors import PolicyError
 from harness.gate.policy import Policy, Profile, Rule, Source
-from harness.gate.units import tighter_or_equal
+from harness.run.units import tighter_or_equal
 
 __all__ = ["load_policy"]
 

@@ -1,4 +1,4 @@
-"""The noise floor as the gate uses it: how far an engine is from itself (harness/floor.py), rung by rung.
+"""The noise floor as the gate uses it: how far an engine is from itself (harness/measures/floor.py), rung by rung.
 
 A difference between two rungs holds the noise of both, so the floor of a rule on a rung is the larger of the floors of
 its engine and of the engine it is compared with. The pipeline does not matter: probes run under one only.
@@ -13,10 +13,10 @@ from dataclasses import dataclass, field
 import polars as pl
 
 from harness.errors import PolicyError
-from harness.gate.catalogue import quantity_of
-from harness.gate.facts import RunLike
 from harness.gate.policy import Rule
-from harness.tables import BANDS
+from harness.run.catalogue import quantity_of
+from harness.run.facts import RunLike
+from harness.run.tables import BANDS
 
 __all__ = ["Floor", "Floors", "refuse_kink_within_noise"]
 

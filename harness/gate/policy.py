@@ -12,8 +12,8 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
-from harness.gate.catalogue import Metric, Statistic, find_metric, quantity_of
-from harness.gate.units import Limit, check_unit, parse_limit
+from harness.run.catalogue import Metric, Statistic, find_metric, quantity_of
+from harness.run.units import Limit, check_unit, parse_limit
 
 __all__ = ["Policy", "Profile", "Rule", "Source", "covers"]
 

@@ -9,16 +9,16 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 
-from harness.gate.catalogue import quantity_of
-from harness.gate.facts import CaseFact
-from harness.gate.measure import Worst
 from harness.gate.noise import Floors, refuse_kink_within_noise
 from harness.gate.policy import Policy, Profile, Rule
 from harness.gate.population import Paired, decide_paired, decide_share
 from harness.gate.select import select_rungs
-from harness.gate.units import base_unit, scale
 from harness.gate.verdict import CaseOutcome, LeftOut, RuleOutcome, RungOutcome, Status, worst_of
 from harness.gate.view import RuleView, RunView
+from harness.run.catalogue import quantity_of
+from harness.run.facts import CaseFact
+from harness.run.statistic import Worst
+from harness.run.units import base_unit, scale
 
 __all__ = ["Scene", "judge_rule"]
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.errors import RunError
-from harness.gate.measure import Worst
+from harness.run.statistic import Worst
 from trueline import __version__
 
 __all__ = ["CaseOutcome", "LeftOut", "RuleOutcome", "RungOutcome", "Status", "Verdict", "worst_of", "write_verdict"]

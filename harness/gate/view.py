@@ -6,11 +6,11 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from harness.gate.facts import CaseFact, RunFacts, RunLike, read_facts
-from harness.gate.measure import Measured, measure
 from harness.gate.policy import Rule
-from harness.gate.rows import compared_frames, nonfinite_counts
 from harness.gate.verdict import Status
+from harness.run.facts import CaseFact, RunFacts, RunLike, read_facts
+from harness.run.rows import compared_frames, nonfinite_counts
+from harness.run.statistic import Measured, measure
 
 __all__ = ["RuleView", "RunView", "Trouble"]
 

@@ -19,7 +19,7 @@ from harness.ladder.limits import Limit, limit_sizes, limits_of_verdict, unit_of
 from harness.ladder.measures import CaseTables
 from harness.ladder.model import Alone, Anomaly, Explanation, Step, Suspect
 from harness.ladder.tree import Node, Tree
-from harness.run import Run
+from harness.run.folder import Run
 
 __all__ = ["explain"]
 

@@ -9,10 +9,10 @@ from typing import Any
 import polars as pl
 
 from harness.errors import PolicyError
-from harness.gate.catalogue import METRICS, Metric, find_metric
-from harness.gate.units import base_unit, scale
-from harness.run import Run
-from harness.tables import BANDS
+from harness.run.catalogue import METRICS, Metric, find_metric
+from harness.run.folder import Run
+from harness.run.tables import BANDS
+from harness.run.units import base_unit, scale
 
 __all__ = ["Limit", "limit_sizes", "limits_of_verdict"]
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import polars as pl
 
-from harness.run import Run
+from harness.run.folder import Run
 
 __all__ = ["CaseTables"]
 

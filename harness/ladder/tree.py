@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from harness.errors import RunError
-from harness.rungs import stage_of
+from harness.run.rungs import stage_of
 
 __all__ = ["Node", "Tree"]
 

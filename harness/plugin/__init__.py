@@ -1,4 +1,4 @@
-"""What stands behind the pytest plugin (harness/pytest_plugin.py); importing this package loads nothing heavy.
+"""What stands behind the pytest plugin (harness/plugin/hooks.py); importing this package loads nothing heavy.
 
 options   command-line options, defined once for pytest and the CLI
 collector policy files as pytest files

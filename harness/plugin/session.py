@@ -10,12 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from harness.card import Card
 from harness.gate import Verdict, judge, write_verdict
+from harness.model.card import Card
 from harness.plugin.options import GateOptions
 from harness.plugin.shared import once
 from harness.plugin.suite import Suite
-from harness.run import Run
+from harness.run.folder import Run
 from trueline import TruelineError
 
 __all__ = ["GateSession", "Judged"]
@@ -66,7 +66,7 @@ class GateSession:
         digest = hashlib.sha256(json.dumps(request).encode()).hexdigest()[:12]
 
         def work(folder: Path) -> dict[str, Any]:
-            from harness.replay import replay
+            from harness.replay.replay import replay
 
             replay(card, cases, engines=tuple(engines), preprocess=tuple(preprocess), out=folder)
             return {}

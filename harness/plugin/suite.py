@@ -11,13 +11,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cases.case import find_cases, open_case
-from harness.card import Card, load_card
 from harness.errors import PolicyError
 from harness.gate import Policy, load_policy
 from harness.gate.policy import Profile, Rule
 from harness.gate.select import choose_profile, select_rungs
+from harness.model.card import Card, load_card
 from harness.plugin.options import GateOptions
-from harness.run import Run
+from harness.run.folder import Run
 
 __all__ = ["Suite", "Wanted", "load_suite"]
 

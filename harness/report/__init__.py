@@ -18,7 +18,7 @@ __all__ = ["RunLike", "write_report"]
 
 
 class RunLike(Protocol):
-    """What a report needs of a run; `harness.run.Run` is one."""
+    """What a report needs of a run; `harness.run.folder.Run` is one."""
 
     @property
     def path(self) -> Path:

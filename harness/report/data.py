@@ -24,7 +24,7 @@ from harness.report.select import candidates, worst_frames
 from harness.report.series import case_series, points_per_trace
 from harness.report.summary import case_summary, heat_table, pooled
 from harness.report.tree import ladder_view, new_events
-from harness.tables import BANDS
+from harness.run.tables import BANDS
 
 __all__ = ["Content", "build_content"]
 

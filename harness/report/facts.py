@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Any, Literal, cast
 
 from harness.errors import ReportError
-from harness.grid import Grid, grid_from_json
-from harness.tables import BANDS
+from harness.model.grid import Grid, grid_from_json
+from harness.run.tables import BANDS
 
 __all__ = ["CaseFacts", "RunFacts", "RungFacts", "band_of_station", "limit_of", "read_facts"]
 

@@ -13,8 +13,8 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from harness.grid import Grid
-from harness.lines import CLOSED, FrameKind
+from harness.lines.table import CLOSED
+from harness.model.grid import FrameKind, Grid
 from harness.report.finding import Tables, WorstFrame
 from harness.report.series import pack
 

@@ -10,9 +10,9 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from harness.gate.catalogue import find_metric
 from harness.report.glossary import definition_of, label_of, number
 from harness.report.plain import as_mapping, finite
+from harness.run.catalogue import find_metric
 
 __all__ = ["GLYPHS", "STATUSES", "judgement_view", "worst_status"]
 

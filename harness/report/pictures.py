@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.draw import place
-from harness.grid import Grid
+from harness.model.grid import Grid
+from harness.report.draw import place
 from harness.report.facts import RunFacts
 from harness.report.finding import WorstFrame
 from trueline import TruelineError
@@ -76,7 +76,7 @@ def _fill(path: Path, group: Sequence[tuple[WorstFrame, Shown]], facts: RunFacts
 
 def _rgb_of(case: Case, camera: str, frames: Sequence[int]) -> Iterator[tuple[int, NDArray[np.uint8]]]:
     """(frame number, RGB [height, width, 3]) of the frames asked for, in one pass over the stream."""
-    from harness.preprocess.colour import to_rgb_u8
+    from harness.feed.preprocess.colour import to_rgb_u8
 
     positions = np.searchsorted(case.frame_numbers, frames)
     wanted = set(frames)
@@ -87,8 +87,8 @@ def _rgb_of(case: Case, camera: str, frames: Sequence[int]) -> Iterator[tuple[in
 
 def _camera(case: Case, meta: Mapping[str, Any]) -> str:
     """The first camera that the model reads, else the first of the case."""
-    from harness.card import load_card
-    from harness.inputs import cameras_of
+    from harness.feed.inputs import cameras_of
+    from harness.model.card import load_card
 
     try:
         named = cameras_of(load_card(Path(str(meta["card"].get("path", "")))))

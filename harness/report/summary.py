@@ -13,11 +13,11 @@ from typing import Any
 
 import polars as pl
 
-from harness.grid import Grid
+from harness.model.grid import Grid
 from harness.report.facts import RunFacts, band_of_station, limit_of
 from harness.report.finding import Tables
 from harness.report.glossary import METRICS, Metric, number, unit_text, with_unit
-from harness.tables import BANDS
+from harness.run.tables import BANDS
 
 __all__ = ["ALL_BANDS", "STATISTICS", "case_summary", "heat_table", "pooled"]
 

@@ -9,7 +9,7 @@ from cases.errors import CaseError, ImportSourceError
 from cases.picture import Picture
 from cases.synth import camera_picture, render_clip, synth_cases, write_synth_case
 from cases.synth.scene import TRUTH_X_M, draw_scene
-from harness.preprocess.colour import to_rgb
+from harness.feed.preprocess.colour import to_rgb
 
 SEED = 77
 

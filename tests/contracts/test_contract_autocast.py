@@ -123,11 +123,11 @@ def test_a_replay_calibrates_on_frames_of_its_own_cases(
     boot: Boot, modelopt: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from cases.synth import synth_cases
-    from harness.card import load_card
-    from harness.replay import replay
+    from harness.model.card import load_card
+    from harness.replay.replay import replay
 
     monkeypatch.syspath_prepend(ROOT / "tests" / "harness")
-    from tiny_model import write_tiny
+    from tests.harness.tiny_model import write_tiny
 
     boot("10.13.3.9")
     card = load_card(write_tiny(tmp_path / "tiny"))

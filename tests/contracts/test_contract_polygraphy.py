@@ -64,7 +64,7 @@ from polygraphy.json import load_json
 import harness
 folder = pathlib.Path(sys.argv[1]).parent
 sys.path.insert(0, str(pathlib.Path(harness.__file__).parents[1] / "tests" / "harness"))
-from bright_model import write_bright
+from tests.harness.replay.bright_model import write_bright
 from cases.synth import synth_cases
 from harness.cli import main
 card = write_bright(folder / "model")

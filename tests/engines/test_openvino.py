@@ -18,7 +18,7 @@ import engines.openvino as adapter
 from engines.denormals import supported
 from engines.errors import EngineCrashed, EngineOptionError, EngineUnavailable, ModelLoadError
 from engines.protocol import ModelSource, TensorSpec
-from harness.rungs import build_tree
+from harness.run.rungs import build_tree
 
 
 def wanted(name: str) -> str:

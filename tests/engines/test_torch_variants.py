@@ -10,7 +10,7 @@ from engine_models import inputs_of, overflowing_in_fp16
 import engines
 from engines.errors import EngineCrashed, EngineUnavailable
 from engines.torch_engine import plain_numerics
-from harness.rungs import build_tree
+from harness.run.rungs import build_tree
 
 AUTOCAST = {"torch-autocast-fp16": torch.float16, "torch-autocast-bf16": torch.bfloat16}
 

@@ -10,9 +10,9 @@ from cases.synth import camera_picture, draw_scene, render_clip, render_frame
 from cases.synth.camera import Camera
 from cases.synth.scene import TRUTH_X_M
 from engines.dotted import load_dotted
-from harness.card import load_card
+from harness.feed.preprocess import build_pipeline, differing_steps
 from harness.gate.load import load_policy
-from harness.preprocess import build_pipeline, differing_steps
+from harness.model.card import load_card
 
 ROOT = Path(__file__).parents[2] / "examples" / "roadlines"
 CANDIDATES = ("baseline", "robust")

@@ -13,8 +13,8 @@ import torch
 import engines
 from cases.picture import Picture
 from engines.torch_model import build_module, read_state
-from harness.card import Card, load_card
-from harness.preprocess import build_pipeline
+from harness.feed.preprocess import build_pipeline
+from harness.model.card import Card, load_card
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "twinlitenet"
 CLIPS = ("solid_white_right", "highway_curve", "concrete_bridge")

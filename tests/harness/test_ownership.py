@@ -46,7 +46,7 @@ from harness.ownership import check_ownership, shadowed
 print(shadowed())
 check_ownership()
 import cases, cases.errors, engines
-home = Path(trueline.__file__).parent
+home = Path(trueline.__file__).parents[1]
 assert Path(cases.__file__) == home / "cases" / "__init__.py", cases.__file__
 assert Path(cases.errors.__file__) == home / "cases" / "errors.py"
 assert cases.__doc__ and callable(engines.open)

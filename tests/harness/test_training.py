@@ -9,10 +9,10 @@ from safetensors.torch import load_file
 
 from cases.synth import synth_cases
 from engines.dotted import load_dotted
-from harness.card import load_card
 from harness.errors import UsageError
 from harness.gate import judge, load_policy
-from harness.replay import replay
+from harness.model.card import load_card
+from harness.replay.replay import replay
 from harness.training import load_task_file, train_candidate
 from techniques.errors import TaskError, TechniqueConflict, TechniqueError, UnknownTechnique
 from techniques.registry import names

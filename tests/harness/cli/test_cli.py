@@ -4,18 +4,14 @@ from __future__ import annotations
 
 import json
 import re
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
-
-from tiny_model import write_tiny
-
 from cases.synth import synth_cases
 from harness.cli import main
+from tests.harness.tiny_model import write_tiny
 
 POLICY = """
 reference = "train/torch-fp32"

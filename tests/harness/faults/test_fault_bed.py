@@ -7,14 +7,14 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
-from seeker import write_case, write_model
 
-from harness.card import load_card
 from harness.errors import FaultError
 from harness.faults import CONTROLS, FAULTS, Outcome, TestBed
 from harness.ladder import Limit
-from harness.run import Run
-from harness.rungs import STAGES
+from harness.model.card import load_card
+from harness.run.folder import Run
+from harness.run.rungs import STAGES
+from tests.harness.faults.seeker import write_case, write_model
 
 # the clean chain of this model shows 0.001 m of offset and 0.0012 m of jitter (a pixel of its input is 0.25 m), no lag
 # at all, and 0.007 m of bend; a bow of 0.2 m is under the far band's event threshold of 0.30 m and needs its own limit

@@ -7,17 +7,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from seeker import NETWORK, write_model
 
 from cases.picture import Picture
 from engines.errors import RecordingGap
 from engines.protocol import CaseContext, ModelSource
-from harness.card import Card, load_card
 from harness.faults import FAULTS
 from harness.faults.car import Car, with_car
 from harness.faults.modules import batch_statistics
 from harness.faults.steps import Stale
-from harness.preprocess import build_pipeline, differing_steps
+from harness.feed.preprocess import build_pipeline, differing_steps
+from harness.model.card import Card, load_card
+from tests.harness.faults.seeker import NETWORK, write_model
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,7 @@ import polars as pl
 
 from harness.gate import Verdict, judge, load_policy
 from harness.gate.verdict import RuleOutcome, RungOutcome
-from harness.tables import TABLES
+from harness.run.tables import TABLES
 
 ROOT = "train/torch-fp32"
 RUNG = "deploy/ort-fp32"

@@ -5,12 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from harness.gate.catalogue import METRICS
 from harness.gate.load import load_policy
 from harness.gate.policy import Policy, Rule
 from harness.gate.stats import cases_needed, share_bounds
-from harness.gate.units import UNITS
 from harness.plugin.options import OPTIONS
+from harness.run.catalogue import METRICS
+from harness.run.units import UNITS
 
 DOCS = Path(__file__).parents[3] / "docs"
 GATE = (DOCS / "gate.md").read_text(encoding="utf-8")

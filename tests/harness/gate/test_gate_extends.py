@@ -3,11 +3,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from gate_runs import GUARDS, baseline_text, policy_file, population_text, rule_text
 
 from harness.errors import PolicyError
 from harness.gate import load_policy
 from harness.gate.policy import Policy
+from tests.harness.gate.gate_runs import GUARDS, baseline_text, policy_file, population_text, rule_text
 
 EXTENDS = 'extends = "base.trueline.toml"\n'
 

@@ -5,21 +5,21 @@ from typing import Any
 
 import numpy as np
 import pytest
-from gate_runs import ROOT, RUNG, FakeRun, add_floor, found, judged, make_run, policy_file, rule_text
 
 from harness.errors import PolicyError
-from harness.floor import FloorMeter, Probe
 from harness.gate import Status, judge, load_policy
-from harness.gate.catalogue import FLOORS
 from harness.gate.noise import Floors
 from harness.gate.verdict import RuleOutcome
-from harness.grid import vehicle_grid
-from harness.lines import LineTable
-from harness.match import match
-from harness.metrics.kink import kink
-from harness.metrics.series import Clock
-from harness.metrics.stations import resample
-from harness.rungs import Rung
+from harness.lines.table import LineTable
+from harness.measures.floor import FloorMeter
+from harness.measures.kink import kink
+from harness.measures.match import match
+from harness.measures.series import Clock
+from harness.measures.stations import resample
+from harness.model.grid import vehicle_grid
+from harness.run.catalogue import FLOORS
+from harness.run.rungs import Probe, Rung
+from tests.harness.gate.gate_runs import ROOT, RUNG, FakeRun, add_floor, found, judged, make_run, policy_file, rule_text
 
 OTHER = "deploy/openvino-fp32"
 

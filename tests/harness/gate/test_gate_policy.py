@@ -3,14 +3,14 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from gate_runs import GUARDS, baseline_text, policy_file, population_text, rule_text
 
 from harness.errors import PolicyError, UnitMismatch
 from harness.gate import load_policy
-from harness.gate.catalogue import EVENTS, METRICS, find_metric
 from harness.gate.policy import Policy
-from harness.metrics.events import KINDS
-from harness.tables import TABLES
+from harness.measures.events import KINDS
+from harness.run.catalogue import EVENTS, METRICS, find_metric
+from harness.run.tables import TABLES
+from tests.harness.gate.gate_runs import GUARDS, baseline_text, policy_file, population_text, rule_text
 
 
 def load(folder: Path, text: str, *, guards: bool = True) -> Policy:

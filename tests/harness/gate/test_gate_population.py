@@ -5,7 +5,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from gate_runs import FakeRun, add_floor, baseline_text, found, judged, make_run, population_text
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats as scipy_stats
@@ -13,6 +12,7 @@ from scipy import stats as scipy_stats
 from harness.errors import UnitMismatch
 from harness.gate import Status
 from harness.gate.stats import Bounds, cases_needed, mean_bounds, share_bounds
+from tests.harness.gate.gate_runs import FakeRun, add_floor, baseline_text, found, judged, make_run, population_text
 
 
 @settings(max_examples=100, deadline=None)

@@ -5,11 +5,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from gate_runs import GUARDS, ROOT, RUNG, FakeRun, add_floor, found, judged, make_run, rule_text
 
 from harness.errors import PolicyError, RunError, UnitMismatch
 from harness.gate import Status, judge, load_policy
 from harness.gate.verdict import CaseOutcome
+from tests.harness.gate.gate_runs import GUARDS, ROOT, RUNG, FakeRun, add_floor, found, judged, make_run, rule_text
 
 CPU = '[profile.cpu]\nengines = ["ort-fp32"]\npreprocess = "deploy"\n'
 

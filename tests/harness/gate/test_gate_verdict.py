@@ -9,13 +9,23 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from gate_runs import ROOT, RUNG, FakeRun, add_floor, judged, make_run, policy_file, population_text, rule_text
 from rich.console import Console
 
 from harness.errors import RunError
 from harness.gate import Verdict, judge, load_policy, render, write_junit, write_verdict
 from harness.gate.junit import junit_xml
 from harness.gate.verdict import Status, worst_of
+from tests.harness.gate.gate_runs import (
+    ROOT,
+    RUNG,
+    FakeRun,
+    add_floor,
+    judged,
+    make_run,
+    policy_file,
+    population_text,
+    rule_text,
+)
 
 WORST_FIRST = ["CRASHED", "NONFINITE", "FAIL", "NOT_RUN", "INCONCLUSIVE", "PASS"]
 

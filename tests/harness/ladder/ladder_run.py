@@ -9,10 +9,10 @@ from typing import Any
 
 import polars as pl
 
-from harness.grid import vehicle_grid
-from harness.run import Run
-from harness.rungs import build_tree
-from harness.tables import TABLES
+from harness.model.grid import vehicle_grid
+from harness.run.folder import Run
+from harness.run.rungs import build_tree
+from harness.run.tables import TABLES
 
 ROOT = "train/torch-fp32"
 ENGINES = ("torch-fp32", "ort-fp32-none", "ort-fp32", "recorded")

@@ -5,12 +5,12 @@ import json
 import math
 
 import pytest
-from ladder_run import ROOT, bends, make_run
 from rich.console import Console
 
 from harness.errors import PolicyError, RunError
 from harness.gate.verdict import RuleOutcome, Status, Verdict, write_verdict
 from harness.ladder import Limit, explain, limits_of_verdict, render
+from tests.harness.ladder.ladder_run import ROOT, bends, make_run
 
 TORCH, NONE, ORT, CAR = (f"deploy/{e}" for e in ("torch-fp32", "ort-fp32-none", "ort-fp32", "recorded"))
 EVERYWHERE_BELOW = {TORCH: 0.4, NONE: 0.4, ORT: 0.4, CAR: 0.4}

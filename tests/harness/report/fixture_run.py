@@ -18,9 +18,9 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from harness.grid import Grid, grid_to_json, image_grid, vehicle_grid
-from harness.run import Run
-from harness.tables import SORT_KEYS, TABLES
+from harness.model.grid import Grid, grid_to_json, image_grid, vehicle_grid
+from harness.run.folder import Run
+from harness.run.tables import SORT_KEYS, TABLES
 
 LADDER: list[tuple[str, str | None, list[str]]] = [
     ("train/torch-fp32", None, []),

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import pytest
-from fixture_run import Shape, make_run
 
 from harness.errors import ReportError
 from harness.ladder import explain
 from harness.report.blame import MAX_ANOMALIES, blame_view
 from harness.report.facts import read_facts
 from harness.report.palette import rung_styles
+from tests.harness.report.fixture_run import Shape, make_run
 
 
 @pytest.fixture(scope="module")

@@ -7,11 +7,11 @@ import shutil
 from pathlib import Path
 
 import pytest
-from fixture_run import Shape, make_run
 
 from cases.synth import write_synth_case
 from harness.ladder import explain
 from harness.report import write_report
+from tests.harness.report.fixture_run import Shape, make_run
 
 FLAGS = (
     "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",

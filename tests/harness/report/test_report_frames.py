@@ -5,15 +5,15 @@ from __future__ import annotations
 import numpy as np
 import polars as pl
 import pytest
-from fixture_run import Shape, make_run
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.grid import vehicle_grid
+from harness.model.grid import vehicle_grid
 from harness.report.finding import WorstFrame
 from harness.report.frames import MAX_POINTS, lateral_offset, lines_of_frames, packed, thinned
 from harness.report.series import unpack
-from harness.tables import TABLES
+from harness.run.tables import TABLES
+from tests.harness.report.fixture_run import Shape, make_run
 from tests.strategies import quick
 
 GRID = vehicle_grid()

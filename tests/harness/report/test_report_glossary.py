@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.metrics.events import KINDS
+from harness.measures.events import KINDS
 from harness.report.glossary import METRICS, definition_of, label_of, number, quantity_of_unit, unit_text, with_unit
-from harness.tables import TABLES
+from harness.run.tables import TABLES
 from tests.strategies import quick
 
 

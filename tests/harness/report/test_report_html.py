@@ -6,12 +6,12 @@ import json
 import re
 
 import pytest
-from fixture_run import Shape, make_run
 from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.report import write_report
 from harness.report.html import SCRIPTS, STYLES, _text, json_for_script
+from tests.harness.report.fixture_run import Shape, make_run
 from tests.strategies import quick
 
 HOSTILE = "</script><script>alert(1)</script><!--&\"'"

@@ -6,11 +6,11 @@ import json
 from dataclasses import dataclass
 
 import pytest
-from fixture_run import Shape, make_run
 
 from harness.errors import ReportError
 from harness.gate import judge, load_policy
 from harness.report.judgement import GLYPHS, STATUSES, judgement_view, worst_status
+from tests.harness.report.fixture_run import Shape, make_run
 
 POLICY = """
 [[rules]]

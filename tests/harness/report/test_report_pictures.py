@@ -7,15 +7,15 @@ import re
 
 import numpy as np
 import pytest
-from fixture_run import Shape, make_run
 
 from cases.case import open_case
 from cases.synth import draw_scene, write_synth_case
-from harness.preprocess.colour import to_rgb_u8
+from harness.feed.preprocess.colour import to_rgb_u8
 from harness.report.facts import read_facts
 from harness.report.finding import WorstFrame
 from harness.report.frames import lines_of_frames
 from harness.report.pictures import MAX_WIDTH, add_pictures, jpeg_uri
+from tests.harness.report.fixture_run import Shape, make_run
 
 
 @pytest.fixture(scope="module")

@@ -6,11 +6,11 @@ from typing import Any
 
 import polars as pl
 import pytest
-from fixture_run import Shape, make_run
 
 from harness.report.finding import WorstFrame
 from harness.report.select import candidates, choose, worst_events, worst_frames
-from harness.tables import TABLES
+from harness.run.tables import TABLES
+from tests.harness.report.fixture_run import Shape, make_run
 
 LADDER = ["train/a", "deploy/a", "deploy/b", "deploy/c"]
 NAN = float("nan")

@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 import polars as pl
 import pytest
-from fixture_run import Shape, make_run
 from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.report.facts import read_facts
 from harness.report.series import case_series, min_max_buckets, pack, points_per_trace, unpack
+from tests.harness.report.fixture_run import Shape, make_run
 from tests.strategies import quick
 
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import polars as pl
 import pytest
-from fixture_run import Shape, make_run
 
 from harness.report.facts import read_facts
 from harness.report.summary import case_summary, heat_table, pooled
+from tests.harness.report.fixture_run import Shape, make_run
 
 
 @pytest.fixture(scope="module")

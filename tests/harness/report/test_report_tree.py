@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from itertools import combinations
 
-from fixture_run import LADDER, Shape, make_run
-
 from harness.report.facts import RungFacts, read_facts
 from harness.report.palette import rung_styles
 from harness.report.tree import NODE_HEIGHT, NODE_WIDTH, ladder_view, layout, new_events
+from tests.harness.report.fixture_run import LADDER, Shape, make_run
 
 RUNGS = [RungFacts(n, p, tuple(f), "ok", "", {}) for n, p, f in LADDER]
 

@@ -7,13 +7,13 @@ import re
 
 import polars as pl
 import pytest
-from fixture_run import Shape, make_run
 
 from harness.errors import ReportError
 from harness.ladder import explain
 from harness.report import write_report
-from harness.run import Run
-from harness.tables import TABLES, empty
+from harness.run.folder import Run
+from harness.run.tables import TABLES, empty
+from tests.harness.report.fixture_run import Shape, make_run
 
 
 def written(run, **options):

@@ -1,0 +1,172 @@
+"""`trueline model check`: does what a card says fit together, before any case is replayed?
+
+Every part is tried in turn (pipelines, weights, export, one inference on zeros, the decoder), and every problem is
+reported, not only the first. Then the graph is looked at for what reduced precision and TensorRT would do to it; given
+cases, its activations are measured on their frames. docs/model-check.md says what each finding means.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cases.case import find_cases, open_case
+from engines.inspect.activations import activation_ranges
+from engines.inspect.epsilons import small_epsilons
+from engines.inspect.graph import check_external_data, read_graph
+from engines.inspect.operators import operator_gaps
+from engines.inspect.shapes import dynamic_shapes
+from engines.inspect.weights import weight_facts
+from engines.protocol import Tensors
+from harness.checks.findings import (
+    Finding,
+    activation_findings,
+    epsilon_findings,
+    operator_findings,
+    shape_findings,
+    weight_findings,
+)
+from harness.checks.geometry import geometry_findings
+from harness.feed.inputs import spread_frames, steps_of_card
+from harness.feed.preprocess import Pipeline, build_pipeline, mixed_steps
+from harness.lines.decode import build_decoder
+from harness.model.card import DEFAULT_CACHE, Card
+from trueline import TruelineError
+
+__all__ = ["Finding", "check_model"]
+
+
+DEFAULT_FRAMES = 8
+UNMEASURED = Finding("ok", "activations not measured: give cases with --cases", "activations")
+
+
+def check_model(
+    card: Card, cache: Path = DEFAULT_CACHE, *, cases: Iterable[Path] = (), frames: int = DEFAULT_FRAMES
+) -> list[Finding]:
+    """Try every part of a card.
+
+    Args:
+        card: the model.
+        cache: folder of prepared artefacts.
+        cases: case folders, or folders of them, to measure activations on; none: they are not measured.
+        frames: how many frames of the cases, spread evenly over them.
+
+    Returns:
+        Findings in the order of the chain; the card is usable where none is an error.
+
+    Raises:
+        CaseError, PreprocessError: a case that cannot be read, or lacks what the card needs.
+    """
+    findings = list(_try_pipelines(card))
+    if card.onnx is not None and (refused := _refusal(card.onnx.file)) is not None:
+        return [*findings, refused]  # no engine shall open it
+    outputs: Tensors | None = None
+    for name in ("torch-fp32",) * (card.torch is not None) + ("ort-fp32-none", "ort-fp32"):
+        given, finding = _try_engine(card, name, cache)
+        findings.append(finding)
+        outputs = given or outputs
+    if outputs is not None:
+        findings.append(_attempt("decoder", lambda: _decode(card, outputs)))
+        feeds = list(spread_frames(card, [open_case(path) for path in find_cases(cases)], frames))
+        findings += _look(card, cache, outputs, feeds)
+    return findings
+
+
+def _refusal(file: Path) -> Finding | None:
+    """The error where an ONNX file keeps its weights outside its folder, or does not read."""
+    try:
+        check_external_data(file)
+    except TruelineError as error:
+        return Finding("error", error.what, error.where, error.remedy)
+    return None
+
+
+def _look(card: Card, cache: Path, on_zeros: Tensors, feeds: list[Tensors]) -> list[Finding]:
+    """What the graph says of its numerics, and what its activations say on frames."""
+    from engines.export import exported
+
+    try:
+        path = exported(card.source(cache))
+        graph = read_graph(path)
+        ranges = activation_ranges(path, feeds, card.plugins) if feeds else []
+        outputs = _outputs(card, cache, feeds) if feeds else {name: [value] for name, value in on_zeros.items()}
+        return [
+            *weight_findings(weight_facts(graph)),
+            *(activation_findings(ranges, len(feeds)) if feeds else [UNMEASURED]),
+            *epsilon_findings(small_epsilons(graph)),
+            *geometry_findings(card, graph, outputs, len(feeds)),
+            *operator_findings(operator_gaps(graph), plugins=bool(card.plugins)),
+            *shape_findings(dynamic_shapes(graph)),
+        ]
+    except TruelineError as error:
+        return [Finding("error", error.what, error.where, error.remedy)]
+
+
+def _outputs(card: Card, cache: Path, feeds: list[Tensors]) -> dict[str, list[NDArray[Any]]]:
+    """The model's outputs on every frame."""
+    import engines
+
+    engine = engines.open("ort-fp32", card.source(cache))
+    try:
+        results = [engine.infer(feed) for feed in feeds]
+    finally:
+        engine.close()
+    return {name: [result[name] for result in results] for name in results[0]}
+
+
+def _try_pipelines(card: Card) -> Iterator[Finding]:
+    """Both pipelines of every camera input, and every single-step swap between them."""
+    for spec in card.inputs:
+        if not spec.source.startswith("camera."):
+            continue
+        train, deploy = (card.preprocess.steps_of(spec.name, p) for p in ("train", "deploy"))
+        variants = {"train": train, "deploy": deploy}
+        try:
+            variants |= {f"train+{step}": mixed_steps(train, deploy, step) for step in steps_of_card(card)}
+        except TruelineError as error:
+            yield Finding("error", error.what, error.where, error.remedy)
+        for name, steps in variants.items():
+            where = f"preprocess.{name}, input {spec.name}"
+
+            build = partial(build_pipeline, steps, spec, where=where, root=card.root)
+            yield _attempt(where, partial(_steps, build))
+
+
+def _steps(build: Callable[[], Pipeline]) -> str:
+    return f"{len(build().steps)} steps"
+
+
+def _try_engine(card: Card, name: str, cache: Path) -> tuple[Tensors | None, Finding]:
+    """Open an engine and run it once on zeros."""
+    import engines
+
+    given: list[Tensors] = []
+
+    def run() -> str:
+        engine = engines.open(name, card.source(cache))
+        try:
+            shapes = {i.name: tuple(d if isinstance(d, int) else 1 for d in i.shape) for i in card.inputs}
+            given.append(engine.infer({i.name: np.zeros(shapes[i.name], i.dtype) for i in card.inputs}))
+        finally:
+            engine.close()
+        return ", ".join(f"{k} {list(v.shape)} {v.dtype}" for k, v in given[0].items())
+
+    finding = _attempt(name, run)
+    return (given[0] if given else None), finding
+
+
+def _decode(card: Card, outputs: Tensors) -> str:
+    lines = build_decoder(card).decode({name: value[None] for name, value in outputs.items()})
+    return f"{len(lines)} lines from zeros as input"
+
+
+def _attempt(where: str, work: Callable[[], str]) -> Finding:
+    try:
+        return Finding("ok", work(), where)
+    except TruelineError as error:
+        return Finding("error", error.what, f"{where}: {error.where}", error.remedy)

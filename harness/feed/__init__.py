@@ -1,0 +1,1 @@
+"""Recording -> tensor: a model's inputs, made frame by frame."""

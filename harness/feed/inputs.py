@@ -1,0 +1,163 @@
+"""From one moment of a case to the network's input tensors, for one preprocessing variant."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cases.case import Case
+from cases.picture import Ego, Tick
+from engines.protocol import Tensors
+from harness.errors import CardError, PreprocessError
+from harness.feed.preprocess import build_pipeline, differing_steps, mixed_steps
+from harness.model.card import Card, InputSpec
+
+__all__ = ["InputBuilder", "cameras_of", "initial_state", "steps_of_card"]
+
+Tensor = NDArray[Any]
+Feed = Callable[[Tick], Tensor]
+
+
+def cameras_of(card: Card) -> tuple[str, ...]:
+    """Cameras the card's inputs need."""
+    return tuple(dict.fromkeys(i.source.partition(".")[2] for i in card.inputs if i.source.startswith("camera.")))
+
+
+def steps_of_card(card: Card) -> tuple[str, ...]:
+    """Names of the steps in which the deploy pipelines differ from the train ones, over all camera inputs."""
+    steps: list[str] = []
+    for spec in card.inputs:
+        if spec.source.startswith("camera."):
+            train, deploy = (card.preprocess.steps_of(spec.name, p) for p in ("train", "deploy"))
+            steps += differing_steps(train, deploy)
+    return tuple(dict.fromkeys(steps))
+
+
+def initial_state(card: Card) -> dict[str, Tensor]:
+    """Zeros for every recurrent input."""
+    return {i.name: np.zeros(_fixed_shape(i), i.dtype) for i in card.inputs if i.source == "state"}
+
+
+class InputBuilder:
+    """Input tensors of one case under one preprocessing variant (`train`, `deploy`, `train+STEP`).
+
+    Recurrent inputs are not made here: the replay feeds them back.
+    """
+
+    def __init__(self, card: Card, case: Case, variant: str) -> None:
+        self._feeds: dict[str, Feed] = {}
+        for spec in card.inputs:
+            if spec.source != "state":
+                self._feeds[spec.name] = _feed(card, case, spec, variant)
+
+    def __call__(self, tick: Tick) -> dict[str, Tensor]:
+        """Tensors by input name; fresh arrays or arrays nobody writes to."""
+        return {name: feed(tick) for name, feed in self._feeds.items()}
+
+
+def _feed(card: Card, case: Case, spec: InputSpec, variant: str) -> Feed:
+    kind, _, rest = spec.source.partition(".")
+    if kind == "camera":
+        return _camera_feed(card, case, spec, variant, rest)
+    if kind == "calib":
+        value = _calibration(case, *rest.split("."), spec=spec)
+        return lambda tick: value
+    if kind == "ego":
+        return _pose_delta_feed(case, spec) if rest == "pose_delta" else _ego_feed(case, spec, rest)
+    constant = np.full(_fixed_shape(spec), float(spec.source.removeprefix("const:")), spec.dtype)
+    return lambda tick: constant
+
+
+def _camera_feed(card: Card, case: Case, spec: InputSpec, variant: str, camera: str) -> Feed:
+    if camera not in case.cameras:
+        raise PreprocessError(
+            f"input {spec.name!r} needs camera {camera!r}, the case has {sorted(case.cameras)}",
+            where=f"case {case.id}",
+            remedy=f"import the case with --camera {camera}, or change the input's source in the card",
+        )
+    base, _, step = variant.partition("+")
+    own = card.preprocess.steps_of(spec.name, base)
+    if step:
+        own = mixed_steps(own, card.preprocess.steps_of(spec.name, "deploy" if base == "train" else "train"), step)
+    place = f"{card.path.name} preprocess.{variant}, input {spec.name}"
+    pipeline = build_pipeline(own, spec, case.calibration(camera), where=place, root=card.root)
+    return lambda tick: pipeline(tick.pictures[camera])
+
+
+def _calibration(case: Case, camera: str, part: str, *, spec: InputSpec) -> Tensor:
+    calibration = case.calibration(camera) if camera in case.cameras else None
+    fields = {"K": "intrinsics", "D": "distortion", "E": "camera_to_vehicle"}
+    value = None if calibration is None else getattr(calibration, fields[part])
+    if value is None:
+        raise PreprocessError(
+            f"input {spec.name!r} needs {spec.source}, which the case does not have",
+            where=f"case {case.id}",
+            remedy="add the calibration to case.toml",
+        )
+    return np.asarray(value, spec.dtype).reshape(_fixed_shape(spec))
+
+
+def _ego_feed(case: Case, spec: InputSpec, field: str) -> Feed:
+    if field not in Ego.__dataclass_fields__:
+        raise CardError(
+            f"{spec.source!r} is no ego value",
+            where=f"input {spec.name}",
+            remedy=f"use one of {', '.join('ego.' + f for f in Ego.__dataclass_fields__)} or ego.pose_delta",
+        )
+    shape = _fixed_shape(spec)
+
+    def feed(tick: Tick) -> Tensor:
+        value = getattr(tick.ego, field)
+        if value is None:
+            raise _no_ego(case, spec, tick)
+        return np.full(shape, value, spec.dtype)
+
+    return feed
+
+
+def _pose_delta_feed(case: Case, spec: InputSpec) -> Feed:
+    """(dx, dy, dyaw) since the previous frame, in the previous vehicle frame; zeros at the first."""
+    shape = _fixed_shape(spec)
+    previous: list[Ego] = []
+
+    def feed(tick: Tick) -> Tensor:
+        now = tick.ego
+        if now.x_m is None or now.y_m is None or now.yaw_rad is None:
+            raise _no_ego(case, spec, tick)
+        before = previous[0] if previous else now
+        previous[:] = [now]
+        dx, dy = now.x_m - float(before.x_m or 0), now.y_m - float(before.y_m or 0)
+        yaw = float(before.yaw_rad or 0)
+        forward, left = math.cos(yaw) * dx + math.sin(yaw) * dy, -math.sin(yaw) * dx + math.cos(yaw) * dy
+        turn = math.remainder(now.yaw_rad - yaw, math.tau)
+        return np.asarray([forward, left, turn], spec.dtype).reshape(shape)
+
+    return feed
+
+
+def _no_ego(case: Case, spec: InputSpec, tick: Tick) -> PreprocessError:
+    return PreprocessError(
+        f"input {spec.name!r} needs {spec.source}, which the recording does not know",
+        where=f"case {case.id}, frame {tick.frame}",
+        remedy="add ego motion to frames.parquet, or change the input's source in the card",
+    )
+
+
+def _fixed_shape(spec: InputSpec) -> tuple[int, ...]:
+    """The input's shape with dynamic dimensions at 1."""
+    return tuple(d if isinstance(d, int) else 1 for d in spec.shape)
+
+
+def spread_frames(card: Card, cases: Sequence[Case], frames: int) -> Iterator[Tensors]:
+    """Deploy inputs of at most `frames` frames, spread evenly over the cases and over each case."""
+    before = int(any(spec.source == "ego.pose_delta" for spec in card.inputs))
+    for index, case in enumerate(cases):
+        share = frames // len(cases) + (index < frames % len(cases))
+        build, count = InputBuilder(card, case, "deploy"), len(case.frame_numbers)
+        for position in np.unique(np.linspace(0, count - 1, share + 2)[1:-1].astype(int)):
+            *_, tensors = map(build, case.ticks(cameras_of(card), max(int(position) - before, 0), int(position) + 1))
+            yield {**tensors, **initial_state(card)}

@@ -1,0 +1,12 @@
+"""Preprocessing: from a recorded picture to an input tensor, by a list of named steps of the model card.
+
+`build_pipeline` makes one pipeline, `differing_steps` and `mixed_steps` make the rungs that swap a single step. Every
+built-in op is a row of the table in `harness/feed/preprocess/ops.py`; docs/cards.md lists their options.
+"""
+
+from __future__ import annotations
+
+from harness.feed.preprocess.mixing import differing_steps, mixed_steps
+from harness.feed.preprocess.pipeline import Pipeline, build_pipeline
+
+__all__ = ["Pipeline", "build_pipeline", "differing_steps", "mixed_steps"]

@@ -1,0 +1,201 @@
+"""The built-in ops: one row each, and how a step of a card is checked against its op.
+
+The options of an op are the parameters of its function after the first one, so that signature, check and defaults
+cannot drift apart.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cache, partial
+from pathlib import Path
+from typing import Any, Literal, get_type_hints
+from typing import cast as tcast
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, ValidationError, create_model
+
+from cases.picture import Picture
+from harness.errors import PreprocessError
+from harness.feed.preprocess.colour import Arithmetic, Chroma, MatrixChoice, RangeChoice, encode_nv12, to_gray, to_rgb
+from harness.feed.preprocess.dotted import is_dotted, load_dotted
+from harness.feed.preprocess.geometry import (
+    CalibrationLike,
+    Sampling,
+    crop,
+    letterbox,
+    undistort_maps,
+    undistorted,
+    warp,
+)
+from harness.feed.preprocess.resample import resize
+from harness.feed.preprocess.values import arrange, normalise, pick_channels, round_u8
+
+__all__ = ["OPS", "Apply", "Op", "Value", "bind", "canonical", "step_name"]
+
+Array = NDArray[Any]
+Value = Picture | Array
+Apply = Callable[[Value], Value]
+
+
+def to_bgr(
+    picture: Picture,
+    *,
+    matrix: MatrixChoice = "declared",
+    range: RangeChoice = "declared",
+    chroma: Chroma = "bilinear",
+    arithmetic: Arithmetic = "float",
+) -> Array:
+    """As `to_rgb`, blue first."""
+    rgb = to_rgb(picture, matrix=matrix, range=range, chroma=chroma, arithmetic=arithmetic)
+    return np.ascontiguousarray(rgb[..., ::-1])
+
+
+def cast(values: Array, to: Literal["float32", "float16", "uint8", "int32", "int64"]) -> Array:
+    """Plain NumPy cast; fractions are cut off, use `round_u8` to round."""
+    return values.astype(to)
+
+
+class Undistort:
+    """Undistortion with the case's calibration; maps are made once per picture size."""
+
+    def __init__(
+        self,
+        calibration: CalibrationLike | None,
+        *,
+        kernel: Sampling = "bilinear",
+    ) -> None:
+        self._maps = cache(lambda size: undistort_maps(calibration, size))
+        self._kernel: Sampling = kernel
+
+    def __call__(self, pixels: Array) -> Array:
+        """Undistort pixels [height, width, channels] of the size the camera matrix is for."""
+        return undistorted(pixels, self._maps((pixels.shape[1], pixels.shape[0])), self._kernel)
+
+
+@dataclass(frozen=True, slots=True)
+class Op:
+    """One built-in op.
+
+    Attributes:
+        step: name of the step where the card gives none.
+        run: the function; its first parameter is the value (or, with `calibrated`, the case's calibration).
+        takes: `picture` (as recorded), `pixels` ([height, width, channels]) or `array` (any shape).
+        calibrated: `run(calibration, **options)` makes the function.
+    """
+
+    step: str
+    run: Callable[..., Any]
+    takes: Literal["picture", "pixels", "array"] = "pixels"
+    calibrated: bool = False
+
+
+OPS: dict[str, Op] = {
+    "nv12": Op("nv12", encode_nv12, "picture"),
+    "to_rgb": Op("colour", to_rgb, "picture"),
+    "to_bgr": Op("colour", to_bgr, "picture"),
+    "to_gray": Op("colour", to_gray, "picture"),
+    "undistort": Op("undistort", Undistort, calibrated=True),
+    "crop": Op("crop", crop),
+    "resize": Op("resize", resize),
+    "letterbox": Op("letterbox", letterbox),
+    "warp": Op("warp", warp),
+    "round_u8": Op("round", round_u8, "array"),
+    "normalise": Op("normalise", normalise, "array"),
+    "dtype": Op("dtype", cast, "array"),
+    "channels": Op("channels", pick_channels),
+    "layout": Op("layout", arrange),
+}
+
+
+def step_name(step: Mapping[str, Any]) -> str:
+    """The step's name: `step`, else its op's default, else the function of a dotted path."""
+    op = str(step.get("op", ""))
+    named = step.get("step")
+    return str(named) if named else OPS[op].step if op in OPS else op.rpartition(":")[2]
+
+
+def canonical(step: Mapping[str, Any], where: str) -> dict[str, Any]:
+    """The step with every default filled in, so that two ways to write one step are equal.
+
+    Raises:
+        PreprocessError: no such op, or an option that is unknown, missing or of the wrong kind.
+    """
+    op = step.get("op")
+    options = {key: value for key, value in step.items() if key not in ("op", "step")}
+    if not isinstance(op, str) or (op not in OPS and not is_dotted(op)):
+        raise PreprocessError(
+            f"no op {op!r}" if op else f"a step without op: {dict(step)!r}",
+            where=where,
+            remedy=f"use one of {', '.join(OPS)}, or a dotted path package.module:function",
+        )
+    if op in OPS:
+        try:
+            options = _options_model(op)(**options).model_dump()
+        except ValidationError as error:
+            raise PreprocessError(
+                f"op {op!r}: {_problems(error)}",
+                where=where,
+                remedy=f"its options are {', '.join(_options_model(op).model_fields) or 'none'}; see docs/cards.md",
+            ) from error
+    return {"op": op, "step": step_name(step), **options}
+
+
+def bind(step: Mapping[str, Any], calibration: CalibrationLike | None, root: Path | None, where: str) -> Apply:
+    """The function of one canonical step."""
+    name, options = str(step["op"]), {k: v for k, v in step.items() if k not in ("op", "step")}
+    if name not in OPS:
+        found = load_dotted(name, root, error=PreprocessError, where=where)
+        if inspect.isclass(found):  # it keeps state from picture to picture of one case
+            make = tcast("Callable[..., Apply]", found)
+            return make(**options)
+        return partial(found, **options)
+    op = OPS[name]
+    run = op.run(calibration, **options) if op.calibrated else partial(op.run, **options)
+    take = {"picture": _picture, "pixels": _pixels, "array": _array}[op.takes]
+    return lambda value: run(take(value))
+
+
+def _picture(value: Value) -> Picture:
+    if not isinstance(value, Picture):
+        raise TypeError("it reads a recorded picture and must stand before every op on pixels, at most once")
+    return value
+
+
+def _array(value: Value) -> Array:
+    if not isinstance(value, Picture):
+        return value
+    if value.pixel_format != "tensor":
+        raise TypeError(f"it needs pixels, not a {value.pixel_format} picture; put to_rgb, to_bgr or to_gray before it")
+    return np.asarray(value.data)
+
+
+def _pixels(value: Value) -> Array:
+    array = _array(value)
+    if array.ndim != 3:
+        raise TypeError("it needs pixels [height, width, channels]")
+    return array
+
+
+@cache
+def _options_model(op: str) -> type[BaseModel]:
+    run = OPS[op].run
+    function = run.__init__ if inspect.isclass(run) else run
+    hints = get_type_hints(function)
+    names = list(inspect.signature(run).parameters.values())[1:]
+    fields: dict[str, Any] = {
+        p.name: (hints[p.name], ... if p.default is inspect.Parameter.empty else p.default) for p in names
+    }
+    return create_model(f"options_of_{op}", __config__=ConfigDict(extra="forbid"), **fields)
+
+
+def _problems(error: ValidationError) -> str:
+    parts = []
+    for item in error.errors():
+        key = ".".join(str(part) for part in item["loc"])
+        shown = "" if item["type"] in ("extra_forbidden", "missing") else f" (got {item['input']!r})"
+        parts.append(f"{key}: {item['msg']}{shown}")
+    return "; ".join(parts)

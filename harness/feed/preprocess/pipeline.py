@@ -1,0 +1,127 @@
+"""A pipeline: the steps of a card, checked and bound once, then run on every picture."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cases.picture import Picture
+from harness.errors import PreprocessError
+from harness.feed.preprocess.geometry import CalibrationLike
+from harness.feed.preprocess.mixing import checked_steps
+from harness.feed.preprocess.ops import Apply, Value, bind
+from harness.feed.preprocess.values import arrange
+from harness.model.card import InputSpec
+
+__all__ = ["Pipeline", "build_pipeline"]
+
+Array = NDArray[Any]
+
+
+def build_pipeline(
+    steps: Sequence[Mapping[str, Any]],
+    spec: InputSpec,
+    calibration: CalibrationLike | None = None,
+    where: str = "preprocess",
+    root: Path | None = None,
+) -> Pipeline:
+    """Bind the steps of one input.
+
+    Args:
+        steps: `{op = "...", step = "...", option = ...}` each; none at all passes tensors through.
+        spec: the input: shape, dtype and layout that must come out.
+        calibration: of the camera, for `undistort`.
+        where: file and key, for messages.
+        root: folder of the card, for dotted paths.
+
+    Raises:
+        PreprocessError: an unknown op or option, a step's name used twice, a dotted path that does not import.
+    """
+    checked = checked_steps(steps, where)
+    bound = [(str(s["step"]), bind(s, calibration, root, f"{where}, step {s['step']}")) for s in checked]
+    return Pipeline(bound, spec, where)
+
+
+class Pipeline:
+    """From a recorded picture to the input tensor; see `build_pipeline`."""
+
+    def __init__(self, steps: Sequence[tuple[str, Apply]], spec: InputSpec, where: str) -> None:
+        self._steps = tuple(steps)
+        self._spec = spec
+        self._where = where
+        self._dtype = np.dtype(spec.dtype)
+        self._shape = spec.shape
+
+    @property
+    def steps(self) -> tuple[str, ...]:
+        """Names of the steps, in order."""
+        return tuple(name for name, _ in self._steps)
+
+    def __call__(self, picture: Picture) -> Array:
+        """The input tensor of one picture, in the spec's shape, dtype and layout.
+
+        The picture is never written to; without steps its own array is returned.
+
+        Raises:
+            PreprocessError: a step cannot run on what reaches it, or the result is not what the input needs.
+        """
+        if not self._steps:
+            data = picture.data
+            if data.shape == self._shape and data.dtype == self._dtype:
+                return data
+        value: Value = picture
+        for name, apply in self._steps:
+            try:
+                value = apply(value)
+            except PreprocessError as error:
+                raise error.within(f"{self._where}, step {name}") from None
+            except Exception as error:
+                raise PreprocessError(
+                    f"step {name!r} cannot take {_described(value)}: {error}",
+                    where=self._where,
+                    remedy="check the order of the steps and the options of this one",
+                ) from error
+        return self._finished(value)
+
+    def _finished(self, value: Value) -> Array:
+        array = np.asarray(value.data if isinstance(value, Picture) else value)
+        if array.ndim in (2, 3) and self._spec.layout != "none" and len(self._shape) == 4:
+            array = arrange(array, self._spec.layout) if self._is_pixels(array) else array[None]
+        if not _fits(array.shape, self._shape):
+            raise PreprocessError(
+                f"input {self._spec.name!r} needs shape {list(self._shape)} ({self._spec.layout}), "
+                f"the steps {list(self.steps)} gave {list(array.shape)}",
+                where=self._where,
+                remedy="mend the size in resize, crop, letterbox or warp, or the input's shape and layout",
+            )
+        return self._converted(array)
+
+    def _is_pixels(self, array: Array) -> bool:
+        """Whether [height, width, channels] must still be arranged; a dumped tensor may only lack its batch axis."""
+        return bool(self._steps) or not _fits((1, *array.shape), self._shape)
+
+    def _converted(self, array: Array) -> Array:
+        if array.dtype == self._dtype:
+            return array
+        if not np.can_cast(array.dtype, self._dtype, "same_kind"):
+            raise PreprocessError(
+                f"input {self._spec.name!r} is {self._dtype}, the steps {list(self.steps)} gave {array.dtype}",
+                where=self._where,
+                remedy="end with round_u8, normalise or dtype so that the kind of number is the input's",
+            )
+        return array.astype(self._dtype)
+
+
+def _fits(shape: tuple[int, ...], wanted: tuple[int | str, ...]) -> bool:
+    """Same rank and sizes; a named dimension takes any size."""
+    return len(shape) == len(wanted) and all(isinstance(w, str) or s == w for s, w in zip(shape, wanted, strict=True))
+
+
+def _described(value: Value) -> str:
+    if isinstance(value, Picture):
+        return f"a {value.pixel_format} picture, {value.data.dtype} {list(value.data.shape)}"
+    return f"{value.dtype} {list(value.shape)}" if isinstance(value, np.ndarray) else f"a {type(value).__name__}"

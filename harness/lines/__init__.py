@@ -1,0 +1,1 @@
+"""Output tensors -> lines."""

@@ -1,0 +1,37 @@
+"""Outputs of every rung over consecutive frames of one case: what a replay hands to the comparison."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engines.protocol import Tensors
+
+__all__ = ["Chunk", "Ints", "RungOutputs"]
+
+Ints = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class RungOutputs:
+    """What one rung gave in a chunk of n frames.
+
+    valid: frames with outputs, bool [n]. ran: frames the rung was asked for, bool [n]; asked but not valid is a gap in
+    a recording, not asked is after a crash. stacked: outputs [frames with outputs, ...].
+    """
+
+    valid: NDArray[np.bool_]
+    ran: NDArray[np.bool_]
+    stacked: Tensors
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """Consecutive frames of one case with the outputs of every rung."""
+
+    frames: Ints
+    timestamps_ns: Ints
+    outputs: Mapping[str, RungOutputs]

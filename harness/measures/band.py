@@ -1,0 +1,102 @@
+"""All measures of longitudinal line pairs, band by band.
+
+`coverage` is the share of the reference's stations in a band that the candidate has too. It is NaN where the reference
+itself has less than 0.8 of the band's stations: there is no band to compare, and no candidate is to blame. Where it is
+below 0.8 the candidate lost the band, and every other value is NaN: a coverage rule, not a bend rule, must catch that.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from harness.errors import MetricError
+from harness.measures.bend import bend, bend_rms
+from harness.measures.curvature import curvature_gap
+from harness.measures.kink import kink
+from harness.measures.offset import fit_bands, heading, offset_max, offset_mean
+from harness.model.grid import Grid
+
+__all__ = ["BAND_METRICS", "MIN_COVERAGE", "band_metrics", "coverage"]
+
+Floats = NDArray[np.float64]
+Bools = NDArray[np.bool_]
+
+BAND_METRICS = (
+    "coverage",
+    "offset_mean",
+    "offset_max",
+    "heading",
+    "bend",
+    "bend_rms",
+    "kink",
+    "curvature_gap",
+)
+MIN_COVERAGE = 0.8
+PAIRS_PER_BLOCK = 512  # keeps the working set in the cache
+
+
+def band_metrics(offset: Floats, grid: Grid, reference_has: Bools | None = None) -> dict[str, Floats]:
+    """Every measure of docs/DESIGN.md section 4 that one pair has in one band.
+
+    Args:
+        offset: lateral position of candidate minus reference at `grid.stations`, [pairs, 3, 17], left positive, NaN
+            where either line does not reach.
+        grid: stations, unit and lengths.
+        reference_has: which stations the reference has, [pairs, 3, 17]; None means all.
+
+    Returns:
+        BAND_METRICS -> float64 [pairs, 3]. `offset_mean`, `heading` are signed, left positive; the others are never
+        negative. Lengths in the grid's unit, heading and kink in radians, curvature_gap in 1/unit. See the module for
+        what NaN means.
+
+    Raises:
+        MetricError: arrays that do not have the grid's shape.
+    """
+    expected = (len(offset), *grid.stations.shape)
+    if offset.shape != expected or (reference_has is not None and reference_has.shape != expected):
+        raise MetricError(
+            f"offsets of shape {offset.shape} on {grid.stations.shape} stations",
+            where="band_metrics(offset, reference_has)",
+            remedy="give [pairs, bands, stations], sampled at grid.stations",
+        )
+    result = {name: np.empty(expected[:2]) for name in BAND_METRICS}
+    for first in range(0, len(offset), PAIRS_PER_BLOCK):
+        rows = slice(first, first + PAIRS_PER_BLOCK)
+        block = _block(offset[rows], grid, None if reference_has is None else reference_has[rows])
+        for name, values in block.items():
+            result[name][rows] = values
+    return result
+
+
+def coverage(both: Floats, reference: Floats | int, stations: int) -> Floats:
+    """Share of the reference's stations that both lines have, [...].
+
+    Args:
+        both: how many stations both lines have, [...].
+        reference: how many the reference has, [...].
+        stations: how many the band has.
+
+    Returns:
+        0 to 1; NaN where the reference has less than MIN_COVERAGE of the band.
+    """
+    enough = np.asarray(reference) >= MIN_COVERAGE * stations
+    return np.where(enough, both / np.maximum(reference, 1), np.nan)
+
+
+def _block(offset: Floats, grid: Grid, reference_has: Bools | None) -> dict[str, Floats]:
+    fit = fit_bands(offset)
+    length = np.abs(grid.stations[:, -1] - grid.stations[:, 0])
+    stations = offset.shape[-1]
+    share = coverage(fit.count, stations if reference_has is None else reference_has.sum(axis=-1), stations)
+    values = {
+        "offset_mean": offset_mean(fit),
+        "offset_max": offset_max(offset),
+        "heading": heading(fit, length),
+        "bend": bend(fit),
+        "bend_rms": bend_rms(fit),
+        "kink": kink(offset, grid),
+        "curvature_gap": curvature_gap(fit, length),
+    }
+    measured = share >= MIN_COVERAGE
+    return {"coverage": share} | {name: np.where(measured, value, np.nan) for name, value in values.items()}

@@ -1,0 +1,127 @@
+"""The noise floor: differences an engine shows against itself, below which a difference between engines means nothing.
+
+`trueline replay --floor` adds probes to every engine of the last pipeline. A probe is that engine again in a way that
+changes nothing in real arithmetic, compared with the rung it belongs to:
+
+    repeat      the same engine runs the same input again
+    rebuild     the engine is made anew: export, graph optimisation, plan, all caches empty
+    reorder     the same sums in another order (of engines that run our ONNX graph on the CPU)
+    batch-row   the input as the middle row of a batch of three (of models with a dynamic batch)
+
+Probes are no rungs: they stand in no ladder and in no table but `floors.parquet`, which keeps for every metric the
+largest value any frame, line or track of the case showed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engines.protocol import Tensors
+from harness.lines.table import LineTable
+from harness.measures.match import Matches
+from harness.measures.pairs import pair_metrics
+from harness.measures.series import Clock, SeriesStore
+from harness.measures.series_table import series_metrics_table
+from harness.measures.tensor import tensor_metrics
+from harness.model.grid import Grid
+from harness.run.rungs import Probe
+from harness.run.tables import BANDS
+
+__all__ = ["FloorMeter"]
+
+Floats = NDArray[np.float64]
+
+_TENSOR = ("max_abs", "rel_rms", "ulp_p99")
+_SERIES = ("bias", "jitter", "sway_rms", "swing_pp")
+
+
+class FloorMeter:
+    """Accumulates one probe's differences over a case.
+
+    Args:
+        probe: which.
+        grid: stations and thresholds.
+        clock: of the case.
+    """
+
+    def __init__(self, probe: Probe, grid: Grid, clock: Clock) -> None:
+        self._probe = probe
+        self._grid = grid
+        self._series = SeriesStore(grid.look_ahead, clock, vehicle_frame=grid.frame == "vehicle")
+        self._largest: dict[tuple[str, str | None], float] = {}
+        self._count: dict[tuple[str, str | None], int] = {}
+
+    def close(self) -> None:
+        """Give buffers back."""
+        self._series.close()
+
+    def lines(
+        self,
+        base: LineTable,
+        again: LineTable,
+        found: Matches,
+        at_bands: tuple[Floats, Floats],
+        at_look_ahead: tuple[Floats, Floats],
+        track: NDArray[np.int32],
+    ) -> None:
+        """Take the lines of a chunk: those of the rung, those of the probe, and how they were matched.
+
+        Args:
+            base, again: lines.
+            found: matches of the two.
+            at_bands, at_look_ahead: lateral positions of both at the stations.
+            track: of each line of the rung.
+        """
+        pairs = pair_metrics(base, again, found, self._grid, *at_bands)
+        for metric, values in pairs.bands.items():
+            if metric != "coverage":
+                for k, band in enumerate(BANDS):
+                    self._take(metric, band, values[:, k])
+        self._take("chamfer", None, pairs.chamfer)
+        self._take("score_gap", None, pairs.score_gap)
+        offset = np.full(at_look_ahead[0].shape, np.nan)
+        offset[found.reference] = at_look_ahead[1][found.candidate] - at_look_ahead[0][found.reference]
+        matched = np.zeros(len(base), bool)
+        matched[found.reference] = True
+        self._series.append(base.frame, track, offset, at_look_ahead[0], matched=matched)
+        for metric, unmatched in (("missing", base.frame[found.missing]), ("extra", again.frame[found.extra])):
+            self._take(metric, None, np.unique(unmatched, return_counts=True)[1].astype(float))
+
+    def tensors(self, base: Tensors, again: Tensors) -> None:
+        """Take the stacked outputs of a chunk, the same frames of both."""
+        for output, values in again.items():
+            measured = tensor_metrics(base[output], values)
+            for metric in _TENSOR:
+                self._take(metric, None, measured[metric])
+
+    def rows(self, case: str) -> Iterator[dict[str, Any]]:
+        """Rows of the floors table; a metric that never had a value has none."""
+        table = series_metrics_table(
+            self._series,
+            case=case,
+            rung=self._probe.rung.name,
+            reference=self._probe.base.name,
+            swing_threshold=self._grid.thresholds.swing,
+        )
+        for metric in _SERIES:
+            self._take(metric, None, table[metric].drop_nulls().to_numpy())
+        for (metric, band), value in sorted(self._largest.items(), key=lambda item: (item[0][0], item[0][1] or "")):
+            yield {
+                "rung": self._probe.base.name,
+                "probe": self._probe.kind,
+                "metric": metric,
+                "band": band,
+                "value": value,
+                "count": self._count[metric, band],
+            }
+
+    def _take(self, metric: str, band: str | None, values: NDArray[Any]) -> None:
+        finite = np.abs(values[np.isfinite(values)])
+        if len(finite) or metric in ("missing", "extra"):
+            key = (metric, band)
+            self._largest[key] = max(self._largest.get(key, 0.0), float(finite.max(initial=0.0)))
+            self._count[key] = self._count.get(key, 0) + len(finite)

@@ -1,0 +1,317 @@
+"""Time series of one case and rung: the lateral offset of every track at the three look-ahead stations.
+
+Chunks of frames come in through `Clock.tick` and `SeriesStore.append`; at the end of the case
+`SeriesStore.tracks` gives each track as dense arrays on a regular time axis, NaN where something is missing. Rows wait
+in a file once they outgrow a small buffer, so memory stays flat over 100,000 frames: only one track is dense at a time.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from harness.errors import MetricError
+from harness.measures.ego import ego_sway
+
+__all__ = [
+    "MIN_FPS",
+    "Clock",
+    "SeriesStore",
+    "TrackSeries",
+    "fill_short_gaps",
+    "require_equal_fps",
+    "runs_of",
+    "time_index",
+]
+
+Floats = NDArray[np.float64]
+
+MIN_FPS = 8.0  # below it 3 Hz cannot be told from its alias: swing and sway are NOT_RUN
+LOOK_AHEADS = 3
+_SPOOL_BYTES = 1 << 18
+_LONG_GAP_S = 1.0  # a longer hole in the recording is kept as one second: every longer gap means the same
+_FPS_TOLERANCE = 0.02
+_ROW = np.dtype(
+    [
+        ("frame", np.int64),
+        ("track", np.int32),
+        ("matched", np.bool_),
+        ("merging", np.bool_),
+        ("offset", np.float32, (LOOK_AHEADS,)),
+        ("reference", np.float32, (LOOK_AHEADS,)),
+    ]
+)
+
+
+@dataclass(frozen=True)
+class TrackSeries:
+    """One track from its first to its last reference frame on a regular time axis of n steps.
+
+    Attributes:
+        track: id of the track.
+        fps: steps per second, NaN where the case has one frame.
+        frame: frame number of each step, int64 [n]; a step without a recorded frame repeats the one before.
+        offset: candidate minus reference, left positive, float32 [n, 3]; NaN where one of them is missing.
+        reference: the reference's own lateral position, left positive, float32 [n, 3]; NaN where missing.
+        in_reference: the reference has the line, bool [n].
+        in_candidate: the candidate has a line matched to it, bool [n].
+        merging: steps at a merge or split, bool [n]: part of the offset, not of the swing.
+        ego: lateral motion of the vehicle to add to own series, float64 [n, 3]; zeros where the case knows none.
+    """
+
+    track: int
+    fps: float
+    frame: NDArray[np.int64]
+    offset: NDArray[np.float32]
+    reference: NDArray[np.float32]
+    in_reference: NDArray[np.bool_]
+    in_candidate: NDArray[np.bool_]
+    merging: NDArray[np.bool_]
+    ego: Floats
+
+    @property
+    def candidate(self) -> NDArray[np.float32]:
+        """The candidate's own lateral position, float32 [n, 3], NaN where either is missing."""
+        return self.reference + self.offset
+
+
+class Clock:
+    """Times and ego motion of every frame of one case; the stores of its rungs share one."""
+
+    def __init__(self) -> None:
+        self._frames: list[NDArray[np.int64]] = []
+        self._times: list[NDArray[np.int64]] = []
+        self._ego: list[NDArray[np.float32]] = []
+
+    def tick(
+        self,
+        frames: ArrayLike,
+        timestamps_ns: ArrayLike,
+        *,
+        speed_mps: ArrayLike = np.nan,
+        yaw_rate_radps: ArrayLike = np.nan,
+        yaw_rad: ArrayLike = np.nan,
+    ) -> None:
+        """Tell of every frame of a chunk, also of those without lines; ego values are NaN where unknown."""
+        frames = np.atleast_1d(np.asarray(frames, np.int64))
+        self._frames.append(frames)
+        self._times.append(np.atleast_1d(np.asarray(timestamps_ns, np.int64)))
+        ego = [np.broadcast_to(np.asarray(v, np.float32), len(frames)) for v in (speed_mps, yaw_rate_radps, yaw_rad)]
+        self._ego.append(np.stack(ego, axis=1))
+
+    def axis(self) -> tuple[NDArray[np.int64], NDArray[np.int64], float]:
+        """Frame numbers, their places on the time axis (`time_index`), both int64 [frames], and the rate."""
+        if not self._frames:
+            return np.zeros(0, np.int64), np.zeros(0, np.int64), float("nan")
+        index, fps = time_index(np.concatenate(self._times))
+        return np.concatenate(self._frames), index, fps
+
+    def ego_motion(self, index: NDArray[np.int64], fps: float, look_ahead_m: Sequence[float]) -> Floats | None:
+        """Lateral motion of the vehicle on the time axis, [steps, stations]; None where it is unknown."""
+        if len(index) < 2 or all(np.isnan(e).all() for e in self._ego):
+            return None
+        dense = np.full((index[-1] + 1, 3), np.nan)
+        dense[index] = np.concatenate(self._ego)
+        return ego_sway(fps, dense[:, 0], dense[:, 1], dense[:, 2], look_ahead_m)
+
+
+class SeriesStore:
+    """Rows of one case and rung in the order of time, a few bytes each; close it (or use `with`) at the case's end.
+
+    Args:
+        look_ahead: the three stations, for the ego motion; metres, or rows in the image frame.
+        clock: of the case; without one the store has its own.
+        vehicle_frame: false leaves ego motion alone, which says nothing about pixels.
+        spool_bytes: rows beyond this many bytes wait in an unnamed temporary file.
+    """
+
+    def __init__(
+        self,
+        look_ahead: Sequence[float],
+        clock: Clock | None = None,
+        *,
+        vehicle_frame: bool = True,
+        spool_bytes: int = _SPOOL_BYTES,
+    ) -> None:
+        self.look_ahead = tuple(float(s) for s in look_ahead)
+        self.clock = clock or Clock()
+        self._vehicle_frame = vehicle_frame
+        self._file = tempfile.SpooledTemporaryFile(max_size=spool_bytes)  # noqa: SIM115  # closed by close()
+        self._blocks: list[tuple[int, int]] = []  # (first byte, rows)
+        self._spans: dict[int, tuple[int, int, int, int]] = {}  # track -> first and last block, first and last frame
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Give the buffer back; may be called twice."""
+        self._file.close()
+
+    def append(
+        self,
+        frames: ArrayLike,
+        track: ArrayLike,
+        offset: ArrayLike,
+        reference: ArrayLike,
+        *,
+        matched: ArrayLike | None = None,
+        merging: ArrayLike = False,
+    ) -> None:
+        """Add one row for every line of the reference, matched or not.
+
+        Args:
+            frames: frame of each line, [n], not decreasing; the clock must know each before `tracks` is called.
+            track: track of each line, [n]; negative ones are left out.
+            offset: candidate minus reference at the look-ahead stations, [n, 3], left positive, NaN where missing.
+            reference: the reference's own lateral position there, [n, 3].
+            matched: the candidate has the line, [n]; without it, where some offset is finite.
+            merging: the line is at a merge or split, [n].
+
+        The candidate's own position is `reference + offset`.
+        """
+        track = np.asarray(track, np.int32)
+        rows = np.zeros(len(track), _ROW)
+        rows["frame"], rows["track"], rows["merging"] = frames, track, merging
+        rows["offset"], rows["reference"] = offset, reference
+        rows["matched"] = np.isfinite(rows["offset"]).any(axis=1) if matched is None else matched
+        rows = rows[track >= 0]
+        if len(rows) == 0:
+            return
+        block = len(self._blocks)
+        self._blocks.append((self._file.seek(0, 2), len(rows)))
+        self._file.write(rows.tobytes())
+        for k in np.unique(rows["track"]).tolist():
+            frame = rows["frame"][rows["track"] == k]
+            since, _, first, _ = self._spans.get(k, (block, block, int(frame[0]), 0))
+            self._spans[k] = (since, block, first, int(frame[-1]))
+
+    def tracks(self) -> Iterator[TrackSeries]:
+        """Every track in the order of ids, one dense at a time.
+
+        Raises:
+            MetricError: the clock was never told of a row's frame.
+        """
+        frames, index, fps = self.clock.axis()
+        ego = self.clock.ego_motion(index, fps, self.look_ahead) if self._vehicle_frame else None
+        for track in sorted(self._spans):
+            yield self._dense(track, frames, index, fps, ego)
+
+    def _rows_of(self, track: int) -> Iterator[NDArray[np.void]]:
+        """Rows of one track, block by block."""
+        first, last = self._spans[track][:2]
+        for start, count in self._blocks[first : last + 1]:
+            self._file.seek(start)
+            rows = np.frombuffer(self._file.read(count * _ROW.itemsize), _ROW)
+            rows = rows[rows["track"] == track]
+            if len(rows):
+                yield rows
+
+    def _dense(
+        self, track: int, frames: NDArray[np.int64], index: NDArray[np.int64], fps: float, ego: Floats | None
+    ) -> TrackSeries:
+        """Lay the rows of one track on the time axis."""
+        first, last = (int(index[k]) for k in _places(frames, np.array(self._spans[track][2:])))
+        count = last - first + 1
+        offset = np.full((count, LOOK_AHEADS), np.nan, np.float32)
+        reference = np.full_like(offset, np.nan)
+        in_reference, in_candidate, merging = np.zeros((3, count), np.bool_)
+        for rows in self._rows_of(track):
+            step = index[_places(frames, rows["frame"])] - first
+            offset[step], reference[step] = rows["offset"], rows["reference"]
+            in_reference[step], in_candidate[step], merging[step] = True, rows["matched"], rows["merging"]
+        recorded = np.searchsorted(index, np.arange(first, last + 1), side="right") - 1
+        still = np.broadcast_to(np.zeros(LOOK_AHEADS), (count, LOOK_AHEADS))
+        return TrackSeries(
+            track=track,
+            fps=fps,
+            frame=frames[recorded],
+            offset=offset,
+            reference=reference,
+            in_reference=in_reference,
+            in_candidate=in_candidate,
+            merging=merging,
+            ego=still if ego is None else ego[first : last + 1],
+        )
+
+
+def _places(frames: NDArray[np.int64], wanted: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Where the wanted frames stand among all frames of the clock."""
+    at = np.searchsorted(frames, wanted)
+    if len(frames) == 0 or np.any(frames[np.minimum(at, len(frames) - 1)] != wanted):
+        raise MetricError(
+            "rows have frames that the clock does not know",
+            where="SeriesStore.append(frames)",
+            remedy="tell the clock of every frame: Clock.tick",
+        )
+    return at
+
+
+def time_index(timestamps_ns: ArrayLike) -> tuple[NDArray[np.int64], float]:
+    """Place of each frame on a regular time axis, and the axis's rate.
+
+    The step is the median difference of timestamps; each frame advances by its own difference, rounded to whole steps
+    and at least one, so that jitter and drift of the clock never put two frames on one place and a dropped frame leaves
+    a hole. Holes over a second are kept as one second.
+
+    Args:
+        timestamps_ns: nanoseconds, increasing, [frames].
+
+    Returns:
+        (place of each frame from 0, int64 [frames]; frames per second, NaN below two frames).
+    """
+    times = np.atleast_1d(np.asarray(timestamps_ns, np.int64))
+    if len(times) < 2:
+        return np.zeros(len(times), np.int64), float("nan")
+    difference = np.diff(times).astype(np.float64)
+    fps = 1e9 / max(float(np.median(difference)), 1.0)
+    longest = int(np.ceil(_LONG_GAP_S * fps)) + 1
+    steps = np.clip(np.rint(difference * fps / 1e9), 1, longest).astype(np.int64)
+    return np.concatenate([[0], np.cumsum(steps)]), fps
+
+
+def runs_of(flags: NDArray[np.bool_]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Start and stop (exclusive) of every run of true values in [n]."""
+    edge = np.flatnonzero(np.diff(np.concatenate([[False], flags, [False]]).astype(np.int8)))
+    return edge[::2], edge[1::2]
+
+
+def fill_short_gaps(values: NDArray[np.floating[Any]], longest: int) -> Floats:
+    """Interpolate NaN runs of at most `longest` values that have neighbours on both sides; [n] -> float64 [n]."""
+    out = np.array(values, np.float64)
+    missing = np.isnan(out)
+    if not missing.any() or missing.all():
+        return out
+    start, stop = runs_of(missing)
+    at = np.arange(len(out))
+    out[missing] = np.interp(at[missing], at[~missing], out[~missing])
+    for a, b in zip(start, stop, strict=True):
+        if b - a > longest or a == 0 or b == len(out):
+            out[a:b] = np.nan
+    return out
+
+
+def require_equal_fps(fps: ArrayLike, *, where: str) -> float:
+    """Return the frame rate that all share: jitter and sway of different rates are different quantities.
+
+    Raises:
+        MetricError: rates that differ by more than 2 %.
+    """
+    rates = np.atleast_1d(np.asarray(fps, np.float64))
+    rates = rates[np.isfinite(rates)]
+    if len(rates) == 0:
+        return float("nan")
+    if rates.max() > rates.min() * (1 + _FPS_TOLERANCE):
+        raise MetricError(
+            f"frame rates from {rates.min():g} to {rates.max():g} Hz cannot be compared",
+            where=where,
+            remedy="compare cases of one frame rate, or split the rule by tag",
+        )
+    return float(np.median(rates))

@@ -1,0 +1,109 @@
+"""Everything of docs/DESIGN.md section 4 that needs time: rows of series_metrics.parquet, swing and flicker events."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from harness.measures.events import FLICKER_PER_MIN, FLICKER_TOGGLES, Event, EventLog
+from harness.measures.flicker import toggles, toggles_per_min
+from harness.measures.jitter import jitter, jitter_sums
+from harness.measures.lag import lag_frames
+from harness.measures.series import MIN_FPS, SeriesStore, TrackSeries
+from harness.measures.sway import sway, sway_sums
+from harness.measures.swing import Swing, find_swings
+from harness.run.tables import SORT_KEYS, TABLES
+
+__all__ = ["series_metrics_table"]
+
+_STILL = 0.05  # of the swing threshold: a reference that moves less tells no lag
+
+
+def series_metrics_table(
+    store: SeriesStore, *, case: str, rung: str, reference: str, swing_threshold: float, log: EventLog | None = None
+) -> pl.DataFrame:
+    """One row for every track and look-ahead station of a case and rung.
+
+    swing_rate (swings per minute), swing_pp (the widest) and swing_hz (its frequency) are of swings the candidate owns;
+    without one they are 0, 0 and null. Null means not run: below 8 Hz for swing and sway, no stretch long enough, a
+    reference that stands still for lag.
+
+    Args:
+        store: the case's series.
+        case: id of the case.
+        rung: the candidate's rung.
+        reference: the rung it was compared with.
+        swing_threshold: hysteresis of the zigzag, in the store's unit.
+        log: takes the swing events of every owner, and flicker events.
+
+    Returns:
+        Columns and order of tables.TABLES["series_metrics"].
+    """
+    rows = []
+    for series in store.tracks():
+        known = {"case": case, "rung": rung, "track": series.track, "reference": reference, "fps": series.fps}
+        per_min = toggles_per_min(series.in_candidate, series.in_reference, series.fps)
+        if log is not None:
+            _log_flicker(log, series, per_min)
+        for k, station in enumerate(store.look_ahead):
+            values = _station_metrics(series, k, swing_threshold, log)
+            rows.append({**known, "station": station, "toggles_per_min": per_min, **values})
+        del series  # before the next one is made dense
+    table = pl.DataFrame([{k: _null(v) for k, v in row.items()} for row in rows], schema=TABLES["series_metrics"])
+    return table.sort(*SORT_KEYS["series_metrics"])
+
+
+def _station_metrics(series: TrackSeries, k: int, threshold: float, log: EventLog | None) -> dict[str, Any]:
+    offset = series.offset[:, k].astype(np.float64)
+    own_reference, own_candidate = series.reference[:, k], series.candidate[:, k]
+    frames = int(np.isfinite(offset).sum())
+    metrics: dict[str, Any] = {
+        "frames": frames,
+        "bias": float(np.nanmean(offset)) if frames else None,
+        "jitter": float(jitter(*jitter_sums(offset[:, None]))[0]) if len(offset) >= 3 else None,
+        "sway_rms": sway(*sway_sums(offset, series.fps)) if series.fps >= MIN_FPS else None,
+        "lag_frames": lag_frames(own_candidate, own_reference, _STILL * threshold),
+    }
+    found = find_swings(
+        np.where(series.merging, np.nan, offset),
+        series.fps,
+        threshold,
+        candidate=own_candidate + series.ego[:, k],
+        reference=own_reference + series.ego[:, k],
+    )
+    if found is None:
+        return {**metrics, "swing_rate": None, "swing_pp": None, "swing_hz": None}
+    swings, looked_at = found
+    if log is not None:
+        for s in swings:
+            log.add(_event(s, series, k, threshold))
+    return metrics | _summary([s for s in swings if s.owner == "candidate"], looked_at / series.fps / 60)
+
+
+def _summary(swings: list[Swing], minutes: float) -> dict[str, Any]:
+    widest = max(swings, key=lambda s: s.pp, default=None)
+    return {
+        "swing_rate": len(swings) / minutes,
+        "swing_pp": widest.pp if widest else 0.0,
+        "swing_hz": widest.hz if widest else None,
+    }
+
+
+def _event(swing: Swing, series: TrackSeries, k: int, threshold: float) -> Event:
+    first, last = int(series.frame[swing.start]), int(series.frame[swing.stop])
+    return Event("swing", first, last, series.track, k, swing.pp, threshold, swing.owner)
+
+
+def _log_flicker(log: EventLog, series: TrackSeries, per_min: float) -> None:
+    excess = toggles(series.in_candidate) - toggles(series.in_reference)
+    if per_min >= FLICKER_PER_MIN and excess >= FLICKER_TOGGLES:
+        change = np.flatnonzero(series.in_candidate[1:] != series.in_candidate[:-1]) + 1
+        first, last = int(series.frame[change[0]]), int(series.frame[change[-1]])
+        log.add(Event("flicker", first, last, series.track, -1, per_min, FLICKER_PER_MIN))
+
+
+def _null(value: Any) -> Any:
+    return None if isinstance(value, float) and math.isnan(value) else value

@@ -1,0 +1,167 @@
+"""Tracks: which line of one frame is which line of the next.
+
+A decoder with slots has named its lines already. Others are followed frame by frame: lines are assigned to the tracks
+seen last by their mean lateral distance in the near band (Hungarian method, gated), so that a line that bends away far
+ahead keeps its identity. A track that misses a few frames is taken up again.
+"""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from harness.lines.table import NO_SLOT, OPEN, LineTable
+from harness.model.grid import STATIONS_PER_BAND
+
+__all__ = ["NO_TRACK", "Tracker", "Tracks", "assign_gated", "lateral_distance", "nearest_distance"]
+
+Floats = NDArray[np.float64]
+
+NO_TRACK = -1
+_PATIENCE_FRAMES = 5
+_KEY = 1 << 32
+_TOUCHING = 0.3  # of the gate: lines closer than this at one station and not at another meet or part
+
+
+class Tracks(NamedTuple):
+    """Track of each line, int32 [lines], NO_TRACK where none; and whether the line is at a merge or split, bool."""
+
+    track: NDArray[np.int32]
+    merging: NDArray[np.bool_]
+
+
+class Tracker:
+    """Follows the lines of one case; give it the chunks in order.
+
+    Args:
+        gate: largest mean lateral distance between two frames, in the unit of the lines (`Thresholds.match_gate`).
+        slots: slots of the decoder; their tracks are their numbers, tracks of lines without a slot begin after them.
+        patience: frames a line may be away and keep its track.
+        merge_stations: how many stations, from near, tell what merges; None: all. In the image frame every pair of
+            lines meets at the horizon, so only the near band can tell.
+    """
+
+    def __init__(
+        self, gate: float, *, slots: int = 0, patience: int = _PATIENCE_FRAMES, merge_stations: int | None = None
+    ) -> None:
+        self._gate = gate
+        self._merge_stations = merge_stations
+        self._patience = patience
+        self._next = slots
+        self._ids = np.zeros(0, np.int32)
+        self._seen = np.zeros(0, np.int64)
+        self._last: Floats = np.zeros((0, 0))
+        self._before: tuple[int, NDArray[np.int32]] | None = None  # last frame of the chunk before, its tracks
+
+    def update(self, lines: LineTable, lateral: NDArray[np.floating[Any]]) -> Tracks:
+        """Tracks of the next chunk.
+
+        Args:
+            lines: lines of the chunk, in frame order.
+            lateral: lateral position at stations from near to far, [lines, stations], NaN where a line does not reach.
+                The first 17, the near band, decide identity; lines without a common near station are told apart by the
+                nearest 17 common ones beyond, as in `harness.measures.match`.
+
+        Returns:
+            A closed line without a slot, or one that reaches no station, has NO_TRACK.
+        """
+        track = np.where(lines.slot != NO_SLOT, lines.slot.astype(np.int32), NO_TRACK)
+        every = np.asarray(lateral, np.float64)
+        free = np.flatnonzero((track == NO_TRACK) & (lines.topology == OPEN) & np.isfinite(every).any(axis=1))
+        for a, b in pairwise(np.flatnonzero(np.diff(lines.frame[free], prepend=-1, append=-1)).tolist()):
+            rows = free[a:b]
+            track[rows] = self._follow(int(lines.frame[rows[0]]), every[rows])
+        merging = self._merging(lines.frame, track, every[:, : self._merge_stations])
+        if len(lines):
+            self._before = (int(lines.frame[-1]), track[lines.frame == lines.frame[-1]])
+        return Tracks(track, merging)
+
+    def _follow(self, frame: int, lateral: Floats) -> NDArray[np.int32]:
+        """Assign the lines of one frame to tracks and begin tracks for the rest."""
+        alive = frame - self._seen <= self._patience + 1
+        self._ids, self._seen, self._last = self._ids[alive], self._seen[alive], self._last[alive]
+        if len(self._ids) == 0:
+            self._last = np.zeros((0, lateral.shape[1]))
+        track = np.full(len(lateral), NO_TRACK, np.int32)
+        row, known = assign_gated(nearest_distance(lateral, self._last), self._gate)
+        track[row] = self._ids[known]
+        self._seen[known], self._last[known] = frame, lateral[row]
+        new = np.flatnonzero(track == NO_TRACK)
+        track[new] = self._next + np.arange(len(new), dtype=np.int32)
+        self._next += len(new)
+        self._ids = np.concatenate([self._ids, track[new]])
+        self._seen = np.concatenate([self._seen, np.full(len(new), frame)])
+        self._last = np.concatenate([self._last, lateral[new]])
+        return track
+
+    def _merging(self, frame: NDArray[np.int64], track: NDArray[np.int32], lateral: Floats) -> NDArray[np.bool_]:
+        """Lines that meet or part from another, and pairs within the gate of which one has just appeared."""
+        merging = np.zeros(len(frame), np.bool_)
+        born = self._born(frame, track)
+        for k in range(1, int(np.unique(frame, return_counts=True)[1].max(initial=1))):
+            i = np.flatnonzero(frame[k:] == frame[:-k])
+            gap = np.abs(lateral[i + k] - lateral[i])
+            narrow = np.min(gap, axis=1, initial=np.inf, where=np.isfinite(gap))
+            wide = np.max(gap, axis=1, initial=-np.inf, where=np.isfinite(gap))
+            touching = _TOUCHING * self._gate
+            met = ((narrow < touching) & (wide >= touching)) | ((narrow < self._gate) & (born[i] | born[i + k]))
+            merging[i[met]] = merging[i[met] + k] = True
+        return merging
+
+    def _born(self, frame: NDArray[np.int64], track: NDArray[np.int32]) -> NDArray[np.bool_]:
+        """Lines whose track was not there in the frame before; in a case's first frame nothing is new."""
+        key = frame * _KEY + track
+        if self._before is None:
+            before = key[frame == frame[:1]]
+        else:
+            before = (self._before[0] + 1) * _KEY + self._before[1].astype(np.int64)
+        return np.isin(key, np.concatenate([key + _KEY, before]), invert=True)
+
+
+def nearest_distance(a: Floats, b: Floats) -> Floats:
+    """`lateral_distance` over the near band, or where two lines share none of it, their nearest 17 common stations."""
+    distance = lateral_distance(a[:, :STATIONS_PER_BAND], b[:, :STATIONS_PER_BAND])
+    for i, j in np.argwhere(np.isinf(distance)):
+        gap = np.abs(a[i] - b[j])
+        common = gap[np.isfinite(gap)][:STATIONS_PER_BAND]
+        if len(common):
+            distance[i, j] = common.mean()
+    return distance
+
+
+def lateral_distance(a: Floats, b: Floats) -> Floats:
+    """Mean absolute lateral distance of every line of `a` [n, stations] to every line of `b` [m, stations], [n, m].
+
+    Taken over the stations both reach; infinite where there is none.
+    """
+    gap = np.abs(a[:, None] - b[None])
+    both = np.isfinite(gap)
+    count = both.sum(axis=2)
+    total = np.sum(gap, axis=2, where=both)
+    return np.where(count > 0, total / np.maximum(count, 1), np.inf)
+
+
+def assign_gated(cost: Floats, gate: float) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Pairs (rows, columns) with the least total of min(cost, gate), without pairs at or beyond the gate.
+
+    Where every row within the gate has a column that is nearest both ways, that is the answer already, and the
+    Hungarian method is left out.
+    """
+    rows, columns = cost.shape
+    none = np.zeros(0, np.int64)
+    if rows == 0 or columns == 0:
+        return none, none
+    best = cost.argmin(axis=1)
+    at = np.arange(rows)
+    inside = cost[at, best] < gate
+    mutual = cost.argmin(axis=0)[best] == at
+    if (mutual | ~inside).all():
+        return at[inside], best[inside]
+    from scipy.optimize import linear_sum_assignment
+
+    row, column = linear_sum_assignment(np.minimum(cost, gate))
+    kept = cost[row, column] < gate
+    return row[kept], column[kept]

@@ -1,0 +1,1 @@
+"""Cases through every rung of the ladder, into a run folder."""

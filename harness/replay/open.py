@@ -1,0 +1,183 @@
+"""Opening what a replay runs: the engines of the rungs, and the probes of their noise.
+
+TensorRT's strong fp16 and bf16 keep nodes in fp32 whose values would not fit, and which those are depends on the
+pictures. So a replay hands such an engine at most eight frames of its own cases, through the deploy pipeline, unless
+the card gives it a plan or calibration data. Recurrent inputs are zero.
+"""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cases.case import Case
+from engines.cache import file_sha256, folder_of
+from engines.errors import EngineUnavailable
+from engines.protocol import CaseContext, Engine, ModelSource, Tensors
+from engines.tensorrt import wants_calibration
+from harness.feed.inputs import spread_frames
+from harness.model.card import Card
+from harness.replay.hooks import Hooks
+from harness.run.rungs import Probe, Rung, probes_of
+
+__all__ = ["BatchRow", "Opened", "calibrated", "open_engines", "open_probe", "open_probes", "reopen"]
+
+FRAMES = 8  # AutoCast keeps every activation of every frame in memory
+
+
+def calibrated(name: str, source: ModelSource, card: Card, cases: Sequence[Case]) -> ModelSource:
+    """The model with calibration data for this engine, where it wants some; else as it was.
+
+    Args:
+        name: of the engine.
+        source: the model.
+        card: its card, for the deploy pipeline.
+        cases: of the replay.
+
+    Raises:
+        CaseError, PreprocessError: a case that cannot be read, or lacks what the card needs.
+    """
+    if not wants_calibration(name, source):
+        return source
+    frames = list(spread_frames(card, cases, FRAMES))
+    options = {**source.options.get(name, {}), "calibration": str(_written(source.cache, frames).resolve())}
+    return replace(source, options={**source.options, name: options})
+
+
+def _written(cache: Path, frames: Sequence[Tensors]) -> Path:
+    """An npz of arrays (frames, *shape), named by its content; frames of another size than the first are left out."""
+    shapes = {name: array.shape for name, array in frames[0].items()}
+    alike = [frame for frame in frames if {name: array.shape for name, array in frame.items()} == shapes]
+    folder = folder_of(cache, "calibration")
+    with tempfile.TemporaryDirectory(prefix=".draft-", dir=folder) as draft:
+        file = Path(draft) / "frames.npz"
+        stacked = {name: np.stack([frame[name] for frame in alike]) for name in shapes}
+        np.savez(file, **stacked)  # type: ignore[arg-type]  # arrays by name; allow_pickle is another argument
+        return file.replace(folder / f"{file_sha256(file)[:20]}.npz")
+
+
+_REORDERED = ("ort-fp32",)
+
+
+def open_probe(probe: Probe, card: Card, engine: Engine, reopen: Callable[[str], Engine]) -> Engine:
+    """The engine of a probe.
+
+    Args:
+        probe: which.
+        card: the model.
+        engine: the engine of the rung itself.
+        reopen: opens an engine by name with empty caches.
+
+    Raises:
+        EngineUnavailable: this kind of probe says nothing about this engine or model.
+    """
+    if probe.kind == "repeat":
+        return engine
+    if probe.kind == "rebuild":
+        return reopen(probe.base.engine)
+    if probe.kind == "reorder" and probe.base.engine in _REORDERED:
+        return reopen("emulated-reorder")
+    if probe.kind == "batch-row" and all(i.shape and isinstance(i.shape[0], str) for i in card.inputs):
+        return BatchRow(engine)
+    why = {"reorder": "its graph is not ours to reorder", "batch-row": "the model's batch size is fixed"}[probe.kind]
+    raise EngineUnavailable(
+        f"no {probe.kind} probe of {probe.base.engine}: {why}", where=probe.rung.name, remedy="the other probes stand"
+    )
+
+
+class BatchRow:
+    """An engine whose input is the middle row of a batch of three; the rows around it are the inputs before."""
+
+    uses_time = False
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self.name = f"{engine.name}~batch-row"
+        self._before: Mapping[str, NDArray[Any]] | None = None
+
+    @property
+    def provenance(self) -> Mapping[str, Any]:
+        """That of the engine."""
+        return self._engine.provenance
+
+    def start_case(self, context: CaseContext) -> None:
+        """Forget the inputs before."""
+        self._before = None
+
+    def seek(self, timestamp_ns: int) -> None:
+        """Inputs decide, not time."""
+
+    def infer(self, inputs: Mapping[str, NDArray[Any]]) -> Tensors:
+        """Outputs of the middle row; inputs that are a batch of several rows themselves are the middle ones."""
+        before = self._before or inputs
+        batch = {k: np.concatenate([before[k], v, before[k][::-1]]) for k, v in inputs.items()}
+        self._before = dict(inputs)
+        first, rows = len(next(iter(before.values()))), len(next(iter(inputs.values())))
+        return {k: v[first : first + rows] for k, v in self._engine.infer(batch).items()}
+
+    def close(self) -> None:
+        """The engine is closed by whoever opened it."""
+
+
+@dataclass(frozen=True)
+class Opened:
+    """Engines by name, and why the others could not be opened."""
+
+    engines: dict[str, Engine]
+    missing: dict[str, EngineUnavailable]
+
+
+def open_engines(
+    names: Iterable[str], card: Card, cases: Sequence[Case], hooks: Hooks, cache: Path, stack: ExitStack
+) -> Opened:
+    """Open the engines of a replay; `stack` closes them."""
+    opened = Opened({}, {})
+    for name in names:
+        try:
+            engine = hooks.open_engine(name, calibrated(name, card.source(cache), card, cases))
+        except EngineUnavailable as error:
+            if name == card.reference_rung.partition("/")[2]:
+                raise
+            opened.missing[name] = error
+            continue
+        stack.callback(engine.close)
+        opened.engines[name] = engine
+    return opened
+
+
+def reopen(card: Card, cases: Sequence[Case], hooks: Hooks, fresh: Path, name: str) -> Engine:
+    """An engine opened anew, its artefacts in the empty folder `fresh`."""
+    return hooks.open_engine(name, calibrated(name, card.source(fresh), card, cases))
+
+
+def open_probes(
+    rungs: Sequence[Rung],
+    card: Card,
+    opened: Opened,
+    reopen: Callable[[str], Engine],
+    cache: Path,
+    stack: ExitStack,
+) -> tuple[tuple[Probe, ...], list[dict[str, str]]]:
+    """Probes that can run, their engines added to the opened ones; and what run.json says of all of them."""
+    shutil.rmtree(cache / "rebuild", ignore_errors=True)
+    probes, said = [], []
+    for probe in probes_of(rungs):
+        status, reason = "ok", ""
+        try:
+            engine = open_probe(probe, card, opened.engines[probe.base.engine], reopen)
+        except EngineUnavailable as error:
+            status, reason = "not_run", error.what
+        else:
+            stack.callback(engine.close)
+            opened.engines[probe.rung.engine] = engine
+            probes.append(probe)
+        said.append({"rung": probe.base.name, "probe": probe.kind, "status": status, "reason": reason})
+    return tuple(probes), said

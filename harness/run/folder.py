@@ -1,0 +1,215 @@
+"""Run folders: `run.json`, the tables, and the immutable part files a replay leaves behind case by case.
+
+A replay writes `parts/CASE/TABLE.N.parquet` into a temporary folder and renames it when the case is finished: that is
+the unit of resume. Once every case has its parts, each table is written once from them, in order, as a stream.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from harness.errors import RunError
+from harness.run.json import read_json
+from harness.run.tables import SORT_KEYS, TABLES, empty
+
+__all__ = ["CaseParts", "Columns", "Run"]
+
+ROWS_PER_GROUP = 50_000  # bounds what writing a table holds in memory
+
+Columns = Mapping[str, Any]
+"""Column name -> NumPy array, polars series, or one value for every row."""
+
+
+class CaseParts:
+    """Part files of one case while it is replayed; `commit` makes them final, without it they are dropped."""
+
+    def __init__(self, parts: Path, case: str, flush_rows: int = 100_000) -> None:
+        self._final = parts / case
+        self._folder = parts / f".{case}.tmp"
+        shutil.rmtree(self._folder, ignore_errors=True)
+        self._folder.mkdir(parents=True)
+        self._case = case
+        self._flush_rows = flush_rows
+        self._pending: dict[str, list[Columns]] = {name: [] for name in TABLES}
+        self._rows = dict.fromkeys(TABLES, 0)
+        self._files = dict.fromkeys(TABLES, 0)
+
+    def __enter__(self) -> CaseParts:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    @property
+    def folder(self) -> Path:
+        """Where this case's files are written until `commit`."""
+        return self._folder
+
+    def add(self, table: str, rows: Columns) -> None:
+        """Append rows; rows of one call belong to later frames than those of the call before.
+
+        Args:
+            table: name of the table.
+            rows: column -> array or series of one length, or a single value for every row. Columns of the schema that
+                are not given are null; NaN is null too.
+        """
+        height = _height(rows)
+        if height:
+            self._pending[table].append(rows)
+            self._rows[table] += height
+            if self._rows[table] >= self._flush_rows:
+                self._flush(table)
+
+    def scan(self, table: str) -> pl.LazyFrame:
+        """What was added to a table so far, lazily."""
+        self._flush(table)
+        return _scan(sorted(self._folder.glob(f"{table}.*.parquet")), table)
+
+    def commit(self) -> None:
+        """Write what is pending and make the case finished."""
+        for table in TABLES:
+            self._flush(table)
+        self._folder.rename(self._final)
+
+    def _flush(self, table: str) -> None:
+        pending = self._pending[table]
+        if not pending:
+            return
+        rows = _frame(table, [{"case": self._case, **columns} for columns in pending])
+        rows = rows.sort(*SORT_KEYS[table], maintain_order=True)
+        rows.write_parquet(self._folder / f"{table}.{self._files[table]:06d}.parquet", compression="lz4")
+        self._files[table] += 1
+        self._rows[table] = 0
+        pending.clear()
+
+
+class Run:
+    """A run folder.
+
+    Attributes:
+        path: the folder.
+        meta: what run.json says: `card`, `reference`, `rungs`, `cases`, `settings`, `provenance`, `finished`.
+    """
+
+    def __init__(self, path: Path, meta: dict[str, Any]) -> None:
+        self.path = path
+        self.meta = meta
+
+    @classmethod
+    def open(cls, path: Path) -> Run:
+        """Open a finished run.
+
+        Raises:
+            RunError: not a run folder, or a replay that has not finished.
+        """
+        path = Path(path)
+        meta = read_json(path / "run.json")
+        if not isinstance(meta, dict) or "rungs" not in meta:
+            raise RunError("this is not a run", where=str(path), remedy="give a folder made by `trueline replay`")
+        if not meta.get("finished"):
+            done, total = len(finished_cases(path)), len(meta["cases"])
+            raise RunError(
+                f"the replay has not finished ({done} of {total} cases)",
+                where=str(path),
+                remedy="run the same `trueline replay` again; it goes on where it stopped",
+            )
+        return cls(path, meta)
+
+    @property
+    def reference(self) -> str:
+        """Name of the reference rung."""
+        return str(self.meta["reference"])
+
+    @property
+    def unit(self) -> str:
+        """Unit of lengths, `m` or `px`."""
+        return str(self.meta["card"]["length_unit"])
+
+    @property
+    def rungs(self) -> list[dict[str, Any]]:
+        """name, preprocess, engine, parent, factors, status (ok, not_run, crashed), reason, provenance of each rung."""
+        return list(self.meta["rungs"])
+
+    def table(self, name: str) -> pl.LazyFrame:
+        """One table, lazily; a table no metric was defined for is empty."""
+        file = self.path / f"{name}.parquet"
+        return pl.scan_parquet(file) if file.exists() else empty(name).lazy()
+
+    def read(self, name: str) -> pl.DataFrame:
+        """One table, in memory."""
+        return self.table(name).collect()
+
+    def floors(self) -> dict[str, float]:
+        """Noise floor of each metric: the largest of every case, rung, probe and band; empty without `--floor`."""
+        found = self.table("floors").group_by("metric").agg(pl.col("value").max()).collect()
+        return dict(found.sort("metric").rows())
+
+    def verdict(self) -> dict[str, Any] | None:
+        """What the last gate wrote to verdict.json, None where none has judged this run."""
+        file = self.path / "verdict.json"
+        return read_json(file) if file.exists() else None
+
+
+def finished_cases(path: Path) -> set[str]:
+    """Cases whose parts are final."""
+    with suppress(OSError):
+        return {p.name for p in (path / "parts").iterdir() if p.is_dir() and not p.name.startswith(".")}
+    return set()
+
+
+def write_tables(path: Path, cases: Sequence[str], metadata: Mapping[str, str]) -> None:
+    """Write every final table from the part files of `cases`, sorted, as a stream.
+
+    Args:
+        path: run folder.
+        cases: case ids; they are sorted here.
+        metadata: key-value metadata of each Parquet file (length_unit and the like).
+    """
+    for table in TABLES:
+        files = [f for case in sorted(cases) for f in sorted((path / "parts" / case).glob(f"{table}.*.parquet"))]
+        temporary = path / f"{table}.parquet.tmp"
+        _scan(files, table).sink_parquet(
+            temporary, compression="zstd", row_group_size=ROWS_PER_GROUP, metadata=dict(metadata)
+        )
+        temporary.replace(path / f"{table}.parquet")
+
+
+def _height(rows: Columns) -> int:
+    """Length of the columns that are not single values; 1 where all are."""
+    return next((len(v) for v in rows.values() if isinstance(v, np.ndarray | pl.Series)), 1)
+
+
+def _frame(table: str, blocks: Sequence[Columns]) -> pl.DataFrame:
+    """One table from many blocks of columns; each column becomes one series, whatever the number of blocks."""
+    heights = [_height(block) for block in blocks]
+    columns = []
+    for name, kind in TABLES[table].items():
+        values = [block.get(name) for block in blocks]
+        columns.append(_column(name, values, heights).cast(kind))
+    return pl.DataFrame(columns)
+
+
+def _column(name: str, values: Sequence[Any], heights: Sequence[int]) -> pl.Series:
+    if all(isinstance(v, np.ndarray) for v in values):
+        return pl.Series(name, np.concatenate(values), nan_to_null=True)
+    if any(isinstance(v, np.ndarray | pl.Series) for v in values):
+        parts = [
+            v if isinstance(v, pl.Series) else pl.Series(v if isinstance(v, np.ndarray) else [v] * n, nan_to_null=True)
+            for v, n in zip(values, heights, strict=True)
+        ]
+        return pl.concat([p.rename(name) for p in parts])
+    distinct = list(dict.fromkeys(values))
+    place = {value: k for k, value in enumerate(distinct)}
+    codes = np.repeat([place[v] for v in values], heights)
+    return pl.Series(name, distinct).gather(codes)
+
+
+def _scan(files: Sequence[Path], table: str) -> pl.LazyFrame:
+    return pl.scan_parquet(list(files)) if files else empty(table).lazy()

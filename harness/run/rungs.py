@@ -1,0 +1,181 @@
+"""Rungs: which (preprocessing, engine) pairs a replay runs, and from which rung each one descends.
+
+A rung is written `PREPROCESS/ENGINE`: `train/torch-fp32`, `deploy/ort-fp32`, and `train+resize/torch-fp32` for the
+train pipeline with the single step `resize` taken from deploy. Every rung but the root names its parent and the factors
+in which it differs from it (docs/DESIGN.md section 5).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from harness.errors import UsageError
+
+__all__ = ["ENGINE_PARENTS", "Rung", "build_tree", "stage_of"]
+
+# engine -> (parent engine, factors that separate the two): docs/DESIGN.md section 5
+ENGINE_PARENTS: dict[str, tuple[str, tuple[str, ...]]] = {
+    "torch-fp16": ("torch-fp32", ("precision:fp16",)),
+    "torch-bf16": ("torch-fp32", ("precision:bf16",)),
+    "torch-tf32": ("torch-fp32", ("precision:tf32",)),
+    "torch-autocast-fp16": ("torch-fp32", ("precision:autocast-fp16",)),
+    "torch-autocast-bf16": ("torch-fp32", ("precision:autocast-bf16",)),
+    "torch-compile": ("torch-fp32", ("runtime:compile",)),
+    "ort-fp32-none": ("torch-fp32", ("export",)),
+    "ort-fp32": ("ort-fp32-none", ("graph-optimisation",)),
+    "ort-fp32-basic": ("ort-fp32-none", ("graph-optimisation:basic",)),
+    "ort-fp32-extended": ("ort-fp32-none", ("graph-optimisation:extended",)),
+    "ort-cuda-fp32": ("ort-fp32", ("runtime:cuda",)),
+    "ort-cuda-tf32": ("ort-cuda-fp32", ("precision:tf32",)),
+    "ort-trt-fp32": ("ort-fp32", ("runtime:ort-tensorrt",)),
+    "ort-trt-fp16": ("ort-trt-fp32", ("precision:fp16",)),
+    "openvino-fp32": ("ort-fp32", ("runtime:openvino",)),
+    "openvino-fp16": ("openvino-fp32", ("precision:fp16",)),
+    "openvino-bf16": ("openvino-fp32", ("precision:bf16",)),
+    "recorded": ("ort-fp32", ("car",)),
+    "command": ("ort-fp32", ("runtime:command",)),
+    "emulated-tf32": ("ort-fp32", ("precision:tf32",)),
+    "emulated-fp16": ("ort-fp32", ("precision:fp16",)),
+    "emulated-fp16-fused": ("ort-fp32", ("precision:fp16-fused",)),
+    "emulated-bf16": ("ort-fp32", ("precision:bf16",)),
+    "emulated-reorder": ("ort-fp32", ("accumulation:reorder",)),
+    "trt-fp32": ("ort-fp32", ("runtime:tensorrt",)),
+    "trt-tf32": ("trt-fp32", ("precision:tf32",)),
+    "trt-fp16": ("trt-fp32", ("precision:fp16",)),
+    "trt-bf16": ("trt-fp32", ("precision:bf16",)),
+    "trt-int8": ("trt-fp32", ("precision:int8",)),
+}
+
+STAGES = ("preprocess", "export", "numerics", "engine", "car")
+
+
+@dataclass(frozen=True, slots=True)
+class Rung:
+    """One (preprocessing, engine) pair and where it hangs in the ladder.
+
+    factors are `preprocess` (all steps at once), `preprocess:STEP` (one step), or those of ENGINE_PARENTS. A rung with
+    several factors gets no single-factor blame.
+    """
+
+    preprocess: str
+    engine: str
+    parent: str | None = None
+    factors: tuple[str, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """`PREPROCESS/ENGINE`."""
+        return f"{self.preprocess}/{self.engine}"
+
+
+def stage_of(factor: str) -> str:
+    """The stage of the deployment chain a factor belongs to: one of STAGES."""
+    kind = factor.partition(":")[0]
+    return {
+        "preprocess": "preprocess",
+        "export": "export",
+        "graph-optimisation": "engine",
+        "runtime": "engine",
+        "precision": "numerics",
+        "accumulation": "numerics",
+        "car": "car",
+    }.get(kind, "engine")
+
+
+def build_tree(
+    reference: str, engines: Sequence[str], preprocess: Sequence[str], steps: Sequence[str] = ()
+) -> tuple[Rung, ...]:
+    """The ladder: the reference first, every parent before its children.
+
+    Args:
+        reference: the root, `PREPROCESS/ENGINE`; always part of the ladder.
+        engines: engines to run under every pipeline.
+        preprocess: pipelines to run, of `train` and `deploy`.
+        steps: names of the steps in which deploy differs from train; one rung each, on the reference's engine, where
+            both pipelines run.
+
+    Raises:
+        UsageError: the reference is not written PREPROCESS/ENGINE.
+    """
+    root_preprocess, slash, root_engine = reference.partition("/")
+    if not slash:
+        raise UsageError(
+            f"reference {reference!r} is not PREPROCESS/ENGINE",
+            where="reference",
+            remedy="write it like 'train/torch-fp32'",
+        )
+    pipelines = list(dict.fromkeys([root_preprocess, *preprocess]))
+    names = list(dict.fromkeys([root_engine, *engines]))
+    names.sort(key=lambda n: len(_ancestry(n)))
+    present = [
+        (p, e) for p in pipelines for e in names if (p == root_preprocess and e == root_engine) or p in preprocess
+    ]
+    present = [(p, e) for p, e in present if not (e.startswith("recorded") and p == "train")]  # the car ran deploy
+    # the reference's engine under every pipeline is the hinge between preprocessing and engine steps
+    for p in preprocess:
+        if (p, root_engine) not in present:
+            present.append((p, root_engine))
+    rungs = [Rung(root_preprocess, root_engine)]
+    ordered = sorted(present, key=lambda pair: (pipelines.index(pair[0]), pair[1] != root_engine, names.index(pair[1])))
+    for p, e in ordered:
+        if (p, e) != (root_preprocess, root_engine):
+            rungs.append(_placed(p, e, root_preprocess, root_engine, set(present)))
+    if {"train", "deploy"} <= set(pipelines):
+        other = "deploy" if root_preprocess == "train" else "train"
+        if len(steps) > 1 and other in preprocess:
+            for step in steps:
+                name = f"{root_preprocess}+{step}"
+                rungs.append(Rung(name, root_engine, reference, (f"preprocess:{step}",)))
+    return tuple(rungs)
+
+
+def _ancestry(engine: str) -> list[str]:
+    """The engine, its parent, ... up to the root of the engine table."""
+    chain = [engine]
+    while (base := _base(chain[-1])) in ENGINE_PARENTS:
+        chain.append(ENGINE_PARENTS[base][0])
+    return chain
+
+
+def _base(engine: str) -> str:
+    """The engine's name without `@DEVICE` and `:WHICH`."""
+    return engine.partition("@")[0].partition(":")[0]
+
+
+def _placed(p: str, e: str, root_p: str, root_e: str, present: set[tuple[str, str]]) -> Rung:
+    """Find the nearest ancestor that runs, and the factors on the way to it."""
+    if e == root_e:
+        return Rung(p, e, f"{root_p}/{root_e}", ("preprocess",))
+    factors: list[str] = []
+    for child, parent in zip(_ancestry(e), _ancestry(e)[1:], strict=False):
+        factors += ENGINE_PARENTS[_base(child)][1]
+        if (p, parent) in present:
+            return Rung(p, e, f"{p}/{parent}", tuple(factors))
+    # no ancestor runs (the reference is itself below it): hang under the reference's engine, factors both ways
+    up = [f for child in _ancestry(root_e)[:-1] for f in ENGINE_PARENTS[_base(child)][1]]
+    own = tuple(dict.fromkeys([f for f in factors if f not in up] + [f for f in up if f not in factors]))
+    return Rung(p, e, f"{p}/{root_e}", own or ("runtime",))
+
+
+PROBES = ("repeat", "rebuild", "reorder", "batch-row")
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """One engine against itself: `kind` of PROBES on the rung `base`."""
+
+    kind: str
+    base: Rung
+
+    @property
+    def rung(self) -> Rung:
+        """A rung to run it by, `deploy/ort-fp32~repeat`."""
+        return Rung(self.base.preprocess, f"{self.base.engine}~{self.kind}", self.base.name, (f"noise:{self.kind}",))
+
+
+def probes_of(rungs: Sequence[Rung]) -> tuple[Probe, ...]:
+    """Every kind of probe on every engine under the pipeline of the last plain rung; dumps cannot be probed."""
+    plain = [r for r in rungs if "+" not in r.preprocess and not r.engine.startswith("recorded")]
+    last = plain[-1].preprocess
+    return tuple(Probe(kind, r) for r in plain if r.preprocess == last for kind in PROBES)

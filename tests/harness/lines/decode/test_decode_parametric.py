@@ -1,0 +1,169 @@
+"""Decoders that evaluate numbers: polynomial, row anchors, openpilot."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from harness.errors import DecoderError
+from harness.lines.decode import build_decoder
+from harness.lines.decode.openpilot import STATIONS_M
+from tests.harness.lines.decode.decoder_cards import card
+
+FLOATS = st.floats(-2, 2, width=32)
+
+
+@settings(deadline=None)
+@given(st.lists(FLOATS, min_size=4, max_size=4), st.sampled_from(["rising", "falling"]))
+def test_a_polynomial_is_evaluated_as_numpy_does(coefficients: list[float], powers: str) -> None:
+    stations = [0.0, 5, 10, 40]
+    decoder = build_decoder(
+        card("polynomial", {"c": (1, 1, 4)}, coefficients="c", scores=None, powers=powers, stations=stations, scale=40)
+    )
+    lines = decoder.decode({"c": np.array([[[coefficients]]], np.float32)})
+    falling = coefficients[::-1] if powers == "rising" else coefficients
+    np.testing.assert_allclose(lines.y, np.polyval(falling, np.array(stations) / 40), rtol=1e-5, atol=1e-5)
+    assert lines.x.tolist() == stations
+    assert decoder.slots == 1
+
+
+def test_reach_and_start_cut_a_polynomial_in_either_frame() -> None:
+    shapes = {"coefficients": (2, 2), "reach": (2, 1), "start": (2,)}
+    outs = {
+        "coefficients": np.array([[[1.0, 0], [2.0, 0]]]),
+        "reach": np.array([[[20.0], [9.0]]]),
+        "start": np.array([[5.0, 9.0]]),
+    }
+    options = {"scores": None, "reach": "reach", "start": "start", "stations": [0.0, 5, 10, 20, 30]}
+    lines = build_decoder(card("polynomial", shapes, **options)).decode(outs)
+    assert lines.slot.tolist() == [0]
+    assert lines.x.tolist() == [5, 10, 20]
+    rows = options | {"stations": [350.0, 300, 250, 200]}
+    outs |= {"reach": np.array([[[250.0], [np.nan]]]), "start": np.array([[320.0, 350.0]])}
+    lines = build_decoder(card("polynomial", shapes, frame="image", **rows)).decode(outs)
+    assert lines.slot.tolist() == [0]
+    assert lines.y.tolist() == [300, 250]
+
+
+def test_polynomial_stations_default_to_the_cards_reach() -> None:
+    lines = build_decoder(card("polynomial", {"coefficients": (1, 2)}, scores=None)).decode(
+        {"coefficients": np.array([[[0.0, 0.5]]])}
+    )
+    assert (lines.x[0], lines.x[-1], len(lines.x)) == (0, 80, 81)
+    np.testing.assert_allclose(lines.y, lines.x / 2)
+
+
+def test_an_overflowing_polynomial_is_no_line() -> None:
+    outs = {"coefficients": np.array([[[0.0, np.inf], [0.0, 1.0]]])}
+    assert build_decoder(card("polynomial", {}, scores=None)).decode(outs).slot.tolist() == [1]
+
+
+ROWS = [200.0, 260, 320]
+
+
+def anchors(cells: list[list[int | None]], sharp: float = 50.0) -> np.ndarray:
+    """UFLD logits [frames=1, batch=1, cells + 1, rows, slots] with one sure cell each; None is absent."""
+    logits = np.zeros((1, 1, 9, 3, len(cells)), np.float32)
+    for slot, rows in enumerate(cells):
+        for row, cell in enumerate(rows):
+            logits[0, 0, 8 if cell is None else cell, row, slot] = sharp
+    return logits
+
+
+def row_card(**options: object) -> object:
+    return build_decoder(card("row-anchor", {"logits": (1, 9, 3, 2)}, frame="image", rows=ROWS, **options))
+
+
+def test_sure_cells_are_where_they_say_near_to_far() -> None:
+    decoder = row_card(cells=(10, 80))
+    lines = decoder.decode({"logits": anchors([[3, 2, 1], [None, 7, 0]])})
+    assert decoder.slots == 2
+    assert lines.slot.tolist() == [0, 1]
+    np.testing.assert_allclose(lines.points(0), [[20, 320], [30, 260], [40, 200]], atol=1e-4)
+    np.testing.assert_allclose(lines.points(1), [[10, 320], [80, 260]], atol=1e-4)
+    np.testing.assert_allclose(lines.score, 1, atol=1e-6)
+
+
+def test_the_expectation_lies_between_cells_and_argmax_on_one() -> None:
+    logits = anchors([[3, 3, 3], [3, 3, 3]])
+    logits[0, 0, 4] = 50 + np.log(3)
+    expected = row_card(cells=(0, 7)).decode({"logits": logits})
+    np.testing.assert_allclose(expected.x, 3.75, atol=1e-5)
+    likeliest = row_card(cells=(0, 7), argmax=True).decode({"logits": logits})
+    np.testing.assert_allclose(likeliest.x, 4)
+
+
+@pytest.mark.parametrize("axes", ["crs", "csr", "rcs", "rsc", "scr", "src"])
+def test_any_order_of_axes_is_the_same(axes: str) -> None:
+    logits = np.random.default_rng(0).normal(size=(2, 1, 9, 3, 2)).astype(np.float32)
+    turned = np.moveaxis(logits, [2, 3, 4], [2 + axes.index(a) for a in "crs"])
+    one, other = row_card().decode({"logits": logits}), row_card(axes=axes).decode({"logits": turned})
+    np.testing.assert_array_equal(one.x, other.x)
+    np.testing.assert_array_equal(one.slot, other.slot)
+
+
+def test_lanes_with_too_few_rows_or_broken_logits_are_dropped() -> None:
+    logits = anchors([[3, 2, None], [1, 2, 3]])
+    assert row_card(least_rows=3).decode({"logits": logits}).slot.tolist() == [1]
+    logits[0, 0, 0, 0, 1] = np.nan
+    assert row_card().decode({"logits": logits}).slot.tolist() == [0]
+
+
+def mixture(lines: int, frames: int = 2) -> np.ndarray:
+    """[frames, 1, lines * 132]: y of line k is k + x / 100 to the right, std e^-1, z noise."""
+    raw = np.random.default_rng(0).normal(size=(frames, 2, lines, 33, 2)).astype(np.float32)
+    raw[:, 0, :, :, 0] = np.arange(lines)[:, None] + STATIONS_M / 100
+    raw[:, 1, :, :, 0] = -1
+    return raw.reshape(frames, 1, -1)
+
+
+def test_openpilots_stations_are_quadratic_and_its_y_is_turned_left() -> None:
+    logits = np.tile(np.array([9.0, 3, -9, 3, 9, -3, 9, 3], np.float32), (2, 1))
+    decoder = build_decoder(card("openpilot", {"lane_lines": (1, 528), "lane_lines_prob": (1, 8)}))
+    lines = decoder.decode({"lane_lines": mixture(4), "lane_lines_prob": logits[:, None]})
+    assert decoder.slots == 4
+    assert lines.slot.tolist() == [0, 1, 3] * 2
+    assert (lines.x[0], lines.x[1], lines.x[32]) == (0, 0.1875, 192)
+    np.testing.assert_allclose(lines.points(1)[:, 1], -(1 + STATIONS_M / 100), rtol=1e-6)
+    np.testing.assert_allclose(lines.score, 1 / (1 + np.exp(-3)), rtol=1e-6)
+
+
+def test_road_edges_follow_the_lane_lines_and_reach_is_cut() -> None:
+    outs = {"lane_lines": mixture(4), "lane_lines_prob": np.full((2, 8), 9.0), "edges": mixture(2)}
+    options = {"road_edges": "edges", "reach_m": 80.0, "edge_std_m": float(np.exp(-1))}
+    decoder = build_decoder(card("openpilot", {"lane_lines": (528,), "edges": (264,)}, **options))
+    lines = decoder.decode(outs)
+    assert decoder.slots == 6
+    assert lines.category.tolist() == [0, 0, 0, 0, 1, 1] * 2
+    np.testing.assert_allclose(lines.score[4:6], 0.5, rtol=1e-6)
+    assert lines.x.max() <= 80
+    assert len(lines.points(0)) == (STATIONS_M <= 80).sum()
+
+
+def test_unsure_points_are_left_out() -> None:
+    raw = mixture(1).reshape(2, 2, 1, 33, 2)
+    raw[:, 1, :, 20:, 0] = 3
+    outs = {"lane_lines": raw.reshape(2, -1), "lane_lines_prob": np.full((2, 2), 9.0)}
+    lines = build_decoder(card("openpilot", {}, max_std_m=1.0)).decode(outs)
+    assert len(lines.points(0)) == 20
+
+
+@pytest.mark.parametrize(
+    ("outs", "message"),
+    [
+        ({"lane_lines": np.zeros((2, 500)), "lane_lines_prob": np.zeros((2, 8))}, "has 500 numbers, must be n x 132"),
+        ({"lane_lines": np.zeros((2, 528)), "lane_lines_prob": np.zeros((2, 4))}, "has 4 numbers for 4 lines"),
+        ({"lane_lines": np.zeros((2, 528))}, "no output 'lane_lines_prob'"),
+    ],
+)
+def test_openpilot_outputs_that_do_not_fit_are_named(outs: dict, message: str) -> None:
+    with pytest.raises(DecoderError, match=message):
+        build_decoder(card("openpilot", {})).decode(outs)
+
+
+@pytest.mark.parametrize(("name", "frame"), [("row-anchor", "vehicle"), ("openpilot", "image")])
+def test_a_frame_the_decoder_cannot_give_is_refused(name: str, frame: str) -> None:
+    with pytest.raises(DecoderError, match=f"the card's frame is '{frame}'"):
+        build_decoder(card(name, {}, frame=frame))

@@ -1,0 +1,53 @@
+"""Flicker counts comings and goings the reference does not have."""
+
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from harness.measures.flicker import id_swaps, toggles, toggles_per_min
+
+presence = hnp.arrays(np.bool_, st.integers(1, 80))
+
+
+@given(presence)
+def test_toggles_agree_with_the_slow_way(present):
+    assert toggles(present) == sum(bool(a) != bool(b) for a, b in pairwise(present))
+
+
+@given(presence)
+def test_a_perfect_candidate_never_flickers(present):
+    assert toggles_per_min(present, present, 0.5) == 0
+
+
+def test_a_line_that_blinks_twice_in_a_minute_toggles_four_times():
+    candidate = np.ones(1200, bool)
+    candidate[[300, 700]] = False
+    assert toggles_per_min(candidate, np.ones(1200, bool), 20) == pytest.approx(4)
+
+
+def test_only_the_excess_over_the_reference_counts():
+    reference = np.ones(1200, bool)
+    reference[::10] = False
+    assert toggles_per_min(np.ones(1200, bool), reference, 20) == 0
+    assert toggles_per_min(reference, reference, 20) == 0
+
+
+def test_a_track_under_a_second_has_no_rate():
+    assert np.isnan(toggles_per_min(np.ones(19, bool), np.ones(19, bool), 20))
+    assert np.isnan(toggles_per_min(np.ones(19, bool), np.ones(19, bool), float("nan")))
+
+
+@given(st.lists(st.tuples(st.integers(0, 2), st.integers(-1, 2)), max_size=40))
+def test_swaps_agree_with_the_slow_way(matches):
+    reference = np.array([m[0] for m in matches], np.int32)
+    candidate = np.array([m[1] for m in matches], np.int32)
+    last, slow = {}, []
+    for r, c in matches:
+        slow.append(c >= 0 and r in last and last[r] != c)
+        if c >= 0:
+            last[r] = c
+    np.testing.assert_array_equal(id_swaps(np.arange(len(matches)), reference, candidate), slow)

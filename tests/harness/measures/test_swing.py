@@ -1,0 +1,169 @@
+"""Swing finds what goes left and right again and again, and nothing else."""
+
+import numpy as np
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from harness.measures.swing import find_swings, group_turns, owner_of, turning_points
+
+H = 0.20
+RATES = [10, 20, 25]
+
+
+def clock(seconds, fps):
+    return np.arange(round(seconds * fps)) / fps
+
+
+def sine(pp, hz, fps, seconds=10, phase=0.0):
+    return pp / 2 * np.sin(2 * np.pi * (hz * clock(seconds, fps) + phase))
+
+
+def slow_turning_points(values, h):
+    """Sample by sample: the last extreme, once the series has come back from it by h; the series' ends do not count."""
+    turns = []
+    low = high = 0
+    direction = 0
+    for i in range(len(values)):
+        if values[i] < values[low]:
+            low = i
+        if values[i] > values[high]:
+            high = i
+        if direction >= 0 and values[high] - values[i] >= h:
+            if high > 0:
+                turns.append(high)
+            direction, low, high = -1, i, i
+        elif direction <= 0 and values[i] - values[low] >= h:
+            if low > 0:
+                turns.append(low)
+            direction, low, high = 1, i, i
+    return turns
+
+
+walks = hnp.arrays(np.float64, st.integers(1, 60), elements=st.floats(-1, 1))
+
+
+@given(walks, st.floats(0.05, 1.0))
+def test_turning_points_agree_with_the_slow_way(values, h):
+    assert turning_points(values, h).tolist() == slow_turning_points(values, h)
+
+
+@given(walks, st.floats(0.05, 1.0))
+def test_legs_between_turning_points_reach_the_hysteresis_and_alternate(values, h):
+    legs = np.diff(values[turning_points(values, h)])
+    assert (np.abs(legs) >= h).all()
+    assert (legs[1:] * legs[:-1] < 0).all()
+
+
+@given(st.lists(st.integers(1, 20), max_size=20), st.integers(1, 20))
+def test_groups_agree_with_the_slow_way(steps, longest):
+    turns = np.cumsum([3, *steps])
+    slow, current = [], [0]
+    for i in range(1, len(turns) + 1):
+        if i < len(turns) and turns[i] - turns[i - 1] <= longest:
+            current.append(i)
+            continue
+        if len(current) >= 3:
+            slow.append((current[0], current[-1] + 1))
+        current = [i]
+    assert group_turns(turns, longest) == slow
+
+
+@pytest.mark.parametrize("fps", RATES)
+@pytest.mark.parametrize("phase", [0.0, 0.1, 0.25, 0.4])
+@pytest.mark.parametrize("shape", ["sine", "square"])
+def test_alternating_02_m_at_1_hz_is_a_swing_of_04_m_at_1_hz(fps, phase, shape):
+    offset = sine(0.4, 1.0, fps, phase=phase + 1e-6)
+    offset = 0.2 * np.sign(offset) if shape == "square" else offset
+    (swing,), _ = find_swings(offset, fps, H)
+    assert swing.pp == pytest.approx(0.4, rel=0.06)  # a sine sampled ten times a period may miss 5 % of its peaks
+    assert swing.hz == pytest.approx(1.0, rel=0.05)
+    assert swing.turns >= 17
+
+
+@pytest.mark.parametrize("fps", RATES)
+def test_white_noise_of_4_cm_is_none(fps):
+    noise = np.random.default_rng(fps).normal(scale=0.04, size=30 * 60 * fps)
+    swings, looked_at = find_swings(noise, fps, H)
+    assert swings == []
+    assert looked_at == len(noise)
+
+
+@pytest.mark.parametrize("fps", [10, 15, 20, 25, 30])
+@pytest.mark.parametrize("pp", [0.25, 0.5])
+def test_every_10_s_window_from_04_to_2_hz_is_found(fps, pp):
+    rng = np.random.default_rng(0)
+    for hz in (0.4, 0.7, 1.0, 1.5, 2.0):
+        for _ in range(10):
+            offset = sine(pp, hz, fps, phase=rng.random()) + rng.normal(scale=0.02, size=10 * fps)
+            assert find_swings(offset, fps, H)[0], f"{hz} Hz was missed"
+
+
+@given(st.floats(-2, 2), st.floats(-0.5, 0.5))
+def test_bias_drift_and_sign_change_nothing(bias, drift):
+    offset = sine(0.5, 1.0, 20)
+    (plain,), _ = find_swings(offset, 20, H)
+    (mirrored,), _ = find_swings(-offset, 20, H)
+    (moved,), _ = find_swings(offset + bias, 20, H)
+    assert (plain.start, plain.stop, plain.hz) == (mirrored.start, mirrored.stop, mirrored.hz)
+    assert moved.pp == pytest.approx(plain.pp)
+    assert find_swings(offset + drift * clock(10, 20) / 10, 20, H)[0]
+
+
+def test_a_lane_change_and_back_is_no_swing():
+    t = clock(20, 20)
+    offset = 3.5 / (1 + np.exp(-2 * (t - 5))) - 3.5 / (1 + np.exp(-2 * (t - 12)))
+    assert find_swings(offset, 20, H)[0] == []
+
+
+def test_turns_that_are_too_far_apart_are_no_swing():
+    assert find_swings(sine(0.5, 0.25, 20, seconds=30), 20, H)[0] == []
+
+
+def test_two_turns_are_no_swing():
+    offset = np.zeros(200)
+    offset[60:100] = sine(0.5, 0.5, 20, seconds=2)
+    assert all(s.turns >= 3 for s in find_swings(offset, 20, H)[0])
+    assert find_swings(np.concatenate([np.zeros(50), np.hanning(40) * 0.5, np.zeros(50)]), 20, H)[0] == []
+
+
+def test_a_gap_of_02_s_is_bridged_and_a_longer_one_splits():
+    offset = sine(0.5, 1.0, 20, seconds=12)
+    offset[118:122] = np.nan
+    assert len(find_swings(offset, 20, H)[0]) == 1
+    offset[117:123] = np.nan
+    swings, looked_at = find_swings(offset, 20, H)
+    assert len(swings) == 2
+    assert looked_at == 234
+    assert swings[0].stop < 117 < 123 <= swings[1].start
+
+
+@pytest.mark.parametrize("fps", [5.0, 7.9, float("nan")])
+def test_below_8_hz_it_does_not_run(fps):
+    assert find_swings(sine(0.5, 1.0, 7), fps, H) is None
+
+
+def test_no_stretch_of_a_second_does_not_run():
+    offset = np.tile(np.append(np.zeros(15), np.full(6, np.nan)), 5)
+    assert find_swings(offset, 20, H) is None
+
+
+def test_the_owner_is_the_one_who_swings():
+    rng = np.random.default_rng(3)
+    still = rng.normal(scale=0.01, size=200)
+    weave = sine(0.8, 0.5, 20, phase=0.2)
+    swinging = sine(0.4, 1.0, 20)
+    other = sine(0.4, 0.8, 20, phase=0.4)
+    for car in (np.zeros(200), weave):
+        assert owner_of(swinging - still, car + swinging, car + still, 20) == "candidate"
+        assert owner_of(still - swinging, car + still, car + swinging, 20) == "reference"
+        assert owner_of(swinging - other, car + swinging, car + other, 20) == "both"
+
+
+@given(hnp.arrays(np.float64, (2, 40), elements=st.floats(-1, 1)))
+def test_exchanging_the_engines_exchanges_the_owner(pair):
+    a, b = pair
+    assume(np.ptp(a - b) > 0.01)
+    turned = {"candidate": "reference", "reference": "candidate", "both": "both"}
+    assert owner_of(b - a, b, a, 20) == turned[owner_of(a - b, a, b, 20)]

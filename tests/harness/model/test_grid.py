@@ -1,0 +1,33 @@
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+from harness.model.grid import Grid, grid_from_json, grid_to_json, image_grid, vehicle_grid
+
+GRIDS = [vehicle_grid(), image_grid(640, 360, (359, 150))]
+
+
+@pytest.mark.parametrize("grid", GRIDS)
+def test_a_grid_survives_run_json(grid: Grid) -> None:
+    assert grid_from_json(json.loads(json.dumps(grid_to_json(grid)))) == grid
+
+
+def test_the_bands_of_the_vehicle_frame_are_those_of_the_design() -> None:
+    stations = vehicle_grid().stations
+    assert stations.shape == (3, 17)
+    assert stations[:, 0].tolist() == [0, 20, 40]
+    assert stations[:, -1].tolist() == [20, 40, 80]
+
+
+def test_image_bands_are_thirds_from_the_bottom_up() -> None:
+    grid = GRIDS[1]
+    assert np.diff(grid.stations, axis=1).max() < 0
+    assert grid.stations[0, 0] == 359
+    assert grid.stations[2, -1] == 150
+    assert grid.look_ahead == pytest.approx((359 - 209 / 6, 359 - 209 / 2, 359 - 209 * 5 / 6))
+    assert grid.thresholds.bend == pytest.approx((1.8, 1.8, 1.8))
+    assert grid.thresholds.swing == pytest.approx(2.52)
+    assert grid.thresholds.match_gate == pytest.approx(19.2)

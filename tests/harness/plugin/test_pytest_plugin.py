@@ -1,0 +1,390 @@
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+import xml.etree.ElementTree as ET
+
+import filelock
+import pytest
+import scipy.special
+
+import harness.plugin.items
+import harness.plugin.summary
+import harness.replay.replay
+from harness.plugin.options import OPTIONS
+from tests.harness.plugin.plugin_suites import (
+    CONFTEST,
+    SUITE,
+    fake_replay,
+    fake_report,
+    write_case,
+    write_run,
+    write_suite,
+)
+
+# pytester forgets modules that a test imported; what is loaded before stays, so that it can be replaced
+LOADED = (filelock, harness.plugin.items, harness.plugin.summary, harness.replay.replay, scipy.special)
+
+pytestmark = pytest.mark.filterwarnings("default")
+
+
+@pytest.fixture
+def suite(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> pytest.Pytester:
+    """A folder whose replays are made up and reports are one word."""
+    monkeypatch.setattr("harness.replay.replay.replay", fake_replay(pytester.path))
+    monkeypatch.setattr("harness.plugin.session._report", fake_report)
+    return pytester
+
+
+LEAN = [word for name in ("cacheprovider", "hypothesispytest", "jaxtyping") for word in ("-p", f"no:{name}")]
+
+
+def run(suite: pytest.Pytester, *arguments: str) -> pytest.RunResult:
+    return suite.runpytest_inprocess(*LEAN, *arguments)
+
+
+def replays(suite: pytest.Pytester) -> list[str]:
+    log = suite.path / "replays.log"
+    return log.read_text().splitlines() if log.exists() else []
+
+
+def rules(**keys: object) -> str:
+    """The suite with keys of its rule changed or added."""
+    text = SUITE
+    for key, value in keys.items():
+        line = f"{key} = {json.dumps(value)}\n"
+        found = re.search(rf"^{key} = .*\n", text, re.MULTILINE)
+        text = text.replace(found.group(), line) if found else text + line
+    return text
+
+
+def test_there_is_one_item_per_rule_rung_and_case(suite: pytest.Pytester) -> None:
+    write_suite(suite.path, {"a": 1.0, "b": 1.0}, rules(engines=["ort-fp32", "ort-fp32-none"]))
+    result = run(suite, "--collect-only", "-q")
+    names = [line for line in result.outlines if "::" in line]
+    assert names == [
+        f"toy.trueline.toml::kink[deploy/{engine}-{case}]" for engine in ("ort-fp32", "ort-fp32-none") for case in "ab"
+    ]
+    assert replays(suite) == []
+
+
+def test_a_good_case_passes_and_a_bad_one_fails(suite: pytest.Pytester) -> None:
+    write_suite(suite.path, {"good": 1.0, "bad": 4.5})
+    result = run(suite)
+    result.assert_outcomes(passed=1, failed=1)
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+
+
+def test_an_item_is_chosen_by_its_name(suite: pytest.Pytester) -> None:
+    write_suite(suite.path, {"good": 1.0, "bad": 4.5})
+    run(suite, "toy.trueline.toml::kink[deploy/ort-fp32-good]").assert_outcomes(passed=1)
+
+
+def test_a_failure_tells_the_numbers_the_frame_and_the_report_without_a_traceback(suite: pytest.Pytester) -> None:
+    write_suite(suite.path, {"bad": 4.5})
+    result = run(suite)
+    report = suite.path / ".trueline" / "pytest" / "toy" / "report.html"
+    result.stdout.fnmatch_lines(
+        [
+            "FAIL kink: deploy/ort-fp32, case bad",
+            "  found:   4.5 deg > 3 deg",
+            "  worst:   4.5 deg at frame 2, track 1, band mid",
+            "  rule:    max kink, limit 3 deg",
+            "  against: train/torch-fp32",
+            "  note:    straight roads stay straight",
+            f"  report:  {report}",
+        ],
+        consecutive=True,
+    )
+    assert report.read_text() == "report"
+    assert "Traceback" not in result.stdout.str()
+    assert "items.py" not in result.stdout.str()
+
+
+def test_not_run_fails_and_is_never_skipped(suite: pytest.Pytester) -> None:
+    write_suite(suite.path, {"a": 1.0}, rules(engines=["ort-fp32", "absent-fp16"]))
+    result = run(suite)
+    result.assert_outcomes(passed=1, failed=1, skipped=0)
+    result.stdout.fnmatch_lines(["NOT_RUN kink: deploy/absent-fp16, case a", "*was not run: no GPU"])
+
+
+def test_a_case_without_values_fails(suite: pytest.Pytester) -> None:
+    write_suite(suite.path, {"a": float("nan"), "b": 1.0})
+    result = run(suite)
+    result.assert_outcomes(passed=1, failed=1)
+    result.stdout.fnmatch_lines(["NOT_RUN kink: deploy/ort-fp32, case a", "*nothing to compare: kink has no value*"])
+
+
+def test_inconclusive_fails_and_is_never_skipped(suite: pytest.Pytester) -> None:
+    text = rules(statistic="p50", scope="population", allowed_share=0.1)
+    write_suite(suite.path, {f"c{i}": 1.0 for i in range(8)}, text)
+    result = run(suite)
+    result.assert_outcomes(failed=1, skipped=0)
+    result.stdout.fnmatch_lines(
+        ["INCONCLUSIVE kink: deploy/ort-fp32", "  found:   0 of 8 cases violate the limit*", "  numbers: cases 8,*"]
+    )
+
+
+def test_a_population_is_one_item(suite: pytest.Pytester) -> None:
+    text = rules(statistic="p50", scope="population", allowed_share=0.5)
+    write_suite(suite.path, {f"c{i}": 1.0 for i in range(8)}, text)
+    result = run(suite, "-v")
+    result.assert_outcomes(passed=1)
+    result.stdout.fnmatch_lines(["toy.trueline.toml::kink[[]deploy/ort-fp32[]] PASSED*"])
+
+
+def test_an_advisory_finding_passes_and_is_told(suite: pytest.Pytester) -> None:
+    text = SUITE + '[[rules]]\nid="soft"\nmetric="kink"\nrung="*"\nstatistic="max"\nlimit="1 deg"\nrequired=false\n'
+    write_suite(suite.path, {"a": 2.0}, text)
+    result = run(suite)
+    result.assert_outcomes(passed=2)
+    result.stdout.fnmatch_lines(
+        [
+            "*= trueline =*",
+            "advisory: toy.trueline.toml::soft[[]deploy/ort-fp32-a[]]",
+            "FAIL soft: deploy/ort-fp32, case a",
+            "  found:   2 deg > 1 deg",
+            "toy: PASS, profile cpu, *verdict.json",
+            "  deploy/ort-fp32: onnxruntime 1.2.3",
+        ]
+    )
+
+
+def test_a_suite_without_a_required_rule_cannot_be_green(suite: pytest.Pytester) -> None:
+    write_suite(suite.path, {"a": 1.0}, rules(required=False))
+    result = run(suite)
+    result.assert_outcomes(passed=1, failed=1)
+    result.stdout.fnmatch_lines(["*no required rule is judged here*"])
+
+
+def test_the_verdict_of_the_whole_policy_is_written_once(suite: pytest.Pytester) -> None:
+    write_suite(suite.path, {"good": 1.0, "bad": 4.5})
+    run(suite, "-k", "good").assert_outcomes(passed=1, deselected=1)
+    verdict = json.loads((suite.path / ".trueline" / "pytest" / "toy" / "verdict.json").read_text())
+    assert verdict["verdict"] == "FAIL"
+
+
+def test_items_carry_the_verdict_into_junit(suite: pytest.Pytester) -> None:
+    write_suite(suite.path, {"a": 1.0})
+    run(suite, "--junitxml=out.xml")
+    properties = {p.get("name"): p.get("value") for p in ET.parse(suite.path / "out.xml").iter("property")}
+    assert str(properties["trueline_verdict"]).endswith("verdict.json")
+    assert str(properties["trueline_report"]).endswith("report.html")
+
+
+def test_the_replay_runs_once_for_all_policies_that_want_the_same(suite: pytest.Pytester) -> None:
+    write_suite(suite.path, {"a": 1.0, "b": 2.0})
+    (suite.path / "strict.trueline.toml").write_text(rules(limit="1.5 deg"))
+    (suite.path / "other.trueline.toml").write_text(rules(engines="ort-fp32-none"))
+    run(suite).assert_outcomes(passed=5, failed=1)
+    assert sorted(replays(suite)) == ["toy ort-fp32 deploy 2", "toy ort-fp32-none deploy 2"]
+
+
+def test_a_later_session_replays_again(suite: pytest.Pytester) -> None:
+    write_suite(suite.path, {"a": 1.0})
+    run(suite).assert_outcomes(passed=1)
+    (suite.path / "kink_deg.json").write_text('{"a": 9.0}')
+    run(suite).assert_outcomes(failed=1)
+    assert len(replays(suite)) == 2
+
+
+def test_a_broken_replay_fails_every_item_in_one_line_and_is_tried_once(suite: pytest.Pytester) -> None:
+    write_suite(suite.path, {"a": 1.0, "b": 1.0})
+    (suite.path / "broken").touch()
+    result = run(suite)
+    result.assert_outcomes(failed=2)
+    result.stdout.fnmatch_lines(["RunError: the disk is full | where: *run-toy-* | remedy: make room"])
+    assert "Traceback" not in result.stdout.str()
+    assert len(replays(suite)) == 1
+
+
+def spawned(suite: pytest.Pytester, *arguments: str) -> pytest.RunResult:
+    """In processes of their own, as xdist's workers are."""
+    suite.makeconftest(CONFTEST)
+    return suite.runpytest_subprocess(*LEAN, *arguments)
+
+
+def test_workers_share_one_replay_and_one_report(suite: pytest.Pytester) -> None:
+    write_suite(suite.path, {f"c{i}": 1.0 for i in range(5)} | {"bad": 4.5})
+    result = spawned(suite, "-n", "2")
+    result.assert_outcomes(passed=5, failed=1)
+    result.stdout.fnmatch_lines(["FAIL kink: deploy/ort-fp32, case bad", "toy: FAIL, profile cpu, *verdict.json"])
+    assert replays(suite) == ["toy ort-fp32 deploy 6"]
+
+
+def test_workers_share_a_broken_replay(suite: pytest.Pytester) -> None:
+    write_suite(suite.path, {f"c{i}": 1.0 for i in range(4)})
+    (suite.path / "broken").touch()
+    result = spawned(suite, "-n", "2")
+    result.assert_outcomes(failed=4)
+    assert result.stdout.str().count("RunError: the disk is full") >= 4
+    assert len(replays(suite)) == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (rules(limit="3 m"), "UnitMismatch: max of kink measures angle"),
+        (rules(colour="red"), "PolicyError: rule 'kink'.colour: unknown key"),
+        ("rules = [", "PolicyError: not TOML"),
+        (rules(cases="clips/*"), "PolicyError: cases: no folder matches *clips/*"),
+        (rules(card="none.toml"), "CardError: no model card"),
+        (SUITE.replace('cases = "cases/*"', ""), "PolicyError: a policy that pytest runs needs cases"),
+        (SUITE.replace('card = "model.toml"', ""), "PolicyError: a policy that pytest runs needs card"),
+        (re.sub(r"\[profile(.|\n)*?\n\n", "", SUITE), "needs [[]profile.NAME[]]"),
+    ],
+)
+def test_a_policy_that_cannot_be_used_is_one_line_at_collection(suite: pytest.Pytester, text: str, words: str) -> None:
+    write_suite(suite.path, {"a": 1.0}, text)
+    result = run(suite)
+    result.assert_outcomes(errors=1)
+    result.stdout.fnmatch_lines([f"*{words}*"])
+    assert "Traceback" not in result.stdout.str()
+    assert replays(suite) == []
+
+
+def test_a_broken_case_is_one_line_at_collection(suite: pytest.Pytester) -> None:
+    write_suite(suite.path, {"a": 1.0})
+    (suite.path / "cases" / "a" / "frames.parquet").write_bytes(b"")
+    result = run(suite)
+    result.assert_outcomes(errors=1)
+    assert "Traceback" not in result.stdout.str()
+
+
+def test_a_policy_that_only_serves_to_be_extended_is_no_suite(suite: pytest.Pytester) -> None:
+    write_suite(suite.path, {"a": 1.0}, 'extends = "base.trueline.toml"\ncard = "model.toml"\ncases = "cases/*"\n')
+    base = SUITE.replace('card = "model.toml"\ncases = "cases/*"\n', "")
+    (suite.path / "base.trueline.toml").write_text(base)
+    run(suite).assert_outcomes(passed=1)
+    result = run(suite, "base.trueline.toml")
+    result.assert_outcomes(errors=1)
+    result.stdout.fnmatch_lines(["*base.trueline.toml has neither card nor cases: it only serves to be extended*"])
+
+
+def test_the_profile_is_chosen_on_the_command_line(suite: pytest.Pytester) -> None:
+    write_suite(suite.path, {"a": 1.0}, SUITE + '\n[profile.car]\nengines = "absent-fp16"\npreprocess = "deploy"\n')
+    result = run(suite)
+    result.assert_outcomes(errors=1)
+    result.stdout.fnmatch_lines(["*2 profiles and none was chosen*--trueline-profile*"])
+    run(suite, "--trueline-profile=cpu").assert_outcomes(passed=1)
+    run(suite, "--trueline-profile=car").assert_outcomes(failed=1)
+    run(suite, "--trueline-profile=lab").assert_outcomes(errors=1)
+
+
+def test_a_finished_run_is_judged_without_a_replay(suite: pytest.Pytester) -> None:
+    write_suite(suite.path, {"a": 1.0, "b": 4.5})
+    cases = [suite.path / "cases" / c for c in "ab"]
+    write_run(suite.path / "done", cases, {"deploy/ort-fp32": "ok", "deploy/x": "ok"}, {"a": 1.0, "b": 4.5})
+    run(suite, "--trueline-run=done").assert_outcomes(passed=1, failed=1)
+    (suite.path / "toy.trueline.toml").write_text(re.sub(r"\[profile(.|\n)*?\n\n", "", SUITE))
+    run(suite, "--trueline-run=done").assert_outcomes(passed=2, failed=2)
+    (suite.path / "toy.trueline.toml").write_text(rules(rung="train/*").replace('preprocess = "deploy"\n', ""))
+    run(suite, "--trueline-run=done").assert_outcomes(failed=2)
+    assert replays(suite) == []
+
+
+def test_a_baseline_is_given_on_the_command_line(suite: pytest.Pytester) -> None:
+    names = [f"c{i}" for i in range(8)]
+    text = rules(statistic="mean", scope="population", compare="baseline", limit="0.1 deg")
+    write_suite(suite.path, dict.fromkeys(names, 1.0), text)
+    cases = [suite.path / "cases" / c for c in names]
+    write_run(suite.path / "before", cases, {"deploy/ort-fp32": "ok"}, dict.fromkeys(names, 0.9))
+    run(suite, "--trueline-baseline=before").assert_outcomes(passed=1)
+    result = run(suite)
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["*no baseline run was given*"])
+
+
+def test_results_go_where_they_are_told_and_replace_nothing_foreign(suite: pytest.Pytester) -> None:
+    write_suite(suite.path, {"a": 1.0})
+    run(suite, "--trueline-out=results").assert_outcomes(passed=1)
+    assert (suite.path / "results" / "toy" / "verdict.json").exists()
+    (suite.path / "mine" / "toy").mkdir(parents=True)
+    (suite.path / "mine" / "toy" / "thesis.txt").touch()
+    result = run(suite, "--trueline-out=mine")
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["UsageError: it exists, and no test session made it*"])
+    assert (suite.path / "mine" / "toy" / "thesis.txt").exists()
+
+
+def test_policies_of_one_name_do_not_share_a_folder(suite: pytest.Pytester) -> None:
+    for name, kink in (("one", 1.0), ("two", 1.0)):
+        (suite.path / name).mkdir()
+        write_suite(suite.path / name, {"a": kink})
+    (suite.path / "kink_deg.json").write_text('{"a": 1.0}')
+    run(suite).assert_outcomes(passed=2)
+    out = suite.path / ".trueline" / "pytest"
+    assert {p.parent.name for p in out.glob("*/verdict.json")} == {"one.toy", "two.toy"}
+
+
+def test_options_are_those_of_the_table(pytester: pytest.Pytester) -> None:
+    text = " ".join(pytester.runpytest_inprocess("--help").stdout.str().split())
+    for option in OPTIONS.values():
+        assert f"--trueline-{option.name}={option.metavar} {option.help}" in text
+
+
+def test_the_replay_fixture_shares_the_replay_of_the_policies(suite: pytest.Pytester) -> None:
+    write_suite(suite.path, {"a": 1.0})
+    test = """
+        def test_{0}(trueline_replay):
+            run = trueline_replay("model.toml", ["cases"], engines=["ort-fp32"], preprocess=["deploy"])
+            assert run.table("line_metrics").collect().height == 4
+    """
+    suite.makepyfile(test_one=test.format(1), test_two=test.format(2))
+    run(suite).assert_outcomes(passed=3)
+    assert replays(suite) == ["toy ort-fp32 deploy 1"]
+
+
+def test_the_case_fixture_opens_cases_beside_the_test(pytester: pytest.Pytester) -> None:
+    write_case(pytester.path / "cases", "a")
+    pytester.makepyfile('def test_it(trueline_case): assert trueline_case("cases/a").id == "a"')
+    pytester.runpytest_inprocess(*LEAN).assert_outcomes(passed=1)
+
+
+LIGHT = """
+import sys
+import harness.plugin.hooks
+heavy = {"torch", "polars", "numpy", "pydantic", "onnx", "onnxruntime", "scipy", "rich", "cv2", "av"} & set(sys.modules)
+print(sorted(heavy))
+"""
+
+
+def test_importing_the_plugin_loads_nothing_heavy() -> None:
+    told = subprocess.run([sys.executable, "-c", LIGHT], capture_output=True, text=True, check=True)
+    assert told.stdout.strip() == "[]"
+
+
+def test_the_test_of_lightness_can_fail() -> None:
+    told = subprocess.run([sys.executable, "-c", "import polars\n" + LIGHT], capture_output=True, text=True, check=True)
+    assert "polars" in told.stdout
+
+
+def test_a_session_without_policies_loads_nothing_heavy(
+    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
+    check = "assert not {'torch', 'polars', 'numpy', 'pydantic'} & set(sys.modules)"
+    pytester.makepyfile(f"import sys\ndef test_it(): {check}")
+    pytester.runpytest_subprocess("-p", "harness.plugin.hooks").assert_outcomes(passed=1)
+
+
+def test_a_foreign_package_is_named_in_one_line(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_suite(pytester.path, {"a": 1.0})
+    foreign = pytester.mkdir("foreign")
+    (foreign / "cases.py").write_text("raise RuntimeError('imported')")
+    monkeypatch.setenv("PYTHONPATH", str(foreign))
+    result = pytester.runpytest_subprocess(*LEAN)
+    result.assert_outcomes(errors=1)
+    line = f"*UsageError: package 'cases' is {foreign}/cases.py, not Trueline's | where: sys.path | remedy: *"
+    result.stdout.fnmatch_lines([f"trueline: {line[1:]}", "collected 0 items*", line])
+    assert "Traceback" not in result.stdout.str()
+
+
+def test_a_foreign_package_leaves_other_tests_alone(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
+    foreign = pytester.mkdir("foreign")
+    (foreign / "cases.py").touch()
+    monkeypatch.setenv("PYTHONPATH", str(foreign))
+    pytester.makepyfile("def test_it(): pass")
+    pytester.runpytest_subprocess(*LEAN).assert_outcomes(passed=1)

@@ -1,0 +1,81 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from cases.case import Calibration, open_case
+from cases.synth import synth_cases
+from harness.errors import ReportError, UsageError
+from harness.model.grid import image_grid, vehicle_grid
+from harness.report.contact_sheet import contact_sheet
+from harness.report.draw import draw_lines, place, project
+
+K = np.array([[500.0, 0, 320], [0, 500, 180], [0, 0, 1]])
+# camera x right, y down, z forward; vehicle x forward, y left, z up; 1.5 m above the road
+LEVEL = np.array([[0.0, 0, 1, 0], [-1, 0, 0, 0], [0, -1, 0, 1.5], [0, 0, 0, 1]])
+LEVEL_CAMERA = Calibration(640, 360, K, "none", np.zeros(0), LEVEL)
+
+
+def test_a_ground_point_lands_where_the_pinhole_puts_it() -> None:
+    x, y = 20.0, 3.0
+    assert project(np.array([[x, y]]), LEVEL_CAMERA)[0] == pytest.approx([320 - 500 * y / x, 180 + 500 * 1.5 / x])
+
+
+def test_what_is_behind_the_camera_is_not_drawn() -> None:
+    assert len(project(np.array([[-5.0, 0], [0.2, 0], [10, 0]]), LEVEL_CAMERA)) == 1
+
+
+def test_image_points_scale_with_the_picture_about_pixel_centres() -> None:
+    grid = image_grid(640, 360, (359, 150))
+    assert place(np.array([[0.0, 0.0]]), grid, LEVEL_CAMERA, (1280, 720))[0] == pytest.approx([0.5, 0.5])
+    assert place(np.array([[10.0, 20.0]]), grid, LEVEL_CAMERA, (640, 360))[0] == pytest.approx([10, 20])
+
+
+def test_metres_on_an_uncalibrated_camera_are_refused() -> None:
+    bare = Calibration(640, 360, None, "none", np.zeros(0), None)
+    with pytest.raises(ReportError, match="uncalibrated"):
+        place(np.zeros((2, 2)), vehicle_grid(), bare, (640, 360))
+
+
+def test_a_line_is_drawn_where_it_is() -> None:
+    picture = np.zeros((40, 60, 3), np.uint8)
+    draw_lines(picture, [np.array([[10.0, 0], [10, 39]])], (255, 0, 0), width=1)
+    assert picture[20].argmax(axis=0)[0] == 10
+
+
+@pytest.fixture(scope="module")
+def case_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return synth_cases(3, 1, 0.4, tmp_path_factory.mktemp("cases"))[0]
+
+
+def test_a_sheet_shows_the_frames_asked_for(case_folder: Path, tmp_path: Path) -> None:
+    import cv2
+
+    contact_sheet(open_case(case_folder), tmp_path / "sheet.png", count=5, columns=3)
+    sheet = cv2.imread(str(tmp_path / "sheet.png"))
+    assert sheet is not None
+    assert sheet.shape == (2 * 270, 3 * 480, 3)
+    assert sheet[:, :480].std() > 10
+    assert sheet[270:, 960:].max() == 0  # the sixth cell is empty
+
+
+def test_an_unwritable_sheet_is_said_so(case_folder: Path, tmp_path: Path) -> None:
+    with pytest.raises(ReportError, match="cannot write"):
+        contact_sheet(open_case(case_folder), tmp_path / "none" / "sheet.png", count=1)
+
+
+def test_tensors_cannot_be_shown(tmp_path: Path) -> None:
+    import polars as pl
+
+    from cases.schema import CameraMeta
+    from cases.writer import CaseWriter
+
+    with CaseWriter(tmp_path, id="t", fps=10, lossy=False) as writer:
+        folder = writer.add_camera("front", CameraMeta(kind="tensors", pixel_format="tensor"))
+        (folder / "tensors").mkdir(exist_ok=True)
+        np.save(folder / "tensors" / "t.npy", np.zeros((1, 3), np.float32))
+        writer.set_frames(pl.DataFrame({"frame": [0], "timestamp_ns": [0], "camera": ["front"], "index": [0]}))
+    with pytest.raises(UsageError, match="tensors, not pictures"):
+        contact_sheet(open_case(tmp_path / "t"), tmp_path / "x.png")

@@ -1,0 +1,52 @@
+"""Trueline's public API: one page, and the only thing below the command line that is promised to stay.
+
+    card = trueline.load_card("model.toml")
+    run = trueline.replay(card, ["drives"], out="runs/rc1")
+    verdict = trueline.judge(run, "release.trueline.toml")
+    explanation = trueline.explain(run, verdict)
+    trueline.write_report(run, verdict=verdict, explanation=explanation)
+
+Every name is loaded on first use, so `import trueline` is light. Everything else (`harness`, `engines`, `cases`,
+`techniques`) may move between versions. Those packages import from here only `TruelineError` and `__version__`.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from trueline._errors import TruelineError, __version__
+
+if TYPE_CHECKING:
+    from cases.case import open_case as open_case
+    from engines.registry import open_engine as open_engine
+    from harness.gate import judge as judge
+    from harness.ladder import explain as explain
+    from harness.model.card import load_card as load_card
+    from harness.replay.replay import replay as replay
+    from harness.report import write_report as write_report
+
+_HOMES = {
+    "explain": "harness.ladder",
+    "judge": "harness.gate",
+    "load_card": "harness.model.card",
+    "open_case": "cases.case",
+    "open_engine": "engines.registry",
+    "replay": "harness.replay.replay",
+    "write_report": "harness.report",
+}
+
+__all__ = ["TruelineError", "__version__", *sorted(_HOMES)]
+
+
+def __getattr__(name: str) -> Any:
+    """The public function of that name, loaded on first use."""
+    if name not in _HOMES:
+        raise AttributeError(f"module 'trueline' has no attribute {name!r}; it has {__all__}")
+    found = getattr(import_module(_HOMES[name]), name)
+    globals()[name] = found
+    return found
+
+
+def __dir__() -> list[str]:
+    return list(__all__)

@@ -4,6 +4,8 @@ Runtimes make it scale x + shift, and fold that into the convolution in front wh
 does it in full precision before anything is rounded, as TensorRT's parser does; with a format as OpenVINO's CPU plugin
 does it in fp16: weights, statistics and epsilon are rounded first, and so is each step of the arithmetic on them. A
 variance that vanishes in the format then makes the scale infinite, as it really does there.
+
+A BatchNorm in training mode normalises by the mean and variance of what it reads; it is left as it is.
 """
 
 from __future__ import annotations
@@ -19,7 +21,7 @@ from engines.emulated.graph import array_of, nodes_of, stand_in
 if TYPE_CHECKING:
     import onnx_ir as ir
 
-__all__ = ["settle_batchnorms"]
+__all__ = ["is_training", "settle_batchnorms"]
 
 _OUTPUT_AXIS = {"Conv": 0, "ConvTranspose": 1}  # of the weights
 Floats = NDArray[Any]
@@ -33,7 +35,7 @@ def settle_batchnorms(model: ir.Model, form: Format | None = None) -> None:
         form: compute in this format, and fold into convolutions too.
     """
     for node in nodes_of(model):
-        if node.op_type != "BatchNormalization" or node.domain or node.graph is None:
+        if node.op_type != "BatchNormalization" or node.domain or node.graph is None or is_training(node):
             continue
         parameters = [array for value in node.inputs[1:5] if (array := array_of(value)) is not None]
         if len(parameters) < 4:
@@ -45,6 +47,11 @@ def settle_batchnorms(model: ir.Model, form: Format | None = None) -> None:
             _fold_into(product, node, node.graph, parameters, epsilon, form)
         else:
             _scale_and_shift(node, node.graph, *_in_format(parameters, epsilon, form))
+
+
+def is_training(node: ir.Node) -> bool:
+    """Whether a BatchNormalization ignores its mean and variance; before opset 14 its further outputs say so."""
+    return bool(node.attributes.get_int("training_mode", 0)) or any(value.name for value in node.outputs[1:])
 
 
 def _in_float64(parameters: list[Floats], epsilon: float) -> tuple[Floats, Floats]:

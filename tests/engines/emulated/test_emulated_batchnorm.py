@@ -151,3 +151,24 @@ def test_unfolded_takes_the_network_as_it_is_written(shared_cards):
         path, _ = emulated_graph(source, Recipe("fp16", batchnorm=batchnorm))
         counts[batchnorm] = sum(n.op_type == "BatchNormalization" for n in onnx.load(path).graph.node)
     assert counts["folded"] == 0 < counts["unfolded"]
+
+
+@pytest.mark.parametrize("variant", ["", ":late-fold", ":unfolded"])
+@pytest.mark.parametrize("name", ["emulated-fp16", "emulated-fp16-fused", "emulated-bf16"])
+@pytest.mark.parametrize("behind", ["Conv", "Relu"])
+def test_a_batchnorm_in_training_mode_normalises_by_what_it_reads(name, variant, behind, tmp_path):
+    """Its stored statistics are far from those of the data; nothing may fold them in."""
+    random = np.random.default_rng(8)
+    shape = [1, 4, 8, 8]
+    weights = {**norm_weights(4, 9), "w": (random.standard_normal((4, 4, 3, 3)) / 3).astype(np.float32)}
+    first = node("Conv", ["x", "w"], ["c"], pads=[1, 1, 1, 1]) if behind == "Conv" else node("Relu", ["x"], ["c"])
+    norm = node("BatchNormalization", ["c", "s", "b", "m", "v"], ["y", "rm", "rv"], epsilon=EPSILON, training_mode=1)
+    used = {key: array for key, array in weights.items() if key in norm.input or key in first.input}
+    source = make_source(tmp_path, [first, norm], {"x": shape}, ["y"], used)
+    x = halves(tuple(shape))
+    exact = run("ort-fp32-none", source, {"x": x})["y"]
+    mean, deviation = exact.mean((0, 2, 3)), exact.std((0, 2, 3))
+    np.testing.assert_allclose(mean, weights["b"], atol=1e-5)
+    np.testing.assert_allclose(deviation, weights["s"], rtol=0.01)
+    unit = 2.0**-8 if "bf16" in name else 2.0**-11
+    np.testing.assert_allclose(run(name + variant, source, {"x": x})["y"], exact, atol=8 * unit)

@@ -20,19 +20,22 @@ if TYPE_CHECKING:
 __all__ = ["round_operands"]
 
 
-def round_operands(model: ir.Model, form: Format, settled: Container[ir.Value] = ()) -> int:
+def round_operands(
+    model: ir.Model, form: Format, settled: Container[ir.Value] = (), halves: Container[str] = ()
+) -> int:
     """Round the operands of every product; returns how many values are rounded while it runs.
 
     Args:
         model: changed in place.
         form: one of the TF32 formats.
         settled: values of a narrower format, which are left alone.
+        halves: names of products that the file types fp16 or bf16, to which TF32 does not apply.
     """
     import onnx_ir as ir
 
     rounded: dict[ir.Value, ir.Value] = {}
     for node in nodes_of(model):
-        if node.op_type not in PRODUCTS or node.domain:
+        if node.op_type not in PRODUCTS or node.domain or node.name in halves:
             continue
         for index, value in enumerate(node.inputs[:2]):
             if value is None or value.dtype != ir.DataType.FLOAT or value in settled:

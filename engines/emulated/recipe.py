@@ -18,7 +18,7 @@ from engines.emulated.ops import is_shape_slot
 from engines.emulated.placement import demand_everywhere, plan_roundings
 from engines.emulated.reorder import permute_channels
 from engines.emulated.selection import Chosen, choose, restore_scopes
-from engines.emulated.typed import is_typed, lower_types
+from engines.emulated.typed import half_products, is_typed, lower_types
 from engines.errors import EngineOptionError
 
 if TYPE_CHECKING:
@@ -106,8 +106,9 @@ def read_recipe(name: str, recipe: Recipe, options: Mapping[str, Any]) -> Recipe
 def rewrite(path: Path, recipe: Recipe, plugins: tuple[Path, ...] = ()) -> tuple[ir.Model, dict[str, Any]]:
     """The graph that computes what the recipe emulates, and what was done to it.
 
-    A typed graph gets the roundings that its types demand, and nothing else from `fp16` and `bf16`; an fp32 graph is
-    folded first, as runtimes do before they lower precision, unless the recipe says `unfolded`.
+    A typed graph gets the roundings that its types demand from `fp16` and `bf16`, and no others; `tf32` and `reorder`
+    change what ONNX Runtime makes of it, where most types are gone, so that they differ from `ort-fp32` by one factor.
+    An fp32 graph is folded first, as runtimes do before they lower precision, unless the recipe says `unfolded`.
 
     Raises:
         ModelLoadError, ExportError: the model does not load or cannot be rewritten.
@@ -121,6 +122,9 @@ def rewrite(path: Path, recipe: Recipe, plugins: tuple[Path, ...] = ()) -> tuple
             where=f"{path.name}, option only",
             remedy="give the fp32 graph, or leave `only` out",
         )
+    halves = half_products(model) if typed else frozenset()
+    if typed and recipe.method not in _CHOOSING:
+        model = fold(path, plugins)
     if not typed and form is not None:
         model = _prepared(path, model, recipe.batchnorm, form, plugins)
     if form is not None:
@@ -135,12 +139,14 @@ def rewrite(path: Path, recipe: Recipe, plugins: tuple[Path, ...] = ()) -> tuple
         facts["products_reordered"] = permute_channels(model, recipe.seed)
     elif recipe.method == "tf32":
         assert form is not None
-        facts["values_rounded"] = round_operands(model, form, demand)
+        facts["values_rounded"] = round_operands(model, form, demand, halves)
     elif not typed:
         assert form is not None
         demand = demand_everywhere(model, nodes_of(model), form, chosen)
     if demand:
+        operands = facts.get("values_rounded", 0)
         facts |= _round_demanded(model, demand, chosen, fused=recipe.fused)
+        facts["values_rounded"] += operands
     if recipe.chunk and form is not None:
         facts["products_in_chunks"] = accumulate_in_chunks(model, form, recipe.chunk, chosen)
     return model, facts

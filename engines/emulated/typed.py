@@ -3,6 +3,9 @@
 ONNX Runtime's CPU provider computes such nodes in fp32 and drops the casts between them, so the file's types change
 nothing there. Here every fp16 or bf16 tensor becomes an fp32 tensor that must hold numbers of that format, and each
 cast becomes the rounding it stands for; `placement` then puts the roundings where the types demand them.
+
+TF32 and another order of additions are factors of their own: they start from the graph that ONNX Runtime makes of the
+file, in which a tensor is fp16 only where it really stores one, not from the file's types.
 """
 
 from __future__ import annotations
@@ -13,16 +16,23 @@ import numpy as np
 
 from engines.emulated.formats import FORMATS, Format
 from engines.emulated.graph import nodes_of, stand_in
+from engines.emulated.ops import PRODUCTS
 
 if TYPE_CHECKING:
     import onnx_ir as ir
 
-__all__ = ["is_typed", "lower_types"]
+__all__ = ["half_products", "is_typed", "lower_types"]
 
 
 def is_typed(model: ir.Model) -> bool:
     """Whether any tensor of the model is fp16 or bf16."""
     return any(_form_of(value) for value in _values(model))
+
+
+def half_products(model: ir.Model) -> frozenset[str]:
+    """Names of the products whose result the file types fp16 or bf16; one without a name is not known again."""
+    products = (node for node in nodes_of(model) if node.op_type in PRODUCTS and not node.domain and node.name)
+    return frozenset(node.name for node in products if node.name and _form_of(node.outputs[0]))
 
 
 def lower_types(model: ir.Model) -> dict[ir.Value, Format]:

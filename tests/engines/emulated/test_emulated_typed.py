@@ -79,12 +79,62 @@ def test_half_inputs_stay_half_and_outputs_are_widened(tmp_path):
     np.testing.assert_array_equal(output, independent.fp16(np.full((1, 4), 80 * independent.fp16(np.float32(1e-3)))))
 
 
-def test_tf32_of_a_typed_graph_rounds_its_types_too(tmp_path):
+@pytest.mark.parametrize("name", ["emulated-tf32", "emulated-tf32:rz", "emulated-reorder", "emulated-reorder:3"])
+def test_tf32_and_another_order_are_not_blamed_for_what_the_types_do(name, tmp_path):
+    """They differ from ONNX Runtime, which computes the fp16 products in fp32, by their own factor only."""
     source = overflow(tmp_path, dtype="float16")
-    assert np.isinf(run("emulated-tf32", source, {"x": np.full((1, 4), 80, np.float16)})["y"]).all()
+    feeds = {"x": np.full((1, 4), 80, np.float16)}
+    exact = run("ort-fp32", source, feeds)["y"]
+    np.testing.assert_array_equal(run(name, source, feeds)["y"], exact)
+    assert np.isfinite(exact).all()
 
 
-@pytest.mark.parametrize("name", ["emulated-fp16", "emulated-tf32"])
+def half_island(folder, names: bool = True):
+    """Convolution, Transpose, MatMul in fp16 between fp32 shores, and an fp32 MatMul behind; 300 x 300 overflows."""
+    random = np.random.default_rng(5)
+    weights = {
+        "w": random.standard_normal((6, 3, 3, 3)).astype(np.float16),
+        "m": random.standard_normal((6, 5)).astype(np.float16),
+        "big": np.float16(300),
+        "small": np.float32(1e-5),
+        "n": random.standard_normal((5, 4)).astype(np.float32),
+    }
+    nodes = [
+        node("Cast", ["x"], ["h"], to=HALF),
+        node("Conv", ["h", "w"], ["c"], name="conv", pads=[1, 1, 1, 1]),
+        node("Mul", ["c", "big"], ["s"]),
+        node("Mul", ["s", "big"], ["o"]),
+        node("Transpose", ["c"], ["t"], perm=[0, 2, 3, 1]),
+        node("MatMul", ["t", "m"], ["p"], name="half"),
+        node("Cast", ["p"], ["q"], to=FULL),
+        node("Cast", ["o"], ["wide"], to=FULL),
+        node("Mul", ["wide", "small"], ["z"]),
+        node("MatMul", ["q", "n"], ["y"], name="full"),
+    ]
+    if not names:
+        for made in nodes:
+            made.ClearField("name")
+    return make_source(folder, nodes, {"x": [1, 3, 8, 8]}, ["y", "z"], weights)
+
+
+@pytest.mark.parametrize("names", [True, False])
+def test_a_typed_graph_reordered_is_onnx_runtime_up_to_fp32(names, tmp_path):
+    source = half_island(tmp_path, names)
+    feeds = {"x": np.random.default_rng(6).standard_normal((1, 3, 8, 8)).astype(np.float32)}
+    exact, got = run("ort-fp32", source, feeds), run("emulated-reorder", source, feeds)
+    assert np.isinf(run("emulated-fp16", source, feeds)["z"]).any()
+    np.testing.assert_allclose(got["z"], exact["z"], rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(got["y"], exact["y"], rtol=1e-4, atol=1e-4)
+
+
+def test_tf32_rounds_only_what_the_file_leaves_in_fp32(tmp_path):
+    source = half_island(tmp_path)
+    assert engines.open("emulated-tf32", source).provenance["values_rounded"] == 1, "the operand of the fp32 product"
+    feeds = {"x": np.random.default_rng(7).standard_normal((1, 3, 8, 8)).astype(np.float32)}
+    np.testing.assert_array_equal(run("emulated-tf32", source, feeds)["z"], run("ort-fp32", source, feeds)["z"])
+
+
+@pytest.mark.parametrize("name", ["emulated-fp16", "emulated-bf16"])
 @pytest.mark.parametrize(("low", "rounding"), [(HALF, independent.fp16), (BRAIN, independent.bf16)])
 def test_casts_round_every_number_to_the_bit(name, low, rounding, tmp_path):
     """Random bits, every power of two and its ties; and a second cast that has nothing left to round."""

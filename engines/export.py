@@ -19,6 +19,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from engines import exporters
+from engines.base import first_line
 from engines.cache import digest, file_sha256, folder_of, publish, write_text
 from engines.dotted import source_files
 from engines.errors import EngineUnavailable, ExportError
@@ -30,9 +32,10 @@ from engines.protocol import ExportTarget, ModelSource
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["export_model", "exported"]
+__all__ = ["export_model", "export_warnings", "exported"]
 
-TOOLS = ("torch", "onnx", "onnxscript")
+TOOLS = ("torch", "onnx", "onnxscript", "onnx_ir")
+MODEL, RECORD = "model.onnx", "export.json"  # of an export's folder
 
 
 def exported(source: ModelSource, target: str = "default", *, optimize: bool = True) -> Path:
@@ -64,6 +67,15 @@ def exported(source: ModelSource, target: str = "default", *, optimize: bool = T
     manifest = folder / f"{source.name}-{digest({**settings, 'root': str(root)})}.sources.json"
     hit = _remembered(manifest, settings, folder / source.name, root)
     return hit or _export_into(folder, manifest, settings, source, how, optimize)
+
+
+def export_warnings(path: Path) -> list[str]:
+    """What the exporter warned of when it made this file; nothing for a file that was not exported here."""
+    try:
+        record = json.loads((path.parent / RECORD).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return []
+    return list(record.get("warnings", [])) if isinstance(record, dict) and path.name == MODEL else []
 
 
 def export_model(source: ModelSource, out: Path, target: str = "default") -> Path:
@@ -103,6 +115,7 @@ def _settings(source: ModelSource, how: ExportTarget, optimize: bool) -> dict[st
         "opset": how.opset,
         "optimize": optimize,
         "versions": {tool: _version(tool) for tool in TOOLS},
+        "exporting": file_sha256(Path(exporters.__file__)),
     }
 
 
@@ -128,7 +141,7 @@ def _remembered(manifest: Path, settings: dict[str, Any], stem: Path, root: Path
 def _place(stem: Path, settings: dict[str, Any], sources: list[Path], root: Path, weights: str | None = None) -> Path:
     """Where the export of exactly this code and these settings lies, wherever the card's folder is."""
     code = {str(path.relative_to(root) if path.is_relative_to(root) else path): file_sha256(path) for path in sources}
-    return stem.with_name(f"{stem.name}-{digest({**settings, 'code': code, 'state': weights})}") / "model.onnx"
+    return stem.with_name(f"{stem.name}-{digest({**settings, 'code': code, 'state': weights})}") / MODEL
 
 
 def _export_into(
@@ -144,17 +157,26 @@ def _export_into(
     path = _place(folder / source.name, settings, sources, source.root.resolve(), drawn)
     if not path.is_file():
         with publish(path.parent) as draft:
-            run_exporter(module, source, how, optimize, draft / "model.onnx")
-            _check(source, how, draft / "model.onnx")
-            write_text(draft / "export.json", json.dumps(settings, indent=1, default=repr))
+            heard = run_exporter(module, source, how, optimize, draft / MODEL)
+            _check(source, how, draft / MODEL)
+            record = {**settings, "warnings": list(heard)}
+            write_text(draft / RECORD, json.dumps(record, indent=1, default=repr))
     write_text(manifest, json.dumps([str(file) for file in sources]))
     return path
 
 
 def _check(source: ModelSource, how: ExportTarget, path: Path) -> None:
-    """The opset that was asked for, and the card's inputs and outputs."""
+    """A valid model of the opset that was asked for, with the card's inputs and outputs."""
     import onnx
 
+    try:
+        onnx.checker.check_model(str(path))
+    except Exception as error:
+        raise ExportError(
+            f"the {exporter_for(how)} exporter wrote an invalid model: {first_line(error)}",
+            where=f"{source.name}, factory {source.factory!r}",
+            remedy="choose the other exporter or another opset under [export] in model.toml",
+        ) from error
     got = next(entry.version for entry in onnx.load(path, load_external_data=False).opset_import if not entry.domain)
     if how.opset is not None and got != how.opset:
         raise ExportError(

@@ -1,18 +1,18 @@
-"""The two exporters of PyTorch, called alike: network in, ONNX file out, no chatter, one line where they fail."""
+"""The two exporters of PyTorch, called alike: network in, ONNX file out, no chatter, one line where they fail.
+
+What an exporter warns of is kept, since it often names what goes wrong later: a branch that was traced on one picture,
+a size that was frozen, an opset that could not be had. What the dynamo exporter names twice (a buffer `mean` and the
+result of `mean()`, pytorch #168211) gets names of its own before the file is written, where each value still is one.
+"""
 
 from __future__ import annotations
 
-import contextlib
-import io
-import logging
-import warnings
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from engines.base import first_line
 from engines.dotted import modules_of
 from engines.errors import ExportError
+from engines.exporter_log import cause_of, listening
 from engines.protocol import ExportTarget, ModelSource, TensorSpec
 from engines.torch_model import name_outputs
 
@@ -24,7 +24,6 @@ __all__ = ["OLDEST_DYNAMO_OPSET", "exporter_for", "run_exporter"]
 OLDEST_DYNAMO_OPSET = 18
 PROTOBUF_LIMIT_BYTES = 1_900_000_000  # above it weights go into a file of their own
 DYNAMIC_BATCH, DYNAMIC_SIZE = 2, 64  # example sizes of dynamic dimensions; 0 and 1 would be taken for constants
-CHATTY = ("torch.onnx", "torch.export", "onnxscript", "onnx_ir")
 
 
 def exporter_for(how: ExportTarget) -> str:
@@ -33,11 +32,16 @@ def exporter_for(how: ExportTarget) -> str:
     return "legacy" if old else how.exporter
 
 
-def run_exporter(module: torch.nn.Module, source: ModelSource, how: ExportTarget, optimize: bool, path: Path) -> None:
+def run_exporter(
+    module: torch.nn.Module, source: ModelSource, how: ExportTarget, optimize: bool, path: Path
+) -> tuple[str, ...]:
     """Export a module with the card's names and shapes.
 
+    Returns:
+        What the exporter warned of, one line each, the first `SHOWN`.
+
     Raises:
-        ExportError: the exporter failed.
+        ExportError: the network does not run on zeros of the card's shapes, or the exporter failed.
         EngineOutputMissing: the network's outputs are not those of the card.
     """
     import torch
@@ -45,31 +49,40 @@ def run_exporter(module: torch.nn.Module, source: ModelSource, how: ExportTarget
     with modules_of(source.root), torch.inference_mode(False), torch.no_grad():
         args = tuple(_example(spec) for spec in source.inputs)
         flat = _flat(module, source, args)
-        settings = {
+        settings: dict[str, Any] = {
             "input_names": [spec.name for spec in source.inputs],
             "output_names": list(source.outputs),
             "opset_version": how.opset,
             "verbose": False,
         }
-        if exporter_for(how) == "legacy":
-            settings |= _legacy(source, optimize)
-        else:
-            settings |= _dynamo(source, optimize, variadic=flat is not module, large=_large(module))
         try:
-            with _quiet():
-                torch.onnx.export(flat, args, str(path), **settings)  # type: ignore[arg-type]  # settings by name
+            with listening(source.root) as heard:
+                if exporter_for(how) == "legacy":
+                    torch.onnx.export(flat, args, str(path), **settings, **_legacy(source, optimize))
+                else:
+                    settings |= _dynamo(source, optimize, variadic=flat is not module)
+                    _save(torch.onnx.export(flat, args, None, **settings), path, large=_large(module))
         except Exception as error:
             raise ExportError(
-                f"the {exporter_for(how)} exporter failed: {first_line(_root_cause(error))}",
+                f"the {exporter_for(how)} exporter failed: {cause_of(error, source.root)}",
                 where=f"{source.name}, factory {source.factory!r}",
-                remedy="choose the other exporter or another opset under [export] in model.toml, or mend the network",
+                remedy="choose the other exporter or another opset under [export] in model.toml, or change the network",
             ) from error
+    return tuple(heard)
 
 
-def _dynamo(source: ModelSource, optimize: bool, variadic: bool, large: bool) -> dict[str, Any]:
+def _save(program: Any, path: Path, large: bool) -> None:
+    """Write the dynamo exporter's model with names that are unique."""
+    from onnx_ir.passes.common import NameFixPass
+
+    NameFixPass()(program.model)
+    program.save(str(path), external_data=large)
+
+
+def _dynamo(source: ModelSource, optimize: bool, variadic: bool) -> dict[str, Any]:
     dynamic = tuple(_dynamic_axes(spec) or None for spec in source.inputs)
     shapes = ((dynamic,) if variadic else dynamic) if any(dynamic) else None
-    return {"dynamo": True, "optimize": optimize, "dynamic_shapes": shapes, "external_data": large}
+    return {"dynamo": True, "optimize": optimize, "dynamic_shapes": shapes}
 
 
 def _legacy(source: ModelSource, optimize: bool) -> dict[str, Any]:
@@ -84,13 +97,6 @@ def _legacy(source: ModelSource, optimize: bool) -> dict[str, Any]:
     }
 
 
-def _root_cause(error: BaseException) -> BaseException:
-    """The first error of a chain: the exporters wrap it in advice."""
-    while error.__cause__ is not None:
-        error = error.__cause__
-    return error
-
-
 def _flat(module: torch.nn.Module, source: ModelSource, args: tuple[torch.Tensor, ...]) -> torch.nn.Module:
     """A module that returns the card's outputs as a tuple: the network itself where it already does.
 
@@ -99,7 +105,14 @@ def _flat(module: torch.nn.Module, source: ModelSource, args: tuple[torch.Tensor
     import torch
 
     where = f"{source.name}, factory {source.factory!r}"
-    value = module(*args)
+    try:
+        value = module(*args)
+    except Exception as error:
+        raise ExportError(
+            f"the network fails on zeros of the card's shapes: {cause_of(error, source.root)}",
+            where=where,
+            remedy="give every input under [[inputs]] in model.toml the shape and dtype that the network takes",
+        ) from error
     named = name_outputs(value, source.outputs, where)
     passes_through = any(tensor is arg for tensor in named.values() for arg in args)
     if isinstance(value, torch.Tensor | tuple) and not passes_through:
@@ -134,19 +147,3 @@ def _dynamic_axes(spec: TensorSpec) -> dict[int, str]:
 def _large(module: torch.nn.Module) -> bool:
     size_bytes: int = sum(t.numel() * t.element_size() for t in module.state_dict().values())
     return size_bytes > PROTOBUF_LIMIT_BYTES
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """No warnings, no log lines, nothing on stdout; exceptions pass."""
-    known = [name for name in logging.root.manager.loggerDict if name.startswith(CHATTY)]
-    levels = [(logger, logger.level) for logger in map(logging.getLogger, {*known, *CHATTY})]
-    for logger, _ in levels:
-        logger.setLevel(logging.CRITICAL)
-    try:
-        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        for logger, level in levels:
-            logger.setLevel(level)

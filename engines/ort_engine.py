@@ -20,7 +20,7 @@ from engines.cache import file_sha256, folder_of
 from engines.cpu import physical_cores
 from engines.denormals import DenormalMode, supported
 from engines.errors import EngineCrashed, EngineOptionError, EngineUnavailable, ModelLoadError
-from engines.export import exported
+from engines.export import export_warnings, exported
 from engines.inspect.graph import model_sha256
 from engines.io_check import check_inputs, check_io
 from engines.ort_providers import CPU, KINDS, Request, available, granted, precision_facts, requests
@@ -132,6 +132,8 @@ class OrtEngine(FrameEngine):
             provenance["plugins"] = {path.name: file_sha256(path) for path in plugins}
         if provider_options:
             provenance["provider_options"] = provider_options
+        if heard := export_warnings(model):
+            provenance["export_warnings"] = heard
         super().__init__(name, {**provenance, **(facts or {})})
 
     def infer(self, inputs: Mapping[str, NDArray[Any]]) -> Tensors:

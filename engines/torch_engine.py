@@ -20,7 +20,7 @@ from __future__ import annotations
 import os
 import shutil
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any
 
@@ -33,7 +33,7 @@ from engines.denormals import DenormalMode
 from engines.errors import EngineCrashed, EngineOptionError, EngineUnavailable
 from engines.io_check import check_inputs
 from engines.protocol import Availability, ModelSource, Tensors
-from engines.torch_model import build_module, name_outputs
+from engines.torch_model import name_outputs, settle_module
 
 if TYPE_CHECKING:
     import torch
@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 __all__ = ["TorchEngine", "availability", "open_engine"]
 
 OPTIONS = ("device", "threads", "denormals")
+SHOWN = 8  # parts of the network named in the provenance
 # what a name stands for -> (the module's dtype, autocast's dtype), as attributes of torch; None: as it is
 PRECISIONS: dict[str, tuple[str | None, str | None]] = {
     "fp32": (None, None),
@@ -89,7 +90,8 @@ def open_engine(
         )
     if threads is not None:
         torch.set_num_threads(threads)
-    return TorchEngine(name, source, build_module(source), precision, torch.device(where), denormals)
+    module, changed = settle_module(source)
+    return TorchEngine(name, source, module, precision, torch.device(where), denormals, changed)
 
 
 def availability(name: str) -> Availability:
@@ -123,6 +125,7 @@ class TorchEngine(FrameEngine):
         precision: str,
         device: torch.device,
         denormals: str,
+        set_to_eval: Sequence[str] = (),
     ) -> None:
         import torch
 
@@ -139,6 +142,7 @@ class TorchEngine(FrameEngine):
             "denormals": denormals,
             **({"autocast": str(autocast).removeprefix("torch.")} if autocast else {}),
             **({"compiled": "inductor"} if precision == "compile" else {}),
+            **({"set_to_eval": _first(set_to_eval)} if set_to_eval else {}),
         }
         super().__init__(name, provenance)
         self._source, self._dtype, self._device = source, dtype, device
@@ -245,6 +249,10 @@ def _compiled(module: torch.nn.Module) -> Any:
     functorch.enable_autograd_cache = False
     torch.compiler.reset()  # past a number of compilations of one class, PyTorch silently runs it uncompiled
     return torch.compile(module, backend="inductor")
+
+
+def _first(names: Sequence[str]) -> list[str]:
+    return [*names[:SHOWN], *([f"{len(names) - SHOWN} more"] if len(names) > SHOWN else [])]
 
 
 def _array(tensor: torch.Tensor) -> NDArray[Any]:

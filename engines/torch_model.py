@@ -5,7 +5,7 @@ Weights load strictly and as they are: no prefix is stripped, no key is skipped,
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,13 +17,18 @@ from engines.protocol import ModelSource
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-__all__ = ["build_module", "name_outputs", "read_state"]
+__all__ = ["build_module", "name_outputs", "read_state", "settle_module", "training_parts"]
 
 SHOWN = 4  # keys named in a message
 
 
 def build_module(source: ModelSource) -> nn.Module:
-    """The network in evaluation mode, on the CPU, in the dtype its factory gives it.
+    """The network in evaluation mode, on the CPU, in the dtype its factory gives it; raises as `settle_module`."""
+    return settle_module(source)[0]
+
+
+def settle_module(source: ModelSource) -> tuple[nn.Module, tuple[str, ...]]:
+    """The network in evaluation mode, and what the factory had left in training mode and computes otherwise there.
 
     Where the card has no weights the factory must bring its own; what it draws at random is drawn from seed 0.
 
@@ -57,7 +62,23 @@ def build_module(source: ModelSource) -> nn.Module:
         )
     if source.weights is not None:
         _fill(module, read_state(source.weights), source.weights)
-    return module.eval().requires_grad_(False)
+    changed = tuple(training_parts(module))
+    return module.eval().requires_grad_(False), changed
+
+
+def training_parts(module: nn.Module) -> Iterator[str]:
+    """Names and classes of modules in training mode whose own code asks for the mode: BatchNorm, Dropout, a user's."""
+    for name, part in module.named_modules():
+        if part.training and _asks_for_mode(type(part)):
+            yield f"{name or '(network)'} ({type(part).__name__})"
+
+
+def _asks_for_mode(kind: type) -> bool:
+    from torch import nn
+
+    own = (base for base in kind.__mro__ if issubclass(base, nn.Module) and base is not nn.Module)
+    codes = (getattr(attribute, "__code__", None) for base in own for attribute in vars(base).values())
+    return any("training" in code.co_names for code in codes if code is not None)
 
 
 def read_state(weights: Path) -> dict[str, Tensor]:

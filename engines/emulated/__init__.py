@@ -26,7 +26,7 @@ from engines.cpu import physical_cores
 from engines.emulated.graph import fold
 from engines.emulated.recipe import Recipe, read_recipe, rewrite
 from engines.emulated.selection import groups_of, restore_scopes
-from engines.export import exported
+from engines.export import export_warnings, exported
 from engines.inspect.graph import model_sha256
 from engines.ort_engine import OrtEngine
 from engines.ort_engine import availability as ort_availability
@@ -94,6 +94,8 @@ def emulated_graph(source: ModelSource, recipe: Recipe) -> tuple[Path, dict[str,
         with publish(folder) as draft:
             save(model, draft / "model.onnx")
             facts = {"precision": f"emulated {recipe.method}", **recipe.facts(), "base_sha256": base_sha256, **facts}
+            if heard := export_warnings(base):
+                facts["export_warnings"] = heard
             write_text(draft / "facts.json", json.dumps(facts, indent=1))
     return folder / "model.onnx", json.loads((folder / "facts.json").read_text(encoding="utf-8"))
 

@@ -139,17 +139,105 @@ def test_exporters_are_silent(card, capfd, caplog):
     assert not [r for r in caplog.records if r.levelno >= logging.WARNING]
 
 
-def test_a_failing_exporter_is_one_line(card):
+NAMED_ALIKE = """
+import torch
+
+class Alike(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        for name in NAMES:
+            self.register_buffer(name, torch.rand(1, 3, 1, 1) + 0.5)
+
+    def forward(self, images):
+        scaled = images
+        for name in NAMES:
+            scaled = scaled * getattr(self, name)
+        mean = scaled.mean((2, 3)) + scaled.sum((2, 3)) - scaled.amax((2, 3))
+        return torch.sigmoid(mean * mean)
+"""
+
+
+@pytest.mark.parametrize("names", [("mean", "sum_1", "mul"), ("sigmoid", "amax", "lines"), ("images_", "add", "val_0")])
+@pytest.mark.parametrize("optimize", [True, False])
+def test_values_that_the_exporter_names_alike_get_names_of_their_own(card, optimize, names):
     source = card()
-    (source.root / "odd.py").write_text(
-        "import torch\nclass Odd(torch.nn.Module):\n"
-        "    def forward(self, images):\n"
-        "        return images * 2 if images.sum().item() > 3 else images\n"
+    (source.root / "alike.py").write_text(f"NAMES = {names!r}\n{NAMED_ALIKE}")
+    source = replace(source, factory="alike:Alike", weights=None)
+    path = exported(source, optimize=optimize)
+    onnx.checker.check_model(str(path), full_check=True)
+    graph = onnx.load(path).graph
+    values = [*(t.name for t in graph.initializer), *(name for node in graph.node for name in node.output)]
+    assert len(set(values)) == len(values)
+    inputs = inputs_of(source)
+    name = "ort-fp32" if optimize else "ort-fp32-none"
+    np.testing.assert_allclose(
+        engines.open(name, source).infer(inputs)["lines"],
+        engines.open("torch-fp32", source).infer(inputs)["lines"],
+        rtol=1e-5,
     )
-    with pytest.raises(ExportError, match="dynamo exporter failed") as caught:
-        exported(replace(source, factory="odd:Odd", weights=None))
-    assert "\n" not in str(caught.value)
+
+
+ODD = """
+import torch
+
+class Branching(torch.nn.Module):
+    def forward(self, images):
+        return images * 2 if images.sum().item() > 3 else images
+
+class Unknown(torch.nn.Module):
+    def forward(self, images):
+        return torch.special.bessel_j0(images)
+
+class Misshapen(torch.nn.Module):
+    def forward(self, images):
+        return images.reshape(7, -1)
+"""
+
+
+@pytest.fixture
+def odd(card):
+    """Networks that do not export as they are."""
+    source = card(export=QUICK)
+    (source.root / "odd.py").write_text(ODD)
+    return lambda name, **changes: replace(source, factory=f"odd:{name}", weights=None, **changes)
+
+
+@pytest.mark.parametrize(
+    ("network", "exporter", "words"),
+    [
+        ("Branching", "dynamo", ["Could not guard on data-dependent expression"]),
+        ("Unknown", "dynamo", ["No ONNX function found for", "Error when translating node %bessel_j0"]),
+        ("Unknown", "legacy", ["aten::special_bessel_j0", "is not supported"]),
+        ("Misshapen", "dynamo", ["fails on zeros", "shape '[7, -1]' is invalid", "at odd.py:14 in forward"]),
+        ("Misshapen", "legacy", ["fails on zeros", "shape '[7, -1]' is invalid", "at odd.py:14 in forward"]),
+    ],
+)
+def test_a_failing_exporter_is_one_line_with_the_first_cause(odd, capfd, network, exporter, words):
+    source = odd(network, export={"default": ExportTarget(exporter)})
+    with pytest.raises(ExportError) as caught:
+        exported(source)
+    text = str(caught.value)
+    assert "\n" not in text
+    assert all(word in text for word in words), text
+    assert len(text) < 900
+    assert capfd.readouterr() == ("", "")
     assert not [p for p in source.cache.rglob("*") if p.name.startswith(".draft")]
+
+
+@pytest.mark.parametrize("name", ["ort-fp32-none", "ort-fp32", "emulated-fp16"])
+def test_what_the_exporter_warned_of_stays_with_the_engine(odd, name):
+    """Tracing takes the branch of the example; the warning names the line, and a cached export has it too."""
+    source = odd("Branching", outputs=("doubled",))
+    for _ in range(2):
+        (warning,) = engines.open(name, source).provenance["export_warnings"]
+        assert "might cause the trace to be incorrect" in warning
+        assert warning.endswith("at odd.py:6")
+
+
+def test_an_export_without_warnings_and_a_file_of_ones_own_have_none(card, tmp_path):
+    source = card(export=QUICK)
+    assert "export_warnings" not in engines.open("ort-fp32", source).provenance
+    assert export.export_warnings(tmp_path / "model.onnx") == []
 
 
 def test_weights_that_do_not_fit_stop_the_export(card):

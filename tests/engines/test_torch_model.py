@@ -5,6 +5,7 @@ import torch
 from engine_models import save_weights
 from safetensors.torch import save_file
 
+import engines
 from engines.errors import EngineOutputMissing, EngineUnavailable, ModelLoadError
 from engines.torch_model import build_module, name_outputs
 
@@ -122,3 +123,49 @@ def test_outputs_are_named_in_order_or_by_name():
 def test_outputs_that_cannot_be_named_are_an_error(value, text):
     with pytest.raises(EngineOutputMissing, match=text):
         name_outputs(value, ["p", "q"], "here")
+
+
+MODES = """
+import torch
+from torch import nn
+
+class Own(nn.Module):
+    def forward(self, images):
+        return images * 2 if self.training else images
+
+class Modes(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.conv, self.act = nn.Conv2d(3, 3, 1), nn.ReLU()
+        self.norm, self.drop, self.own = nn.BatchNorm2d(3), nn.Dropout(0.5), Own()
+
+    def forward(self, images):
+        return self.own(self.drop(self.act(self.norm(self.conv(images))))).mean((2, 3))
+
+def forgotten():
+    return Modes()
+
+def settled():
+    return Modes().eval()
+
+def partly():
+    network = Modes().eval()
+    network.norm.train()
+    return network
+"""
+
+
+@pytest.mark.parametrize(
+    ("factory", "changed"),
+    [
+        ("forgotten", ["norm (BatchNorm2d)", "drop (Dropout)", "own (Own)"]),
+        ("settled", []),
+        ("partly", ["norm (BatchNorm2d)"]),
+    ],
+)
+def test_parts_that_the_factory_left_in_training_mode_are_set_to_evaluation_and_told(card, factory, changed):
+    source = card(weights=None)
+    (source.root / "modes.py").write_text(MODES)
+    source = replace(source, factory=f"modes:{factory}")
+    assert not any(part.training for part in build_module(source).modules())
+    assert list(engines.open("torch-fp32", source).provenance.get("set_to_eval", [])) == changed

@@ -29,7 +29,7 @@ from cases.problem import raise_first
 from cases.schema import CAMERA_PATTERN, ID_PATTERN, CameraMeta, read_meta, validated, write_meta
 from cases.truth import TRUTH_COLUMNS, truth_problems
 
-__all__ = ["CaseWriter", "require_free", "seal_case"]
+__all__ = ["CaseWriter", "remove_unfinished", "require_free", "seal_case"]
 
 
 class CaseWriter:
@@ -158,6 +158,12 @@ def require_free(out: Path, id: str) -> None:
     _require_name(id, ID_PATTERN, "id")
     if (out / id).exists():
         raise CaseError("the case exists already", where=str(out / id), remedy="choose another id, or remove it")
+
+
+def remove_unfinished(path: Path) -> None:
+    """Remove what writers of the case folder `path` left beside it because they were killed."""
+    for folder in path.parent.glob(f".{path.name}.*.part"):
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _require_name(name: str, pattern: str, key: str) -> None:

@@ -1,22 +1,131 @@
-"""Where tables for people are printed."""
+"""All that Trueline prints goes through here, so that any text is shown as it is, whatever data it came from.
+
+A rung called `recorded:car:`, the extra `trueline[gpu]` or a case id with an escape sequence is text, never markup, an
+emoji or a command to the terminal. Results go to standard output, remarks and errors to standard error.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import json
+import sys
+import unicodedata
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, TextIO
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
 
-__all__ = ["table_console"]
+__all__ = ["accept_any_text", "cell", "escaped", "fail", "print_json", "say", "show", "table", "table_console"]
 
 WIDTH_WITHOUT_TERMINAL = 160  # columns: a pipe or a log file has no edge at 80
+_LAYOUT = "\n\t"
+_HIDDEN = frozenset("\u061c\u200e\u200f\u2028\u2029\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069\ufeff")
+
+
+def escaped(text: object, *, one_line: bool = False) -> str:
+    r"""The text with everything that would steer a terminal written out: ESC as `\x1b`, U+202E as `\u202e`.
+
+    Args:
+        text: anything; its `str` is taken.
+        one_line: runs of white space, line ends among it, become one space.
+    """
+    told = " ".join(str(text).split()) if one_line else str(text)
+    if told.isascii() and told.isprintable():
+        return told
+    return "".join(c if _harmless(c) else _written_out(c) for c in told)
+
+
+def _harmless(character: str) -> bool:
+    if character in _LAYOUT:
+        return True
+    return character not in _HIDDEN and unicodedata.category(character) not in ("Cc", "Cs")
+
+
+def _written_out(character: str) -> str:
+    code = ord(character)
+    return f"\\x{code:02x}" if code < 256 else f"\\u{code:04x}"
+
+
+def cell(text: object, style: str = "") -> Text:
+    """A piece of text for a table or a line, in a style of ours."""
+    from rich.text import Text
+
+    return Text(escaped(text), style)
+
+
+def table(columns: Sequence[str], rows: Sequence[Sequence[object]], title: str = "") -> Table:
+    """A table; cells are texts of `cell`, or anything else, which is shown as plain text."""
+    from rich.table import Table
+    from rich.text import Text
+
+    made = Table(title=cell(title) if title else None, title_justify="left")
+    for column in columns:
+        made.add_column(cell(column), overflow="fold")
+    for row in rows:
+        made.add_row(*(one if isinstance(one, Text) else cell(one) for one in row))
+    return made
+
+
+def show(*parts: object, console: Console | None = None) -> None:
+    """Print tables of `table`, texts of `cell`, or anything else as plain text, each from a new line.
+
+    Args:
+        parts: what to print.
+        console: where to; None for standard output.
+    """
+    from rich.table import Table
+    from rich.text import Text
+
+    where = console or table_console()
+    for part in parts:
+        if isinstance(part, Table):
+            where.print(part, markup=False, emoji=False, highlight=False)
+        else:
+            text = part if isinstance(part, Text) else cell(part)
+            where.print(text, markup=False, emoji=False, highlight=False, soft_wrap=True)
+
+
+def say(text: object) -> None:
+    """A remark for people, on standard error."""
+    print(escaped(text), file=sys.stderr)
+
+
+def fail(text: object) -> None:
+    """`error: ...` in one line, on standard error."""
+    print(f"error: {escaped(text, one_line=True)}", file=sys.stderr)
+
+
+def print_json(value: Any) -> None:
+    """JSON for machines on standard output; NaN and infinity become null."""
+    text = json.dumps(_finite(value), indent=1, ensure_ascii=False, allow_nan=False)
+    print("".join(c if _harmless(c) else f"\\u{ord(c):04x}" for c in text))
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, float):
+        return value if value - value == 0 else None
+    if isinstance(value, Mapping):
+        return {str(k): _finite(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(v) for v in value]
+    return value
 
 
 def table_console(*, stderr: bool = False) -> Console:
     """A console as wide as the terminal, or WIDTH_WITHOUT_TERMINAL where there is none."""
     from rich.console import Console
 
-    console = Console(stderr=stderr)
+    console = Console(stderr=stderr, markup=False, emoji=False, highlight=False)
     if not console.is_terminal:
         console.width = max(console.width, WIDTH_WITHOUT_TERMINAL)
     return console
+
+
+def accept_any_text(*streams: TextIO) -> None:
+    """Let streams write out what their encoding lacks, where they would raise."""
+    for stream in streams:
+        reconfigure = getattr(stream, "reconfigure", None)
+        if reconfigure is not None:
+            reconfigure(errors="backslashreplace")

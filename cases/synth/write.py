@@ -7,9 +7,8 @@ but the camera's own format stands between the renderer and a model; `images` st
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import as_completed
 from functools import partial
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Literal
 
@@ -24,7 +23,8 @@ from cases.picture import Ego, Picture
 from cases.schema import CameraMeta, read_meta
 from cases.synth.render import render_clip
 from cases.synth.scene import DASHED, TRUTH_X_M, Scene, draw_scene
-from cases.writer import CaseWriter
+from cases.synth.workers import worker_pool
+from cases.writer import CaseWriter, remove_unfinished
 
 __all__ = ["Progress", "camera_picture", "case_id", "synth_cases", "write_synth_case"]
 
@@ -78,9 +78,14 @@ def synth_cases(
     for k in set(range(count)) - set(missing):
         _require_same(folders[k], seed + k, seconds, fps)
     write = partial(write_synth_case, seconds=seconds, out=out, fps=fps)
-    for done, _ in enumerate(_each(write, [seed + k for k in missing], jobs), start=count - len(missing) + 1):
-        if progress:
-            progress("cases", done, count)
+    try:
+        for done, _ in enumerate(_each(write, [seed + k for k in missing], jobs), start=count - len(missing) + 1):
+            if progress:
+                progress("cases", done, count)
+    except BaseException:
+        for k in missing:
+            remove_unfinished(folders[k])  # of workers that were killed
+        raise
     return folders
 
 
@@ -89,7 +94,7 @@ def _each(write: Callable[[int], Path], seeds: list[int], jobs: int) -> Iterator
     if jobs <= 1 or len(seeds) <= 1:
         yield from map(write, seeds)
         return
-    with ProcessPoolExecutor(min(jobs, len(seeds)), mp_context=get_context("spawn")) as pool:
+    with worker_pool(min(jobs, len(seeds))) as pool:
         for future in as_completed([pool.submit(write, seed) for seed in seeds]):
             yield future.result()
 

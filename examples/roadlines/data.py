@@ -13,10 +13,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +25,7 @@ from numpy.typing import NDArray
 from cases.picture import Picture
 from cases.synth import camera_picture, draw_scene, render_frame
 from cases.synth.scene import TRUTH_X_M
+from cases.synth.workers import worker_pool
 from harness.feed.preprocess import build_pipeline
 from harness.model.card import Card, InputSpec
 
@@ -71,8 +70,7 @@ def make_samples(
         for seed, count in missing:
             write(seed, count)
         return
-    # spawned: forking a process with threads deadlocks
-    with ProcessPoolExecutor(os.cpu_count(), mp_context=get_context("spawn"), initializer=_one_thread) as pool:
+    with worker_pool(os.cpu_count() or 1, _one_thread) as pool:
         for i, _ in enumerate(pool.map(write, *zip(*missing, strict=True))):
             if progress:
                 progress("parts", i + 1, len(missing))

@@ -5,30 +5,48 @@ from __future__ import annotations
 import sys
 
 from harness.cli.app import app
+from harness.cli.stopping import how_to_go_on, stoppable
+from harness.terminal import accept_any_text, fail, say
 from trueline import TruelineError
 
 __all__ = ["app", "main"]
 
+INTERRUPTED = 130
+
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run one command and exit: 0 pass, 1 fail, 2 bad input or usage, 3 inconclusive or not run, 130 interrupted."""
+    """Run one command and exit.
+
+    0 pass; 1 fail; 2 bad input or usage; 3 inconclusive or not run; 130 interrupted, 143 terminated.
+    """
+    given = sys.argv[1:] if arguments is None else arguments
+    accept_any_text(sys.stdout, sys.stderr)
+    with stoppable() as stop:
+        try:
+            sys.exit(_run(given))
+        except (KeyboardInterrupt, EOFError):
+            say(how_to_go_on(given))
+            sys.exit(stop.exit_code)
+
+
+def _run(arguments: list[str]) -> int:
+    """The exit code of one command."""
     from harness.ownership import check_ownership
 
     try:
         check_ownership()
         code = app(args=arguments, standalone_mode=False)
     except TruelineError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(error.exit_code)
-    except (KeyboardInterrupt, EOFError):
-        print("stopped; run the same command again and it goes on with the first unfinished case", file=sys.stderr)
-        sys.exit(130)
+        fail(error)
+        return error.exit_code
     except Exception as error:
-        message = getattr(error, "format_message", None)
-        if message is None:
-            if type(error).__name__ == "Abort":
-                sys.exit(130)
-            raise
-        print(f"error: usage: {message()} | remedy: see `trueline --help`", file=sys.stderr)
-        sys.exit(2)
-    sys.exit(code if isinstance(code, int) else 0)
+        message = getattr(error, "format_message", None)  # what typer says of a wrong command line
+        if message is not None:
+            fail(f"usage: {message()} | remedy: see `trueline --help`")
+            return 2
+        if type(error).__name__ == "Abort":  # what older ones have for it
+            raise KeyboardInterrupt from error
+        raise
+    if code == INTERRUPTED:  # typer's word for an interrupt
+        raise KeyboardInterrupt
+    return code if isinstance(code, int) else 0

@@ -22,7 +22,9 @@ app = typer.Typer(
 
 def _version(asked: bool) -> None:
     if asked:
-        typer.echo(f"trueline {__version__}")
+        from harness.terminal import show
+
+        show(f"trueline {__version__}")
         raise typer.Exit
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from harness.cli.output import print_json, print_table, progress_bar, say
+from harness.cli.progress import progress_bar
+from harness.terminal import print_json, say, show, table
 
 __all__ = ["app"]
 
@@ -61,15 +63,15 @@ def check(
     else:
         rows = [(f.name, p.what, p.where, p.remedy) for f, problems in found.items() for p in problems]
         if rows:
-            print_table("", ("case", "problem", "where", "remedy"), rows)
+            show(table(("case", "problem", "where", "remedy"), rows))
         else:
-            print(f"{len(found)} case(s) without problems")
+            show(f"{len(found)} case(s) without problems")
     if any(found.values()):
         raise typer.Exit(2)
 
 
-@app.command()
-def show(
+@app.command("show")
+def show_(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="case folder")],
     out: Annotated[Path, typer.Option("--out", metavar="PNG", help="picture to write")],
     run: Annotated[Path | None, typer.Option("--run", metavar="RUN", help="draw the lines of this run")] = None,
@@ -96,5 +98,5 @@ def synth(
     from cases.synth import synth_cases
 
     with progress_bar("rendering") as progress:
-        folders = synth_cases(seed, count, seconds, out, progress=progress)
+        folders = synth_cases(seed, count, seconds, out, progress=progress, jobs=os.cpu_count() or 1)
     say(f"{len(folders)} case(s) in {out}")

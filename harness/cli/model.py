@@ -8,7 +8,8 @@ from typing import Annotated
 import typer
 
 from harness.cli.options import CardArgument, CasesOption, JsonOption
-from harness.cli.output import print_json, print_table, progress_bar, say
+from harness.cli.progress import progress_bar
+from harness.terminal import print_json, say, show, table
 
 __all__ = ["app"]
 
@@ -33,9 +34,7 @@ def check(
     if json:
         print_json([{"level": f.level, "what": f.what, "where": f.where, "remedy": f.remedy} for f in findings])
     else:
-        print_table(
-            "", ("level", "finding", "where", "remedy"), [(f.level, f.what, f.where, f.remedy) for f in findings]
-        )
+        show(table(("level", "finding", "where", "remedy"), [(f.level, f.what, f.where, f.remedy) for f in findings]))
     if any(f.level == "error" for f in findings):
         raise typer.Exit(2)
 
@@ -80,12 +79,10 @@ def sensitivity(
     everything = sum(len(group.members) for group in found.groups)
     rows: list[tuple[str, int, Movement, Movement | None]] = [("everything", everything, found.whole, None)]
     rows += [(g.group, len(g.members), g.alone, g.without) for g in found.groups]
-    print_table(
-        f"{found.method} on {found.frames} frames, against fp32",
-        (*columns, "lines changed", f"all but it: max, {unit}"),
-        [
-            (name, count, *(f"{moved.outputs[o]:.3g}" for o in outputs), f"{moved.line_rms:.3g}",
-             f"{moved.line_max:.3g}", moved.lines_changed, "" if rest is None else f"{rest.line_max:.3g}")
-            for name, count, moved, rest in rows
-        ],
-    )  # fmt: skip
+    cells = [
+        (name, count, *(f"{moved.outputs[o]:.3g}" for o in outputs), f"{moved.line_rms:.3g}",
+         f"{moved.line_max:.3g}", moved.lines_changed, "" if rest is None else f"{rest.line_max:.3g}")
+        for name, count, moved, rest in rows
+    ]  # fmt: skip
+    title = f"{found.method} on {found.frames} frames, against fp32"
+    show(table((*columns, "lines changed", f"all but it: max, {unit}"), cells, title))

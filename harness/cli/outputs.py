@@ -8,7 +8,8 @@ from typing import Annotated
 import typer
 
 from harness.cli.options import CardArgument
-from harness.cli.output import progress_bar, say
+from harness.cli.progress import progress_bar
+from harness.terminal import say
 
 __all__ = ["register"]
 

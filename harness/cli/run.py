@@ -16,7 +16,8 @@ from harness.cli.options import (
     PreprocessOption,
     RunArgument,
 )
-from harness.cli.output import print_json, print_table, progress_bar, say
+from harness.cli.progress import progress_bar
+from harness.terminal import print_json, say, show, table
 
 if TYPE_CHECKING:
     from harness.run.folder import Run
@@ -35,7 +36,7 @@ def engines(json: JsonOption = False) -> None:
         print_json([asdict(a) for a in found])
         return
     rows = [(a.name, "yes" if a.available else "no", a.detail, a.remedy) for a in found]
-    print_table("", ("engine", "runs here", "detail", "remedy"), rows)
+    show(table(("engine", "runs here", "detail", "remedy"), rows))
 
 
 def replay(
@@ -82,7 +83,7 @@ def replay(
         print_json(run.meta)
         return
     rows = [(r["name"], r["parent"] or "", ", ".join(r["factors"]), r["status"], r["reason"]) for r in run.rungs]
-    print_table("", ("rung", "parent", "differs in", "status", "reason"), rows)
+    show(table(("rung", "parent", "differs in", "status", "reason"), rows))
     _say_growth(run)
     for line in warnings_of(run.meta["batch"]["rows"]):
         say(f"warning: {line}")

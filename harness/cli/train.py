@@ -8,7 +8,8 @@ from typing import Annotated, Any
 import typer
 
 from harness.cli.options import JsonOption
-from harness.cli.output import print_json, print_table, progress_bar, say
+from harness.cli.progress import progress_bar
+from harness.terminal import print_json, say, show, table
 
 __all__ = ["register"]
 
@@ -61,7 +62,7 @@ def train(
         ("error, selection", f"{error['selection']:.4g} {error['unit']}"),
         ("error, test", f"{error['test']:.4g} {error['unit']}"),
     ]
-    print_table("", ("candidate", str(candidate.folder)), rows)
+    show(table(("candidate", str(candidate.folder)), rows))
     say(
         f"{'trained' if candidate.fresh else 'was there'}; next: trueline replay {out}/model.toml --cases DIR --out RUN"
     )
@@ -85,7 +86,7 @@ def techniques(json: JsonOption = False) -> None:
         (t["name"], t["summary"], t["role"] or "", ", ".join(f"{k}={v!r}" for k, v in t["options"].items()))
         for t in found
     ]
-    print_table("", ("technique", "what", "only one", "options"), rows)
+    show(table(("technique", "what", "only one", "options"), rows))
 
 
 def register(app: typer.Typer) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from harness.gate.verdict import RuleOutcome, RungOutcome, Status, Verdict
-from harness.terminal import table_console
+from harness.terminal import cell, show, table
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -31,31 +31,21 @@ def render(verdict: Verdict, console: Console | None = None) -> None:
         verdict: what to print.
         console: where to print it, standard output by default.
     """
-    from rich.text import Text
-
-    console = console or table_console()
-    console.print(_table(verdict))
-    for rule in verdict.left_out:
-        console.print(Text(f"left out: {rule.id}: {rule.reason}", style="yellow" if rule.required else ""))
+    left_out = [cell(f"left out: {r.id}: {r.reason}", "yellow" if r.required else "") for r in verdict.left_out]
     judged = {rung.rung for rule in verdict.rules for rung in rule.rungs}
-    for line in engine_lines(judged, verdict.run.get("meta", {}).get("rungs", ())):
-        console.print(Text(line, style="dim"))
-    console.print(Text(f"{verdict.status.value} ", style=_STYLE[verdict.status]) + Text(_summary(verdict)))
+    engines = [cell(line, "dim") for line in engine_lines(judged, verdict.run.get("meta", {}).get("rungs", ()))]
+    last = cell(f"{verdict.status.value} ", _STYLE[verdict.status]) + cell(_summary(verdict))
+    show(_table(verdict), *left_out, *engines, last, console=console)
 
 
 def _table(verdict: Verdict) -> Table:
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table(title=None)
-    for column in ("rule", "limit", "rung", "verdict", "what was found"):
-        table.add_column(column, overflow="fold")
+    rows: list[tuple[object, ...]] = []
     for rule in verdict.rules:
         name = rule.id if rule.required else f"{rule.id} (advisory)"
         for status, rung, reason in _rows(rule):
-            table.add_row(Text(name), Text(_limit(rule)), Text(rung), Text(status.value, _STYLE[status]), Text(reason))
+            rows.append((name, _limit(rule), rung, cell(status.value, _STYLE[status]), reason))
             name = ""
-    return table
+    return table(("rule", "limit", "rung", "verdict", "what was found"), rows)
 
 
 def _rows(rule: RuleOutcome) -> list[tuple[Status, str, str]]:

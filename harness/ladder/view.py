@@ -6,7 +6,7 @@ import math
 from typing import TYPE_CHECKING
 
 from harness.ladder.model import Anomaly, Explanation
-from harness.terminal import table_console
+from harness.terminal import show, table
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -24,41 +24,30 @@ def render(explanation: Explanation, console: Console | None = None) -> None:
         explanation: of a run.
         console: where to; None for standard output.
     """
-    console = console or table_console()
     if not explanation.anomalies:
-        console.print(f"No anomaly against {explanation.reference} on {len(explanation.rungs) - 1} rungs.")
+        show(f"No anomaly against {explanation.reference} on {len(explanation.rungs) - 1} rungs.", console=console)
     else:
-        console.print(_suspects(explanation))
-        console.print(_anomalies(explanation))
+        show(_suspects(explanation), _anomalies(explanation), console=console)
         left = len(explanation.anomalies) - len(_shown(explanation))
         if left:
-            console.print(f"{left} more; --json has them all.")
-    for note in explanation.notes:
-        console.print(f"note: {note}", markup=False)
+            show(f"{left} more; --json has them all.", console=console)
+    show(*(f"note: {note}" for note in explanation.notes), console=console)
 
 
 def _suspects(explanation: Explanation) -> Table:
-    from rich.table import Table
-
-    table = Table(title=f"Where anomalies against {explanation.reference} begin", title_justify="left")
-    for column in ("rung", "stage", "factor", "anomalies", "share", "kinds", "cases"):
-        table.add_column(column, overflow="fold")
+    rows = []
     for s in explanation.suspects:
         kinds = ", ".join(f"{count} {kind}" for kind, count in s.kinds.items())
         blame = (s.stage or "none alone", s.factor or " + ".join(s.factors))
-        table.add_row(s.rung, *blame, str(s.count), f"{s.share:.0%}", kinds, str(len(s.cases)))
-    return table
+        rows.append((s.rung, *blame, str(s.count), f"{s.share:.0%}", kinds, str(len(s.cases))))
+    columns = ("rung", "stage", "factor", "anomalies", "share", "kinds", "cases")
+    return table(columns, rows, f"Where anomalies against {explanation.reference} begin")
 
 
 def _anomalies(explanation: Explanation) -> Table:
-    from rich.table import Table
-
-    table = Table(title="The worst of them", title_justify="left")
-    for column in ("case, rung", "what", "size", "first step", "shares of the steps", "alone on the reference"):
-        table.add_column(column, overflow="fold")
-    for a in _shown(explanation):
-        table.add_row(f"{a.case}\n{a.rung}", _what(a), _size(a), _first(a), _shares(a), _alone(a))
-    return table
+    columns = ("case, rung", "what", "size", "first step", "shares of the steps", "alone on the reference")
+    rows = [(f"{a.case}\n{a.rung}", _what(a), _size(a), _first(a), _shares(a), _alone(a)) for a in _shown(explanation)]
+    return table(columns, rows, "The worst of them")
 
 
 def _shown(explanation: Explanation) -> list[Anomaly]:

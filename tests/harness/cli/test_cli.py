@@ -154,7 +154,7 @@ def test_bad_input_is_one_line_and_exit_code_2(files: Files, name: str, capsys: 
 
 
 def test_nan_prints_as_null(capsys: pytest.CaptureFixture[str]) -> None:
-    from harness.cli.output import print_json
+    from harness.terminal import print_json
 
     print_json({"a": float("nan"), "b": [1.5, float("inf")], "c": np.float64(2).item()})
     assert json.loads(capsys.readouterr().out) == {"a": None, "b": [1.5, None], "c": 2.0}

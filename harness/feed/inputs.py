@@ -33,7 +33,7 @@ def steps_of_card(card: Card) -> tuple[str, ...]:
     for spec in card.inputs:
         if spec.source.startswith("camera."):
             train, deploy = (card.preprocess.steps_of(spec.name, p) for p in ("train", "deploy"))
-            steps += differing_steps(train, deploy)
+            steps += differing_steps(train, deploy, card.root)
     return tuple(dict.fromkeys(steps))
 
 
@@ -82,7 +82,8 @@ def _camera_feed(card: Card, case: Case, spec: InputSpec, variant: str, camera: 
     base, _, step = variant.partition("+")
     own = card.preprocess.steps_of(spec.name, base)
     if step:
-        own = mixed_steps(own, card.preprocess.steps_of(spec.name, "deploy" if base == "train" else "train"), step)
+        other = card.preprocess.steps_of(spec.name, "deploy" if base == "train" else "train")
+        own = mixed_steps(own, other, step, root=card.root)
     place = f"{card.path.name} preprocess.{variant}, input {spec.name}"
     pipeline = build_pipeline(own, spec, case.calibration(camera), where=place, root=card.root)
     return lambda tick: pipeline(tick.pictures[camera])

@@ -93,10 +93,10 @@ class Tree:
         """
         found: list[tuple[str, str, str]] = []
         for node in self.path(name)[1:]:
-            if node.factors == ("preprocess",):
+            if node.stage == "preprocess":
                 steps = [n for n in self.nodes.values() if "+" in n.preprocess and n.status == "ok"]
                 found += [(s.factors[0], s.name, self.root.name) for s in steps] or [
-                    ("preprocess", node.name, self.root.name)
+                    (node.factors[0], node.name, self.root.name)
                 ]
             elif self.nodes[str(node.parent)].preprocess == self.root.preprocess:
                 found.append((" + ".join(node.factors), node.name, str(node.parent)))
@@ -111,7 +111,7 @@ class Tree:
         shown = {f for f, _, _ in self.alone(name)}
         for node in self.path(name)[1:]:
             steps = any(f.startswith("preprocess") for f in shown)
-            if not (steps if node.factors == ("preprocess",) else " + ".join(node.factors) in shown):
+            if not (steps if node.stage == "preprocess" else " + ".join(node.factors) in shown):
                 return False
         return True
 

@@ -21,6 +21,7 @@ from cases.case import Case, find_cases, open_case
 from engines.isolate import DEFAULT_TIMEOUT_S, isolated
 from harness.errors import RunError, UsageError
 from harness.feed.inputs import steps_of_card
+from harness.feed.pipelines import told_pipelines
 from harness.lines.decode import build_decoder
 from harness.model.card import DEFAULT_CACHE, Card
 from harness.replay.batches import batched, check_rows
@@ -94,7 +95,7 @@ def replay(
         names = dict.fromkeys([card.reference_rung.partition("/")[2], *_torchless(card, engines)])
         opened = open_engines(names, fed, opened_cases, hooks, cache, stack)
         differing = steps_of_card(card)
-        rungs = build_tree(card.reference_rung, list(opened.engines), preprocess, differing if steps else ())
+        rungs = build_tree(card.reference_rung, list(opened.engines), preprocess, differing, probes=steps)
         rungs = tuple(r for r in rungs if r.engine in opened.engines)
         chosen = {"steps": list(differing), "floor": floor, "batch": batch, **(settings or {})}
         plan = make_plan(card, opened_cases, rungs, chosen)
@@ -102,7 +103,7 @@ def replay(
         stack.enter_context(_locked(out))
         if (done := _already(out, plan)) is not None:
             return done
-        meta = plan.meta | {"finished": False, "started": _now()}
+        meta = plan.meta | told_pipelines(card, opened_cases) | {"finished": False, "started": _now()}
         write_json(out / "run.json", meta)
         decoder = build_decoder(card)
         stack.enter_context(_single_threaded_blas())

@@ -84,7 +84,11 @@ def stage_of(factor: str) -> str:
 
 
 def build_tree(
-    reference: str, engines: Sequence[str], preprocess: Sequence[str], steps: Sequence[str] = ()
+    reference: str,
+    engines: Sequence[str],
+    preprocess: Sequence[str],
+    steps: Sequence[str] = (),
+    probes: bool = True,
 ) -> tuple[Rung, ...]:
     """The ladder: the reference first, every parent before its children.
 
@@ -92,8 +96,8 @@ def build_tree(
         reference: the root, `PREPROCESS/ENGINE`; always part of the ladder.
         engines: engines to run under every pipeline.
         preprocess: pipelines to run, of `train` and `deploy`.
-        steps: names of the steps in which deploy differs from train; one rung each, on the reference's engine, where
-            both pipelines run.
+        steps: names of the steps in which deploy differs from train; where it is one, it is the factor between them.
+        probes: add one rung for each of several steps, on the reference's engine, where both pipelines run.
 
     Raises:
         UsageError: the reference is not written PREPROCESS/ENGINE.
@@ -120,10 +124,10 @@ def build_tree(
     ordered = sorted(present, key=lambda pair: (pipelines.index(pair[0]), pair[1] != root_engine, names.index(pair[1])))
     for p, e in ordered:
         if (p, e) != (root_preprocess, root_engine):
-            rungs.append(_placed(p, e, root_preprocess, root_engine, set(present)))
+            rungs.append(_placed(p, e, root_preprocess, root_engine, set(present), steps))
     if {"train", "deploy"} <= set(pipelines):
         other = "deploy" if root_preprocess == "train" else "train"
-        if len(steps) > 1 and other in preprocess:
+        if probes and len(steps) > 1 and other in preprocess:
             for step in steps:
                 name = f"{root_preprocess}+{step}"
                 rungs.append(Rung(name, root_engine, reference, (f"preprocess:{step}",)))
@@ -143,10 +147,10 @@ def _base(engine: str) -> str:
     return engine.partition("@")[0].partition(":")[0]
 
 
-def _placed(p: str, e: str, root_p: str, root_e: str, present: set[tuple[str, str]]) -> Rung:
+def _placed(p: str, e: str, root_p: str, root_e: str, present: set[tuple[str, str]], steps: Sequence[str]) -> Rung:
     """Find the nearest ancestor that runs, and the factors on the way to it."""
     if e == root_e:
-        return Rung(p, e, f"{root_p}/{root_e}", ("preprocess",))
+        return Rung(p, e, f"{root_p}/{root_e}", (f"preprocess:{steps[0]}" if len(steps) == 1 else "preprocess",))
     factors: list[str] = []
     for child, parent in zip(_ancestry(e), _ancestry(e)[1:], strict=False):
         factors += ENGINE_PARENTS[_base(child)][1]

@@ -1,26 +1,40 @@
-"""Which steps two pipelines differ in, and the pipeline that swaps a single one: the preprocessing rungs."""
+"""Which steps two pipelines differ in, and the pipeline that swaps some of them: the preprocessing rungs.
+
+Steps of one name are the same step. Where both pipelines run shared steps in another order, that order is one more
+thing to swap, under the name `order`.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from harness.errors import PreprocessError
-from harness.feed.preprocess.ops import canonical
+from harness.feed.preprocess.ops import OPS, canonical
 
-__all__ = ["checked_steps", "differing_steps", "mixed_steps"]
+__all__ = ["ORDER", "by_name", "checked_steps", "differing_steps", "merged_names", "mixed_steps", "moved", "same_value"]
+
+ORDER = "order"
 
 Step = Mapping[str, Any]
 
 
-def checked_steps(steps: Sequence[Step], where: str) -> list[dict[str, Any]]:
-    """Every step with its defaults filled in.
+def checked_steps(steps: Sequence[Step], where: str, root: Path | None = None) -> list[dict[str, Any]]:
+    """Every step with its defaults filled in (those of dotted paths where `root`, the card's folder, is given).
 
     Raises:
-        PreprocessError: an unknown op or option, or one name for two steps.
+        PreprocessError: an unknown op or option, one name for two steps, or a name that rungs cannot be called by.
     """
-    checked = [canonical(step, f"{where}[{i}]") for i, step in enumerate(steps)]
-    names = [s["step"] for s in checked]
+    checked = [canonical(step, f"{where}[{i}]", root) for i, step in enumerate(steps)]
+    names = [str(s["step"]) for s in checked]
+    for name in names:
+        if name == ORDER or not set(name).isdisjoint("+/"):
+            raise PreprocessError(
+                f"no step can have the name {name!r}",
+                where=where,
+                remedy=f"choose one without + and / that is not {ORDER!r}: rungs are named after it",
+            )
     twice = sorted({n for n in names if names.count(n) > 1})
     if twice:
         raise PreprocessError(
@@ -31,52 +45,75 @@ def checked_steps(steps: Sequence[Step], where: str) -> list[dict[str, Any]]:
     return checked
 
 
-def differing_steps(train: Sequence[Step], deploy: Sequence[Step]) -> tuple[str, ...]:
+def differing_steps(train: Sequence[Step], deploy: Sequence[Step], root: Path | None = None) -> tuple[str, ...]:
     """Names of the steps whose op or options differ, or that only one pipeline has; in the order they run.
 
+    `order` comes last, where both have the same steps in another order.
+
     Raises:
-        PreprocessError: a step is wrong, or both pipelines have the same steps in another order (no single swap
-            expresses that).
+        PreprocessError: a step is wrong.
     """
-    ours, theirs = checked_steps(train, "train"), checked_steps(deploy, "deploy")
-    by_name = {s["step"]: s for s in ours}, {s["step"]: s for s in theirs}
-    shared = [
-        [s["step"] for s in side if s["step"] in by_name[0] and s["step"] in by_name[1]] for side in (ours, theirs)
-    ]
-    if shared[0] != shared[1]:
-        raise PreprocessError(
-            f"train runs {shared[0]}, deploy {shared[1]}: the same steps in another order",
-            where="preprocess",
-            remedy="give the moved step two names, so that each pipeline has a step the other lacks",
-        )
-    differ = {name for name in {**by_name[0], **by_name[1]} if by_name[0].get(name) != by_name[1].get(name)}
-    return tuple(name for name in _merged_names(ours, theirs) if name in differ)
+    ours, theirs = (by_name(checked_steps(s, w, root)) for s, w in ((train, "train"), (deploy, "deploy")))
+    differ = [n for n in merged_names(list(ours), list(theirs)) if not _same_step(ours.get(n), theirs.get(n))]
+    return (*differ, *([ORDER] if any(moved(list(ours), list(theirs))) else []))
 
 
-def mixed_steps(base: Sequence[Step], other: Sequence[Step], step: str) -> list[dict[str, Any]]:
-    """The base pipeline with the single step of that name taken from the other.
+def mixed_steps(
+    base: Sequence[Step], other: Sequence[Step], *steps: str, root: Path | None = None
+) -> list[dict[str, Any]]:
+    """The base pipeline with the steps of those names taken from the other.
 
-    A step only the base has is left out; one only the other has is put where the other runs it. A name that neither
-    has leaves the base as it is (another input of the card may have it).
+    A step only the base has is left out; one only the other has is put where the other runs it; `order` runs the steps
+    of both in the other's order. A name that neither has changes nothing (another input of the card may have it).
+
+    Raises:
+        PreprocessError: a step is wrong.
     """
-    ours, theirs = checked_steps(base, "preprocess"), checked_steps(other, "preprocess")
-    taken = [s for s in theirs if s["step"] == step]
-    if any(s["step"] == step for s in ours):
-        return [new for s in ours for new in (taken if s["step"] == step else [s])]
-    if not taken:
-        return ours
-    order = _merged_names(ours, theirs)
-    return sorted([*ours, *taken], key=lambda s: order.index(s["step"]))
+    ours, theirs = (by_name(checked_steps(s, "preprocess", root)) for s in (base, other))
+    names = [list(ours), list(theirs)]
+    if ORDER in steps and any(moved(*names)):
+        names.reverse()
+    taken = {name: theirs if name in steps else ours for name in merged_names(*names)}
+    return [side[name] for name, side in taken.items() if name in side]
 
 
-def _merged_names(ours: Sequence[Step], theirs: Sequence[Step]) -> list[str]:
-    """Names of both pipelines in one order: a step only theirs has follows the step it follows there."""
-    order = [str(s["step"]) for s in ours]
-    last = -1
-    for name in (str(s["step"]) for s in theirs):
+def by_name(checked: Sequence[dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Checked steps by their name, in their order."""
+    return {str(step["step"]): step for step in checked}
+
+
+def moved(ours: Sequence[str], theirs: Sequence[str]) -> tuple[list[str], list[str]]:
+    """The stretch of shared names that the two run in another order, as each runs it; empty where they agree."""
+    mine, other = [n for n in ours if n in theirs], [n for n in theirs if n in ours]
+    differ = [i for i, pair in enumerate(zip(mine, other, strict=True)) if pair[0] != pair[1]]
+    stretch = slice(differ[0], differ[-1] + 1) if differ else slice(0, 0)
+    return mine[stretch], other[stretch]
+
+
+def merged_names(ours: Sequence[str], theirs: Sequence[str]) -> list[str]:
+    """Names of both pipelines in our order: a step only theirs has follows the step it follows there."""
+    order, last = list(ours), -1
+    for name in theirs:
         if name in order:
             last = order.index(name)
         else:
             last += 1
             order.insert(last, name)
     return order
+
+
+def same_value(op: object, a: object, b: object) -> bool:
+    """Whether two values of an option do the same: a list of equal numbers is that number to every op of ours."""
+    if isinstance(a, list | tuple) and isinstance(b, list | tuple):
+        return len(a) == len(b) and all(same_value(op, x, y) for x, y in zip(a, b, strict=True))
+    if isinstance(b, list | tuple):
+        a, b = b, a
+    if isinstance(a, list | tuple):
+        return op in OPS and bool(a) and all(same_value(op, x, b) for x in a)
+    return a == b or (a != a and b != b)
+
+
+def _same_step(ours: Step | None, theirs: Step | None) -> bool:
+    if ours is None or theirs is None:
+        return False
+    return ours.keys() == theirs.keys() and all(same_value(ours["op"], ours[k], theirs[k]) for k in ours)

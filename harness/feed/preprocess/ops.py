@@ -118,8 +118,14 @@ def step_name(step: Mapping[str, Any]) -> str:
     return str(named) if named else OPS[op].step if op in OPS else op.rpartition(":")[2]
 
 
-def canonical(step: Mapping[str, Any], where: str) -> dict[str, Any]:
+def canonical(step: Mapping[str, Any], where: str, root: Path | None = None) -> dict[str, Any]:
     """The step with every default filled in, so that two ways to write one step are equal.
+
+    Args:
+        step: of a card.
+        where: file and key, for messages.
+        root: folder of the card: the defaults of a function named by a dotted path are read from its signature, as far
+            as it imports; None leaves them out.
 
     Raises:
         PreprocessError: no such op, or an option that is unknown, missing or of the wrong kind.
@@ -141,6 +147,8 @@ def canonical(step: Mapping[str, Any], where: str) -> dict[str, Any]:
                 where=where,
                 remedy=f"its options are {', '.join(_options_model(op).model_fields) or 'none'}; see docs/cards.md",
             ) from error
+    elif root is not None:
+        options = _defaults_of_dotted(op, root, where) | options
     return {"op": op, "step": step_name(step), **options}
 
 
@@ -157,6 +165,24 @@ def bind(step: Mapping[str, Any], calibration: CalibrationLike | None, root: Pat
     run = op.run(calibration, **options) if op.calibrated else partial(op.run, **options)
     take = {"picture": _picture, "pixels": _pixels, "array": _array}[op.takes]
     return lambda value: run(take(value))
+
+
+def _defaults_of_dotted(path: str, root: Path, where: str) -> dict[str, Any]:
+    """Defaults of a function or class of the card's own, those that a card could write; none where it does not load."""
+    try:
+        found = load_dotted(path, root, error=PreprocessError, where=where)
+        parameters = list(inspect.signature(found).parameters.values())
+    except (PreprocessError, TypeError, ValueError):  # whoever builds the pipeline says what is wrong
+        return {}
+    named = [p for p in parameters[not inspect.isclass(found) :] if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]
+    return {p.name: p.default for p in named if p.default is not p.empty and _is_plain(p.default)}
+
+
+def _is_plain(value: object) -> bool:
+    """Whether run.json can hold a default as it is."""
+    if isinstance(value, list | tuple):
+        return all(map(_is_plain, value))
+    return value is None or isinstance(value, bool | int | float | str)
 
 
 def _picture(value: Value) -> Picture:

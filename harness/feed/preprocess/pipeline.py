@@ -96,7 +96,7 @@ class Pipeline:
                 f"input {self._spec.name!r} needs shape {list(self._shape)} ({self._spec.layout}), "
                 f"the steps {list(self.steps)} gave {list(array.shape)}",
                 where=self._where,
-                remedy="mend the size in resize, crop, letterbox or warp, or the input's shape and layout",
+                remedy="correct the size in resize, crop, letterbox or warp, or the input's shape and layout",
             )
         return self._converted(array)
 

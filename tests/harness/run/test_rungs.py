@@ -77,3 +77,15 @@ def test_a_command_hangs_below_the_onnx_file_it_most_likely_runs() -> None:
         "deploy/ort-fp32",
         ("runtime:command",),
     )
+
+
+def test_the_only_step_that_differs_is_the_factor_of_its_rung() -> None:
+    tree = _parents("train/torch-fp32", DEFAULT, ("train", "deploy"), ("resize",))
+    assert tree["deploy/torch-fp32"] == ("train/torch-fp32", ("preprocess:resize",))
+
+
+@pytest.mark.parametrize("steps", [(), ("a", "b")])
+def test_no_step_or_several_are_preprocessing_as_a_whole(steps: tuple[str, ...]) -> None:
+    tree = _parents("train/torch-fp32", DEFAULT, ("deploy",), steps, probes=False)
+    assert tree["deploy/torch-fp32"] == ("train/torch-fp32", ("preprocess",))
+    assert len(tree) == 4

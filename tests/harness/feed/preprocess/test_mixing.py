@@ -1,6 +1,8 @@
-"""Which steps differ, and pipelines with one step swapped."""
+"""Which steps differ, and pipelines with some steps swapped."""
 
 from __future__ import annotations
+
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -8,34 +10,59 @@ from hypothesis import strategies as st
 
 from harness.errors import PreprocessError
 from harness.feed.preprocess import differing_steps, mixed_steps
-from harness.feed.preprocess.mixing import checked_steps
+from harness.feed.preprocess.mixing import ORDER, checked_steps
+from tests.harness.feed.preprocess.step_lists import step_lists
 
-NAMES = ["a", "b", "c", "d", "e", "f"]
-
-
-@st.composite
-def pipelines(draw: st.DrawFn) -> list[dict[str, object]]:
-    names = [n for n in NAMES if draw(st.booleans())]
-    return [{"op": "round_u8", "step": n, "rounding": draw(st.sampled_from(["nearest", "truncate"]))} for n in names]
+Steps = list[dict[str, Any]]
+quick = settings(deadline=None, max_examples=200)
 
 
-@settings(deadline=None)
-@given(pipelines(), pipelines())
-def test_swapping_every_differing_step_turns_one_pipeline_into_the_other(train: list, deploy: list) -> None:
+def _acts_like(steps: Steps, other: Steps) -> bool:
+    """Same steps, same order, same effect."""
+    return [s["step"] for s in steps] == [s["step"] for s in other] and differing_steps(steps, other) == ()
+
+
+@quick
+@given(step_lists(), step_lists(), st.randoms(use_true_random=False))
+def test_swapping_the_differing_steps_one_after_the_other_turns_train_into_deploy(
+    train: Steps, deploy: Steps, random: Any
+) -> None:
+    steps = list(differing_steps(train, deploy))
+    random.shuffle(steps)
     mixed = train
-    for step in differing_steps(train, deploy):
+    for step in steps:
         mixed = mixed_steps(mixed, deploy, step)
-    assert differing_steps(mixed, deploy) == ()
-    assert sorted(s["step"] for s in mixed) == sorted(s["step"] for s in deploy)
+    assert _acts_like(mixed, deploy)
 
 
-@settings(deadline=None)
-@given(pipelines(), pipelines())
-def test_one_swap_leaves_every_other_step_alone(train: list, deploy: list) -> None:
+@quick
+@given(step_lists(), step_lists())
+def test_swapping_every_differing_step_at_once_is_the_other_pipeline(train: Steps, deploy: Steps) -> None:
+    steps = differing_steps(train, deploy)
+    assert _acts_like(mixed_steps(train, deploy, *steps), deploy)
+    assert _acts_like(mixed_steps(deploy, train, *steps), train)
+
+
+@quick
+@given(step_lists(), step_lists())
+def test_a_step_put_into_train_is_all_others_taken_out_of_deploy(train: Steps, deploy: Steps) -> None:
+    steps = differing_steps(train, deploy)
+    for step in steps:
+        others = [s for s in steps if s != step]
+        with_it, without_others = mixed_steps(train, deploy, step), mixed_steps(deploy, train, *others)
+        assert {s["step"]: s["op"] for s in with_it} == {s["step"]: s["op"] for s in without_others}
+        assert set(differing_steps(with_it, without_others)) <= {ORDER}
+
+
+@quick
+@given(step_lists(), step_lists())
+def test_one_swap_leaves_every_other_step_alone(train: Steps, deploy: Steps) -> None:
     for step in differing_steps(train, deploy):
         mixed = mixed_steps(train, deploy, step)
-        assert [s for s in mixed if s["step"] != step] == [s for s in checked_steps(train, "") if s["step"] != step]
         assert set(differing_steps(train, mixed)) == {step}
+        if step != ORDER:
+            others = [s for s in checked_steps(train, "") if s["step"] != step]
+            assert [s for s in mixed if s["step"] != step] == others
 
 
 def test_a_step_only_deploy_has_is_put_where_deploy_runs_it() -> None:
@@ -63,7 +90,13 @@ def test_a_step_neither_has_changes_nothing() -> None:
     assert mixed_steps(train, [], "resize") == checked_steps(train, "")
 
 
-def test_the_same_steps_in_another_order_cannot_be_swapped_one_by_one() -> None:
+def test_the_same_steps_in_another_order_differ_in_their_order_alone() -> None:
     crop, resize = {"op": "crop", "box": [0, 0, 4, 4]}, {"op": "resize", "size": [4, 4]}
-    with pytest.raises(PreprocessError, match="another order"):
-        differing_steps([crop, resize], [resize, crop])
+    assert differing_steps([crop, resize], [resize, crop]) == (ORDER,)
+    assert [s["op"] for s in mixed_steps([crop, resize], [resize, crop], ORDER)] == ["resize", "crop"]
+
+
+@pytest.mark.parametrize("name", ["order", "half/res", "blur+crop"])
+def test_a_name_that_no_rung_could_be_called_by_is_refused(name: str) -> None:
+    with pytest.raises(PreprocessError, match="no step can have the name"):
+        checked_steps([{"op": "normalise", "step": name}], "train")

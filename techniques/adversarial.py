@@ -15,7 +15,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -24,10 +24,7 @@ from techniques.ball import Ball
 from techniques.batchnorm import batchnorms, statistics_kept
 from techniques.errors import TechniqueOptionError
 from techniques.task import Batch, Tensors
-from techniques.technique import Gradient, Technique
-
-if TYPE_CHECKING:
-    from techniques.training import Loop
+from techniques.technique import Gradient, Run, Technique
 
 __all__ = ["AttackedTraining", "gradient_in_shares", "keep_clean_statistics", "parameters", "whole"]
 
@@ -51,12 +48,12 @@ def gradient_in_shares(trained: Sequence[nn.Parameter], parts: Sequence[tuple[fl
     return torch.stack(losses).sum()
 
 
-def parameters(loop: Loop) -> list[nn.Parameter]:
+def parameters(loop: Run) -> list[nn.Parameter]:
     """All that the run trains: the network's and those of auxiliary heads."""
     return [*loop.model.parameters(), *loop.extra_modules.parameters()]
 
 
-def keep_clean_statistics(loop: Loop, batch: Batch) -> None:
+def keep_clean_statistics(loop: Run, batch: Batch) -> None:
     """One pass of clean inputs without gradient, for BatchNorm's running statistics; nothing if there are none."""
     if any(layer.training for layer in batchnorms(loop.model)):
         with torch.no_grad():
@@ -105,10 +102,10 @@ class AttackedTraining(Technique, ABC):
         """Where the attack may go."""
 
     @abstractmethod
-    def attacked(self, loop: Loop, batch: Batch) -> Tensors:
+    def attacked(self, loop: Run, batch: Batch) -> Tensors:
         """The attacked inputs, in the run's precision."""
 
-    def gradient(self, loop: Loop, batch: Batch, inner: Gradient) -> Tensor:
+    def gradient(self, loop: Run, batch: Batch, inner: Gradient) -> Tensor:
         """Attack the network as it is, then mix both gradients."""
         with loop.autocast():
             hostile = batch.with_inputs(self.attacked(loop, batch))

@@ -15,8 +15,7 @@ from typing import Any
 
 from techniques.errors import TechniqueOptionError
 from techniques.task import Batch
-from techniques.technique import Technique
-from techniques.training import Loop
+from techniques.technique import Run, Technique
 from techniques.weights import cloned
 
 __all__ = ["Branched"]
@@ -67,14 +66,14 @@ class Branched(Technique):
             return [self.rate]
         return [self.rate * self.spread ** (2 * i / (self.branches - 1) - 1) for i in range(self.branches)]
 
-    def training_passes(self, loop: Loop) -> int:
+    def training_passes(self, loop: Run) -> int:
         """What trunk and branches may use of the budget."""
         return loop.settings.budget_passes
 
-    def branched(self, loop: Loop) -> None:
+    def branched(self, loop: Run) -> None:
         """Once, when the last branch is finished: what still costs passes."""
 
-    def before_step(self, loop: Loop, batch: Batch) -> Batch:
+    def before_step(self, loop: Run, batch: Batch) -> Batch:
         """Set the rate of the trunk or of the branch."""
         begin, end = self._span(loop)
         progress = min((loop.passes.total - begin) / max(end - begin, 1), 1.0)
@@ -85,7 +84,7 @@ class Branched(Technique):
             loop.set_rate(loop.settings.rate * share * max((1 + math.cos(math.pi * progress)) / 2, 1e-4))
         return batch
 
-    def after_step(self, loop: Loop) -> None:
+    def after_step(self, loop: Run) -> None:
         """At the end of trunk or branch, keep its weights and go back to the trunk's."""
         if len(self.ingredients) == self.branches or loop.passes.total < self._span(loop)[1]:
             return
@@ -100,7 +99,7 @@ class Branched(Technique):
         if len(self.ingredients) == self.branches:
             self.branched(loop)
 
-    def check_complete(self, loop: Loop) -> None:
+    def check_complete(self, loop: Run) -> None:
         """Raises TechniqueOptionError when the budget ended before the last branch had a step."""
         if len(self.ingredients) < self.branches:
             raise TechniqueOptionError(
@@ -119,7 +118,7 @@ class Branched(Technique):
         self._trunk, self._begin = state["trunk"], state["begin"]
         self.ingredients = list(state["ingredients"])
 
-    def _span(self, loop: Loop) -> tuple[float, float]:
+    def _span(self, loop: Run) -> tuple[float, float]:
         """Passes at which the present trunk or branch began and shall end; what one overran, the next ones lack."""
         budget = self.training_passes(loop)
         if self._trunk is None:

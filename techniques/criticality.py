@@ -21,17 +21,14 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
 from techniques.batchnorm import evaluating
 from techniques.errors import EmptyData, ModelMismatch, TechniqueOptionError
-from techniques.technique import Technique
-
-if TYPE_CHECKING:
-    from techniques.training import Loop
+from techniques.technique import Run, Technique
 
 __all__ = [
     "Criticality",
@@ -232,16 +229,16 @@ class Criticality(Technique):
                 remedy="change the option; epoch 0 is always there",
             )
 
-    def start(self, loop: Loop) -> None:
+    def start(self, loop: Run) -> None:
         """Keep the weights of step 0."""
         self._kept = {0: snapshot(loop.model)}
 
-    def after_epoch(self, loop: Loop) -> None:
+    def after_epoch(self, loop: Run) -> None:
         """Keep the weights of the epochs asked for."""
         if loop.epoch in self.epochs:
             self._kept[loop.epoch] = snapshot(loop.model)
 
-    def finish(self, loop: Loop) -> None:
+    def finish(self, loop: Run) -> None:
         """Reset layer by layer, and report {"unit", "trained_error", "layers": [...]}."""
         rows = layer_criticality(
             loop.model,
@@ -266,7 +263,7 @@ class Criticality(Technique):
 
 
 @torch.no_grad()
-def _mean_error(loop: Loop, model: nn.Module, limit: int) -> float:
+def _mean_error(loop: Run, model: nn.Module, limit: int) -> float:
     errors = [
         loop.objective.error(loop.objective.outputs(model, batch.inputs), batch.targets)
         for batch in loop.batches(loop.task.test, limit=limit)

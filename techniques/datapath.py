@@ -11,7 +11,7 @@ The datapath is {z > 1/2}. Two are compared layer by layer with the Jaccard inde
 
 Departures: the output's change is relative to |f(x)|^2 and the penalty is a mean over channels, so that one lambda
 serves logits, metres, and networks of any width (the paper's lambda is ours times |f(x)|^2 over all channels' number);
-f is all outputs of the objective, not one class's probability; each example has its own path, not a group of them.
+f is all outputs that the objective calls judged, not one class's probability; each example has its own path, not a group of them.
 
 Fidelity means nothing without a control: random gates of equal sparsity, layer by layer (`shuffled`). Nor does the
 divergence of an attack: random noise of the same size changes gates as well (`sign_noise`).
@@ -22,7 +22,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -31,10 +31,7 @@ from techniques.attack import Ball, ascend, label_score
 from techniques.batchnorm import evaluating
 from techniques.errors import TechniqueOptionError
 from techniques.task import Batch, Domain, Objective, Tensors
-from techniques.technique import Technique
-
-if TYPE_CHECKING:
-    from techniques.training import Loop
+from techniques.technique import Run, Technique
 
 __all__ = [
     "Datapath",
@@ -159,10 +156,10 @@ def datapaths(
     optimiser = torch.optim.Adam(gates.values(), rate)
     with evaluating(model):
         with torch.no_grad():
-            reference = objective.outputs(model, inputs)
+            reference = objective.judged(objective.outputs(model, inputs))
         for _ in range(steps):
             with torch.enable_grad(), gated(model, gates):
-                change = _relative_change(objective.outputs(model, inputs), reference)
+                change = _relative_change(objective.judged(objective.outputs(model, inputs)), reference)
                 cost = change + weight * torch.cat(list(gates.values()), 1).mean(1)
                 slopes = torch.autograd.grad(cost.sum(), list(gates.values()))
             for gate, slope in zip(gates.values(), slopes, strict=True):
@@ -178,9 +175,9 @@ def datapaths(
 def infidelity(model: nn.Module, objective: Objective, inputs: Tensors, gates: Gates) -> Tensor:
     """[batch] relative squared change of the outputs under these gates: 0 is a faithful datapath, 1 says nothing."""
     with evaluating(model):
-        reference = objective.outputs(model, inputs)
+        reference = objective.judged(objective.outputs(model, inputs))
         with gated(model, gates):
-            return _relative_change(objective.outputs(model, inputs), reference)
+            return _relative_change(objective.judged(objective.outputs(model, inputs)), reference)
 
 
 def thresholded(gates: Gates, above: float = 0.5) -> Gates:
@@ -265,13 +262,13 @@ class Datapath(Technique):
         if self.examples < 1 or not self.weight >= 0 or self.steps < 1 or not self.rate > 0:
             raise _option(f"needs examples >= 1, weight >= 0, steps >= 1 and rate > 0, got {self}", "change the option")
 
-    def start(self, loop: Loop) -> None:
+    def start(self, loop: Run) -> None:
         """Refuse at once what could not be probed after hours of training."""
         batch = self._batch(loop)
         gated_layers(loop.model, loop.objective, batch.inputs, self.layers)
         self._inputs(loop, batch, torch.Generator())
 
-    def finish(self, loop: Loop) -> None:
+    def finish(self, loop: Run) -> None:
         """Report fidelity against random gates, and by layer the Jaccard index of both perturbations."""
         batch, generator = self._batch(loop), torch.Generator().manual_seed(loop.settings.seed)
         paths = {name: self._paths(loop, inputs) for name, inputs in self._inputs(loop, batch, generator).items()}
@@ -287,10 +284,10 @@ class Datapath(Technique):
             ],
         }
 
-    def _batch(self, loop: Loop) -> Batch:
+    def _batch(self, loop: Run) -> Batch:
         return next(iter(loop.batches(loop.task.test, self.examples, self.examples)))
 
-    def _paths(self, loop: Loop, inputs: Tensors) -> Gates:
+    def _paths(self, loop: Run, inputs: Tensors) -> Gates:
         return datapaths(
             loop.model,
             loop.objective,
@@ -301,12 +298,12 @@ class Datapath(Technique):
             layers=self.layers,
         )
 
-    def _inputs(self, loop: Loop, batch: Batch, generator: torch.Generator) -> dict[str, Tensors]:
+    def _inputs(self, loop: Run, batch: Batch, generator: torch.Generator) -> dict[str, Tensors]:
         score = label_score(loop.model, loop.objective, batch.targets)
         with evaluating(loop.model):
             attacked = ascend(score, batch.inputs, loop.task.domains, Ball(self.eps))
         noisy = sign_noise(batch.inputs, loop.task.domains, self.eps, generator)
         return {"clean": batch.inputs, "fgsm": attacked, "noise": noisy}
 
-    def _infidelity(self, loop: Loop, batch: Batch, gates: Gates) -> float:
+    def _infidelity(self, loop: Run, batch: Batch, gates: Gates) -> float:
         return float(infidelity(loop.model, loop.objective, batch.inputs, gates).mean())

@@ -16,16 +16,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 from torch import nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from techniques.swa import add_to_average, averaging, finish_with, option_in
-from techniques.technique import Technique
-
-if TYPE_CHECKING:
-    from techniques.training import Loop
+from techniques.technique import Run, Technique
 
 __all__ = ["EMA", "decay_at", "moving_average"]
 
@@ -67,15 +64,15 @@ class EMA(Technique):
     def __post_init__(self) -> None:
         option_in(self.name, "decay", self.decay, 0 <= self.decay < 1, "0 or more and less than 1")
 
-    def start(self, loop: Loop) -> None:
+    def start(self, loop: Run) -> None:
         """An average of nothing yet."""
         self._average = moving_average(loop.model, self.decay, warmup=self.warmup)
 
-    def after_step(self, loop: Loop) -> None:
+    def after_step(self, loop: Run) -> None:
         """The new weights into the average."""
         add_to_average(self._average, loop.model)
 
-    def finish(self, loop: Loop) -> None:
+    def finish(self, loop: Run) -> None:
         """The average into the network, and BatchNorm anew."""
         finish_with(self._average, loop, self.name)
 

@@ -13,8 +13,9 @@ averaged, not added; x' stays in the raw range; BatchNorm as techniques.adversar
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 from torch import nn
 
@@ -22,11 +23,7 @@ from techniques.adversarial import AttackedTraining
 from techniques.attack import label_score, training_attack
 from techniques.ball import Ball
 from techniques.task import Batch, Domain, Objective, Tensors
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from techniques.training import Loop
+from techniques.technique import Run
 
 __all__ = ["FGM", "fgm"]
 
@@ -65,6 +62,6 @@ class FGM(AttackedTraining):
         """One step of Euclidean length eps."""
         return Ball(self.eps, "l2")
 
-    def attacked(self, loop: Loop, batch: Batch) -> Tensors:
+    def attacked(self, loop: Run, batch: Batch) -> Tensors:
         """Along the gradient."""
         return fgm(loop.model, loop.objective, batch, loop.task.domains, self.eps)

@@ -11,8 +11,9 @@ judged by PGD with restarts: it can learn to fool the single step.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 import torch
 from torch import nn
@@ -21,11 +22,7 @@ from techniques.adversarial import AttackedTraining
 from techniques.attack import label_score, training_attack
 from techniques.ball import Ball
 from techniques.task import Batch, Domain, Objective, Tensors
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from techniques.training import Loop
+from techniques.technique import Run
 
 __all__ = ["FGSM", "fgsm"]
 
@@ -74,7 +71,7 @@ class FGSM(AttackedTraining):
         """One step."""
         return Ball(self.eps, random_start=self.random_start)
 
-    def attacked(self, loop: Loop, batch: Batch) -> Tensors:
+    def attacked(self, loop: Run, batch: Batch) -> Tensors:
         """By the sign of the gradient."""
         return fgsm(
             loop.model,

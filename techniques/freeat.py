@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -27,10 +27,7 @@ from techniques.ball import Ball, check_domains, watched
 from techniques.batchnorm import statistics_kept
 from techniques.errors import NonFiniteLoss, TechniqueConflict
 from techniques.task import Batch, Domain, Tensors
-from techniques.technique import Gradient, Technique
-
-if TYPE_CHECKING:
-    from techniques.training import Loop
+from techniques.technique import Gradient, Run, Technique
 
 __all__ = ["FreeAT", "free_replay"]
 
@@ -90,7 +87,7 @@ class FreeAT(Technique):
         Ball(self.eps)
         whole(self.name, "replays", self.replays, 1)
 
-    def start(self, loop: Loop) -> None:
+    def start(self, loop: Run) -> None:
         """Refuse to run inside a technique that expects the weights to stay during its gradient."""
         self._noise = None
         outer = list(loop.techniques)[: list(loop.techniques).index(self)]
@@ -102,7 +99,7 @@ class FreeAT(Technique):
                     remedy=f"name freeat before {other.name}",
                 )
 
-    def gradient(self, loop: Loop, batch: Batch, inner: Gradient) -> Tensor:
+    def gradient(self, loop: Run, batch: Batch, inner: Gradient) -> Tensor:
         """All replays; the loop takes the last one's step."""
         keep_clean_statistics(loop, batch)
         losses: list[Tensor] = []
@@ -122,7 +119,7 @@ class FreeAT(Technique):
         """Go on with that noise."""
         self._noise = state["noise"]
 
-    def _step(self, loop: Loop, loss: Tensor) -> None:
+    def _step(self, loop: Run, loss: Tensor) -> None:
         if not torch.isfinite(loss):
             raise NonFiniteLoss(
                 f"the loss is {float(loss)}",

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -25,10 +25,7 @@ from techniques.attack import usable_gradients
 from techniques.ball import Ball, check_domains, moved, started, watched
 from techniques.batchnorm import statistics_kept
 from techniques.task import Batch, Domain
-from techniques.technique import Gradient, Technique
-
-if TYPE_CHECKING:
-    from techniques.training import Loop
+from techniques.technique import Gradient, Run, Technique
 
 __all__ = ["FreeLB", "freelb_gradient"]
 
@@ -95,7 +92,7 @@ class FreeLB(Technique):
         """As the options say."""
         return Ball(self.eps, self.norm, self.steps, self.step, random_start=True)
 
-    def gradient(self, loop: Loop, batch: Batch, inner: Gradient) -> Tensor:
+    def gradient(self, loop: Run, batch: Batch, inner: Gradient) -> Tensor:
         """The mean over K attacked passes."""
         keep_clean_statistics(loop, batch)
         with statistics_kept(loop.model):

@@ -15,16 +15,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 import torch
 
 from techniques.errors import TechniqueOptionError
 from techniques.task import Batch, Domain, Tensors
-from techniques.technique import Technique
-
-if TYPE_CHECKING:
-    from techniques.training import Loop
+from techniques.technique import Run, Technique
 
 __all__ = ["Gaussian", "noisy"]
 
@@ -99,7 +96,7 @@ class Gaussian(Technique):
                 remedy="give a standard deviation in raw units: 0.05 where raw values lie in 0..1",
             )
 
-    def before_step(self, loop: Loop, batch: Batch) -> Batch:
+    def before_step(self, loop: Run, batch: Batch) -> Batch:
         """The batch with noise; labels as they were."""
         found = noisy(batch.inputs, loop.task.domains, self.sigma, loop.generator, random=self.random)
         return batch.with_inputs(found)

@@ -1,10 +1,12 @@
-"""Jacobian regularisation: outputs are to move little where the inputs move a little.
+"""Jacobian regularisation: lines are to move little where the inputs move a little.
 
     L + (weight / 2) * mean over examples of |J|_F^2,   J = d z / d (raw inputs)
     |J|_F^2 = C * E |v^T J|^2,   v uniform on the unit sphere of the C outputs
 
-so that one backward pass for a random v estimates the norm without bias, whatever C is. Hoffman, Roberts, Yaida,
-"Robust Learning with Jacobian Regularization", 2019, arXiv 1908.02729, section 2 and algorithm 1.
+so that one backward pass for a random v estimates the norm without bias, whatever C is. z is what the objective calls
+judged: lines, class logits, never what only helps training. (RoadLines has 5,280 column logits beside the 132 values
+of its lines; a penalty on all of them is mostly one on the columns.) Hoffman, Roberts, Yaida, "Robust Learning with
+Jacobian Regularization", 2019, arXiv 1908.02729, section 2 and algorithm 1.
 
 Departures: the norm is with respect to raw values (J of normalised inputs divided by std), so that weight means the
 same whatever the normalisation; outputs of several parts are taken together; BatchNorm uses its running statistics in
@@ -15,7 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -24,10 +26,7 @@ from techniques.batchnorm import statistics_frozen
 from techniques.errors import TechniqueOptionError
 from techniques.passes import Counted
 from techniques.task import Batch, Domain, Objective, Tensors
-from techniques.technique import Technique
-
-if TYPE_CHECKING:
-    from techniques.training import Loop
+from techniques.technique import Run, Technique
 
 __all__ = ["Jacobian", "squared_jacobian"]
 
@@ -41,7 +40,7 @@ def squared_jacobian(
     *,
     projections: int = 1,
 ) -> Tensor:
-    """[batch] unbiased estimate of |d outputs / d raw inputs|_F^2, differentiable in the network's parameters.
+    """[batch] unbiased estimate of |d judged outputs / d raw inputs|_F^2, differentiable in the parameters.
 
     Args:
         inputs: each [batch, ...], normalised; those whose domain is None count as constants.
@@ -61,7 +60,8 @@ def squared_jacobian(
         )
     leaves = tuple(x.detach().requires_grad_(i in varied) for i, x in enumerate(inputs))
     with torch.enable_grad(), statistics_frozen(model):
-        outputs = torch.cat([o.flatten(1) for o in objective.outputs(model, leaves)], 1)
+        judged = objective.judged(objective.outputs(model, leaves))
+        outputs = torch.cat([o.flatten(1) for o in judged], 1)
         total = torch.zeros(len(outputs), device=outputs.device)
         for _ in range(projections):
             along = (outputs * _directions(outputs, generator)).sum()
@@ -90,7 +90,7 @@ def _square(gradients: Sequence[Tensor], domains: Sequence[Domain | None]) -> Te
 
 @dataclass
 class Jacobian(Technique):
-    """Penalty on the squared Jacobian of the outputs, estimated by random projections.
+    """Penalty on the squared Jacobian of the lines (or logits), estimated by random projections.
 
     Args:
         weight: of half the squared Frobenius norm per raw unit.
@@ -110,7 +110,7 @@ class Jacobian(Technique):
                     remedy="change it; the paper has weight 0.01 and one projection",
                 )
 
-    def loss(self, loop: Loop, batch: Batch, outputs: Tensors, loss: Tensor) -> Tensor:
+    def loss(self, loop: Run, batch: Batch, outputs: Tensors, loss: Tensor) -> Tensor:
         """The loss plus weight / 2 times the mean squared Jacobian at the batch's inputs."""
         square = squared_jacobian(
             loop.model,

@@ -3,7 +3,7 @@
 Chizat, Oyallon and Bach (2019) call training lazy where the network stays near its linearisation at the first weights;
 Wang, Ullah, Mianjy and Arora, "Adversarial Robustness is at Odds with Lazy Training" (arXiv:2207.00411), show that such
 networks have adversarial examples close to most inputs. With theta_0 the first and theta the final weights,
-d = theta - theta_0, J the Jacobian of the outputs,
+d = theta - theta_0, J the Jacobian of the outputs that are judged (lines, class logits),
 
     movement               |d|_2 / |theta_0|_2
     kernel                 K_theta(x, x') = mean over outputs k of <J_k(x), J_k(x')>
@@ -23,7 +23,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -32,10 +32,7 @@ from torch.func import functional_call, grad, jvp, vmap
 from techniques.batchnorm import evaluating
 from techniques.errors import EmptyData, ModelMismatch, TechniqueOptionError
 from techniques.task import Objective, Tensors
-from techniques.technique import Technique
-
-if TYPE_CHECKING:
-    from techniques.training import Loop
+from techniques.technique import Run, Technique
 
 __all__ = ["Laziness", "Lazy", "kernel", "kernel_change", "laziness", "linearisation_error", "movement"]
 
@@ -134,19 +131,19 @@ def laziness(model: nn.Module, objective: Objective, start: State, inputs: Tenso
     return Laziness(movement(now, then), *change, linearisation_error(model, objective, now, then, inputs))
 
 
-class _Outputs(nn.Module):
-    """A network and its objective's outputs, as one module for `functional_call`."""
+class _Judged(nn.Module):
+    """A network and those of its outputs that are judged, as one module for `functional_call`."""
 
     def __init__(self, model: nn.Module, objective: Objective) -> None:
         super().__init__()
         self.model, self.objective = model, objective
 
     def forward(self, *inputs: Tensor) -> Tensors:
-        return self.objective.outputs(self.model, inputs)
+        return self.objective.judged(self.objective.outputs(self.model, inputs))
 
 
-def _functional(model: nn.Module, objective: Objective, weights: State) -> tuple[_Outputs, dict[str, Tensor]]:
-    return _Outputs(model, objective), {f"model.{k}": weights[k].detach() for k, _ in model.named_parameters()}
+def _functional(model: nn.Module, objective: Objective, weights: State) -> tuple[_Judged, dict[str, Tensor]]:
+    return _Judged(model, objective), {f"model.{k}": weights[k].detach() for k, _ in model.named_parameters()}
 
 
 def _flat(outputs: Tensors) -> Tensor:
@@ -189,11 +186,11 @@ class Lazy(Technique):
                 remedy="change the option",
             )
 
-    def start(self, loop: Loop) -> None:
+    def start(self, loop: Run) -> None:
         """Keep the weights of step 0."""
         self._start = {k: p.detach().to("cpu", copy=True) for k, p in loop.model.named_parameters()}
 
-    def finish(self, loop: Loop) -> None:
+    def finish(self, loop: Run) -> None:
         """Report the four measures."""
         inputs = next(iter(loop.batches(loop.task.test, self.examples, self.examples))).inputs
         found = laziness(loop.model, loop.objective, self._start, inputs, outputs=self.outputs)

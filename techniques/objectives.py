@@ -1,6 +1,7 @@
-"""Two objectives: classes, and polylines some of which are not there.
+"""Three objectives: classes, numbers, and polylines some of which are not there.
 
 Classification: outputs (logits [batch, class],), targets (int64 labels [batch],).
+Regression: outputs (values [batch, ...],), targets (values of that shape, NaN where nothing is known,).
 Polylines: outputs (lateral y [batch, line, station] in label units, presence logits [batch, line]),
 targets (y [batch, line, station], NaN where a line or a station is not there).
 """
@@ -13,9 +14,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from techniques.errors import ModelMismatch
 from techniques.task import Tensors
 
-__all__ = ["Classification", "Polylines", "as_tuple"]
+__all__ = ["Classification", "Polylines", "Regression", "as_tuple"]
 
 
 def as_tuple(outputs: Tensor | Tensors | list[Tensor]) -> Tensors:
@@ -32,6 +34,10 @@ class Classification:
     def outputs(self, model: nn.Module, inputs: Tensors) -> Tensors:
         """(logits,)."""
         return as_tuple(model(*inputs))
+
+    def judged(self, outputs: Tensors) -> Tensors:
+        """The logits."""
+        return outputs[:1]
 
     def loss(self, outputs: Tensors, targets: Tensors) -> Tensor:
         """Cross entropy of every example."""
@@ -56,6 +62,54 @@ class Classification:
 
 
 @dataclass(frozen=True)
+class Regression:
+    """Mean squared error over the values that are known; error is their mean absolute error.
+
+    A network of several outputs has as many targets, each of its output's shape; all their values weigh alike. Target
+    values that are NaN are unknown: they cost nothing, and an example that knows none has loss 0 and error NaN.
+    """
+
+    def outputs(self, model: nn.Module, inputs: Tensors) -> Tensors:
+        """What the network returns."""
+        return as_tuple(model(*inputs))
+
+    def judged(self, outputs: Tensors) -> Tensors:
+        """All of it."""
+        return outputs
+
+    def loss(self, outputs: Tensors, targets: Tensors) -> Tensor:
+        """Mean squared error of every example, target units squared."""
+        wrong, there = _apart(outputs, targets)
+        return wrong.square().sum(1) / there.sum(1).clamp(min=1)
+
+    def mixed_loss(self, outputs: Tensors, targets: Tensors, others: Tensors, share: Tensor) -> Tensor:
+        """Mean squared error against the mixed values, where both examples know them."""
+        return self.loss(
+            outputs,
+            tuple(_share(share, t) * t + (1 - _share(share, t)) * o for t, o in zip(targets, others, strict=True)),
+        )
+
+    def divergence(self, outputs: Tensors, reference: Tensors) -> Tensor:
+        """Mean square difference."""
+        return (_flat(outputs) - _flat(reference)).square().mean(1)
+
+    def distance(self, targets: Tensors) -> Tensor:
+        """RMS difference of the values; inf between examples that do not know the same ones."""
+        y = _flat(targets)
+        there = torch.isfinite(y)
+        known = torch.where(there, y, 0)
+        square = (known[:, None] - known[None]).square().sum(-1)
+        rms = (square / there.sum(1).clamp(min=1)).sqrt()
+        return torch.where((there[:, None] == there[None]).all(-1), rms, torch.inf)
+
+    def error(self, outputs: Tensors, targets: Tensors) -> Tensor:
+        """Mean absolute error; NaN where nothing is known."""
+        wrong, there = _apart(outputs, targets)
+        count = there.sum(1)
+        return torch.where(count > 0, wrong.abs().sum(1) / count.clamp(min=1), torch.nan)
+
+
+@dataclass(frozen=True)
 class Polylines:
     """Smooth L1 of y where a line is there, cross entropy of its presence; error is the mean absolute y error.
 
@@ -70,6 +124,10 @@ class Polylines:
     def outputs(self, model: nn.Module, inputs: Tensors) -> Tensors:
         """(y, presence logits)."""
         return as_tuple(model(*inputs))
+
+    def judged(self, outputs: Tensors) -> Tensors:
+        """The lines: lateral y alone."""
+        return outputs[:1]
 
     def loss(self, outputs: Tensors, targets: Tensors) -> Tensor:
         """Lateral and presence loss of every example."""
@@ -118,3 +176,33 @@ class Polylines:
 
     def _presence(self, logits: Tensor, present: Tensor) -> Tensor:
         return F.binary_cross_entropy_with_logits(logits, present, reduction="none").flatten(1).mean(-1)
+
+
+def _flat(parts: Tensors) -> Tensor:
+    """[batch, all values]."""
+    return torch.cat([p.flatten(1) if p.dim() > 1 else p[:, None] for p in parts], 1)
+
+
+def _apart(outputs: Tensors, targets: Tensors) -> tuple[Tensor, Tensor]:
+    """[batch, value] output minus target, 0 where the target is unknown, and where it is known.
+
+    Raises:
+        ModelMismatch: outputs and targets of other shapes: a network of [batch, 1] against labels [batch] would
+            otherwise be compared with everybody's label.
+    """
+    shapes = [[tuple(p.shape) for p in parts] for parts in (outputs, targets)]
+    if shapes[0] != shapes[1]:
+        raise ModelMismatch(
+            f"the network gives {shapes[0]}, its targets are {shapes[1]}",
+            where="Regression.loss(outputs, targets)",
+            remedy="give one target for each output, of the same shape",
+        )
+    truth = _flat(targets)
+    there = torch.isfinite(truth)
+    found = _flat(outputs)
+    return found - torch.where(there, truth, found.detach()), there
+
+
+def _share(share: Tensor, like: Tensor) -> Tensor:
+    """[batch, 1, ...] share that broadcasts against `like`."""
+    return share.to(like.dtype).view(-1, *[1] * (like.dim() - 1))

@@ -15,6 +15,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -61,15 +62,18 @@ class Passes:
 
 
 class Counted:
-    """An objective whose passes are counted; otherwise as it was."""
+    """An objective whose passes are counted; all else, an objective's own methods and options too, is as it was."""
 
     def __init__(self, objective: Objective, passes: Passes) -> None:
         self.objective, self.passes = objective, passes
-        self.loss, self.mixed_loss = objective.loss, objective.mixed_loss
-        self.divergence, self.distance, self.error = objective.divergence, objective.distance, objective.error
 
     def outputs(self, model: nn.Module, inputs: Tensors) -> Tensors:
         """The objective's outputs, counted."""
         outputs = self.objective.outputs(model, inputs)
         self.passes.watch(outputs)
         return outputs
+
+    def __getattr__(self, name: str) -> Any:
+        if name in ("objective", "passes"):  # a copy that is being made does not have them yet
+            raise AttributeError(name)
+        return getattr(self.objective, name)

@@ -12,8 +12,9 @@ the paper); BatchNorm as techniques.adversarial says.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 import torch
 from torch import nn
@@ -22,11 +23,7 @@ from techniques.adversarial import AttackedTraining, whole
 from techniques.attack import label_score, training_attack
 from techniques.ball import Ball, check_restarts
 from techniques.task import Batch, Domain, Objective, Tensors
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from techniques.training import Loop
+from techniques.technique import Run
 
 __all__ = ["PGD", "pgd"]
 
@@ -91,7 +88,7 @@ class PGD(AttackedTraining):
         """As the options say."""
         return Ball(self.eps, self.norm, self.steps, self.step, self.random_start)
 
-    def attacked(self, loop: Loop, batch: Batch) -> Tensors:
+    def attacked(self, loop: Run, batch: Batch) -> Tensors:
         """By projected ascent."""
         return pgd(
             loop.model,

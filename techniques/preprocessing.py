@@ -15,17 +15,14 @@ is.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 
 from techniques.errors import TaskError, TechniqueOptionError
 from techniques.task import Batch
-from techniques.technique import Technique
-
-if TYPE_CHECKING:
-    from techniques.training import Loop
+from techniques.technique import Run, Technique
 
 __all__ = ["Preprocessing", "varied"]
 
@@ -92,7 +89,7 @@ class Preprocessing(Technique):
                 remedy="0.5 takes every second example from a variant",
             )
 
-    def start(self, loop: Loop) -> None:
+    def start(self, loop: Run) -> None:
         """Look at one batch: a task without variants is refused before any training.
 
         Raises:
@@ -100,6 +97,6 @@ class Preprocessing(Technique):
         """
         _check(next(loop.batches(loop.task.train, limit=2)))
 
-    def before_step(self, loop: Loop, batch: Batch) -> Batch:
+    def before_step(self, loop: Run, batch: Batch) -> Batch:
         """The batch with some rows from variants; labels as they were."""
         return varied(batch, self.share, loop.generator)

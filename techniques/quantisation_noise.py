@@ -20,17 +20,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
 from techniques.errors import TechniqueOptionError
 from techniques.task import Batch
-from techniques.technique import Gradient, Technique
-
-if TYPE_CHECKING:
-    from techniques.training import Loop
+from techniques.technique import Gradient, Run, Technique
 
 __all__ = ["FORMATS", "QuantisationNoise", "rounded", "rounded_activations", "rounded_blocks", "rounded_weights"]
 
@@ -147,7 +144,7 @@ class QuantisationNoise(Technique):
                     remedy="change it",
                 )
 
-    def gradient(self, loop: Loop, batch: Batch, inner: Gradient) -> Tensor:
+    def gradient(self, loop: Run, batch: Batch, inner: Gradient) -> Tensor:
         """The gradient at rounded weights, with rounded activations; the weights are back when it returns."""
         share = self.share if self.activations else 0.0
         with (

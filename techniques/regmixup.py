@@ -29,8 +29,7 @@ from torch import Tensor
 from techniques.batchnorm import statistics_kept
 from techniques.errors import NonFiniteLoss, TechniqueOptionError
 from techniques.task import Batch, Tensors
-from techniques.technique import Gradient, Technique
-from techniques.training import Loop
+from techniques.technique import Gradient, Run, Technique
 
 __all__ = ["PARTNERS", "RegMixup", "beta_shares", "mixed_inputs", "partner_chances", "partners"]
 
@@ -121,7 +120,7 @@ class RegMixup(Technique):
                     remedy="change it",
                 )
 
-    def gradient(self, loop: Loop, batch: Batch, inner: Gradient) -> Tensor:
+    def gradient(self, loop: Run, batch: Batch, inner: Gradient) -> Tensor:
         """The plain gradient, and eta times that of the mixed batch; twice the passes of a step."""
         loss = inner(batch)
         with statistics_kept(loop.model):
@@ -135,7 +134,7 @@ class RegMixup(Technique):
             (self.eta * mixed).backward()  # type: ignore[no-untyped-call]  # torch's stub
         return loss + self.eta * mixed.detach()
 
-    def _mixed_loss(self, loop: Loop, batch: Batch) -> Tensor:
+    def _mixed_loss(self, loop: Run, batch: Batch) -> Tensor:
         other = self._partners(loop, batch)
         share = beta_shares(len(batch), self.alpha, loop.generator).to(other.device, torch.float32)
         inputs = mixed_inputs(batch.inputs, tuple(x[other] for x in batch.inputs), share)
@@ -144,7 +143,7 @@ class RegMixup(Technique):
             others = tuple(y[other] for y in batch.targets)
             return loop.objective.mixed_loss(outputs, batch.targets, others, share).mean()
 
-    def _partners(self, loop: Loop, batch: Batch) -> Tensor:
+    def _partners(self, loop: Run, batch: Batch) -> Tensor:
         if self.partners == "random":
             return torch.randperm(len(batch), generator=loop.generator).to(batch.inputs[0].device)
         return partners(partner_chances(loop.objective.distance(batch.targets), self.bandwidth), loop.generator)

@@ -20,7 +20,7 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -30,10 +30,7 @@ from techniques.attack import Ball, training_attack
 from techniques.batchnorm import evaluating, statistics_kept
 from techniques.errors import TaskError, TechniqueOptionError
 from techniques.task import Batch, Domain, Tensors
-from techniques.technique import Technique
-
-if TYPE_CHECKING:
-    from techniques.training import Loop
+from techniques.technique import Run, Technique
 
 __all__ = ["TRANSFORMS", "Rotation", "captured", "pooled", "roll_flip", "rotations", "turned"]
 
@@ -163,7 +160,7 @@ class Rotation(Technique):
                     remedy="change it",
                 )
 
-    def start(self, loop: Loop) -> None:
+    def start(self, loop: Run) -> None:
         """Add a linear head on the pooled features, as wide as the feature layer turns out to be."""
         inputs = next(loop.batches(loop.task.train, limit=2)).inputs
         with torch.no_grad(), evaluating(loop.model):
@@ -175,7 +172,7 @@ class Rotation(Technique):
             head.bias.zero_()
         loop.extra_modules[self.name] = head
 
-    def loss(self, loop: Loop, batch: Batch, outputs: Tensors, loss: Tensor) -> Tensor:
+    def loss(self, loop: Run, batch: Batch, outputs: Tensors, loss: Tensor) -> Tensor:
         """The loss plus weight times the head's cross entropy on turned pictures."""
         way = torch.randint(WAYS, (len(batch),), generator=loop.generator)
         detached = tuple(x.detach() for x in batch.inputs)
@@ -188,11 +185,11 @@ class Rotation(Technique):
         with statistics_kept(loop.model):
             return loss + self.weight * self._score(loop, way)(inputs).mean()
 
-    def _score(self, loop: Loop, way: Tensor) -> Callable[[Tensors], Tensor]:
+    def _score(self, loop: Run, way: Tensor) -> Callable[[Tensors], Tensor]:
         head = loop.extra_modules[self.name]
         return lambda x: F.cross_entropy(head(pooled(self._output(loop, x))), way, reduction="none")
 
-    def _output(self, loop: Loop, inputs: Tensors) -> Tensor:
+    def _output(self, loop: Run, inputs: Tensors) -> Tensor:
         """The feature layer's output; the pass is counted here, as no gradient comes back through the outputs."""
         with captured(loop.model, loop.task.feature_layer) as found, loop.passes.uncounted():
             loop.objective.outputs(loop.model, inputs)

@@ -23,8 +23,7 @@ from torch import Tensor, nn
 from techniques.batchnorm import statistics_kept
 from techniques.errors import NonFiniteLoss, TechniqueOptionError
 from techniques.task import Batch
-from techniques.technique import Gradient, Technique
-from techniques.training import Loop
+from techniques.technique import Gradient, Run, Technique
 
 __all__ = ["SAM", "sharpness_gradient"]
 
@@ -80,7 +79,7 @@ class SAM(Technique):
                 f"must be positive, got {self.rho}", where="[technique.sam] rho", remedy="0.05 is the paper's"
             )
 
-    def gradient(self, loop: Loop, batch: Batch, inner: Gradient) -> Tensor:
+    def gradient(self, loop: Run, batch: Batch, inner: Gradient) -> Tensor:
         """The gradient at the worst weights nearby."""
         network = nn.ModuleList([loop.model, loop.extra_modules])
         return sharpness_gradient(network.parameters(), self.rho, lambda: inner(batch), model=network)

@@ -18,7 +18,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -29,10 +29,7 @@ from techniques.ball import Ball
 from techniques.batchnorm import batchnorms, statistics_frozen, statistics_kept
 from techniques.errors import TechniqueOptionError
 from techniques.task import Batch, Domain, Objective, Tensors
-from techniques.technique import Technique
-
-if TYPE_CHECKING:
-    from techniques.training import Loop
+from techniques.technique import Run, Technique
 
 __all__ = ["SMART", "both_ways", "smoothness"]
 
@@ -118,11 +115,11 @@ class SMART(Technique):
         """As the options say."""
         return Ball(self.eps, self.norm, self.steps, self.step, random_start=True)
 
-    def start(self, loop: Loop) -> None:
+    def start(self, loop: Run) -> None:
         """The teacher begins as the network does."""
         self._teacher = _teacher_of(loop.model) if self.proximal else None
 
-    def loss(self, loop: Loop, batch: Batch, outputs: Tensors, loss: Tensor) -> Tensor:
+    def loss(self, loop: Run, batch: Batch, outputs: Tensors, loss: Tensor) -> Tensor:
         """Both terms added."""
         if self.weight:
             found = smoothness(
@@ -135,7 +132,7 @@ class SMART(Technique):
             loss = loss + self.proximal * both_ways(loop.objective, outputs, slow).mean()
         return loss
 
-    def after_step(self, loop: Loop) -> None:
+    def after_step(self, loop: Run) -> None:
         """The teacher follows."""
         if self._teacher is not None:
             follow = get_ema_multi_avg_fn(self.decay)  # type: ignore[no-untyped-call]  # torch has no types there

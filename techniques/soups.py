@@ -31,7 +31,7 @@ from techniques.batchnorm import batchnorms, evaluating
 from techniques.branches import Branched
 from techniques.errors import EmptyData, ModelMismatch, NonFiniteLoss, TechniqueOptionError
 from techniques.task import Batch, Examples, Objective, Tensors
-from techniques.training import Loop
+from techniques.technique import Run
 from techniques.weights import State, average, check_alike, cloned, least_cosine
 
 __all__ = ["GreedySoup", "LearnedSoup", "Soup", "UniformSoup", "greedy_soup", "learned_soup", "mixed", "uniform_soup"]
@@ -186,7 +186,7 @@ class _InLoop(Branched, ABC):
 
     role: ClassVar[str | None] = "final weights"
 
-    def finish(self, loop: Loop) -> None:
+    def finish(self, loop: Run) -> None:
         """Load the soup; report the errors of the ingredients and of the soup on the selection set."""
         self.check_complete(loop)
         errors = [self._error(loop, state) for state in self.ingredients]
@@ -200,10 +200,10 @@ class _InLoop(Branched, ABC):
         }
 
     @abstractmethod
-    def cooked(self, loop: Loop) -> tuple[State, dict[str, Any]]:
+    def cooked(self, loop: Run) -> tuple[State, dict[str, Any]]:
         """The soup's weights, BatchNorm included, and what to report besides."""
 
-    def repaired(self, loop: Loop, state: State) -> State:
+    def repaired(self, loop: Run, state: State) -> State:
         """The same weights with BatchNorm statistics of their own, or as they are if one ingredient is all there is."""
         if self.branches == 1:
             return state
@@ -211,7 +211,7 @@ class _InLoop(Branched, ABC):
         loop.recompute_batchnorm(loop.model)
         return cloned(loop.model.state_dict())
 
-    def _error(self, loop: Loop, state: State) -> float:
+    def _error(self, loop: Run, state: State) -> float:
         loop.model.load_state_dict(state)
         return loop.mean_error(loop.model, loop.task.selection)
 
@@ -222,7 +222,7 @@ class UniformSoup(_InLoop):
 
     name: ClassVar[str] = "uniform-soup"
 
-    def cooked(self, loop: Loop) -> tuple[State, dict[str, Any]]:
+    def cooked(self, loop: Run) -> tuple[State, dict[str, Any]]:
         """The mean."""
         return self.repaired(loop, uniform_soup(self.ingredients)), {}
 
@@ -233,11 +233,11 @@ class GreedySoup(_InLoop):
 
     name: ClassVar[str] = "greedy-soup"
 
-    def start(self, loop: Loop) -> None:
+    def start(self, loop: Run) -> None:
         """Refuse a selection set that also judges."""
         _check_selection(loop, self.name)
 
-    def cooked(self, loop: Loop) -> tuple[State, dict[str, Any]]:
+    def cooked(self, loop: Run) -> tuple[State, dict[str, Any]]:
         """What greedy selection finds, on weights with BatchNorm recomputed."""
         soup = greedy_soup(self.ingredients, lambda s: self._error(loop, s), repaired=lambda s: self.repaired(loop, s))
         return soup.state, {"chosen": list(soup.chosen)}
@@ -269,22 +269,22 @@ class LearnedSoup(_InLoop):
                 remedy="change it",
             )
 
-    def start(self, loop: Loop) -> None:
+    def start(self, loop: Run) -> None:
         """Refuse a selection set that also judges."""
         _check_selection(loop, self.name)
 
-    def training_passes(self, loop: Loop) -> int:
+    def training_passes(self, loop: Run) -> int:
         """The budget less what learning the mix takes."""
         return loop.settings.budget_passes - 2 * self._steps(loop)
 
-    def branched(self, loop: Loop) -> None:
+    def branched(self, loop: Run) -> None:
         """Learn the mix; its passes count."""
         with loop.autocast():
             self._shares = learned_soup(
                 loop.model, self.ingredients, loop.objective, self._batches(loop), rate=self.learning_rate
             )
 
-    def cooked(self, loop: Loop) -> tuple[State, dict[str, Any]]:
+    def cooked(self, loop: Run) -> tuple[State, dict[str, Any]]:
         """The learned mix."""
         soup = self.repaired(loop, mixed(loop.model, self.ingredients, self._shares))
         return soup, {
@@ -301,11 +301,11 @@ class LearnedSoup(_InLoop):
         super().restore(state)
         self._shares = dict(state["shares"])
 
-    def _steps(self, loop: Loop) -> int:
+    def _steps(self, loop: Run) -> int:
         whole = max(len(loop.task.selection) // loop.settings.batch, 1)  # a last short batch is left out
         return max(min(self.epochs * whole, int(self.share * loop.settings.budget_passes / 2)), 1)
 
-    def _batches(self, loop: Loop) -> Iterator[Batch]:
+    def _batches(self, loop: Run) -> Iterator[Batch]:
         size, left = min(loop.settings.batch, len(loop.task.selection)), self._steps(loop)
         while left:
             for batch in loop.batches(_Shuffled(loop.task.selection, loop.generator), size):
@@ -327,7 +327,7 @@ class _Shuffled:
         return self.examples.batch(self.order[rows], generator)
 
 
-def _check_selection(loop: Loop, name: str) -> None:
+def _check_selection(loop: Run, name: str) -> None:
     if not len(loop.task.selection):
         raise EmptyData("there is nothing to select by", where="Task.selection", remedy="give it examples")
     if loop.task.selection is loop.task.test:

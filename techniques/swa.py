@@ -23,7 +23,7 @@ import math
 from collections.abc import Callable, Mapping
 from copy import deepcopy
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -31,10 +31,7 @@ from torch.optim.swa_utils import AveragedModel, get_swa_multi_avg_fn
 
 from techniques.errors import ModelMismatch, TechniqueOptionError
 from techniques.task import Batch
-from techniques.technique import Technique
-
-if TYPE_CHECKING:
-    from techniques.training import Loop
+from techniques.technique import Run, Technique
 
 __all__ = [
     "SWA",
@@ -144,18 +141,18 @@ class SWA(Technique):
         option_in(self.name, "anneal", self.anneal, room, f"0 or more and less than 1 - after = {1 - self.after:g}")
         option_in(self.name, "low", self.low, 0 < self.low <= 1, "more than 0 and at most 1")
 
-    def start(self, loop: Loop) -> None:
+    def start(self, loop: Run) -> None:
         """An average of nothing yet."""
         self._average, self._steps = averaging(loop.model), 0
 
-    def before_step(self, loop: Loop, batch: Batch) -> Batch:
+    def before_step(self, loop: Run, batch: Batch) -> Batch:
         """The rate."""
         self._averaged_part = loop.progress >= self.after + self.anneal
         if loop.progress >= self.after:
             loop.set_rate(self._rate_at(loop))
         return batch
 
-    def after_step(self, loop: Loop) -> None:
+    def after_step(self, loop: Run) -> None:
         """The weights into the average, every few steps."""
         if not self._averaged_part:
             return
@@ -163,7 +160,7 @@ class SWA(Technique):
         if self._steps % self.every == 0:
             add_to_average(self._average, loop.model)
 
-    def finish(self, loop: Loop) -> None:
+    def finish(self, loop: Run) -> None:
         """The average into the network, and BatchNorm anew; of a run too short for any average, the last weights."""
         finish_with(self._average, loop, self.name)
 
@@ -176,14 +173,14 @@ class SWA(Technique):
         self._average.load_state_dict(state["average"])
         self._steps = state["steps"]
 
-    def _rate_at(self, loop: Loop) -> float:
+    def _rate_at(self, loop: Run) -> float:
         high = self.rate * loop.settings.rate
         if not self._averaged_part:
             return annealed(loop.scheduled_rate(self.after), high, (loop.progress - self.after) / self.anneal)
         return cyclic_rate(self._steps, self.every, high, self.low * high) if self.cyclic else high
 
 
-def finish_with(average: AveragedModel, loop: Loop, name: str) -> None:
+def finish_with(average: AveragedModel, loop: Run, name: str) -> None:
     """End a run with an average: weights, BatchNorm, report; shared by the techniques that average."""
     count = int(average.n_averaged)
     if not count:

@@ -16,16 +16,13 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 from torch.optim.swa_utils import AveragedModel
 
 from techniques.swa import add_to_average, annealed, averaging, finish_with, option_in
 from techniques.task import Batch
-from techniques.technique import Technique
-
-if TYPE_CHECKING:
-    from techniques.training import Loop
+from techniques.technique import Run, Technique
 
 __all__ = ["SWADetection", "cycle_of"]
 
@@ -68,11 +65,11 @@ class SWADetection(Technique):
         option_in(self.name, "high", self.high, self.high > 0, "a positive share of the run's rate")
         option_in(self.name, "low", self.low, 0 < self.low <= 1, "more than 0 and at most 1")
 
-    def start(self, loop: Loop) -> None:
+    def start(self, loop: Run) -> None:
         """An average of nothing yet."""
         self._average, self._ended = averaging(loop.model), 0
 
-    def before_step(self, loop: Loop, batch: Batch) -> Batch:
+    def before_step(self, loop: Run, batch: Batch) -> Batch:
         """The rate: the run's schedule in less time, then the cycles."""
         cycle, within = cycle_of(loop.progress, self.cycles, self.share)
         if cycle < 0:
@@ -82,14 +79,14 @@ class SWADetection(Technique):
             loop.set_rate(annealed(high, self.low * high, within))
         return batch
 
-    def after_step(self, loop: Loop) -> None:
+    def after_step(self, loop: Run) -> None:
         """The weights into the average where a cycle ended."""
         ended, _ = cycle_of(loop.progress, self.cycles, self.share)
         if ended > self._ended:
             add_to_average(self._average, loop.model)
             self._ended = ended
 
-    def finish(self, loop: Loop) -> None:
+    def finish(self, loop: Run) -> None:
         """The average into the network, and BatchNorm anew."""
         finish_with(self._average, loop, self.name)
 

@@ -15,16 +15,14 @@ Departures: those of the two modules. The paper averages once an epoch after 200
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 import torch
 
 from techniques.low_precision import ROUNDINGS, LowPrecision, Widths
 from techniques.swa import SWA, option_in
 from techniques.task import Batch
-
-if TYPE_CHECKING:
-    from techniques.training import Loop
+from techniques.technique import Run
 
 __all__ = ["SWALP"]
 
@@ -58,24 +56,24 @@ class SWALP(SWA):
             option_in(self.name, f"{kind}_bits", bits, bits == 0 or 2 <= bits <= 16, "2 to 16, or 0 for full precision")
         option_in(self.name, "rounding", self.rounding, self.rounding in ROUNDINGS, f"one of {list(ROUNDINGS)}")
 
-    def start(self, loop: Loop) -> None:
+    def start(self, loop: Run) -> None:
         """First weights in low precision; an average of nothing yet, whose network has no hooks."""
         super().start(loop)
         widths = Widths(self.weight_bits, self.activation_bits, self.gradient_bits, self.error_bits, self.momentum_bits)
         self._low = LowPrecision(widths, self.rounding, _seed(loop))
         self._low.round_weights(loop.model.parameters())
 
-    def before_step(self, loop: Loop, batch: Batch) -> Batch:
+    def before_step(self, loop: Run, batch: Batch) -> Batch:
         """Quantisers in place, their random numbers from the run's; the rate."""
         self._low.install(loop.model, loop.optimiser)
         self._low.reseed(_seed(loop))
         return super().before_step(loop, batch)
 
-    def finish(self, loop: Loop) -> None:
+    def finish(self, loop: Run) -> None:
         """Quantisers out, the average into the network, BatchNorm anew."""
         self._low.remove()
         super().finish(loop)
 
 
-def _seed(loop: Loop) -> int:
+def _seed(loop: Run) -> int:
     return int(torch.randint(2**62, (), generator=loop.generator))

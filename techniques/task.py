@@ -127,6 +127,14 @@ class Objective(Protocol):
         """What loss and divergence are computed from, each [batch, ...]."""
         ...
 
+    def judged(self, outputs: Tensors) -> Tensors:
+        """Those of the outputs that the deployed network is judged by, each [batch, ...]: lines, class logits.
+
+        Leaves out what only helps training, or says whether a line is there: techniques that ask how far "the output"
+        moves (jacobian, datapath, lazy) would else measure whichever part has most numbers.
+        """
+        ...
+
     def loss(self, outputs: Tensors, targets: Tensors) -> Tensor:
         """[batch] to be minimised."""
         ...

@@ -1,4 +1,4 @@
-"""The hooks by which a technique takes part in a training run.
+"""The hooks by which a technique takes part in a training run, and what it sees of the run.
 
 A step of the loop is
 
@@ -11,25 +11,97 @@ A step of the loop is
     after_step()
 
 and `after_epoch`, `finish` come where their names say. A technique is a dataclass of its options; what it remembers
-between steps goes through `state` and `restore`, so that a stopped run goes on as if it had not been stopped.
+between steps goes through `state` and `restore`, so that a stopped run goes on as if it had not been stopped. A run
+works on a fresh copy of each technique (`fresh`), so nothing that one run remembers can reach another.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import dataclasses
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar, Protocol, Self
 
-from torch import Tensor
+import torch
+from torch import Tensor, nn
 
-from techniques.task import Batch, Tensors
+from techniques.passes import Passes
+from techniques.settings import Settings
+from techniques.task import Batch, Examples, Objective, Task, Tensors
 
-if TYPE_CHECKING:
-    from techniques.training import Loop
-
-__all__ = ["Gradient", "Technique"]
+__all__ = ["Gradient", "Run", "Technique"]
 
 Gradient = Callable[[Batch], Tensor]
+
+
+class Run(Protocol):
+    """One training run, as far as techniques see and change it; techniques.training.Loop is one.
+
+    Attributes:
+        techniques: the run's own copies, the first is outermost.
+        model: the network that is trained.
+        objective: the task's, counting passes.
+        generator: for what techniques draw (on the CPU).
+        extra_modules: auxiliary heads, trained along and left out of the candidate.
+        reports: what techniques found out, by technique.
+        step, epoch: finished ones.
+        optimiser: made after `start`.
+    """
+
+    task: Task
+    techniques: Sequence[Technique]
+    settings: Settings
+    model: nn.Module
+    objective: Objective
+    passes: Passes
+    device: torch.device
+    generator: torch.Generator
+    extra_modules: nn.ModuleDict
+    reports: dict[str, Any]
+    step: int
+    epoch: int
+    optimiser: torch.optim.Optimizer
+
+    @property
+    def progress(self) -> float:
+        """Share of the budget that is used, 0 to 1."""
+        ...
+
+    def apply_gradients(self) -> None:
+        """Clip, let the optimiser step; for techniques that take several steps on one batch."""
+        ...
+
+    def scheduled_rate(self, progress: float) -> float:
+        """The rate that the settings' schedule has at that progress (0 to 1)."""
+        ...
+
+    def set_rate(self, rate: float) -> None:
+        """The learning rate of this step."""
+        ...
+
+    def outputs(self, inputs: Tensors) -> Tensors:
+        """The objective's outputs of the network being trained, in the run's precision."""
+        ...
+
+    def autocast(self) -> torch.autocast:
+        """The run's precision."""
+        ...
+
+    def unlabelled_batch(self, size: int | None = None) -> Batch:
+        """Inputs without labels."""
+        ...
+
+    def batches(self, examples: Examples, size: int = 64, limit: int | None = None) -> Iterator[Batch]:
+        """All examples, or the first `limit`, in order, on the run's device."""
+        ...
+
+    def recompute_batchnorm(self, model: nn.Module, batches: int = 32) -> None:
+        """Running statistics of `model` anew from training inputs; costs no budget."""
+        ...
+
+    def mean_error(self, model: nn.Module, examples: Examples) -> float:
+        """Mean of the objective's error over `examples` in evaluation mode; costs no budget."""
+        ...
 
 
 @dataclass
@@ -44,31 +116,35 @@ class Technique:
     name: ClassVar[str] = ""
     role: ClassVar[str | None] = None
 
-    def start(self, loop: Loop) -> None:
+    def fresh(self) -> Self:
+        """A technique of the same options that remembers nothing; every run has its own."""
+        return dataclasses.replace(self)
+
+    def start(self, loop: Run) -> None:
         """Once, before the first step (and before `restore` when a run is resumed); the network has its first weights.
 
         Auxiliary parameters are added to `loop.extra_modules` here.
         """
 
-    def before_step(self, loop: Loop, batch: Batch) -> Batch:
+    def before_step(self, loop: Run, batch: Batch) -> Batch:
         """The batch to train on instead; learning rates may be changed here (`loop.set_rate`)."""
         return batch
 
-    def gradient(self, loop: Loop, batch: Batch, inner: Gradient) -> Tensor:
+    def gradient(self, loop: Run, batch: Batch, inner: Gradient) -> Tensor:
         """Fill the parameters' gradients, return the loss. `inner(batch)` adds to `.grad` and may be called often."""
         return inner(batch)
 
-    def loss(self, loop: Loop, batch: Batch, outputs: Tensors, loss: Tensor) -> Tensor:
+    def loss(self, loop: Run, batch: Batch, outputs: Tensors, loss: Tensor) -> Tensor:
         """The loss to minimise instead, a scalar; `outputs` are the objective's outputs for `batch`."""
         return loss
 
-    def after_step(self, loop: Loop) -> None:
+    def after_step(self, loop: Run) -> None:
         """After every step of the optimiser."""
 
-    def after_epoch(self, loop: Loop) -> None:
+    def after_epoch(self, loop: Run) -> None:
         """After every pass over the training data."""
 
-    def finish(self, loop: Loop) -> None:
+    def finish(self, loop: Run) -> None:
         """At the end: put the weights that shall drive into `loop.model`; reports go into `loop.reports[name]`."""
 
     def state(self) -> Mapping[str, Any]:

@@ -24,59 +24,15 @@ from torch import Tensor, nn
 
 from techniques.batchnorm import recompute_batchnorm
 from techniques.checkpoint import load_state, save_state
-from techniques.errors import CheckpointError, EmptyData, NonFiniteLoss, TaskError, TechniqueOptionError
+from techniques.errors import CheckpointError, EmptyData, NonFiniteLoss
 from techniques.passes import Counted, Passes
+from techniques.settings import Settings, device_of, optimiser_of, share_of_rate
 from techniques.task import Batch, Examples, Objective, Task, Tensors
 from techniques.technique import Gradient, Technique
 
-__all__ = ["SCHEDULES", "Loop", "Settings", "Trained"]
+__all__ = ["CHECKPOINT", "Loop", "Settings", "Trained"]
 
-SCHEDULES = ("one-cycle", "cosine", "constant")
-OPTIMISERS = ("adamw", "sgd")
 CHECKPOINT = "state.safetensors"
-
-
-@dataclass(frozen=True)
-class Settings:
-    """How to train, whatever the techniques.
-
-    Args:
-        budget_passes: forward plus backward passes of one batch.
-        batch: examples a step.
-        optimiser: "adamw" or "sgd" (Nesterov, momentum 0.9).
-        rate: greatest learning rate.
-        schedule: of the rate over the budget: "one-cycle" rises over 15 %, then falls as a cosine.
-        clip: greatest norm of the whole gradient; 0 for no limit.
-        precision: "fp32", "bf16" for autocast, or "auto": bf16 on a GPU, fp32 elsewhere.
-        checkpoint_s: seconds between two states written to the folder.
-
-    Raises:
-        TechniqueOptionError: a value out of range.
-    """
-
-    budget_passes: int = 2000
-    batch: int = 32
-    optimiser: str = "adamw"
-    rate: float = 4e-3
-    weight_decay: float = 0.01
-    schedule: str = "one-cycle"
-    clip: float = 5.0
-    seed: int = 0
-    device: str = "cpu"
-    precision: str = "auto"
-    checkpoint_s: float = 30.0
-
-    def __post_init__(self) -> None:
-        for name in ("budget_passes", "batch", "rate", "checkpoint_s"):
-            if not getattr(self, name) > 0:
-                raise _option(name, getattr(self, name), "a positive number")
-        for name in ("weight_decay", "clip"):
-            if not getattr(self, name) >= 0:
-                raise _option(name, getattr(self, name), "zero or a positive number")
-        choices = {"optimiser": OPTIMISERS, "schedule": SCHEDULES, "precision": ("auto", "fp32", "bf16")}
-        for name, accepted in choices.items():
-            if getattr(self, name) not in accepted:
-                raise _option(name, getattr(self, name), f"one of {list(accepted)}")
 
 
 @dataclass(frozen=True)
@@ -86,6 +42,7 @@ class Trained:
     Attributes:
         history: (passes so far, loss) of every step.
         reports: what techniques found out, by technique.
+        techniques: the run's own, as they were at its end.
     """
 
     model: nn.Module
@@ -94,13 +51,18 @@ class Trained:
     seconds: float
     history: list[tuple[int, float]]
     reports: dict[str, Any]
+    techniques: Sequence[Technique]
 
 
 @dataclass
 class Loop:
     """One training run: what techniques see and may change.
 
+    It works on fresh copies of the techniques it is given: those objects stay as they are, and may be given to any
+    number of runs.
+
     Attributes:
+        techniques: the run's own copies.
         model: the network that is trained.
         objective: the task's, counting passes.
         generator: for what techniques draw (on the CPU).
@@ -124,7 +86,8 @@ class Loop:
     def __post_init__(self) -> None:
         if not len(self.task.train):
             raise EmptyData("there is no training data", where="Task.train", remedy="give it examples")
-        device = _device(self.settings.device)
+        self.techniques = [technique.fresh() for technique in self.techniques]
+        device = device_of(self.settings)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.settings.seed)
             self.model: nn.Module = self.task.network().to(device).train()
@@ -164,7 +127,9 @@ class Loop:
             for technique in self.techniques:
                 technique.finish(self)
         self.seconds = time.perf_counter() - began
-        return Trained(self.model.eval(), self.passes, self.step, self.seconds, self.history, self.reports)
+        return Trained(
+            self.model.eval(), self.passes, self.step, self.seconds, self.history, self.reports, self.techniques
+        )
 
     def begin(self) -> None:
         """Start the techniques, make the optimiser, and take up a state that the folder has."""
@@ -175,7 +140,8 @@ class Loop:
             with self.passes.uncounted():
                 technique.start(self)
         self.extra_modules.to(self.device).train()
-        self.optimiser = _optimiser(self.settings, [*self.model.parameters(), *self.extra_modules.parameters()])
+        trained = [*self.model.parameters(), *self.extra_modules.parameters()]
+        self.optimiser: torch.optim.Optimizer = optimiser_of(self.settings, trained)
         self._started = True
         if self.folder is not None and (self.folder / CHECKPOINT).exists():
             self.restore(load_state(self.folder / CHECKPOINT))
@@ -214,7 +180,7 @@ class Loop:
 
     def scheduled_rate(self, progress: float) -> float:
         """The rate that the settings' schedule has at that progress (0 to 1)."""
-        return self.settings.rate * _schedule(self.settings.schedule, progress)
+        return self.settings.rate * share_of_rate(self.settings.schedule, progress)
 
     def set_rate(self, rate: float) -> None:
         """The learning rate of this step."""
@@ -360,35 +326,3 @@ class Loop:
             return tuple(t.to(self.device, non_blocking=True) for t in tensors)
 
         return Batch(to(batch.inputs), to(batch.targets), tuple(to(v) for v in batch.variants))
-
-
-def _device(name: str) -> torch.device:
-    try:
-        device = torch.device(name)
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError) as error:  # torch asserts that it was built with CUDA
-        reason = str(error).splitlines()[0]
-        raise _option("device", name, f"a device that PyTorch has here ({reason})") from error
-    return device
-
-
-def _schedule(name: str, progress: float) -> float:
-    """Share of the greatest rate at that progress."""
-    if name == "constant":
-        return 1.0
-    if name == "one-cycle" and progress < 0.15:
-        return 0.04 + 0.96 * (1 - math.cos(math.pi * progress / 0.15)) / 2
-    start = 0.15 if name == "one-cycle" else 0.0
-    return max((1 + math.cos(math.pi * (progress - start) / (1 - start))) / 2, 1e-4)
-
-
-def _optimiser(settings: Settings, parameters: list[nn.Parameter]) -> torch.optim.Optimizer:
-    if not parameters:
-        raise TaskError("the network has no parameters", where="Task.network", remedy="give a network to train")
-    if settings.optimiser == "adamw":
-        return torch.optim.AdamW(parameters, settings.rate, weight_decay=settings.weight_decay)
-    return torch.optim.SGD(parameters, settings.rate, momentum=0.9, nesterov=True, weight_decay=settings.weight_decay)
-
-
-def _option(name: str, value: object, accepted: str) -> TechniqueOptionError:
-    return TechniqueOptionError(f"must be {accepted}, got {value!r}", where=f"[training] {name}", remedy="change it")

@@ -21,7 +21,7 @@ import copy
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -30,10 +30,7 @@ from techniques.attack import Ball, training_attack
 from techniques.batchnorm import evaluating, statistics_kept
 from techniques.errors import Collapse, TechniqueOptionError
 from techniques.task import Batch, Domain, Objective, Tensors
-from techniques.technique import Technique
-
-if TYPE_CHECKING:
-    from techniques.training import Loop
+from techniques.technique import Run, Technique
 
 __all__ = ["UATFT", "UATOT", "UATPlusPlus", "fixed_outputs", "ramp", "told_apart", "worst_divergence"]
 
@@ -134,10 +131,10 @@ class _UAT(Technique, ABC):
             raise self._refused("on_collapse", "one of ['report', 'error']")
 
     @abstractmethod
-    def targets(self, loop: Loop, inputs: Tensors) -> list[Tensors]:
+    def targets(self, loop: Run, inputs: Tensors) -> list[Tensors]:
         """Outputs that the network is to keep near `inputs`; none: nothing to do yet."""
 
-    def loss(self, loop: Loop, batch: Batch, outputs: Tensors, loss: Tensor) -> Tensor:
+    def loss(self, loop: Run, batch: Batch, outputs: Tensors, loss: Tensor) -> Tensor:
         """The labelled loss, plus lambda times the mean of the worst divergence."""
         share = self.weight * ramp(loop.progress, self.ramp_start, self.ramp_stop)
         if share == 0:
@@ -150,7 +147,7 @@ class _UAT(Technique, ABC):
         worst = worst_divergence(loop.model, loop.objective, inputs, targets, domains, self._ball, loop.generator)
         return loss + share * worst.mean()
 
-    def finish(self, loop: Loop) -> None:
+    def finish(self, loop: Run) -> None:
         """Report whether the network still tells examples apart.
 
         Raises:
@@ -179,7 +176,7 @@ class _UAT(Technique, ABC):
 
 
 @torch.no_grad()
-def _check(loop: Loop, limit: int = 512) -> tuple[float, float]:
+def _check(loop: Run, limit: int = 512) -> tuple[float, float]:
     """(told apart, spread) on training examples: spread is the mean divergence between two examples' outputs."""
     with loop.passes.uncounted(), evaluating(loop.model):
         batches = list(loop.batches(loop.task.train, limit=limit))
@@ -196,7 +193,7 @@ class UATOT(_UAT):
 
     name: ClassVar[str] = "uat-ot"
 
-    def targets(self, loop: Loop, inputs: Tensors) -> list[Tensors]:
+    def targets(self, loop: Run, inputs: Tensors) -> list[Tensors]:
         """The network's own outputs."""
         return [fixed_outputs(loop.model, loop.objective, inputs)]
 
@@ -218,17 +215,17 @@ class UATFT(_UAT):
         if not 0 < self.teacher_share < 1:
             raise self._refused("teacher_share", "between 0 and 1: before it the teacher is trained, after it used")
 
-    def start(self, loop: Loop) -> None:
+    def start(self, loop: Run) -> None:
         """No teacher yet."""
         self.teacher, self._model = None, loop.model
 
-    def before_step(self, loop: Loop, batch: Batch) -> Batch:
+    def before_step(self, loop: Run, batch: Batch) -> Batch:
         """Freeze the teacher when its time has come."""
         if self.teacher is None and loop.progress >= self.teacher_share:
             self.teacher = _frozen_copy(loop.model)
         return batch
 
-    def targets(self, loop: Loop, inputs: Tensors) -> list[Tensors]:
+    def targets(self, loop: Run, inputs: Tensors) -> list[Tensors]:
         """The teacher's outputs, once there is one."""
         return [] if self.teacher is None else [fixed_outputs(self.teacher, loop.objective, inputs)]
 
@@ -249,7 +246,7 @@ class UATPlusPlus(UATFT):
 
     name: ClassVar[str] = "uat++"
 
-    def targets(self, loop: Loop, inputs: Tensors) -> list[Tensors]:
+    def targets(self, loop: Run, inputs: Tensors) -> list[Tensors]:
         """The network's own outputs, and the teacher's once there is one."""
         return [fixed_outputs(loop.model, loop.objective, inputs), *super().targets(loop, inputs)]
 

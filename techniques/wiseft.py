@@ -25,8 +25,7 @@ from torch import Tensor
 from techniques.errors import EmptyData, TechniqueOptionError
 from techniques.gaussian import noisy
 from techniques.task import Batch, Domain, Examples
-from techniques.technique import Technique
-from techniques.training import Loop
+from techniques.technique import Run, Technique
 from techniques.weights import State, cloned, interpolate
 
 __all__ = ["WiSEFT", "broadened", "path_errors", "point_on_path"]
@@ -113,7 +112,7 @@ class WiSEFT(Technique):
                     remedy="change it",
                 )
 
-    def before_step(self, loop: Loop, batch: Batch) -> Batch:
+    def before_step(self, loop: Run, batch: Batch) -> Batch:
         """Broad inputs at first, and the phase's rate."""
         budget, used = loop.settings.budget_passes, loop.passes.total
         if self._broad_network is None:
@@ -123,13 +122,13 @@ class WiSEFT(Technique):
         loop.set_rate(loop.settings.rate * self.rate * max((1 + math.cos(math.pi * progress)) / 2, 1e-4))
         return batch
 
-    def after_step(self, loop: Loop) -> None:
+    def after_step(self, loop: Run) -> None:
         """At the end of the broad phase, keep its network; fine-tuning has an optimiser of its own."""
         if self._broad_network is None and loop.passes.total >= self.broad * loop.settings.budget_passes:
             self._broad_network, self._began = cloned(loop.model.state_dict()), loop.passes.total
             loop.optimiser.state.clear()
 
-    def finish(self, loop: Loop) -> None:
+    def finish(self, loop: Run) -> None:
         """Load the network at alpha; report the path's errors on the selection set, plain and broad."""
         start, end = self._ends(loop)
         alphas = [i / (self.points - 1) for i in range(self.points)]
@@ -150,7 +149,7 @@ class WiSEFT(Technique):
         """Go on from `state`."""
         self._broad_network, self._began = state["broad"], state["began"]
 
-    def _ends(self, loop: Loop) -> tuple[State, State]:
+    def _ends(self, loop: Run) -> tuple[State, State]:
         if self._broad_network is None or loop.passes.total <= self._began:
             raise TechniqueOptionError(
                 f"{loop.settings.budget_passes} passes left no step for fine-tuning",
@@ -161,7 +160,7 @@ class WiSEFT(Technique):
             raise EmptyData("there is nothing to measure on", where="Task.selection", remedy="give it examples")
         return self._broad_network, cloned(loop.model.state_dict())
 
-    def _at(self, loop: Loop, start: State, end: State, alpha: float) -> State:
+    def _at(self, loop: Run, start: State, end: State, alpha: float) -> State:
         def repaired(state: State) -> State:
             loop.model.load_state_dict(state)
             loop.recompute_batchnorm(loop.model)

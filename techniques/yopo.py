@@ -20,7 +20,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -31,10 +31,7 @@ from techniques.ball import Ball, check_domains, moved, started, watched
 from techniques.batchnorm import statistics_kept
 from techniques.errors import ModelMismatch
 from techniques.task import Batch, Domain, Tensors
-from techniques.technique import Gradient, Technique
-
-if TYPE_CHECKING:
-    from techniques.training import Loop
+from techniques.technique import Gradient, Run, Technique
 
 __all__ = ["YOPO", "first_layers", "yopo_gradient"]
 
@@ -137,11 +134,11 @@ class YOPO(Technique):
         length = 2.5 * self.eps / (self.passes * self.inner) if self.step is None else self.step
         return Ball(self.eps, "linf", self.inner, length, random_start=True)
 
-    def start(self, loop: Loop) -> None:
+    def start(self, loop: Run) -> None:
         """Find the layer while nothing is trained yet."""
         first_layers(loop.model, self.layer)
 
-    def gradient(self, loop: Loop, batch: Batch, inner: Gradient) -> Tensor:
+    def gradient(self, loop: Run, batch: Batch, inner: Gradient) -> Tensor:
         """The mean over m attacked passes."""
         keep_clean_statistics(loop, batch)
         layers = first_layers(loop.model, self.layer)

@@ -68,8 +68,8 @@ def main() -> None:
 
 def soup(name: str, seed: int) -> dict[str, Any]:
     """Errors of the soup, and of its ingredients on the test set."""
-    technique = SOUPS[name]()
-    run = trained(seed, [technique])
+    run = trained(seed, [SOUPS[name]()])
+    (technique,) = run.techniques
     result, report = measured(run, seed), run.reports[technique.name]
     result["branches"] = [errors(run.model, state, seed) for state in technique.ingredients]
     result["best"] = report["ingredient_errors"].index(min(report["ingredient_errors"]))

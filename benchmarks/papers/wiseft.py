@@ -60,9 +60,9 @@ def main() -> None:
 
 def path(seed: int) -> dict[str, Any]:
     """Errors along the path, of the technique's two ends."""
-    technique = _Kept(points=2)
-    loop = Loop(broad_digits(seed), [technique], Settings(budget_passes=BUDGET, batch=BATCH, seed=seed))
+    loop = Loop(broad_digits(seed), [_Kept(points=2)], Settings(budget_passes=BUDGET, batch=BATCH, seed=seed))
     run = loop.run()
+    (technique,) = run.techniques
     cells = []
     for alpha in ALPHAS:
         state = point_on_path(*technique.ends, alpha, repaired=lambda s: repaired(loop, s))

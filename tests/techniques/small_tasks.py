@@ -1,11 +1,11 @@
-"""Two small tasks for tests: classes, and polylines from two inputs with BatchNorm; both learnable in seconds."""
+"""Small tasks for tests: classes, numbers, and polylines from two inputs with BatchNorm; all learnable in seconds."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
 
-from techniques.objectives import Classification, Polylines
+from techniques.objectives import Classification, Polylines, Regression
 from techniques.task import Batch, Domain, Examples, Task, TensorExamples
 
 MEAN, STD = (0.4, 0.5, 0.6), (0.2, 0.25, 0.3)
@@ -18,6 +18,15 @@ def classes_task(count: int = 256, *, seed: int = 0) -> Task:
     y = (x[..., :4].mean((1, 2, 3)) > x[..., 4:].mean((1, 2, 3))).long()
     parts = [TensorExamples((x[i::3],), (y[i::3],)) for i in range(3)]
     return Task(_classes_network, Classification(), (Domain(),), *parts, unit="wrong", feature_layer="1")
+
+
+def numbers_task(count: int = 192, *, seed: int = 0) -> Task:
+    """Mean brightness of the left and of the right half of a picture [1, 8, 8], by mean squared error."""
+    generator = torch.Generator().manual_seed(seed)
+    x = torch.rand(3 * count, 1, 8, 8, generator=generator) * torch.rand(3 * count, 1, 1, 1, generator=generator)
+    y = torch.stack([x[..., :4].mean((1, 2, 3)), x[..., 4:].mean((1, 2, 3))], 1)
+    parts = [TensorExamples((x[i::3],), (y[i::3],)) for i in range(3)]
+    return Task(_classes_network, Regression(), (Domain(),), *parts, unit="brightness", feature_layer="1")
 
 
 def polylines_task(count: int = 192, *, seed: int = 0) -> Task:

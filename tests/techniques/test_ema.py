@@ -77,8 +77,8 @@ class Watched(EMA):
 
 
 def test_a_run_ends_with_the_average_of_its_weights() -> None:
-    technique = Watched(decay=0.8, warmup=False)
-    trained = run(TASKS["classes"](), technique)
+    trained = run(TASKS["classes"](), Watched(decay=0.8, warmup=False))
+    (technique,) = trained.techniques
     expected = technique.weights[0]
     for weight in technique.weights[1:]:
         expected = 0.8 * expected + 0.2 * weight

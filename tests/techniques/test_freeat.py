@@ -64,8 +64,8 @@ def test_replays_in_any_loop_are_algorithm_1() -> None:
 
 def test_the_noise_stays_in_the_ball_in_raw_units_and_goes_from_batch_to_batch() -> None:
     task = polylines_task(48)
-    technique = FreeAT(eps=0.1, replays=3)
-    loop = Loop(task, [technique], Settings(batch=16))
+    loop = Loop(task, [FreeAT(eps=0.1, replays=3)], Settings(batch=16))
+    (technique,) = loop.techniques
     loop.one_step()
     first = [n.clone() for n in technique._noise]
     raw = first[0] * task.domains[0].scale(first[0])

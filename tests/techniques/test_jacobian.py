@@ -12,7 +12,7 @@ from whole_runs import assert_same, resumed, trained
 
 from techniques.errors import TechniqueOptionError
 from techniques.jacobian import Jacobian, squared_jacobian
-from techniques.objectives import Classification, Polylines
+from techniques.objectives import Classification, Polylines, Regression
 from techniques.passes import Counted, Passes
 from techniques.registry import build
 from techniques.task import Domain
@@ -78,14 +78,25 @@ def test_the_jacobian_is_each_examples_own_though_batchnorm_trains() -> None:
     torch.testing.assert_close(found, exact.square().sum((1, 2)))
 
 
-def test_several_outputs_are_taken_together_and_a_pose_is_a_constant() -> None:
-    class Two(nn.Module):
-        def forward(self, x: Tensor, pose: Tensor) -> tuple[Tensor, Tensor]:
-            return (2 * x + 100 * pose)[:, None], 3 * x
+class _Two(nn.Module):
+    """Twice and three times a picture [batch, 2], the first with a pose."""
 
+    def forward(self, x: Tensor, pose: Tensor) -> tuple[Tensor, Tensor]:
+        return (2 * x + 100 * pose)[:, None], 3 * x
+
+
+def test_several_outputs_are_taken_together_and_a_pose_is_a_constant() -> None:
     x, pose = torch.rand(5000, 2), torch.rand(5000, 2)
-    found = squared_jacobian(Two(), Polylines(), (x, pose), (Domain(0, 1, (0.0,), (0.5,)), None), _generator())
+    domains = (Domain(0, 1, (0.0,), (0.5,)), None)
+    found = squared_jacobian(_Two(), Regression(), (x, pose), domains, _generator())
     assert float(found.mean()) == pytest.approx((2 * 4 + 2 * 9) / 0.25, rel=0.05)
+
+
+def test_only_what_the_objective_judges_is_penalised() -> None:
+    """Of polylines the lines: presence logits, three times the input here, cost nothing."""
+    x, pose = torch.rand(5000, 2), torch.rand(5000, 2)
+    found = squared_jacobian(_Two(), Polylines(), (x, pose), (Domain(), None), _generator())
+    assert float(found.mean()) == pytest.approx(2 * 4, rel=0.05)
 
 
 def test_its_passes_are_counted_also_the_way_back_through_the_backward_pass() -> None:

@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from techniques.objectives import Classification, Polylines, as_tuple
+from techniques.errors import ModelMismatch
+from techniques.objectives import Classification, Polylines, Regression, as_tuple
 
 SEEDS = st.integers(0, 2**31 - 1)
 
@@ -179,3 +180,78 @@ def test_every_dtype_of_outputs_is_worth_about_the_same(dtype: torch.dtype) -> N
         ):
             torch.testing.assert_close(found.float(), expected, rtol=0.03, atol=0.03)
             found.float().sum().backward(retain_graph=True)
+
+
+def _numbers(seed: int, size: int = 5) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
+    """Outputs [5, 3] and [5], and targets of those shapes, a quarter of them unknown."""
+    g = torch.Generator().manual_seed(seed)
+    outputs = torch.randn(size, 3, generator=g), torch.randn(size, generator=g)
+    targets = torch.randn(size, 3, generator=g), torch.randn(size, generator=g)
+    return outputs, tuple(torch.where(torch.rand(t.shape, generator=g) < 0.25, torch.nan, t) for t in targets)
+
+
+def _rows(parts: tuple[Tensor, ...]) -> list[list[float]]:
+    return torch.cat([p.reshape(len(p), -1) for p in parts], 1).tolist()
+
+
+@given(SEEDS)
+@settings(max_examples=30, deadline=None)
+def test_regression_is_the_written_out_mean_over_known_values(seed: int) -> None:
+    outputs, targets = _numbers(seed)
+    loss, error = Regression().loss(outputs, targets).tolist(), Regression().error(outputs, targets).tolist()
+    for i, (found, truth) in enumerate(zip(_rows(outputs), _rows(targets), strict=True)):
+        apart = [a - b for a, b in zip(found, truth, strict=True) if not math.isnan(b)]
+        assert loss[i] == pytest.approx(sum(d * d for d in apart) / max(len(apart), 1), abs=1e-5)
+        expected = sum(map(abs, apart)) / len(apart) if apart else math.nan
+        assert error[i] == pytest.approx(expected, abs=1e-5, nan_ok=True)
+
+
+@given(SEEDS)
+@settings(max_examples=20, deadline=None)
+def test_regression_has_no_gradient_where_nothing_is_known(seed: int) -> None:
+    outputs, targets = _numbers(seed)
+    leaves = tuple(o.clone().requires_grad_() for o in outputs)
+    Regression().loss(leaves, targets).sum().backward()
+    for leaf, target in zip(leaves, targets, strict=True):
+        assert torch.equal(leaf.grad == 0, target.isnan() | (leaf.detach() == target))
+
+
+@given(SEEDS, st.floats(0, 1))
+@settings(max_examples=20, deadline=None)
+def test_mixed_regression_is_that_of_the_mixed_values_both_know(seed: int, share: float) -> None:
+    outputs, targets = _numbers(seed)
+    others = tuple(t.flip(0) for t in targets)
+    mixed = tuple(share * a + (1 - share) * b for a, b in zip(targets, others, strict=True))
+    found = Regression().mixed_loss(outputs, targets, others, torch.full((5,), share))
+    torch.testing.assert_close(found, Regression().loss(outputs, mixed))
+
+
+def test_regression_divergence_is_symmetric_and_zero_for_equal_outputs() -> None:
+    (one, _), (other, _) = _numbers(0), _numbers(1)
+    forth, back = Regression().divergence(one, other), Regression().divergence(other, one)
+    assert torch.equal(forth, back)
+    assert (forth > 0).all()
+    assert not Regression().divergence(one, one).any()
+
+
+def test_regression_distance_is_the_rms_and_infinite_between_what_is_known_otherwise() -> None:
+    y = torch.tensor([[0.0, 0.0], [3.0, 4.0], [1.0, math.nan], [5.0, math.nan], [math.nan, math.nan]])
+    found = Regression().distance((y,))
+    inf = math.inf
+    assert found[0, 1].item() == pytest.approx((25 / 2) ** 0.5)
+    assert found[2, 3].item() == pytest.approx(4.0)
+    assert found.diagonal().tolist() == [0.0] * 5
+    assert found[0, 2:].tolist() == [inf] * 3
+    assert found[4, :4].tolist() == [inf] * 4
+
+
+def test_a_label_of_another_shape_is_never_broadcast() -> None:
+    with pytest.raises(ModelMismatch, match=r"gives \[\(4, 1\)\], its targets are \[\(4,\)\]"):
+        Regression().loss((torch.zeros(4, 1),), (torch.zeros(4),))
+
+
+def test_every_objective_names_what_is_judged() -> None:
+    parts = torch.zeros(2, 3), torch.zeros(2, 4)
+    assert [p.shape[1] for p in Regression().judged(parts)] == [3, 4]
+    for objective in (Classification(), Polylines()):
+        assert [p.shape[1] for p in objective.judged(parts)] == [3]

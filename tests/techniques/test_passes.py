@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import copy
+from dataclasses import dataclass
+
 import pytest
 import torch
 from small_tasks import LinesNetwork
@@ -81,3 +84,18 @@ def test_a_counted_objective_gives_what_the_objective_gives() -> None:
     outputs, plain = objective.outputs(model, (x,)), Classification()
     assert torch.equal(objective.loss(outputs, (y,)), plain.loss(outputs, (y,)))
     assert torch.equal(objective.error(outputs, (y,)), plain.error(outputs, (y,)))
+
+
+def test_a_counted_objective_has_the_objectives_own_attributes() -> None:
+    @dataclass(frozen=True)
+    class Weighted(Classification):
+        station_m: float = 40.0
+
+        def near(self, value: float) -> bool:
+            return value < self.station_m
+
+    objective = copy.deepcopy(Counted(Weighted(smoothing=0.1), Passes()))
+    assert (objective.station_m, objective.smoothing, objective.near(39.0)) == (40.0, 0.1, True)
+    assert objective.judged((torch.zeros(2, 3), torch.zeros(2)))[0].shape == (2, 3)
+    with pytest.raises(AttributeError, match="'Weighted' object has no attribute 'far'"):
+        objective.far  # noqa: B018  # the access is what is tested

@@ -65,8 +65,8 @@ def test_the_loss_is_the_formula() -> None:
     task = classes_task(16)
     network = lambda: nn.Sequential(nn.Flatten(), nn.Linear(64, 2))  # noqa: E731  # no BatchNorm: nothing hidden
     task = type(task)(network, task.objective, task.domains, task.train, task.selection, task.test)
-    technique = SMART(eps=0.1, weight=3.0, proximal=2.0, decay=0.5)
-    loop = Loop(task, [technique], Settings(batch=16))
+    loop = Loop(task, [SMART(eps=0.1, weight=3.0, proximal=2.0, decay=0.5)], Settings(batch=16))
+    (technique,) = loop.techniques
     loop.one_step()
     batch = loop._next_batch()
     outputs = loop.outputs(batch.inputs)
@@ -96,8 +96,8 @@ def test_the_loss_is_the_formula() -> None:
 
 def test_the_teacher_is_the_exponential_mean_of_the_weights() -> None:
     task = polylines_task(32)
-    technique = SMART(decay=0.8)
-    loop = Loop(task, [technique], Settings(batch=16))
+    loop = Loop(task, [SMART(decay=0.8)], Settings(batch=16))
+    (technique,) = loop.techniques
     loop.begin()
     mean = {k: v.clone() for k, v in loop.model.state_dict().items()}
     for _ in range(4):
@@ -114,8 +114,8 @@ def test_the_teacher_is_the_exponential_mean_of_the_weights() -> None:
 def test_a_teacher_equal_to_the_network_adds_nothing() -> None:
     """Also with BatchNorm: both normalise by the batch."""
     task = polylines_task(16)
-    technique = SMART(weight=0.0)
-    loop = Loop(task, [technique], Settings(batch=16))
+    loop = Loop(task, [SMART(weight=0.0)], Settings(batch=16))
+    (technique,) = loop.techniques
     loop.begin()
     batch = loop._next_batch()
     loss = technique.loss(loop, batch, loop.outputs(batch.inputs), torch.tensor(1.0))

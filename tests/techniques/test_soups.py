@@ -231,14 +231,14 @@ def test_greedy_in_the_loop_is_never_worse_than_its_best_branch(name):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_one_branch_gives_that_branch_bit_for_bit(kind):
-    technique = kind(branches=1)
-    trained = run(TASKS["polylines"], [technique], passes=40)
+    trained = run(TASKS["polylines"], [kind(branches=1)], passes=40)
+    (technique,) = trained.techniques
     assert same(trained.model.state_dict(), technique.ingredients[0])
 
 
 def test_a_uniform_soup_of_branches_is_their_mean_with_statistics_of_its_own():
-    technique = UniformSoup(branches=3)
-    trained = run(TASKS["polylines"], [technique], passes=60)
+    trained = run(TASKS["polylines"], [UniformSoup(branches=3)], passes=60)
+    (technique,) = trained.techniques
     state, mean = trained.model.state_dict(), uniform_soup(technique.ingredients)
     statistics = {k for k in state if "running" in k or "tracked" in k}
     assert same(
@@ -250,13 +250,13 @@ def test_a_uniform_soup_of_branches_is_their_mean_with_statistics_of_its_own():
 
 
 def test_branches_start_at_the_trunk_with_a_fresh_optimiser_and_rates_of_their_own():
-    technique = UniformSoup(branches=3, rate=0.5, spread=2.0, trunk=0.5)
     seen = []
 
     class Watch(Branched):
         name = "watch"
 
         def before_step(self, loop, batch):
+            technique = loop.techniques[0]
             seen.append(
                 (
                     len(technique.ingredients) if technique._trunk else -1,
@@ -270,7 +270,8 @@ def test_branches_start_at_the_trunk_with_a_fresh_optimiser_and_rates_of_their_o
         def after_step(self, loop):
             pass
 
-    run(TASKS["polylines"], [technique, Watch()], passes=60, rate=0.01)
+    soup = UniformSoup(branches=3, rate=0.5, spread=2.0, trunk=0.5)
+    technique = run(TASKS["polylines"], [soup, Watch()], passes=60, rate=0.01).techniques[0]
     firsts = [next(entries) for number, entries in itertools.groupby(seen, key=lambda e: e[0]) if number >= 0]
     assert [rate for _, rate, _, _ in firsts] == pytest.approx([0.0025, 0.005, 0.01])
     assert [held for _, _, held, _ in firsts] == [0, 0, 0]

@@ -130,8 +130,8 @@ class Watched(SWA):
 
 @pytest.mark.parametrize("cyclic", [False, True])
 def test_a_run_ends_with_the_mean_of_every_third_of_its_last_weights(cyclic: bool) -> None:
-    technique = Watched(after=0.5, every=3, anneal=0.1, cyclic=cyclic, rate=0.5)
-    trained = run(TASKS["classes"](), technique)
+    trained = run(TASKS["classes"](), Watched(after=0.5, every=3, anneal=0.1, cyclic=cyclic, rate=0.5))
+    (technique,) = trained.techniques
     late = [w for p, w in technique.weights if p > 0.6 + 1e-9][2::3]
     assert trained.reports["swa"] == {"averaged": len(late)} == {"averaged": 4}
     torch.testing.assert_close(trained.model[4].weight, torch.stack(late).mean(0))
@@ -165,8 +165,8 @@ def test_the_average_of_a_run_has_batchnorm_of_its_own_and_can_be_resumed(name: 
 
 def test_a_run_too_short_for_an_average_ends_with_its_last_weights() -> None:
     task = TASKS["classes"]()
-    technique = Watched(every=1000)
-    trained = run(task, technique)
+    trained = run(task, Watched(every=1000))
+    (technique,) = trained.techniques
     assert trained.reports["swa"] == {"averaged": 0}
     assert torch.equal(trained.model[4].weight, technique.weights[-1][1])
 

@@ -31,17 +31,16 @@ class Watched(SWADetection):
 
 
 def test_the_ends_of_the_cycles_are_averaged() -> None:
-    technique = Watched(cycles=3, share=0.4)
-    trained = run(TASKS["classes"](), technique, 120)  # 60 steps: 36 before, cycles of 8
+    trained = run(TASKS["classes"](), Watched(cycles=3, share=0.4), 120)  # 60 steps: 36 before, cycles of 8
+    (technique,) = trained.techniques
     ends = [technique.weights[i - 1] for i in (44, 52, 60)]
     torch.testing.assert_close(trained.model[4].weight, torch.stack(ends).mean(0))
     assert trained.reports["swa-detection"] == {"averaged": 3}
 
 
 def test_rates_are_the_schedule_in_less_time_and_then_cosine_cycles() -> None:
-    technique = Watched(cycles=3, share=0.4)
-    loop = Loop(TASKS["classes"](), [technique], settings(120, schedule="cosine"))
-    loop.run()
+    loop = Loop(TASKS["classes"](), [Watched(cycles=3, share=0.4)], settings(120, schedule="cosine"))
+    (technique,) = loop.run().techniques
     for progress, rate in technique.rates:
         if progress < 0.6 - 1e-9:
             assert rate == pytest.approx(loop.scheduled_rate(progress / 0.6))

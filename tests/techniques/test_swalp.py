@@ -27,8 +27,8 @@ class Watched(SWALP):
 
 
 def test_weights_are_low_precision_at_every_step_and_the_candidate_is_their_mean() -> None:
-    technique = Watched(weight_bits=5, every=1, after=0.5, anneal=0.0)
-    trained = run(TASKS["classes"](), technique)
+    trained = run(TASKS["classes"](), Watched(weight_bits=5, every=1, after=0.5, anneal=0.0))
+    (technique,) = trained.techniques
     assert all(torch.equal(quantised(w, 5), w) for w in technique.weights)
     final = trained.model[4].weight.detach()
     torch.testing.assert_close(final, torch.stack(technique.weights[-15:]).mean(0))

@@ -130,8 +130,8 @@ def test_passes_are_counted_and_nothing_is_spent_before_the_ramp(kind, each: int
 
 @pytest.mark.parametrize("kind", [UATFT, UATPlusPlus])
 def test_the_teacher_is_a_frozen_copy_from_the_first_share_of_the_budget(kind) -> None:
-    technique = kind(teacher_share=0.5, steps=1)
-    loop = Loop(polylines_task(32), [technique], Settings(budget_passes=60, batch=8))
+    loop = Loop(polylines_task(32), [kind(teacher_share=0.5, steps=1)], Settings(budget_passes=60, batch=8))
+    (technique,) = loop.techniques
     loop.begin()
     while loop.progress < 0.5:
         assert technique.teacher is None

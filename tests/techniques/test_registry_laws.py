@@ -1,0 +1,68 @@
+"""Laws that every technique of the registry obeys, whatever it does."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from small_tasks import numbers_task, polylines_task
+from stopped import same
+
+from techniques.registry import build, names
+from techniques.technique import Technique
+from techniques.training import Loop, Settings, Trained
+
+TASKS = {"first": polylines_task(48, seed=0), "second": polylines_task(48, seed=1)}
+ELSEWHERE = ("preprocessing",)  # needs variants, which only the polylines have
+OPTIONS: dict[str, dict[str, object]] = {
+    "criticality": {"draws": 2, "examples": 8},
+    "datapath": {"examples": 8, "steps": 3},
+    "lazy": {"examples": 4, "outputs": 2},
+}
+
+
+def trained(technique: Technique, task: str, seed: int, passes: int = 48) -> Trained:
+    return Loop(TASKS[task], [technique], Settings(budget_passes=passes, batch=12, seed=seed)).run()
+
+
+@pytest.mark.parametrize("name", names())
+def test_an_object_used_in_two_runs_gives_what_fresh_objects_give(name: str) -> None:
+    """Bit for bit, with another seed and other data: nothing that one run remembers reaches the next."""
+    options = OPTIONS.get(name, {})
+    used = build(name, **options)
+    for task, seed in (("first", 0), ("second", 5)):
+        found, expected = trained(used, task, seed), trained(build(name, **options), task, seed)
+        assert same(found.model.state_dict(), expected.model.state_dict())
+        assert repr(found.reports) == repr(expected.reports)
+        assert found.history == expected.history
+
+
+@pytest.mark.parametrize("name", names())
+def test_an_object_in_two_runs_at_a_time_serves_both(name: str) -> None:
+    used = build(name, **OPTIONS.get(name, {}))
+    settings = [Settings(budget_passes=36, batch=12, seed=seed) for seed in (0, 5)]
+    loops = [Loop(TASKS[t], [used], s) for t, s in zip(("first", "second"), settings, strict=True)]
+    for _ in range(2):
+        for loop in loops:
+            loop.one_step()
+    other = Loop(TASKS["second"], [build(name, **OPTIONS.get(name, {}))], settings[1])
+    other.one_step()
+    other.one_step()
+    assert same(loops[1].model.state_dict(), other.model.state_dict())
+
+
+@pytest.mark.parametrize("name", [n for n in names() if n not in ELSEWHERE])
+def test_every_technique_trains_a_regression_by_squared_error(name: str, tmp_path: Path) -> None:
+    task = numbers_task(48)
+    settings = Settings(budget_passes=48, batch=12)
+    run = Loop(task, [build(name, **OPTIONS.get(name, {}))], settings).run()
+    assert all(torch.isfinite(value).all() for value in run.model.state_dict().values())
+    assert run.model.state_dict().keys() == task.network().state_dict().keys()
+
+
+def test_techniques_know_the_run_and_not_the_loop() -> None:
+    """techniques.training imports the techniques' base; the other way round would be a circle."""
+    modules = {path.stem: path.read_text() for path in (Path(__file__).parents[2] / "techniques").glob("*.py")}
+    assert len(modules) > 30
+    assert [name for name, text in modules.items() if "techniques.training import" in text] == []

@@ -1,17 +1,23 @@
 """Which channels carry a prediction, and where the path of a perturbed input leaves that of the clean one.
 
-Liu et al., "Analyzing the Noise Robustness of Deep Neural Networks" (AEVis, arXiv:1810.03913), section 4: a datapath is
-the smallest set of channels that keeps the prediction, found by relaxing the choice to gates z in [0, 1] that multiply
-the channels of each layer:
+Gates z in [0, 1] multiply the channels of each layer, and are closed as far as the outputs allow:
 
     z* = argmin_z |f(x) - f(x; z)|^2 / |f(x)|^2 + lambda * mean(z),      0 <= z <= 1, every example by itself
 
 by Adam from z = 1 (all channels), clipped to [0, 1] after each step, weights and BatchNorm untouched, evaluation mode.
 The datapath is {z > 1/2}. Two are compared layer by layer with the Jaccard index |A and B| / |A or B|.
 
-Departures: the output's change is relative to |f(x)|^2 and the penalty is a mean over channels, so that one lambda
-serves logits, metres, and networks of any width (the paper's lambda is ours times |f(x)|^2 over all channels' number);
-f is all outputs that the objective calls judged, not one class's probability; each example has its own path, not a group of them.
+Source of the rule: the "distillation guided routing" of Wang, Su, Zhang, Hu, "Interpret Neural Networks by Identifying
+Critical Data Routing Paths", CVPR 2018 (authors' code: gates from 1, clipped to 0..5, cross entropy to the network's
+own prediction + 0.05 * sum(z), 30 steps of SGD at 0.1). The word datapath, and the comparison of normal and adversarial
+examples' paths, are of Liu et al., "Analyzing the Noise Robustness of Deep Neural Networks" (AEVis, arXiv:1810.03913),
+which does *not* learn gates: by its abstract it states a subset selection and solves it approximately by
+back-propagation. Its successor (Cao et al., arXiv:2001.09395) trains a network for it. Of these two the abstracts alone
+were read; this module is not their algorithm.
+
+Departures: gates end at 1; the output's change is relative to |f(x)|^2 and the penalty is a mean over channels, so that
+one lambda serves logits, metres, and networks of any width; f is all outputs that the objective calls judged, not one
+class's probability; the last step's gates count, not the best that kept the class.
 
 Fidelity means nothing without a control: random gates of equal sparsity, layer by layer (`shuffled`). Nor does the
 divergence of an attack: random noise of the same size changes gates as well (`sign_noise`).

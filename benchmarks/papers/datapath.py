@@ -1,4 +1,4 @@
-"""Datapaths (AEVis, arXiv:1810.03913): faithful, or merely sparse? And where do attacked inputs leave them?
+"""Datapaths (Wang et al. 2018): faithful, or merely sparse? And where do attacked inputs leave them?
 
     python -m benchmarks.papers.datapath          # about 3 minutes of one core
 

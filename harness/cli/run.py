@@ -108,6 +108,10 @@ def explain(run: RunArgument, json: JsonOption = False) -> None:
 def report(
     run: RunArgument,
     out: Annotated[Path | None, typer.Option("--out", metavar="FILE", help="default RUN/report.html")] = None,
+    cases: Annotated[
+        list[Path] | None,
+        typer.Option("--cases", metavar="DIR", help="where the cases lie now, if not where they were; may be repeated"),
+    ] = None,
 ) -> None:
     """Write the report of a run as one HTML file."""
     from harness.ladder import explain as explain_run
@@ -115,7 +119,9 @@ def report(
     from harness.run.folder import Run
 
     opened = Run.open(run)
-    say(f"report: {write_report(opened, out, verdict=opened.verdict(), explanation=explain_run(opened))}")
+    explanation = explain_run(opened)
+    path = write_report(opened, out, verdict=opened.verdict(), explanation=explanation, cases=cases or (), tell=say)
+    say(f"report: {path}")
 
 
 def gate(

@@ -7,6 +7,7 @@ select (which frames) -> frames, summary, series, tree, judgement, blame -> data
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -36,7 +37,13 @@ class RunLike(Protocol):
 
 
 def write_report(
-    run: RunLike, out: Path | None = None, verdict: Any = None, explanation: Any = None, max_frames: int = 12
+    run: RunLike,
+    out: Path | None = None,
+    verdict: Any = None,
+    explanation: Any = None,
+    max_frames: int = 12,
+    cases: Sequence[Path] = (),
+    tell: Callable[[str], None] | None = None,
 ) -> Path:
     """Write the report and return its path.
 
@@ -46,8 +53,11 @@ def write_report(
         verdict: what the gate said (a Verdict, or the object of verdict.json); None leaves the verdict out.
         explanation: what the ladder said (an Explanation, or its JSON object); None leaves the shares out.
         max_frames: how many of the worst frames get a picture.
+        cases: where the cases lie now, if they are not where they were: case folders, or folders of them.
+        tell: told in a sentence how many pictures are missing and why, where some are; the report says it too.
 
     Raises:
+        CaseError: a folder of `cases` holds no case.
         ReportError: run.json lacks what a report needs, verdict or explanation are something else, or the file cannot
             be written.
     """
@@ -55,10 +65,15 @@ def write_report(
     from harness.report.facts import read_facts
     from harness.report.html import render
     from harness.report.pictures import add_pictures
+    from harness.report.recordings import Recordings, missing_pictures
 
+    recordings = Recordings(run.meta, run.path, cases)
     facts = read_facts(run.meta)
     content = build_content(run, facts, verdict, explanation, max_frames)
-    add_pictures(content.page["frames"], content.chosen, facts)
+    add_pictures(content.page["frames"], content.chosen, facts, recordings)
+    missing = missing_pictures(content.page["frames"])
+    if missing and tell is not None:
+        tell(missing)
     path = Path(out) if out is not None else Path(run.path) / "report.html"
     temporary = path.with_name(path.name + ".tmp")
     try:

@@ -17,6 +17,7 @@ from markupsafe import Markup
 
 from harness.report.frames import packed
 from harness.report.judgement import GLYPHS
+from harness.report.recordings import missing_pictures
 
 __all__ = ["SCRIPTS", "STYLES", "json_for_script", "render"]
 
@@ -44,6 +45,7 @@ def render(view: dict[str, Any], page: dict[str, Any]) -> Iterator[str]:
     return template.generate(
         **view,
         glyphs=GLYPHS,
+        missing_pictures=missing_pictures(page["frames"]),
         styles=Markup("\n".join(_text(name) for name in STYLES)),
         scripts=Markup("\n".join(_text(name) for name in SCRIPTS)),
         plotly=Markup(get_plotlyjs()),

@@ -18,6 +18,7 @@ from harness.model.grid import Grid
 from harness.report.draw import place
 from harness.report.facts import RunFacts
 from harness.report.finding import WorstFrame
+from harness.report.recordings import NO_PICTURE, Recordings
 from trueline import TruelineError
 
 if TYPE_CHECKING:
@@ -31,15 +32,17 @@ JPEG_QUALITY = 82
 Shown = dict[str, Any]
 
 
-def add_pictures(frames: Sequence[Shown], chosen: Sequence[WorstFrame], facts: RunFacts) -> None:
+def add_pictures(
+    frames: Sequence[Shown], chosen: Sequence[WorstFrame], facts: RunFacts, recordings: Recordings
+) -> None:
     """Fill `picture`, `note` and each line's `pixels` of the frames, in place.
 
     Args:
         frames: views of the chosen frames; `lines` are those of `lines_of_frames`.
         chosen: the same frames as they were selected; those not `pictured` get a note only.
-        facts: tells where each case lies.
+        facts: of the run.
+        recordings: its cases.
     """
-    paths = {c.id: c.path for c in facts.cases}
     wanted: dict[str, list[tuple[WorstFrame, Shown]]] = {}
     for finding, shown in zip(chosen, frames, strict=True):
         shown["picture"] = None
@@ -49,23 +52,20 @@ def add_pictures(frames: Sequence[Shown], chosen: Sequence[WorstFrame], facts: R
             shown["note"] = "the picture was left out to keep this file small; the lines are all here"
     for case, group in wanted.items():
         try:
-            _fill(Path(paths.get(case, "")), group, facts)
+            _fill(recordings.open(case), group, facts)
         except TruelineError as error:
             for _, shown in group:
                 if shown["picture"] is None:
-                    shown["note"] = f"no picture: {error.what} ({error.where})"
+                    shown["note"] = f"{NO_PICTURE}{error.what} ({error.where}); {error.remedy}"
 
 
-def _fill(path: Path, group: Sequence[tuple[WorstFrame, Shown]], facts: RunFacts) -> None:
-    from cases.case import open_case
-
-    case = open_case(path)
+def _fill(case: Case, group: Sequence[tuple[WorstFrame, Shown]], facts: RunFacts) -> None:
     camera = _camera(case, facts.meta)
     calibration = case.calibration(camera)
     by_frame: dict[int, list[Shown]] = {}
     for finding, shown in group:
         by_frame.setdefault(finding.frame, []).append(shown)
-        shown["note"] = f"no picture: camera {camera} has none at this frame"
+        shown["note"] = f"{NO_PICTURE}camera {camera} has none at this frame"
     for frame, rgb in _rgb_of(case, camera, sorted(by_frame)):
         height, width = rgb.shape[:2]
         picture = jpeg_uri(rgb) | {"camera": camera, "lossy": case.meta.lossy}

@@ -18,6 +18,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from cases.case import open_case
 from harness.model.grid import Grid, grid_to_json, image_grid, vehicle_grid
 from harness.run.folder import Run
 from harness.run.tables import SORT_KEYS, TABLES
@@ -86,9 +87,13 @@ def _case_json(number: int, path: Path, shape: Shape) -> dict[str, Any]:
     names = ("highway_curve", "rain_at_dusk", "bridge_joint", "tunnel_exit", "construction_site")
     name = names[number] if number < len(names) else f"clip_{number:03d}"
     return {
-        "id": name, "path": str(path), "digest": f"{number:064x}", "frames": shape.frames, "fps": shape.fps,
+        "id": name, "path": str(path), "digest": _digest(path, number), "frames": shape.frames, "fps": shape.fps,
         "lossy": number == 1, "tags": ["synthetic"],
     }  # fmt: skip
+
+
+def _digest(path: Path, number: int) -> str:
+    return open_case(path).digest() if path.is_dir() else f"{number:064x}"
 
 
 def _meta(

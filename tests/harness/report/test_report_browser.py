@@ -100,7 +100,9 @@ def test_clicking_a_case_row_changes_the_frame(page):
     assert first[0] != second[0]
     assert first[1].startswith("data:image/jpeg")
     assert second[1] is None  # that case's folder is gone
-    assert page.run("return document.getElementById('picture-note').textContent").startswith("no picture: no case")
+    assert page.run("return document.getElementById('picture-note').textContent").startswith(
+        "no picture: no such case folder"
+    )
     assert page.console == []
 
 

@@ -15,6 +15,7 @@ from harness.report.facts import read_facts
 from harness.report.finding import WorstFrame
 from harness.report.frames import lines_of_frames
 from harness.report.pictures import MAX_WIDTH, add_pictures, jpeg_uri
+from harness.report.recordings import Recordings
 from tests.harness.report.fixture_run import Shape, make_run
 
 
@@ -40,7 +41,7 @@ def test_the_picture_is_that_of_the_frame_with_its_lines_on_it(tmp_path, case_pa
     facts, chosen = read_facts(run.meta), [shown(4), shown(1), shown(2, pictured=False)]
     lines = lines_of_frames(run, chosen, facts.ladder, facts.reference, facts.grid)
     frames = [{"lines": own} for own in lines]
-    add_pictures(frames, chosen, facts)
+    add_pictures(frames, chosen, facts, Recordings(run.meta, run.path))
     ticks = {t.frame: to_rgb_u8(t.pictures["front"]).astype(float) for t in open_case(case_path).ticks()}
     for finding, frame in zip(chosen[:2], frames, strict=False):
         assert np.abs(decoded(frame["picture"]["src"]) - ticks[finding.frame]).mean() < 4
@@ -59,7 +60,7 @@ def test_image_lines_are_scaled_from_the_model_s_pixels_to_the_picture_s(tmp_pat
     meta["card"]["grid"] |= {"width": 320.0, "height": 180.0}
     facts, chosen = read_facts(meta), [shown(2)]
     (lines,) = lines_of_frames(run, chosen, facts.ladder, facts.reference, facts.grid)
-    add_pictures([{"lines": lines}], chosen, facts)
+    add_pictures([{"lines": lines}], chosen, facts, Recordings(run.meta, run.path))
     assert lines[0]["pixels"] == pytest.approx(lines[0]["points"] * 2 + 0.5)
 
 
@@ -75,7 +76,7 @@ def test_a_camera_without_calibration_keeps_its_picture_and_says_why_no_line_is_
     seal_case(bare)
     run = make_run(tmp_path / "run", Shape(cases=1, rungs=1, frames=2), case_paths=[bare])
     frames = [{"lines": [{"points": np.zeros((2, 2), np.float32)}]}]
-    add_pictures(frames, [shown(0)], read_facts(run.meta))
+    add_pictures(frames, [shown(0)], read_facts(run.meta), Recordings(run.meta, run.path))
     assert frames[0]["picture"]["src"].startswith("data:image/jpeg")
     assert "no calibration" in frames[0]["note"]
     assert "pixels" not in frames[0]["lines"][0]
@@ -84,9 +85,9 @@ def test_a_camera_without_calibration_keeps_its_picture_and_says_why_no_line_is_
 def test_a_case_that_is_gone_costs_its_pictures_only(tmp_path):
     run = make_run(tmp_path, Shape(cases=1, rungs=1, frames=2))
     frames = [{"lines": []}]
-    add_pictures(frames, [shown(0)], read_facts(run.meta))
+    add_pictures(frames, [shown(0)], read_facts(run.meta), Recordings(run.meta, run.path))
     assert frames[0]["picture"] is None
-    assert frames[0]["note"].startswith("no picture: no case")
+    assert frames[0]["note"].startswith("no picture: no such case folder")
 
 
 def test_a_damaged_recording_keeps_what_was_read(tmp_path, case_path):
@@ -98,7 +99,7 @@ def test_a_damaged_recording_keeps_what_was_read(tmp_path, case_path):
     video.write_bytes(video.read_bytes()[:2000])
     run = make_run(tmp_path / "run", Shape(cases=1, rungs=1, frames=2), case_paths=[broken])
     frames = [{"lines": []}]
-    add_pictures(frames, [shown(0)], read_facts(run.meta))
+    add_pictures(frames, [shown(0)], read_facts(run.meta), Recordings(run.meta, run.path))
     assert frames[0]["picture"] is None
     assert "no picture" in frames[0]["note"]
 

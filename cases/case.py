@@ -26,7 +26,7 @@ from cases.picture import Ego, Picture, Tick
 from cases.problem import raise_first
 from cases.readers import open_reader
 from cases.readers.base import Stream
-from cases.schema import CaseMeta, read_meta
+from cases.schema import CaseMeta, Output, read_meta
 from cases.truth import truth_problems
 
 __all__ = ["Calibration", "Case", "find_cases", "open_case"]
@@ -206,12 +206,9 @@ class Case:
             None if meta.extrinsics is None else np.array(meta.extrinsics, np.float64),
         )
 
-    def outputs(self) -> dict[str, tuple[Path, int]]:
-        """Outputs dumped on the car: name -> (file or folder, tolerance in nanoseconds)."""
-        return {
-            name: (self.root / output.path, round(output.tolerance_ms * 1e6))
-            for name, output in self.meta.outputs.items()
-        }
+    def outputs(self) -> dict[str, tuple[Path, Output]]:
+        """Outputs dumped on the car: name -> (file or folder, what case.toml says of them)."""
+        return {name: (self.root / output.path, output) for name, output in self.meta.outputs.items()}
 
     def digest(self) -> str:
         """SHA-256 of what a replay reads: the hashes of all files and the cameras' description, not id or tags."""

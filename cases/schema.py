@@ -124,10 +124,23 @@ class CameraMeta(_Strict):
 
 
 class Output(_Strict):
-    """Outputs dumped on the car: a file or folder (relative to the case, or absolute) and how far times may differ."""
+    """Outputs dumped on the car.
+
+    Attributes:
+        path: a file or folder, relative to the case or absolute.
+        tolerance_ms: how far a dumped frame's time may be from a moment's.
+        time_unit: of the dump's times; nobody said: nanoseconds.
+        time_offset_ms: how much later the dump's clock is, or `estimate`; nobody said: 0.
+        runner: of a Polygraphy file with several: its name, or a part of it that no other has.
+        rename: the dump's name of an output -> the model card's.
+    """
 
     path: Annotated[str, Field(min_length=1)]
     tolerance_ms: Annotated[float, Field(ge=0, allow_inf_nan=False)]
+    time_unit: Literal["ns", "us", "ms", "s"] | None = None
+    time_offset_ms: _Number | Literal["estimate"] | None = None
+    runner: str | None = None
+    rename: dict[str, str] = {}
 
 
 class CaseMeta(_Strict):

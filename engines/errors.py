@@ -10,11 +10,14 @@ TruelineError
     ├── EngineInputError     an input is missing, or has another shape or dtype than the model's
     ├── EngineOutputMissing  an output that the card names is not there
     ├── RecordingError       dumped outputs that cannot be read or aligned
-    │   └── RecordingGap     no dumped frame close enough to this one; the frame has no outputs, the rung goes on
+    │   └── RecordingGap     the recording lost this frame; it has no outputs, the rung goes on
+    │       └── NotRecorded  nobody recorded this frame; it counts for nothing, the rung goes on
     └── EngineCrashed        inference itself failed; the rung is lost, the others go on
 """
 
 from __future__ import annotations
+
+from typing import ClassVar, Literal
 
 from trueline import TruelineError
 
@@ -27,6 +30,7 @@ __all__ = [
     "EngineUnavailable",
     "ExportError",
     "ModelLoadError",
+    "NotRecorded",
     "RecordingError",
     "RecordingGap",
     "UnknownEngine",
@@ -34,7 +38,14 @@ __all__ = [
 
 
 class EngineError(TruelineError):
-    """Any error of an engine."""
+    """Any error of an engine.
+
+    Attributes:
+        rung_status: what a rung is whose engine raised it: `crashed`, or `not_run` where nothing was wrong with the
+            engine, but nothing could be asked of it.
+    """
+
+    rung_status: ClassVar[Literal["crashed", "not_run"]] = "crashed"
 
 
 class UnknownEngine(EngineError):
@@ -43,6 +54,8 @@ class UnknownEngine(EngineError):
 
 class EngineUnavailable(EngineError):
     """A known engine that this machine or this model cannot run."""
+
+    rung_status = "not_run"
 
 
 class EngineOptionError(EngineError):
@@ -68,9 +81,15 @@ class EngineOutputMissing(EngineError):
 class RecordingError(EngineError):
     """Dumped outputs that cannot be read or aligned."""
 
+    rung_status = "not_run"
+
 
 class RecordingGap(RecordingError):
-    """No dumped frame is close enough to this one: the frame has no outputs, and the rung goes on."""
+    """The recording lost this frame: it has no outputs, which is a finding of its own, and the rung goes on."""
+
+
+class NotRecorded(RecordingGap):
+    """The recording never was to hold this frame: it began later, ended before, or keeps every third one."""
 
 
 class EngineCrashed(EngineError):

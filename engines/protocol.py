@@ -13,6 +13,7 @@ __all__ = [
     "Availability",
     "CaseContext",
     "CommandSpec",
+    "DumpSpec",
     "Engine",
     "ExportTarget",
     "ModelSource",
@@ -82,6 +83,7 @@ class ModelSource:
         onnx: a published ONNX file (or None; then it is exported from torch).
         export: target -> how to export; "default" always there.
         state: output name -> input name fed back frame by frame.
+        shapes: of the outputs where the card gives them, a str for a dynamic dimension.
         plugins: shared libraries with custom ops.
         fp16: the kind of TensorRT fp16 the car runs.
         commands: programs that run the model, by name.
@@ -99,6 +101,7 @@ class ModelSource:
     onnx: Path | None = None
     export: Mapping[str, ExportTarget] = field(default_factory=lambda: {"default": ExportTarget()})
     state: Mapping[str, str] = field(default_factory=dict)
+    shapes: Mapping[str, tuple[int | str, ...]] = field(default_factory=dict)
     plugins: tuple[Path, ...] = ()
     fp16: Literal["weak", "strong"] = "strong"
     commands: Mapping[str, CommandSpec] = field(default_factory=dict)
@@ -107,15 +110,41 @@ class ModelSource:
 
 
 @dataclass(frozen=True, slots=True)
+class DumpSpec:
+    """Outputs dumped elsewhere, and how they are to be read; None where nobody said.
+
+    Attributes:
+        path: folder or file.
+        tolerance_ns: how far a dumped frame's time may be from a frame's.
+        time_unit: of its times, a key of engines.alignment.UNITS_NS.
+        time_offset_ms: how much later its clock is; `estimate`: the offset that pairs the most frames.
+        runner: of a Polygraphy file with several.
+        rename: its name of an output -> the card's.
+    """
+
+    path: Path
+    tolerance_ns: int
+    time_unit: Literal["ns", "us", "ms", "s"] | None = None
+    time_offset_ms: float | Literal["estimate"] | None = None
+    runner: str | None = None
+    rename: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
 class CaseContext:
     """What an engine that replays a recording needs to know of the case it is in.
 
-    outputs maps the name of each dump of the case to (folder or file, tolerance in nanoseconds).
+    Attributes:
+        case: id.
+        root: its folder.
+        outputs: its dumps by name.
+        timestamps_ns: times of its frames, strictly increasing; empty where nobody knows them beforehand.
     """
 
     case: str
     root: Path
-    outputs: Mapping[str, tuple[Path, int]] = field(default_factory=dict)
+    outputs: Mapping[str, DumpSpec] = field(default_factory=dict)
+    timestamps_ns: tuple[int, ...] = ()
 
 
 @runtime_checkable

@@ -7,8 +7,12 @@
 
 and a list of {input: {"array": ..., "polygraphy_class": "ndarray"}}, one a frame, which `--load-inputs` reads.
 
-Torch tensors in such a file are pickles and are refused; so are arrays of objects. Source of the layout: Polygraphy
-0.53 (json/serde.py, comparator/struct.py); the package itself reads what `write_runs` writes (tests).
+Older files are read too. Until 0.29 the class is a key of its own ("__polygraphy_encoded_RunResults") and an array is
+an .npz, its bytes as latin-1; since 0.30 it is as above (LazyArray was LazyNumpyArray). 0.26 and older wrote pickles,
+which are refused. So are torch tensors, which are pickles inside, and arrays of objects.
+
+Source of the layout: Polygraphy 0.20 to 0.53 (json/serde.py, comparator/struct.py); the package itself reads what
+`write_runs` writes (tests).
 """
 
 from __future__ import annotations
@@ -17,6 +21,7 @@ import base64
 import binascii
 import io
 import json
+import zipfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -30,10 +35,10 @@ from numpy.typing import NDArray
 from engines.base import first_line
 from engines.errors import RecordingError
 
-__all__ = ["Iteration", "feeds_into", "is_runs", "read_runs", "runs_of_json", "write_runs"]
+__all__ = ["Iteration", "feeds_into", "is_runs", "iterations_of", "read_runs", "runners_of", "write_runs"]
 
 _CLASS = "polygraphy_class"
-_OLD_CLASS = "__polygraphy_encoded_"  # before 0.38 the marker was a key of its own
+_OLD_CLASS = "__polygraphy_encoded_"  # until 0.29 the marker was a key of its own
 
 
 @dataclass(frozen=True)
@@ -58,7 +63,7 @@ def read_runs(path: Path) -> dict[str, list[Iteration]]:
             where=str(path),
             remedy="save it again, copy it whole",
         ) from error
-    return runs_of_json(content, str(path))
+    return {runner: iterations_of(content, runner, str(path)) for runner in runners_of(content, str(path))}
 
 
 def write_runs(path: Path, runner: str, iterations: Iterable[Iteration]) -> None:
@@ -94,16 +99,31 @@ def is_runs(content: Any) -> bool:
     return isinstance(content, dict) and (content.get(_CLASS) == "RunResults" or f"{_OLD_CLASS}RunResults" in content)
 
 
-def runs_of_json(content: Any, where: str) -> dict[str, list[Iteration]]:
-    """The same from parsed JSON.
+def runners_of(content: Any, where: str) -> list[str]:
+    """Names of the runners in parsed JSON; of two with one name the second is `NAME#2`.
 
     Raises:
-        RecordingError: as `read_runs`.
+        RecordingError: no RunResults.
     """
     if not is_runs(content):
         raise _wrong("no RunResults of Polygraphy", where)
     try:
-        return {str(runner): [_iteration(i, where) for i in iterations] for runner, iterations in content["lst"]}
+        names = [str(runner) for runner, _ in content["lst"]]
+    except (KeyError, TypeError, ValueError) as error:
+        raise _wrong(f"RunResults of another form ({first_line(error)})", where) from error
+    before = [names[:at].count(name) for at, name in enumerate(names)]
+    return [name if again == 0 else f"{name}#{again + 1}" for name, again in zip(names, before, strict=True)]
+
+
+def iterations_of(content: Any, runner: str, where: str) -> list[Iteration]:
+    """The iterations of one of `runners_of`.
+
+    Raises:
+        RecordingError: torch tensors, objects, damaged arrays, or another form.
+    """
+    at = runners_of(content, where).index(runner)
+    try:
+        return [_iteration(iteration, where) for iteration in content["lst"][at][1]]
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise _wrong(f"RunResults of another form ({first_line(error)})", where) from error
 
@@ -125,13 +145,28 @@ def _array(name: str, value: Mapping[str, Any], where: str) -> NDArray[Any]:
     if "array" not in value:
         raise _wrong(f"output {name!r} holds no array", where)
     try:
-        data = base64.b64decode(value["array"], validate=True)
-        array: NDArray[Any] = np.load(io.BytesIO(data), allow_pickle=False)
-    except (ValueError, EOFError, OSError, binascii.Error) as error:
+        return _loaded(value["array"])
+    except (ValueError, EOFError, OSError, zipfile.BadZipFile) as error:
         raise _wrong(f"output {name!r} is no .npy: {first_line(error)}", where) from error
-    if not isinstance(array, np.ndarray):
-        raise _wrong(f"output {name!r} is an archive, not one array", where)
-    return array
+
+
+def _loaded(text: str) -> NDArray[Any]:
+    """An array as 0.30 and later write it (base64 of .npy), or as 0.27 to 0.29 did (an .npz of one array, latin-1).
+
+    Raises:
+        ValueError, EOFError, OSError, BadZipFile: neither, or it holds objects.
+    """
+    try:
+        data = base64.b64decode(text, validate=True)
+    except (binascii.Error, ValueError):
+        data = text.encode("latin-1")
+        if not data.startswith((b"PK", b"\x93NUMPY")):
+            raise ValueError("neither base64 nor the bytes of an array") from None
+    found: Any = np.load(io.BytesIO(data), allow_pickle=False)
+    if isinstance(found, np.ndarray):
+        return found
+    (array,) = found.values()
+    return np.asarray(array)
 
 
 def _encoded(runner: str, iteration: Iteration) -> dict[str, Any]:

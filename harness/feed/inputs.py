@@ -11,12 +11,12 @@ from numpy.typing import NDArray
 
 from cases.case import Case
 from cases.picture import Ego, Tick
-from engines.protocol import Tensors
+from engines.protocol import CaseContext, DumpSpec, Tensors
 from harness.errors import CardError, PreprocessError
 from harness.feed.preprocess import build_pipeline, differing_steps, mixed_steps
 from harness.model.card import Card, InputSpec
 
-__all__ = ["InputBuilder", "cameras_of", "initial_state", "steps_of_card"]
+__all__ = ["InputBuilder", "cameras_of", "context_of", "initial_state", "steps_of_card"]
 
 Tensor = NDArray[Any]
 Feed = Callable[[Tick], Tensor]
@@ -25,6 +25,15 @@ Feed = Callable[[Tick], Tensor]
 def cameras_of(card: Card) -> tuple[str, ...]:
     """Cameras the card's inputs need."""
     return tuple(dict.fromkeys(i.source.partition(".")[2] for i in card.inputs if i.source.startswith("camera.")))
+
+
+def context_of(case: Case) -> CaseContext:
+    """What engines are told of a case."""
+    dumps = {
+        name: DumpSpec(path, round(said.tolerance_ms * 1e6), **said.model_dump(exclude={"path", "tolerance_ms"}))
+        for name, (path, said) in case.outputs().items()
+    }
+    return CaseContext(case.id, case.root, dumps, tuple(case.timestamps_ns.tolist()))
 
 
 def steps_of_card(card: Card) -> tuple[str, ...]:

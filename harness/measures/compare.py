@@ -16,9 +16,11 @@ import polars as pl
 from numpy.typing import NDArray
 
 from cases.case import Case
+from engines.formats.polylines import LINE_ARRAYS
 from engines.protocol import Tensors
 from harness.lines.chunk import Chunk, Ints, RungOutputs
 from harness.lines.decode import Decoder
+from harness.lines.decode.recorded import RecordedLines, holds_lines
 from harness.lines.table import NO_SLOT, LineTable
 from harness.measures.accuracy import AccuracySums, accuracy, accuracy_sums
 from harness.measures.events import EventLog
@@ -155,7 +157,8 @@ class Comparer:
         lines = LineTable.empty()
         if outputs.stacked:
             nonfinite[outputs.valid] = _nonfinite(outputs.stacked)
-            lines = self._decoder.decode(outputs.stacked)
+            logged = holds_lines(outputs.stacked)  # by the device, whose decoder has done its work already
+            lines = (RecordedLines(self._grid.frame) if logged else self._decoder).decode(outputs.stacked)
             lines = lines.at_frames(chunk.frames[outputs.valid][lines.frame])
         stations = np.concatenate([self._grid.stations.ravel(), self._grid.look_ahead])
         lateral = resample(lines, stations, self._grid.frame)
@@ -252,7 +255,8 @@ class Comparer:
         both = ref.valid & cand.valid
         if not both.any():
             return
-        for output, values in cand.stacked.items():
+        for output in cand.stacked.keys() & ref.stacked.keys() - set(LINE_ARRAYS):
+            values = cand.stacked[output]
             pair = ref.stacked[output][both[ref.valid]], values[both[cand.valid]]
             row = tensor_metrics(*pair)
             if reference == self._root and name in self._states:

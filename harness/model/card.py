@@ -240,6 +240,7 @@ class Card(_Strict):
             onnx=self.onnx.file if self.onnx else None,
             export=export,
             state=self.state,
+            shapes={o.name: o.shape for o in self.outputs if o.shape is not None},
             plugins=self.plugins,
             fp16=self.fp16,
             options=self.engines,

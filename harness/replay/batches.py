@@ -19,9 +19,9 @@ from numpy.typing import NDArray
 from cases.case import Case
 from engines.errors import EngineCrashed, EngineError
 from engines.io_check import onnx_io
-from engines.protocol import CaseContext, Engine, Tensors
+from engines.protocol import Engine, Tensors
 from harness.errors import UsageError
-from harness.feed.inputs import InputBuilder, cameras_of
+from harness.feed.inputs import InputBuilder, cameras_of, context_of
 from harness.measures.tensor import tensor_metrics
 from harness.model.card import Card, InputSpec
 from harness.run.rungs import Rung
@@ -138,7 +138,7 @@ def check_rows(
         if variant not in frames:
             build = InputBuilder(card, case, variant)
             frames[variant] = [build(tick) for tick in islice(case.ticks(cameras_of(card)), size)]
-        engines[name].start_case(CaseContext(case.id, case.root, case.outputs()))
+        engines[name].start_case(context_of(case))
         checks.append(_check(name, engines[name], frames[variant], size))
     return checks
 

@@ -16,8 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cases.case import Case
+from engines.errors import EngineCrashed, EngineError
 from engines.protocol import CaseContext, Engine
-from harness.feed.inputs import InputBuilder, cameras_of, initial_state
+from harness.feed.inputs import InputBuilder, cameras_of, context_of, initial_state
 from harness.lines.chunk import Chunk, RungOutputs
 from harness.lines.decode import Decoder
 from harness.measures.compare import Comparer
@@ -52,12 +53,11 @@ def replay_case(
 ) -> None:
     """Replay one case, `batch` frames at once, and leave its part files in `out`; none are left behind on an error."""
     runners = [_runner(card, rung, engines[rung.engine], batch) for rung in (*rungs, *(p.rung for p in probes))]
-    context = CaseContext(case.id, case.root, case.outputs())
+    context = context_of(case)
     total = len(case.timestamps_ns)
     with CaseParts(out / "parts", case.id) as parts, Comparer(card, case, rungs, decoder, parts, probes) as comparer:
         try:
-            for engine in {id(r.engine): r.engine for r in runners}.values():
-                engine.start_case(context)
+            _start(runners, context)
             for frames, timestamps_ns in _chunks(card, case, runners, batch):
                 comparer.add(_chunk(case, runners, frames, timestamps_ns, hooks))
                 progress(case.id, comparer.frames_done, total)
@@ -68,9 +68,35 @@ def replay_case(
             parts.add("latency", row)
         write_json(
             parts.folder / "status.json",
-            {"crashed": {r.rung.name: f"case {case.id}, {r.crash}" for r in runners if r.crash}},
+            {r.rung.name: {"status": r.status, "reason": f"case {case.id}, {r.crash}"} for r in runners if r.crash},
         )
         parts.commit()
+
+
+def _start(runners: Sequence[Runner], context: CaseContext) -> None:
+    """Begin the case with every engine; one that cannot costs its rungs, unless it is the reference's.
+
+    Raises:
+        EngineError: the reference's engine cannot.
+    """
+    failed: dict[int, EngineError | None] = {}
+    for runner in runners:
+        key = id(runner.engine)
+        if key not in failed:
+            failed[key] = _failure(runner.engine, context)
+        if (error := failed[key]) is None:
+            continue
+        if runner is runners[0]:
+            raise error
+        runner.lose(error, "")
+
+
+def _failure(engine: Engine, context: CaseContext) -> EngineError | None:
+    try:
+        engine.start_case(context)
+    except EngineError as error:
+        return error
+    return None
 
 
 def _runner(card: Card, rung: Rung, engine: Engine, batch: int) -> Runner:
@@ -116,14 +142,31 @@ def _chunk_frames(runners: Sequence[Runner], batch: int) -> int:
 def _chunk(
     case: Case, runners: Sequence[Runner], frames: NDArray[np.int64], timestamps_ns: NDArray[np.int64], hooks: Hooks
 ) -> Chunk:
-    outputs = {}
+    outputs: dict[str, RungOutputs] = {}
     for runner in runners:
         taken = runner.take()
+        if taken.stacked:
+            taken = _shaped(runner, taken, next(iter(outputs.values()), taken))
         if taken.stacked:
             changed = hooks.outputs(runner.rung, case.id, timestamps_ns[taken.valid], taken.stacked)
             taken = RungOutputs(taken.valid, taken.ran, changed)
         outputs[runner.rung.name] = taken
     return Chunk(frames, timestamps_ns, outputs)
+
+
+def _shaped(runner: Runner, taken: RungOutputs, reference: RungOutputs) -> RungOutputs:
+    """Outputs in the shapes of the reference's, axes of one added or dropped; another shape loses the rung."""
+    shapes = {name: values.shape[1:] for name, values in reference.stacked.items() if name in taken.stacked}
+    given = {name: taken.stacked[name].shape[1:] for name in shapes}
+    for name, shape in shapes.items():
+        if [n for n in shape if n != 1] != [n for n in given[name] if n != 1]:
+            what = f"output {name!r} is {list(given[name])}, the reference gives {list(shape)}"
+            remedy = "see that both run the same model; give `shape` under [[outputs]] in model.toml"
+            runner.lose(EngineCrashed(what, where=runner.rung.name, remedy=remedy), "")
+            nothing = np.zeros(len(taken.valid), bool)
+            return RungOutputs(nothing, nothing, {})
+    fitted = {name: values.reshape(-1, *shapes.get(name, values.shape[1:])) for name, values in taken.stacked.items()}
+    return RungOutputs(taken.valid, taken.ran, fitted)
 
 
 def _latency(runners: Sequence[Runner]) -> Iterator[dict[str, Any]]:

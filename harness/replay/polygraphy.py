@@ -19,9 +19,9 @@ from cases.case import Case, find_cases, open_case
 from cases.picture import Tick
 from engines.errors import RecordingGap
 from engines.formats.polygraphy import Iteration, feeds_into, write_runs
-from engines.protocol import CaseContext, Engine, Tensors
+from engines.protocol import Engine, Tensors
 from harness.errors import UsageError
-from harness.feed.inputs import InputBuilder, cameras_of, initial_state, steps_of_card
+from harness.feed.inputs import InputBuilder, cameras_of, context_of, initial_state, steps_of_card
 from harness.model.card import DEFAULT_CACHE, Card
 from harness.replay.hooks import Hooks
 from harness.replay.open import calibrated
@@ -94,7 +94,7 @@ class _Frames:
 
     def __iter__(self) -> Iterator[Iteration]:
         build, state = InputBuilder(self.card, self.case, self.preprocess), initial_state(self.card)
-        self.engine.start_case(CaseContext(self.case.id, self.case.root, self.case.outputs()))
+        self.engine.start_case(context_of(self.case))
         total = len(self.case.timestamps_ns)
         for done, tick in enumerate(self.case.ticks(cameras_of(self.card)), start=1):
             tensors = {**build(tick), **state}

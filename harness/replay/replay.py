@@ -196,15 +196,15 @@ def _rung_reports(
     meta: Mapping[str, Any], rungs: Sequence[Rung], opened: Opened, out: Path, preprocess: Sequence[str]
 ) -> list[dict[str, Any]]:
     """Rungs of run.json with status, reason and provenance; those whose engine is missing come last."""
-    crashes: dict[str, str] = {}
+    lost: dict[str, dict[str, str]] = {}
     for case in sorted(finished_cases(out)):
-        for rung, reason in read_json(out / "parts" / case / "status.json")["crashed"].items():
-            crashes.setdefault(rung, reason)
+        for rung, how in read_json(out / "parts" / case / "status.json").items():
+            if rung not in lost or (how["status"], lost[rung]["status"]) == ("crashed", "not_run"):
+                lost[rung] = how
     reports = [
         rung
+        | lost.get(rung["name"], {"status": "ok", "reason": ""})
         | {
-            "status": "crashed" if rung["name"] in crashes else "ok",
-            "reason": crashes.get(rung["name"], ""),
             "provenance": dict(opened.engines[rung["engine"]].provenance),
         }
         for rung in meta["rungs"]

@@ -14,9 +14,12 @@ from time import perf_counter_ns
 import numpy as np
 
 from cases.picture import Tick
-from engines.errors import EngineCrashed, EngineOutputMissing, RecordingGap
+from engines.errors import EngineError, EngineOutputMissing, NotRecorded, RecordingGap
+from engines.formats.polylines import LINE_ARRAYS
 from engines.protocol import Engine, Tensors
+from engines.registry import family
 from harness.lines.chunk import RungOutputs
+from harness.lines.decode.recorded import holds_lines
 from harness.replay.batches import rows_of, stacked
 from harness.run.rungs import Rung
 
@@ -47,6 +50,13 @@ class Runner:
     ran: list[bool] = field(default_factory=list)
     elapsed_ns: array[int] = field(default_factory=lambda: array("q"))
     crash: str = ""
+    status: str = "ok"
+    kept: tuple[str, ...] = ()
+
+    def lose(self, error: EngineError, doing: str) -> None:
+        """The engine failed: the rung gives nothing more in this case."""
+        rest = f" ({error.where}); {error.remedy}" if error.rung_status == "not_run" else ""
+        self.status, self.crash = error.rung_status, f"{doing}{error.what}{rest}"
 
     def step(self, tensors: Tensors, tick: Tick) -> None:
         """Run one frame and keep its outputs."""
@@ -61,11 +71,12 @@ class Runner:
         start = perf_counter_ns()
         try:
             outputs = self.engine.infer(tensors)
-        except RecordingGap:
+        except RecordingGap as gap:
             self.valid.append(False)
+            self.ran[-1] = not isinstance(gap, NotRecorded)
             return
-        except EngineCrashed as error:
-            self.crash = f"frame {tick.frame}: {error.what}"
+        except EngineError as error:
+            self.lose(error, f"frame {tick.frame}: ")
             self.valid.append(False)
             self.ran[-1] = False
             return
@@ -75,7 +86,8 @@ class Runner:
         self.collected.append(outputs)
         self.valid.append(True)
         for out, into in self.feedback.items():
-            self.state[into] = outputs[out]
+            if out in outputs:
+                self.state[into] = outputs[out]
 
     def step_batch(self, tensors: Tensors, frames: Sequence[int]) -> None:
         """Run several frames at once, stacked on their first axis, and keep the outputs of each."""
@@ -85,8 +97,8 @@ class Runner:
             start = perf_counter_ns()
             try:
                 outputs = rows_of(self.engine.infer(tensors), count, self.engine.name)
-            except EngineCrashed as error:
-                self.crash = f"frames {frames[0]} to {frames[-1]}: {error.what}"
+            except EngineError as error:
+                self.lose(error, f"frames {frames[0]} to {frames[-1]}: ")
                 ran = False
             else:
                 self.elapsed_ns.extend([(perf_counter_ns() - start) // count] * count)
@@ -97,8 +109,11 @@ class Runner:
         self.valid += [ran] * count
 
     def _check(self, outputs: Tensors) -> None:
-        missing = [n for n in self.names if n not in outputs]
-        if missing:
+        """Keep the card's outputs, and lines where a device logged them; what a recording feeds back it may lack."""
+        self.kept = tuple(name for name in (*self.names, *LINE_ARRAYS) if name in outputs)
+        optional = self.feedback if family(self.rung.engine) == "recorded" else ()
+        missing = [n for n in self.names if n not in outputs and n not in optional]
+        if missing and not holds_lines(outputs):
             raise EngineOutputMissing(
                 f"{self.rung.engine} has no output {missing[0]!r}",
                 where=f"rung {self.rung.name}",
@@ -108,7 +123,7 @@ class Runner:
     def take(self) -> RungOutputs:
         """The outputs of the chunk, stacked; the next chunk starts empty."""
         valid, ran = np.array(self.valid, bool), np.array(self.ran, bool)
-        stacked = {n: np.stack([o[n] for o in self.collected]) for n in self.names} if self.collected else {}
+        stacked = {n: np.stack([o[n] for o in self.collected]) for n in self.kept} if self.collected else {}
         self.collected, self.valid, self.ran = [], [], []
         return RungOutputs(valid, ran, stacked)
 

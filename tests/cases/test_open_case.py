@@ -112,8 +112,19 @@ def test_calibration_is_what_was_declared_and_none_where_it_was_not(video_case: 
 
 def test_outputs_may_lie_inside_or_outside(video_case: MakeCase) -> None:
     root = video_case(2)
-    _edit(root, outputs={"car": Output(path="outputs/car", tolerance_ms=2.5), "far": Output(path="/d", tolerance_ms=0)})
-    assert open_case(root).outputs() == {"car": (root / "outputs/car", 2_500_000), "far": (Path("/d"), 0)}
+    said = {"car": Output(path="outputs/car", tolerance_ms=2.5), "far": Output(path="/d", tolerance_ms=0)}
+    _edit(root, outputs=said)
+    found = open_case(root).outputs()
+    assert found == {"car": (root / "outputs/car", said["car"]), "far": (Path("/d"), said["far"])}
+
+
+def test_what_is_said_of_a_dump_is_read_back(video_case: MakeCase) -> None:
+    root = video_case(2)
+    said = Output(
+        path="car", tolerance_ms=5, time_unit="ms", time_offset_ms="estimate", runner="trt", rename={"o": "lines"}
+    )
+    _edit(root, outputs={"car": said})
+    assert open_case(root).outputs() == {"car": (root / "car", said)}
 
 
 def test_truth_is_read_where_there_is_some(video_case: MakeCase) -> None:

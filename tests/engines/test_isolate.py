@@ -13,10 +13,10 @@ import engines
 from engines.denormals import flushed
 from engines.errors import EngineCrashed, EngineInputError, EngineOptionError, EngineUnavailable, RecordingGap
 from engines.isolate import isolated
-from engines.protocol import CaseContext, Engine, ModelSource, TensorSpec
+from engines.protocol import CaseContext, DumpSpec, Engine, ModelSource, TensorSpec
 
 HOSTILE = Path(__file__).parent / "hostile"
-CASE = CaseContext("drive", Path("drive"), {"car": (Path("dump"), 5)})
+CASE = CaseContext("drive", Path("drive"), {"car": DumpSpec(Path("dump"), 5)})
 
 
 @pytest.fixture

@@ -2,13 +2,17 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 import engines
-from engines.dumps import Dump
-from engines.errors import EngineCrashed, EngineOutputMissing, RecordingError, RecordingGap
-from engines.protocol import CaseContext, ModelSource
+from engines.errors import (
+    EngineCrashed,
+    EngineOptionError,
+    EngineOutputMissing,
+    NotRecorded,
+    RecordingError,
+    RecordingGap,
+)
+from engines.protocol import CaseContext, DumpSpec, ModelSource
 
 MS = 1_000_000
 TIMES = [100 * MS, 150 * MS, 200 * MS, 300 * MS]
@@ -38,9 +42,9 @@ def write_stacked(path, times=TIMES):
     return path
 
 
-def opened(source, place, tolerance_ns=10 * MS, name="recorded"):
+def opened(source, place, tolerance_ns=10 * MS, name="recorded", times=()):
     engine = engines.open(name, source)
-    engine.start_case(CaseContext("drive", place, {"car": (place, tolerance_ns)}))
+    engine.start_case(CaseContext("drive", place, {"car": DumpSpec(place, tolerance_ns)}, times))
     return engine
 
 
@@ -81,17 +85,6 @@ def test_outside_the_tolerance_there_is_a_gap_and_nothing_else(source, tmp_path)
     assert (at(engine, 110 * MS)["lines"] == 100).all(), "a gap must not stop the frames after it"
 
 
-@given(times=st.lists(st.integers(0, 2**62), min_size=1, max_size=20, unique=True), moment=st.integers(0, 2**62))
-def test_nearest_is_what_a_slow_search_finds(tmp_path_factory, times, moment):
-    place = tmp_path_factory.mktemp("dump") / "all.npz"
-    np.savez(place, timestamp_ns=np.array(times, np.int64), y=np.arange(len(times)))
-    dump = Dump(place, ["y"])
-    position, gap_ns = dump.nearest(moment)
-    best = min(times, key=lambda t: (abs(t - moment), t))
-    assert gap_ns == abs(best - moment)
-    assert dump.read(position)["y"] == times.index(best)
-
-
 def test_outputs_are_not_overwritten(source, tmp_path):
     engine = opened(source, write_stacked(tmp_path / "car.npz"))
     first = at(engine, 100 * MS)
@@ -101,7 +94,7 @@ def test_outputs_are_not_overwritten(source, tmp_path):
 
 def test_the_dump_is_chosen_by_name_or_is_the_only_one(source, tmp_path):
     one, two = write_frames(tmp_path / "one", [100]), write_frames(tmp_path / "two", [200])
-    context = CaseContext("drive", tmp_path, {"one": (one, 5), "two": (two, 5)})
+    context = CaseContext("drive", tmp_path, {"one": DumpSpec(one, 5), "two": DumpSpec(two, 5)})
     named = engines.open("recorded:two", source)
     named.start_case(context)
     assert at(named, 200)
@@ -154,7 +147,7 @@ def bad_dump(folder, kind):
         ("damaged", "not readable as .npz"),
         ("pickled", "allow_pickle=False"),
         ("untimed", "no timestamp_ns in it"),
-        ("float times", "timestamp_ns is float64"),
+        ("float times", "nanoseconds are whole numbers"),
         ("repeated", "share a timestamp with another, the first 1"),
         ("array", "no zip archive"),
         ("empty", "no frames in the dump"),
@@ -183,3 +176,127 @@ def test_arrays_of_another_length_than_the_timestamps(source, tmp_path):
     np.savez(path, **{**arrays, "prob": arrays["prob"][:-1]})
     with pytest.raises(RecordingError, match="timestamp_ns has 4 frames"):
         at(opened(source, path), 100 * MS)
+
+
+def test_times_that_do_not_match_are_refused_with_what_would_explain_them(source, tmp_path):
+    case = tuple((1_700_000_000_000 + 50 * k) * MS for k in range(40))
+    for late, words in ((37 * MS, "a clock 37 ms late"), (-12 * MS, "a clock 12 ms early")):
+        place = write_frames(tmp_path / str(late), [t + late for t in case])
+        with pytest.raises(RecordingError, match=f"0 of the case's 40 frames .*40 in the dump.*{words}") as caught:
+            opened(source, place, 5 * MS, times=case)
+        assert "time_offset_ms" in caught.value.remedy
+        assert caught.value.rung_status == "not_run"
+    place = write_frames(tmp_path / "ms", [t // MS for t in case])
+    with pytest.raises(RecordingError, match='the times look like ms: say time_unit = "ms"'):
+        opened(source, place, 5 * MS, times=case)
+
+
+def test_an_offset_is_taken_away_only_where_someone_says_so(source, tmp_path):
+    case = tuple((50 * k) * MS for k in range(40))
+    place = write_frames(tmp_path / "late", [t + 37 * MS for t in case])
+    for said in (37, 36.5, "estimate"):
+        for of_case in (True, False):
+            spec = DumpSpec(place, 5 * MS, time_offset_ms=said if of_case else None)
+            engine = engines.open("recorded", source, time_offset_ms=None if of_case else said)
+            engine.start_case(CaseContext("drive", place, {"car": spec}, case))
+            assert (at(engine, case[7])["lines"] == case[7] / MS + 37).all()
+            facts = engine.provenance["alignment"]["drive"]
+            assert (facts["matched"], facts["frames"]) == (40, 40)
+            assert facts["time_offset"] == ("estimated" if said == "estimate" else "given")
+            assert facts["time_offset_ms"] == pytest.approx(37, abs=0.6)
+
+
+@pytest.mark.parametrize(("unit", "suffix"), [("us", ""), ("ms", ""), ("s", ".050")])
+def test_the_unit_may_be_said(source, tmp_path, unit, suffix):
+    factor = {"us": 1_000, "ms": MS, "s": 10**9}[unit]
+    case = tuple(1_700_000_000 * 10**9 + k * 10**9 + (50 * MS if suffix else 0) for k in range(6))
+    place = tmp_path / "dump"
+    place.mkdir()
+    for moment in case:
+        np.savez(place / f"{moment // factor}{suffix}.npz", **frame(moment))
+    engine = engines.open("recorded", source, time_unit=unit)
+    engine.start_case(CaseContext("drive", place, {"car": DumpSpec(place, 0)}, case))
+    assert (at(engine, case[3])["lines"] == np.float32(case[3] / MS)).all()
+    assert engine.provenance["alignment"]["drive"]["time_unit"] == unit
+
+
+def test_a_wide_tolerance_never_gives_a_neighbours_lines(source, tmp_path):
+    case = tuple(50 * k * MS for k in range(20))
+    place = write_frames(tmp_path / "dump", [t for t in case if t != case[9]])
+    engine = opened(source, place, 60 * MS, times=case)
+    with pytest.raises(RecordingGap) as caught:
+        at(engine, case[9])
+    assert not isinstance(caught.value, NotRecorded)
+    assert (at(engine, case[10])["lines"] == 500).all()
+
+
+def test_what_was_never_to_be_recorded_is_no_gap(source, tmp_path):
+    case = tuple(50 * k * MS for k in range(30))
+    engine = opened(source, write_frames(tmp_path / "dump", case[6:24:3]), 5 * MS, times=case)
+    for k in (0, 5, 7, 8, 22, 29):
+        with pytest.raises(NotRecorded):
+            at(engine, case[k])
+    assert (at(engine, case[9])["lines"] == 450).all()
+    facts = engine.provenance["alignment"]["drive"]
+    assert (facts["matched"], facts["dropped"], facts["not_recorded"]) == (6, 0, 24)
+
+
+def test_outputs_are_renamed(source, tmp_path):
+    place = tmp_path / "dump"
+    place.mkdir()
+    np.savez(place / "100.npz", **{"out:0": np.ones((1, 2)), "prob": np.zeros(1)})
+    for of_case in (True, False):
+        rename = {"out:0": "lines"}
+        engine = engines.open("recorded", source, rename={} if of_case else rename)
+        spec = DumpSpec(place, 5, rename=rename if of_case else {})
+        engine.start_case(CaseContext("drive", place, {"car": spec}))
+        assert (at(engine, 100)["lines"] == 1).all()
+    with pytest.raises(EngineOutputMissing, match=r"no output 'x', which is to be 'lines'"):
+        engine.start_case(CaseContext("drive", place, {"car": DumpSpec(place, 5, rename={"x": "lines"})}))
+    with pytest.raises(EngineOutputMissing, match=r"no output 'lines'") as caught:
+        opened(source, place)
+    assert "rename" in caught.value.remedy
+
+
+def test_a_batch_axis_that_the_card_declares_is_added(source, tmp_path):
+    shaped = replace(source, shapes={"lines": (1, 2, 33), "prob": ("batch", 4)})
+    for arrays in ({"lines": (2, 33), "prob": (4,)}, {"lines": (1, 2, 33), "prob": (1, 4)}):
+        place = tmp_path / f"of{len(arrays['lines'])}.npz"
+        stacked = {name: np.random.default_rng(0).random((5, *shape)) for name, shape in arrays.items()}
+        np.savez(place, timestamp_ns=np.arange(5) * 100, **stacked)
+        found = at(opened(shaped, place), 300)
+        assert found["lines"].shape == (1, 2, 33)
+        assert found["prob"].shape == (1, 4)
+        assert (found["lines"].ravel() == stacked["lines"][3].ravel()).all()
+
+
+def test_another_shape_than_declared_is_refused_with_both(source, tmp_path):
+    shaped = replace(source, shapes={"lines": (1, 3)})
+    with pytest.raises(RecordingError, match=r"output 'lines' is \[1, 2\], the card says \[1, 3\]"):
+        opened(shaped, write_frames(tmp_path / "dump"))
+
+
+def test_what_a_recurrent_model_feeds_back_need_not_be_recorded(source, tmp_path):
+    recurrent = replace(source, outputs=("lines", "hidden", "prob"), state={"hidden": "hidden_in"})
+    assert list(at(opened(recurrent, write_frames(tmp_path / "dump")), 100 * MS)) == ["lines", "prob"]
+    with pytest.raises(EngineOutputMissing, match="no output 'mask'"):
+        opened(replace(recurrent, outputs=("mask", "hidden")), write_frames(tmp_path / "dump"))
+
+
+def test_frames_without_times_are_the_cases_where_they_are_as_many(source, tmp_path):
+    place = tmp_path / "all.npz"
+    np.savez(place, lines=np.arange(8).reshape(4, 1, 2), prob=np.zeros((4, 1)))
+    engine = opened(source, place, times=tuple(TIMES))
+    assert at(engine, TIMES[2])["lines"].tolist() == [[4, 5]]
+    assert "in order" in engine.provenance["alignment"]["drive"]["notes"][0]
+    with pytest.raises(RecordingError, match="4 frames for 3 of the case"):
+        opened(source, place, times=tuple(TIMES[:3]))
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"time_unit": "min"}, {"time_offset_ms": "a lot"}, {"time_offset_ms": float("nan")}, {"rename": ["a"]}, {"x": 1}],
+)
+def test_an_option_it_cannot_take_is_refused(source, options):
+    with pytest.raises(EngineOptionError):
+        engines.open("recorded", source, **options)

@@ -22,6 +22,7 @@ TABLE: dict[str, str] = {
     "row-anchor": "harness.lines.decode.row_anchor",
     "mask": "harness.lines.decode.mask",
     "openpilot": "harness.lines.decode.openpilot",
+    "recorded-lines": "harness.lines.decode.recorded",
 }
 
 

@@ -86,3 +86,45 @@ def test_a_truncated_file_is_one_line(tmp_path):
     path.write_text(path.read_text()[:500])
     with pytest.raises(RecordingError, match="not readable as Polygraphy JSON"):
         read_runs(path)
+
+
+def latin(array, save):
+    stream = io.BytesIO()
+    save(stream, array)
+    return stream.getvalue().decode("latin-1")
+
+
+def old_form(array_text):
+    """RunResults as Polygraphy 0.27 to 0.29 writes it: the class is a key of its own."""
+    mark = "polygraphy_serialized_json_type"
+    array = {"array": array_text, "__polygraphy_encoded_ndarray": mark}
+    lazy = {"values": array, "__polygraphy_encoded_LazyNumpyArray": mark}
+    iteration = {"outputs": {"lines": lazy}, "runtime": 0.5, "runner_name": "r"}
+    return {
+        "lst": [["r", [{**iteration, "__polygraphy_encoded_IterationResult": mark}]]],
+        "__polygraphy_encoded_RunResults": mark,
+    }
+
+
+@pytest.mark.parametrize("kind", ["npz", "npy", "base64"])
+def test_files_of_older_versions_are_read(tmp_path, kind):
+    array = np.random.default_rng(0).standard_normal((1, 2, 33)).astype(np.float32)
+    text = {"npz": latin(array, np.savez), "npy": latin(array, np.save), "base64": npy(array)}[kind]
+    (tmp_path / "r.json").write_text(json.dumps(old_form(text)))
+    runs = read_runs(tmp_path / "r.json")
+    assert runs["r"][0].runtime_s == 0.5
+    assert runs["r"][0].outputs["lines"].tobytes() == array.tobytes()
+
+
+def test_an_old_archive_with_objects_is_not_opened(tmp_path):
+    text = latin(np.array([Bomb()], object), np.savez)
+    (tmp_path / "r.json").write_text(json.dumps(old_form(text)))
+    with pytest.raises(RecordingError, match="allow_pickle=False"):
+        read_runs(tmp_path / "r.json")
+
+
+def test_two_runs_of_one_runner_are_told_apart(tmp_path):
+    content = old_form(npy(np.zeros(1)))
+    content["lst"].append(["r", []])
+    (tmp_path / "r.json").write_text(json.dumps(content))
+    assert {name: len(found) for name, found in read_runs(tmp_path / "r.json").items()} == {"r": 1, "r#2": 0}

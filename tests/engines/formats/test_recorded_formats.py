@@ -10,7 +10,7 @@ from engines.dumps import PrecisionLoss
 from engines.errors import RecordingError
 from engines.formats.packed import write_safetensors
 from engines.formats.polygraphy import Iteration, write_runs
-from engines.protocol import CaseContext, ModelSource
+from engines.protocol import CaseContext, DumpSpec, ModelSource
 
 TIMES = [1_000_000, 2_000_000, 3_000_000]
 SOURCE = ModelSource("model", None, (), ("head/lines", "prob"))  # type: ignore[arg-type]  # no folder is read
@@ -69,7 +69,7 @@ def write(folder, layout):
 
 def started(place):
     engine = engines.open("recorded", SOURCE)
-    engine.start_case(CaseContext("drive", place, {"car": (place, 10)}))
+    engine.start_case(CaseContext("drive", place, {"car": DumpSpec(place, 10)}))
     return engine
 
 
@@ -134,11 +134,11 @@ def spoil(folder, kind):
     [
         ("bare iterations", "no timestamp_ns in it"),
         ("too few moments", "timestamp_ns has 2 frames"),
-        ("words for moments", "not a list of timestamps"),
+        ("words for moments", "no list of timestamps"),
         ("two runners", "2 runners: ['trt', 'ort']"),
-        ("iterations in a frame", "3 iterations in the file of one frame"),
+        ("iterations in a frame", "3 iterations that differ in the file of one frame"),
         ("truncated", "not readable as JSON"),
-        ("something else", "neither Polygraphy's JSON nor trtexec's"),
+        ("something else", "neither Polygraphy's JSON, nor trtexec's, nor lines"),
         ("trtexec without a moment", "trtexec's JSON holds one frame"),
     ],
 )
@@ -150,3 +150,61 @@ def test_a_dump_in_another_form_is_one_line(tmp_path, kind, text):
         first_outputs(folder)
     assert text in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+RUNNERS = ("onnxrt-runner-N0-01/01/26-10:00:00", "trt-runner-N0-01/01/26-10:00:05", "trt-runner-N1-01/01/26-10:00:09")
+
+
+def write_runners(folder, runners=RUNNERS):
+    """One file with the iterations of several runners; the first value says whose they are."""
+    folder.mkdir()
+    parts = []
+    for number, runner in enumerate(runners):
+        outputs = [{**outputs_at(t), "prob": np.full(2, number, np.float32)} for t in TIMES]
+        write_runs(folder / "part.json", runner, map(Iteration, outputs))
+        parts.append(json.loads((folder / "part.json").read_text()))
+    (folder / "part.json").unlink()
+    merged = {**parts[0], "lst": [part["lst"][0] for part in parts]}
+    (folder / "all.json").write_text(json.dumps(merged))
+    (folder / "all.timestamps").write_text("\n".join(map(str, TIMES)))
+    return folder
+
+
+@pytest.mark.parametrize(("chosen", "number"), [("onnxrt", 0), ("trt-runner-N0", 1), ("N1", 2), (RUNNERS[1], 1)])
+def test_one_of_several_runners_is_chosen_by_a_part_of_its_name(tmp_path, chosen, number):
+    place = write_runners(tmp_path / "car")
+    asked = [
+        (engines.open(f"recorded:car@{chosen}", SOURCE), DumpSpec(place, 10)),
+        (engines.open("recorded:car", SOURCE, runner=chosen), DumpSpec(place, 10)),
+        (engines.open("recorded:car", SOURCE), DumpSpec(place, 10, runner=chosen)),
+    ]
+    for engine, spec in asked:
+        engine.start_case(CaseContext("drive", place, {"car": spec}, tuple(TIMES)))
+        engine.seek(TIMES[1])
+        assert engine.infer({})["prob"].tolist() == [number, number]
+
+
+@pytest.mark.parametrize("wanted", [None, "trt", "cuda"])
+def test_several_runners_and_no_choice_is_one_line_with_short_names_and_the_option(tmp_path, wanted):
+    place = write_runners(tmp_path / "car")
+    engine = engines.open("recorded:car", SOURCE, runner=wanted)
+    with pytest.raises(RecordingError, match="3 runners" if wanted is None else f"runners for '{wanted}'") as caught:
+        engine.start_case(CaseContext("drive", place, {"car": DumpSpec(place, 10)}))
+    for runner in RUNNERS:
+        assert runner in caught.value.what
+    assert "['onnxrt', 'trt-runner-N0', 'trt-runner-N1']" in caught.value.remedy
+    assert "runner = " in caught.value.remedy
+
+
+def test_repeated_runs_of_one_frame_are_one_where_their_bits_are_equal(tmp_path):
+    folder = tmp_path / "car"
+    folder.mkdir()
+    write_runs(folder / f"{TIMES[0]}.json", "trt", [Iteration(outputs_at(TIMES[0]))] * 3)
+    assert (first_outputs(folder)["prob"] == outputs_at(TIMES[0])["prob"]).all()
+
+
+def test_a_pickle_is_named_and_never_opened(tmp_path):
+    (tmp_path / f"{TIMES[0]}.json").write_bytes(b"\x80\x04\x95anything")
+    with pytest.raises(RecordingError, match="a pickle") as caught:
+        first_outputs(tmp_path)
+    assert "to-json" in caught.value.remedy

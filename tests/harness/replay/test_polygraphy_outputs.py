@@ -11,10 +11,10 @@ import pytest
 import engines
 from cases.case import open_case
 from cases.synth import synth_cases
-from engines.dumps import Dump
+from engines.dumps import Dump, Wanted
 from engines.errors import EngineCrashed, RecordingGap
 from engines.formats.polygraphy import read_runs
-from engines.protocol import Engine, ModelSource
+from engines.protocol import DumpSpec, Engine, ModelSource
 from harness.cli import main
 from harness.errors import UsageError
 from harness.feed.inputs import InputBuilder, cameras_of
@@ -59,10 +59,9 @@ def test_what_is_written_is_what_the_engine_gives(card: Card, case: Path, prepro
 
 def test_the_file_is_a_dump_that_can_be_replayed(card: Card, case: Path, tmp_path: Path) -> None:
     write_outputs(card, case, tmp_path / "car.json", engine="torch-fp32")
-    dump = Dump(tmp_path / "car.json", ["lines", "scores"])
+    dump = Dump(DumpSpec(tmp_path / "car.json", 0), Wanted(("lines", "scores")))
     for moment, want in zip(open_case(case).timestamps_ns, expected(card, case, "deploy"), strict=True):
-        position, gap_ns = dump.nearest(int(moment))
-        assert gap_ns == 0
+        (position,) = np.flatnonzero(dump.timestamps_ns == moment)
         np.testing.assert_array_equal(dump.read(position)["lines"], want["lines"])
 
 

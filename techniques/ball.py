@@ -1,6 +1,7 @@
 """The ball an attack may use, and one step within it, in raw units whatever the normalisation.
 
     x <- P(x + step * sign(g))   (l-infinity)      x <- P(x + step * g / |g|_2)   (l2, per example)
+    x <- P(x + step * g / max |g|)   (l-infinity without signs, per example: FreeLB, SMART)
 
 P projects onto the eps-ball around the clean input and onto its raw range. In normalised space every channel has a ball
 of its own: eps / std. Steps are computed in fp32 at least and rounded to the input's dtype at the end, so in half
@@ -35,6 +36,8 @@ class Ball:
         step: length of one, raw units; None for 2.5 * eps / steps; where there is but one, for eps, or 1.25 * eps
             from a random start (Wong et al. 2020: longer ones overfit catastrophically).
         random_start: begin at a random point of the ball: uniform ("linf"), or of uniform length ("l2").
+        signs: norm "linf": every value moves by a whole step; otherwise only the value with an example's greatest
+            gradient does, and the others in proportion.
 
     Raises:
         TechniqueOptionError: eps is not positive, or no step is to be taken.
@@ -45,6 +48,7 @@ class Ball:
     steps: int = 1
     step: float | None = None
     random_start: bool = False
+    signs: bool = True
 
     def __post_init__(self) -> None:
         lengths = (self.eps, self.eps if self.step is None else self.step)
@@ -132,10 +136,12 @@ def check_restarts(restarts: int, ball: Ball) -> None:
 def _step(gradient: Tensor, domain: Domain, ball: Ball) -> Tensor:
     """One step in normalised units, of the length the ball asks for in raw units."""
     scale = domain.scale(gradient)
-    if ball.norm == "linf":
+    if ball.norm == "linf" and ball.signs:
         return ball.step_length * gradient.sign() / scale
     raw = gradient / scale  # gradient with respect to the raw value
     raw = raw / _like(raw.flatten(1).abs().amax(1), raw).clamp(min=1e-30)  # squares of tiny ones would vanish
+    if ball.norm == "linf":
+        return ball.step_length * raw / scale
     return ball.step_length * raw / _norm(raw).clamp(min=1e-30) / scale
 
 

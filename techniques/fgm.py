@@ -8,7 +8,9 @@ norm for a whole batch would let its worst example take all). eps is in raw unit
 value is eps = r * sqrt(values), so eps = 1 on 3 x 64 x 160 pictures is 1.5/255.
 
 Departures: the paper moves normalised word embeddings, here it is whatever input has a domain; the two losses are
-averaged, not added; x' stays in the raw range; BatchNorm as techniques.adversarial says.
+averaged, not added; x' stays in the raw range; BatchNorm as techniques.adversarial says. In training, g comes from the
+clean pass: 4 passes a step. For hidden features, as near to word embeddings as a picture has, see
+techniques.feature_fgm.
 """
 
 from __future__ import annotations
@@ -23,7 +25,6 @@ from techniques.adversarial import AttackedTraining
 from techniques.attack import label_score, training_attack
 from techniques.ball import Ball
 from techniques.task import Batch, Domain, Objective, Tensors
-from techniques.technique import Run
 
 __all__ = ["FGM", "fgm"]
 
@@ -61,7 +62,3 @@ class FGM(AttackedTraining):
     def ball(self) -> Ball:
         """One step of Euclidean length eps."""
         return Ball(self.eps, "l2")
-
-    def attacked(self, loop: Run, batch: Batch) -> Tensors:
-        """Along the gradient."""
-        return fgm(loop.model, loop.objective, batch, loop.task.domains, self.eps)

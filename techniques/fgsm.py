@@ -3,10 +3,11 @@
     x' = clip(x + eps * sign(grad_x J(x, y)))                      section 4
     loss = a * J(x, y) + (1 - a) * J(x', y),   a = 0.5             section 6
 
-eps is in raw units whatever the normalisation, and x' stays in the raw range. Departures: labels may be polylines;
-BatchNorm as techniques.adversarial says; `random_start` gives the variant of Wong, Rice and Kolter (2020, 2001.03994):
-a uniform start and a step of 1.25 * eps, which puts off catastrophic overfitting. A network trained with FGSM must be
-judged by PGD with restarts: it can learn to fool the single step.
+eps is in raw units whatever the normalisation, and x' stays in the raw range. In training, the gradient of x comes from
+the clean pass: 4 passes a step, or 6 from a random start, where the attack has a pass of its own. Departures: labels
+may be polylines; BatchNorm as techniques.adversarial says; `random_start` gives the variant of Wong, Rice and Kolter
+(2020, 2001.03994): a uniform start and a step of 1.25 * eps, which puts off catastrophic overfitting. A network trained
+with FGSM must be judged by PGD with restarts: it can learn to fool the single step.
 """
 
 from __future__ import annotations
@@ -22,7 +23,6 @@ from techniques.adversarial import AttackedTraining
 from techniques.attack import label_score, training_attack
 from techniques.ball import Ball
 from techniques.task import Batch, Domain, Objective, Tensors
-from techniques.technique import Run
 
 __all__ = ["FGSM", "fgsm"]
 
@@ -70,15 +70,3 @@ class FGSM(AttackedTraining):
     def ball(self) -> Ball:
         """One step."""
         return Ball(self.eps, random_start=self.random_start)
-
-    def attacked(self, loop: Run, batch: Batch) -> Tensors:
-        """By the sign of the gradient."""
-        return fgsm(
-            loop.model,
-            loop.objective,
-            batch,
-            loop.task.domains,
-            self.eps,
-            random_start=self.random_start,
-            generator=loop.generator,
-        )

@@ -1,9 +1,12 @@
 """FreeAT: adversarial training for free (Shafahi et al. 2019, 1904.12843, algorithm 1).
 
     m times on the same batch, d kept from replay to replay and from batch to batch:
-        g_theta, g_x = gradients of J(clip(x + d), y), both from one backward pass
+        g_theta, g_d = gradients of J(clip(x + d), y), both from one backward pass
         theta <- optimiser(theta, g_theta)
-        d <- clip(d + eps * sign(g_x), -eps, eps)
+        d <- clip(d + eps * sign(g_d), -eps, eps)
+
+g_d is the gradient through the clip to the raw range: 0 where x + d left it, so that noise which has nowhere to go
+stays (as in the authors' code, which differentiates with respect to d).
 
 A replay costs one forward and one backward pass, as plain training does, and takes a step of the optimiser; the budget
 therefore holds m times fewer batches. m = 4 unless told otherwise.
@@ -60,11 +63,13 @@ def free_replay(
     if noise is None or [n.shape for n in noise] != [x.shape for x in batch.inputs]:
         noise = tuple(torch.zeros_like(x) for x in batch.inputs)
     noise = tuple(n.to(x.device) for n, x in zip(noise, batch.inputs, strict=True))  # a restored one is on the CPU
-    noisy = tuple(x if d is None else d.clip(x + n) for x, n, d in zip(batch.inputs, noise, domains, strict=True))
-    leaves = watched(noisy, domains)
+    pushed = tuple(x.detach() + n for x, n in zip(batch.inputs, noise, strict=True))
+    clipped = tuple(p if d is None else d.clip(p) for p, d in zip(pushed, domains, strict=True))
+    leaves = watched(clipped, domains)
     loss = gradient(batch.with_inputs(leaves))
     gradients = usable_gradients([x.grad for x in leaves], "free_replay(gradient)")
-    return loss, tuple(_louder(n, g, d, eps) for n, g, d in zip(noise, gradients, domains, strict=True))
+    through = tuple(None if g is None else g * (p == c) for g, p, c in zip(gradients, pushed, clipped, strict=True))
+    return loss, tuple(_louder(n, g, d, eps) for n, g, d in zip(noise, through, domains, strict=True))
 
 
 @dataclass

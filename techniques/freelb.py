@@ -5,10 +5,16 @@
         d_{t+1} = P(d_t + step * g_d / |g_d|_2)
     theta <- optimiser(theta, g)
 
-so that the K attacked batches along the way are one K times larger batch. K = 3, Euclidean steps of 2.5 * eps / K.
+so that the K attacked batches along the way are one K times larger batch. K = 3, Euclidean steps of 2.5 * eps / K. With
+norm "linf" a step is step * g_d / max |g_d| (the authors' code), not a sign.
+
+Dropout: all K passes of a batch have one mask, so that the ascent is over d alone, of one network (the paper's section
+on dropout, `dp_masks` in the authors' code). PyTorch's own generator, from which dropout draws, is set back before
+every pass but the first; whatever else draws from it repeats as well.
 
 Departures: the paper moves word embeddings, here it is whatever input has a domain, in raw units and within the raw
-range; the start has a uniformly random length; norm "linf" is offered too; BatchNorm as techniques.adversarial says.
+range; the start is a random direction of uniformly random length (theirs: every value uniform, about eps / sqrt(3) in
+all); BatchNorm as techniques.adversarial says.
 """
 
 from __future__ import annotations
@@ -54,9 +60,12 @@ def freelb_gradient(
     """
     check_domains(batch.inputs, domains, ball)
     current = started(batch.inputs, domains, ball, generator)
+    device = batch.inputs[0].device
+    draws = _draws(device)
 
     def one_step() -> Tensor:
         nonlocal current
+        _draw_again(device, draws)
         leaves = watched(current, domains)
         loss = gradient(batch.with_inputs(leaves))
         gradients = usable_gradients([x.grad for x in leaves], "freelb_gradient(gradient)")
@@ -90,10 +99,22 @@ class FreeLB(Technique):
 
     def ball(self) -> Ball:
         """As the options say."""
-        return Ball(self.eps, self.norm, self.steps, self.step, random_start=True)
+        return Ball(self.eps, self.norm, self.steps, self.step, random_start=True, signs=False)
 
     def gradient(self, loop: Run, batch: Batch, inner: Gradient) -> Tensor:
         """The mean over K attacked passes."""
         keep_clean_statistics(loop, batch)
         with statistics_kept(loop.model):
             return freelb_gradient(inner, parameters(loop), batch, loop.task.domains, self.ball(), loop.generator)
+
+
+def _draws(device: torch.device) -> tuple[Tensor, Tensor | None]:
+    """Where PyTorch's own generators stand: the CPU's, and the device's."""
+    return torch.get_rng_state(), torch.cuda.get_rng_state(device) if device.type == "cuda" else None
+
+
+def _draw_again(device: torch.device, draws: tuple[Tensor, Tensor | None]) -> None:
+    """Put them back there: dropout draws the same masks once more."""
+    torch.set_rng_state(draws[0])
+    if draws[1] is not None:
+        torch.cuda.set_rng_state(draws[1], device)

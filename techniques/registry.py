@@ -16,6 +16,7 @@ TABLE: dict[str, tuple[str, str]] = {
     # attacks and adversarial training
     "fgsm": ("techniques.fgsm", "FGSM"),
     "fgm": ("techniques.fgm", "FGM"),
+    "feature-fgm": ("techniques.feature_fgm", "FeatureFGM"),
     "pgd": ("techniques.pgd", "PGD"),
     "freeat": ("techniques.freeat", "FreeAT"),
     "yopo": ("techniques.yopo", "YOPO"),

@@ -137,7 +137,8 @@ class RegMixup(Technique):
     def _mixed_loss(self, loop: Run, batch: Batch) -> Tensor:
         other = self._partners(loop, batch)
         share = beta_shares(len(batch), self.alpha, loop.generator).to(other.device, torch.float32)
-        inputs = mixed_inputs(batch.inputs, tuple(x[other] for x in batch.inputs), share)
+        plain = tuple(x.detach() for x in batch.inputs)  # an attack around this one asks for the plain loss's gradient
+        inputs = mixed_inputs(plain, tuple(x[other] for x in plain), share)
         with loop.autocast():
             outputs = loop.objective.outputs(loop.model, inputs)
             others = tuple(y[other] for y in batch.targets)

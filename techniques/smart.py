@@ -2,15 +2,17 @@
 
     loss = J(x, y) + weight * max_{|d| <= eps} D(f(x), f(x + d)) + proximal * D(f(x), f_teacher(x))
 
-with D the objective's divergence in both directions, D(p, q) = div(p || q) + div(q || p) (equations 1 to 3); the
-teacher is the exponential mean of the weights (momentum Bregman proximal point, section 3.2). The ascent starts at
-random: at d = 0 the divergence is at its minimum, its gradient is zero, and no step would ever leave.
+with D the objective's divergence in both directions, D(p, q) = div(p || q) + div(q || p) (equations 1 to 3). The ascent
+climbs the same D; with norm "linf" a step of it is step * g / max |g|. The teacher is the exponential mean of the
+weights (momentum Bregman proximal point, section 3.2). The ascent starts at random: at d = 0 the divergence is at its
+minimum, its gradient is zero, and no step would ever leave.
 
-Departures: d moves the input (the paper: word embeddings) by projected sign steps in raw units; the objective's own
-divergence serves polylines and classes alike; the ascent sees BatchNorm's running statistics, the pass that is trained
-on x + d its own batch, and neither changes them. The teacher has no dropout and normalises by the batch, so that two
-equal networks do not diverge. A teacher with weights in half precision would stall: keep the weights in fp32 and use
-autocast.
+Departures: d moves the input (the paper: word embeddings), by projected steps in raw units from anywhere in the ball.
+(The authors' code climbs only one direction of the divergence, begins at Gaussian noise of 1e-5, and rescales d where
+the paper projects it.) The objective's own divergence serves polylines and classes alike; the ascent sees BatchNorm's
+running statistics, the pass that is trained on x + d its own batch, and neither changes them. The teacher has no
+dropout and normalises by the batch, so that two equal networks do not diverge. A teacher with weights in half precision
+would stall: keep the weights in fp32 and use autocast.
 """
 
 from __future__ import annotations
@@ -70,7 +72,7 @@ def smoothness(
     reference = _reference(model, objective, inputs, outputs)
 
     def divergence(near: Tensors) -> Tensor:
-        return objective.divergence(objective.outputs(model, near), reference)
+        return both_ways(objective, objective.outputs(model, near), reference)
 
     near = training_attack(model, divergence, inputs, domains, ball, generator)
     with statistics_kept(model):
@@ -113,7 +115,7 @@ class SMART(Technique):
 
     def ball(self) -> Ball:
         """As the options say."""
-        return Ball(self.eps, self.norm, self.steps, self.step, random_start=True)
+        return Ball(self.eps, self.norm, self.steps, self.step, random_start=True, signs=False)
 
     def start(self, loop: Run) -> None:
         """The teacher begins as the network does."""

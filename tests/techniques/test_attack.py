@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -19,7 +20,9 @@ from techniques.ball import Ball
 from techniques.batchnorm import evaluating
 from techniques.errors import EmptyData, NonFiniteLoss, TechniqueOptionError
 from techniques.objectives import Classification, Polylines
+from techniques.registry import TABLE, build
 from techniques.task import Batch, Domain
+from techniques.training import Loop, Settings
 
 RAW = (Domain(),)
 NORMALISED = Domain(0, 1, MEAN, STD)
@@ -298,3 +301,19 @@ def test_the_code_of_the_guide_runs() -> None:
     names = {"model": model, "objective": task.objective, "domains": task.domains, "batches": [batch, batch]}
     for block in blocks:
         exec(compile(block, "attacks.md", "exec"), names)  # our own guide
+
+
+def _told() -> dict[str, int]:
+    """Name -> passes of a step with defaults on a network without BatchNorm, as the guide's first table says."""
+    guide = (Path(__file__).parents[2] / "docs" / "techniques" / "attacks.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| `([\w-]+)` \| `techniques\.\w+` \| (.*?) \|", guide, flags=re.MULTILINE)
+    return {name: int(re.findall(r"\d+", re.split("[;,]", text)[0])[-1]) for name, text in rows}
+
+
+@pytest.mark.parametrize("name", sorted(_told()))
+def test_a_step_costs_what_the_guide_says(name: str) -> None:
+    plain = lambda: nn.Sequential(nn.Conv2d(1, 2, 3), nn.Tanh(), nn.Flatten(), nn.Linear(72, 2))  # noqa: E731  # no BN
+    loop = Loop(replace(classes_task(16), network=plain), [build(name)], Settings(batch=16))
+    loop.one_step()
+    assert loop.passes.total == _told()[name]
+    assert [n for n, (module, _) in TABLE.items() if module == f"techniques.{name.replace('-', '_')}"] == [name]

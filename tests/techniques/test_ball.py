@@ -36,6 +36,17 @@ def test_a_step_from_inside_is_the_step_and_from_the_rim_stays_on_it() -> None:
     torch.testing.assert_close(once[0].flatten(), torch.tensor([0.6, 0.4]))
 
 
+def test_without_signs_a_step_keeps_the_gradients_proportions_example_by_example() -> None:
+    domain = Domain(0, 1, (0.0, 0.0), (0.5, 0.25))
+    center = domain.normalised(torch.full((2, 2, 1, 1), 0.5))
+    slope = torch.tensor([[2.0, 0.5], [0.0, -1e-20]]).view(2, 2, 1, 1)  # per normalised unit: 4 and 2 per raw unit
+    ball = Ball(0.1, step=0.04, signs=False)
+    change = domain.raw(moved((center,), (slope,), (center,), (domain,), ball)[0]) - 0.5
+    torch.testing.assert_close(change.flatten(1), torch.tensor([[0.04, 0.02], [0.0, -0.04]]))
+    far = moved((center,), (slope,), (center,), (domain,), Ball(0.1, step=9.0, signs=False))[0]
+    assert (domain.raw(far) - 0.5).abs().max() == pytest.approx(0.1, abs=1e-6)
+
+
 def test_an_input_without_a_gradient_stays() -> None:
     assert moved((X,), (None,), (X,), RAW, Ball())[0] is X
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,7 @@ from techniques.errors import TechniqueError, TechniqueOptionError
 from techniques.fgsm import FGSM, fgsm
 from techniques.objectives import Classification
 from techniques.registry import build
-from techniques.task import Batch, Domain
+from techniques.task import Batch, Domain, Task
 from techniques.training import Loop, Settings
 
 
@@ -47,7 +48,11 @@ def test_the_gradient_is_that_of_the_mixed_loss(make, share: float) -> None:
     loop = Loop(task, [technique], Settings(budget_passes=10, batch=16, clip=0))
     loop.begin()
     batch = loop._next_batch()
-    attacked = batch.with_inputs(fgsm(loop.model, task.objective, batch, task.domains, 0.1))
+    domain, picture = task.domains[0], batch.inputs[0].clone().requires_grad_()
+    clean = batch.with_inputs((picture, *batch.inputs[1:]))
+    loss = task.objective.loss(task.objective.outputs(loop.model, clean.inputs), clean.targets).mean()
+    sign = torch.autograd.grad(loss, picture)[0].sign()  # of the network as it trains: BatchNorm by the batch
+    attacked = batch.with_inputs((domain.clip(batch.inputs[0] + 0.1 * sign / domain.scale(sign)), *batch.inputs[1:]))
     expected = 0.0
     for weight, part in ((share, batch), (1 - share, attacked)):
         expected += weight * task.objective.loss(task.objective.outputs(loop.model, part.inputs), part.targets).mean()
@@ -70,11 +75,35 @@ def test_running_statistics_describe_clean_pictures_only() -> None:
             assert torch.equal(own, clean)
 
 
-def test_passes_are_counted() -> None:
+@pytest.mark.parametrize("share", [0.5, 0.0])
+def test_a_step_costs_four_passes_for_the_clean_one_gives_the_direction_as_well(share: float) -> None:
+    for task in (polylines_task(16), _without_batchnorm()):
+        one = run(task, [FGSM(clean_share=share)], passes=4)
+        assert (one.steps, one.passes.forward, one.passes.backward) == (1, 2, 2)
+
+
+def test_a_random_start_needs_passes_of_its_own() -> None:
     """Attack, clean and attacked pass, both ways; without clean loss one forward for BatchNorm, if there is any."""
-    assert run(polylines_task(16), [FGSM()], passes=6).steps == 1
-    only = run(polylines_task(16), [FGSM(clean_share=0.0)], passes=5)
+    assert run(polylines_task(16), [FGSM(random_start=True)], passes=6).steps == 1
+    only = run(polylines_task(16), [FGSM(random_start=True, clean_share=0.0)], passes=5)
     assert (only.steps, only.passes.forward, only.passes.backward) == (1, 3, 2)
+    assert run(_without_batchnorm(), [FGSM(random_start=True, clean_share=0.0)], passes=4).steps == 1
+
+
+def test_without_batchnorm_training_attacks_as_the_function_does() -> None:
+    task = _without_batchnorm()
+    loop = Loop(task, [FGSM(eps=0.1)], Settings(batch=16))
+    loop.begin()
+    batch, seen = loop._next_batch(), []
+    expected = fgsm(loop.model, task.objective, batch, task.domains, 0.1)[0]
+    loop.techniques[0].gradient(loop, batch, lambda b: (seen.append(b.inputs[0].detach()), loop._plain_gradient(b))[1])
+    assert len(seen) == 2
+    assert torch.equal(seen[0], batch.inputs[0])
+    torch.testing.assert_close(seen[1], expected)
+
+
+def _without_batchnorm() -> Task:
+    return replace(classes_task(16), network=lambda: nn.Sequential(nn.Flatten(), nn.Linear(64, 8), nn.Linear(8, 2)))
 
 
 def test_a_random_start_depends_on_the_seed_of_the_run_alone() -> None:

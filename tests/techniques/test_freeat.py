@@ -38,11 +38,11 @@ def test_replays_in_any_loop_are_algorithm_1() -> None:
     delta = torch.zeros(6, 1, 4, 4)
     for x, y in _batches():
         for _ in range(replays):
-            attacked = (x + delta).clamp(0, 1).requires_grad_()
+            delta = delta.detach().requires_grad_()
             sgd.zero_grad()
-            F.cross_entropy(slow(attacked), y).backward()
+            F.cross_entropy(slow((x + delta).clamp(0, 1)), y).backward()
             sgd.step()
-            delta = (delta + eps * attacked.grad.sign()).clamp(-eps, eps)
+            delta = (delta + eps * delta.grad.sign()).clamp(-eps, eps)
 
     fast, carried = _network(), None
     optimiser = torch.optim.SGD(fast.parameters(), 0.3)
@@ -59,7 +59,20 @@ def test_replays_in_any_loop_are_algorithm_1() -> None:
             optimiser.step()
     for parameter, expected in zip(fast.parameters(), slow.parameters(), strict=True):
         torch.testing.assert_close(parameter, expected)
-    torch.testing.assert_close(carried[0], delta)
+    torch.testing.assert_close(carried[0], delta.detach())
+
+
+def test_noise_that_the_raw_range_cut_off_stays() -> None:
+    """The gradient goes through the clip: of a value beyond the range it is zero."""
+    x, noise = torch.tensor([[0.95, 0.05, 0.5]]), (torch.tensor([[0.1, -0.1, 0.1]]),)
+
+    def gradient(batch: Batch) -> Tensor:
+        loss = (batch.inputs[0] * torch.tensor([-1.0, 1.0, -1.0])).sum()
+        loss.backward()
+        return loss.detach()
+
+    _, after = free_replay(gradient, Batch((x,)), (Domain(),), noise, 0.1)
+    torch.testing.assert_close(after[0], torch.tensor([[0.1, -0.1, 0.0]]))
 
 
 def test_the_noise_stays_in_the_ball_in_raw_units_and_goes_from_batch_to_batch() -> None:

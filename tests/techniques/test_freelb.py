@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -49,6 +50,48 @@ def test_the_gradient_is_algorithm_1(steps: int) -> None:
     torch.testing.assert_close(found, torch.stack(losses).mean())
     for parameter, expected in zip(parameters, mean, strict=True):
         torch.testing.assert_close(parameter.grad, expected)
+
+
+@pytest.mark.parametrize("norm", ["linf", "l2"])
+def test_all_passes_of_a_batch_have_one_dropout_mask(norm: str) -> None:
+    """The one that plain training would have drawn; the next batch has another."""
+    masks: list[Tensor] = []
+    task = replace(
+        classes_task(48), network=lambda: nn.Sequential(nn.Flatten(), nn.Linear(64, 40), nn.Dropout(), _Out())
+    )
+    loops = [Loop(task, t, Settings(batch=16)) for t in ([FreeLB(steps=3, norm=norm, eps=0.2)], [])]
+    for loop in loops:
+        loop.begin()
+        loop.model[2].register_forward_hook(lambda _, __, output: masks.append(output == 0))
+        loop.one_step()
+        loop.one_step()
+    one, two, plain = masks[:3], masks[3:6], masks[6:]
+    assert all(torch.equal(mask, one[0]) for mask in (*one, plain[0]))
+    assert all(torch.equal(mask, two[0]) for mask in (*two, plain[1]))
+    assert not torch.equal(one[0], two[0])
+
+
+class _Out(nn.Linear):
+    def __init__(self) -> None:
+        super().__init__(40, 2)
+
+
+def test_a_step_of_the_maximum_norm_is_along_the_gradient_not_its_sign() -> None:
+    """step * g / max |g| of each example, as the authors' code has it."""
+    x = torch.zeros(2, 3)
+    slope = torch.tensor([[4.0, -1.0, 0.0], [0.5, 0.25, -0.1]])
+    seen: list[Tensor] = []
+
+    def gradient(batch: Batch) -> Tensor:
+        seen.append(batch.inputs[0].detach().clone())
+        loss = (batch.inputs[0] * slope).sum()
+        loss.backward()
+        return loss.detach()
+
+    ball = FreeLB(eps=0.4, steps=2, step=0.2, norm="linf").ball()
+    freelb_gradient(gradient, [], Batch((x,)), WIDE, ball, torch.Generator().manual_seed(0))
+    expected = (seen[0] + 0.2 * slope / slope.abs().amax(1, keepdim=True)).clamp(-0.4, 0.4)
+    torch.testing.assert_close(seen[1], expected)
 
 
 def test_k_passes_each_way_make_one_step_and_clean_pictures_the_statistics() -> None:

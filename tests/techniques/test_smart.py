@@ -61,9 +61,9 @@ def test_divergence_both_ways_is_symmetric_and_zero_for_equal_outputs() -> None:
 
 
 def test_the_loss_is_the_formula() -> None:
-    """Symmetric KL at the point found, and from the teacher, written out."""
+    """Symmetric KL, climbed and penalised at the point found, and from the teacher, written out."""
     task = classes_task(16)
-    network = lambda: nn.Sequential(nn.Flatten(), nn.Linear(64, 2))  # noqa: E731  # no BatchNorm: nothing hidden
+    network = lambda: nn.Sequential(nn.Flatten(), nn.Linear(64, 4))  # noqa: E731  # no BatchNorm: nothing hidden
     task = type(task)(network, task.objective, task.domains, task.train, task.selection, task.test)
     loop = Loop(task, [SMART(eps=0.1, weight=3.0, proximal=2.0, decay=0.5)], Settings(batch=16))
     (technique,) = loop.techniques
@@ -80,10 +80,10 @@ def test_the_loss_is_the_formula() -> None:
     again.set_state(state)
     clean = outputs[0]
     near = ascend(
-        lambda x: kl(clean.detach(), loop.model(*x)),
+        lambda x: kl(clean.detach(), loop.model(*x)) + kl(loop.model(*x), clean.detach()),
         batch.inputs,
         task.domains,
-        Ball(0.1, random_start=True),
+        Ball(0.1, random_start=True, signs=False),
         generator=again,
     )
     moved, slow = loop.model(*near), technique._teacher(*batch.inputs).detach()

@@ -103,6 +103,13 @@ def test_only_whole_passes_count_and_the_last_is_followed_by_no_first_layer_step
     assert len(calls) == 1 + 4 + 3 * 3
 
 
+def test_a_first_layer_step_is_a_quarter_of_eps_whatever_the_numbers_of_passes() -> None:
+    """The authors' CIFAR-10 settings: 2/255 of 8/255."""
+    for passes, inner in ((5, 3), (2, 5), (3, 4)):
+        assert YOPO(passes=passes, inner=inner).ball().step_length == pytest.approx(2 / 255)
+    assert YOPO(step=0.01).ball().step_length == 0.01
+
+
 def test_first_layers_are_leaf_modules_with_parameters() -> None:
     model = polylines_task(8).network()
     assert first_layers(model) == [model.body[0], model.body[1], model.head]

@@ -36,7 +36,7 @@ from engines.inspect.graph import model_sha256
 from engines.io_check import check_inputs, check_io
 from engines.protocol import Availability, ModelSource, Tensors, TensorSpec
 
-__all__ = ["OpenVinoEngine", "availability", "open_engine"]
+__all__ = ["OpenVinoEngine", "availability", "default_precision", "open_engine"]
 
 OPTIONS = ("threads", "denormals")
 # our name -> (OpenVINO's element type, its capability, NumPy-like name, what a processor needs)
@@ -100,6 +100,17 @@ def availability(name: str) -> Availability:
     except EngineUnavailable as error:
         return Availability(name, False, error.what, error.remedy)
     return Availability(name, True, f"openvino {_release(_openvino())} on {_processor()}, {physical_cores()} threads")
+
+
+def default_precision() -> str | None:
+    """What OpenVINO computes an fp32 model in on this processor where nobody asks: fp32, fp16 or bf16; None: it is not
+    installed.
+    """
+    try:
+        element = _core().get_property("CPU", "INFERENCE_PRECISION_HINT").get_type_name()
+    except ImportError:
+        return None
+    return next((name for name, (known, *_) in PRECISIONS.items() if known == element), str(element))
 
 
 class OpenVinoEngine(FrameEngine):

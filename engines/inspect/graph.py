@@ -49,6 +49,7 @@ class Graph:
         constants: initializers and constants by name.
         inputs: name -> shape without initializers; a str is a dynamic dimension.
         outputs: likewise.
+        repeated: names that two values have, which no runtime can tell apart.
     """
 
     path: Path
@@ -57,6 +58,20 @@ class Graph:
     constants: Mapping[str, Array]
     inputs: Mapping[str, tuple[int | str, ...]]
     outputs: Mapping[str, tuple[int | str, ...]]
+    repeated: tuple[str, ...] = ()
+
+    @cached_property
+    def shapes(self) -> dict[str, tuple[int | str, ...]]:
+        """Value -> shape, where inference finds one; nothing where the file is too large for it."""
+        import onnx
+
+        try:
+            model = onnx.load(self.path, load_external_data=False)
+            model = onnx.inliner.inline_local_functions(model) if model.functions else model
+            graph = onnx.shape_inference.infer_shapes(model, data_prop=True).graph
+        except Exception:  # whatever it is, nothing more is known than what the file says
+            return {**self.inputs, **self.outputs}
+        return {value.name: _shape(value) for value in (*graph.input, *graph.value_info, *graph.output)}
 
     @cached_property
     def producers(self) -> dict[str, Node]:
@@ -109,6 +124,7 @@ def read_graph(path: Path) -> Graph:
         constants=constants,
         inputs={value.name: _shape(value) for value in model.graph.input if value.name not in constants},
         outputs={value.name: _shape(value) for value in model.graph.output},
+        repeated=tuple(dict.fromkeys(_repeated(model.graph, frozenset()))),
     )
 
 
@@ -239,6 +255,22 @@ def _stored(graph: Any) -> Iterator[Any]:
             yield from (tensor for entry in sparse for tensor in (entry.values, entry.indices))
         for inner in _subgraphs(node):
             yield from _stored(inner)
+
+
+def _repeated(graph: Any, outer: frozenset[str]) -> Iterator[str]:
+    """Names of values that are defined again, in a graph or in what it encloses."""
+    weights = [tensor.name for tensor in graph.initializer]
+    given = {value.name for value in graph.input}
+    defined = [*given, *(name for name in weights if name not in given)]
+    defined += [name for node in graph.node for name in node.output if name]
+    seen: set[str] = set(outer)
+    for name in defined:
+        if name in seen:
+            yield name
+        seen.add(name)
+    for node in graph.node:
+        for inner in _subgraphs(node):
+            yield from _repeated(inner, frozenset(seen))
 
 
 def _shape(value: Any) -> tuple[int | str, ...]:

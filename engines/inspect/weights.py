@@ -24,11 +24,13 @@ class WeightTensor:
         name: of the tensor.
         node: that reads it, "" for an output.
         count: of elements.
-        largest: the greatest magnitude.
+        largest: the greatest finite magnitude.
         denormal: 0 < magnitude < 2^-126.
         lost: not 0, and 0 in fp16, denormal ones among them.
         subnormal: not lost, and below 2^-14, so less precise in fp16.
         overflowing: infinite in fp16 (from 65520 on) and finite before.
+        infinite: infinite in the file already.
+        nan: no number.
     """
 
     name: str
@@ -39,6 +41,8 @@ class WeightTensor:
     lost: int
     subnormal: int
     overflowing: int
+    infinite: int
+    nan: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,15 +81,18 @@ def weight_facts(graph: Graph) -> WeightFacts:
 def _facts(name: str, node: str, array: NDArray[Any]) -> WeightTensor:
     size = np.abs(array.astype(np.float64))
     finite = np.isfinite(size)
+    nan = np.isnan(size)
     half = rounded(size)
     lost = (size > 0) & (half == 0)
     return WeightTensor(
         name=name,
         node=node,
         count=array.size,
-        largest=float(size.max()),
+        largest=float(size[finite].max(initial=0.0)),
         denormal=int(((size > 0) & (size < FP32_SMALLEST_NORMAL)).sum()),
         lost=int(lost.sum()),
         subnormal=int(((size > 0) & ~lost & (size < SMALLEST_NORMAL)).sum()),
         overflowing=int((finite & ~np.isfinite(half)).sum()),
+        infinite=int((~finite & ~nan).sum()),
+        nan=int(nan.sum()),
     )

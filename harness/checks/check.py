@@ -8,6 +8,7 @@ cases, its activations are measured on their frames. docs/model-check.md says wh
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,20 +19,24 @@ from numpy.typing import NDArray
 from cases.case import find_cases, open_case
 from engines.inspect.activations import activation_ranges
 from engines.inspect.epsilons import small_epsilons
-from engines.inspect.graph import check_external_data, read_graph
+from engines.inspect.graph import Graph, check_external_data, read_graph
 from engines.inspect.operators import operator_gaps
+from engines.inspect.readings import different_readings
 from engines.inspect.shapes import dynamic_shapes
 from engines.inspect.weights import weight_facts
 from engines.protocol import Tensors
-from harness.checks.findings import (
-    Finding,
-    activation_findings,
-    epsilon_findings,
-    operator_findings,
-    shape_findings,
-    weight_findings,
-)
+from harness.checks.findings import Finding, some
 from harness.checks.geometry import geometry_findings
+from harness.checks.precision import activation_findings, epsilon_findings, weight_findings
+from harness.checks.reading import (
+    name_findings,
+    operator_findings,
+    opset_findings,
+    quantisation_findings,
+    reading_findings,
+    shape_findings,
+    type_findings,
+)
 from harness.feed.inputs import spread_frames, steps_of_card
 from harness.feed.preprocess import Pipeline, build_pipeline, mixed_steps
 from harness.lines.decode import build_decoder
@@ -42,6 +47,9 @@ __all__ = ["Finding", "check_model"]
 
 
 DEFAULT_FRAMES = 8
+OPTIMISATION = (
+    "ort-fp32-none runs it, so ONNX Runtime's graph optimisation breaks it: report it there, or try another version"
+)
 UNMEASURED = Finding("ok", "activations not measured: give cases with --cases", "activations")
 
 
@@ -66,15 +74,19 @@ def check_model(
     if card.onnx is not None and (refused := _refusal(card.onnx.file)) is not None:
         return [*findings, refused]  # no engine shall open it
     outputs: Tensors | None = None
+    plain = False
     for name in ("torch-fp32",) * (card.torch is not None) + ("ort-fp32-none", "ort-fp32"):
         given, finding = _try_engine(card, name, cache)
+        if plain and given is None:
+            finding = replace(finding, remedy=OPTIMISATION)
         findings.append(finding)
         outputs = given or outputs
+        plain = plain or (given is not None and name == "ort-fp32-none")
+    feeds: list[Tensors] = []
     if outputs is not None:
         findings.append(_attempt("decoder", lambda: _decode(card, outputs)))
         feeds = list(spread_frames(card, [open_case(path) for path in find_cases(cases)], frames))
-        findings += _look(card, cache, outputs, feeds)
-    return findings
+    return [*findings, *_modes(card), *_look(card, cache, outputs, feeds), *_machine()]
 
 
 def _refusal(file: Path) -> Finding | None:
@@ -86,37 +98,94 @@ def _refusal(file: Path) -> Finding | None:
     return None
 
 
-def _look(card: Card, cache: Path, on_zeros: Tensors, feeds: list[Tensors]) -> list[Finding]:
-    """What the graph says of its numerics, and what its activations say on frames."""
-    from engines.export import exported
+def _look(card: Card, cache: Path, on_zeros: Tensors | None, feeds: list[Tensors]) -> Iterator[Finding]:
+    """What the graph says of itself, also where no engine runs it, and what its activations say on frames."""
+    from engines.export import export_warnings, exported
 
+    source = card.source(cache)
     try:
-        path = exported(card.source(cache))
+        path = exported(source)
         graph = read_graph(path)
-        ranges = activation_ranges(path, feeds, card.plugins) if feeds else []
-        outputs = _outputs(card, cache, feeds) if feeds else {name: [value] for name, value in on_zeros.items()}
-        return [
-            *weight_findings(weight_facts(graph)),
-            *(activation_findings(ranges, len(feeds)) if feeds else [UNMEASURED]),
-            *epsilon_findings(small_epsilons(graph)),
-            *geometry_findings(card, graph, outputs, len(feeds)),
-            *operator_findings(operator_gaps(graph), plugins=bool(card.plugins)),
-            *shape_findings(dynamic_shapes(graph)),
-        ]
+    except TruelineError as error:
+        yield Finding("error", error.what, error.where, error.remedy)
+        return
+    for text in export_warnings(path):
+        yield Finding("warning", f"the exporter warned: {text}", "export", "export what is meant, or rule it out")
+    yield from name_findings(graph)
+    yield from weight_findings(weight_facts(graph))
+    yield from _guarded(lambda: _activations(path, feeds, card)) if feeds else [UNMEASURED]
+    yield from epsilon_findings(small_epsilons(graph))
+    if on_zeros is not None:
+        yield from _guarded(lambda: _geometry(card, cache, graph, on_zeros, feeds))
+    yield from opset_findings(graph, source.export if card.onnx is None else {})
+    yield from operator_findings(operator_gaps(graph), plugins=bool(card.plugins))
+    yield from reading_findings(different_readings(graph))
+    yield from type_findings(graph)
+    yield from quantisation_findings(graph)
+    yield from shape_findings(dynamic_shapes(graph))
+
+
+def _guarded(look: Callable[[], Iterable[Finding]]) -> list[Finding]:
+    """Findings that need an engine, or its error as one."""
+    try:
+        return list(look())
     except TruelineError as error:
         return [Finding("error", error.what, error.where, error.remedy)]
 
 
+def _activations(path: Path, feeds: list[Tensors], card: Card) -> Iterator[Finding]:
+    return activation_findings(activation_ranges(path, feeds, card.plugins), len(feeds))
+
+
+def _geometry(card: Card, cache: Path, graph: Graph, on_zeros: Tensors, feeds: list[Tensors]) -> Iterator[Finding]:
+    outputs = _outputs(card, cache, feeds) if feeds else {name: [value] for name, value in on_zeros.items()}
+    return geometry_findings(card, graph, outputs, len(feeds))
+
+
 def _outputs(card: Card, cache: Path, feeds: list[Tensors]) -> dict[str, list[NDArray[Any]]]:
-    """The model's outputs on every frame."""
+    """The model's outputs on every frame, as the file says: unoptimised."""
     import engines
 
-    engine = engines.open("ort-fp32", card.source(cache))
+    engine = engines.open("ort-fp32-none", card.source(cache))
     try:
         results = [engine.infer(feed) for feed in feeds]
     finally:
         engine.close()
     return {name: [result[name] for result in results] for name in results[0]}
+
+
+def _modes(card: Card) -> Iterator[Finding]:
+    """Parts that the factory leaves in training mode, and that every engine here runs in evaluation mode."""
+    if card.torch is None:
+        return
+    from engines.torch_model import settle_module
+
+    try:
+        _, changed = settle_module(card.source())
+    except TruelineError:
+        return  # torch-fp32 said so already
+    if changed:
+        yield Finding(
+            "note",
+            "the factory gives the network in training mode; every engine here runs it in evaluation mode, which "
+            f"changes {len(changed)} of its parts",
+            f"factory {card.torch.factory}, {some(changed)}",
+            "call eval() in the factory, and before any export of your own",
+        )
+
+
+def _machine() -> Iterator[Finding]:
+    """What OpenVINO would do to any model on this processor."""
+    from engines.openvino import default_precision
+
+    if (precision := default_precision()) not in (None, "fp32"):
+        yield Finding(
+            "note",
+            f"on this processor OpenVINO computes fp32 models in {precision} unless it is told otherwise; "
+            "openvino-fp32 tells it",
+            "OpenVINO",
+            "set INFERENCE_PRECISION_HINT to f32, or EXECUTION_MODE_HINT to ACCURACY, wherever else it runs",
+        )
 
 
 def _try_pipelines(card: Card) -> Iterator[Finding]:

@@ -136,3 +136,32 @@ def _stored(model: onnx.ModelProto) -> list[onnx.TensorProto]:
         attributes["table"].t,
         attributes["tables"].tensors[0],
     ]
+
+
+@pytest.mark.parametrize(
+    ("text", "repeated"),
+    [
+        ("(float[1] x) => (float[1] y) { a = Relu(x)\n y = Neg(a) }", ()),
+        ("(float[1] x) => (float[1] y) { mean = Relu(x)\n y = Add(mean, mean) }", ("mean",)),
+        ("(float[1] x) => (float[1] y) { a = Relu(x)\n a = Neg(x)\n y = Neg(a) }", ("a",)),
+        ("(float[1] x, float[1] mean) => (float[1] y) { y = Add(x, mean) }", ()),
+        ("(float[1] x) => (float[1] y) { x = Relu(x)\n y = Neg(x) }", ("x",)),
+    ],
+)
+def test_names_that_two_values_share(tmp_path: Path, text: str, repeated: tuple[str, ...]) -> None:
+    assert make_graph(tmp_path, text, mean=[1.0]).repeated == repeated
+
+
+def test_a_branch_may_not_name_a_value_as_the_graph_around_it_does(tmp_path: Path) -> None:
+    branch = "then_branch = yes () => (float[1] {name}) {{ {name} = Relu(x) }}"
+    branch += ", else_branch = no () => (float[1] b) {{ b = Neg(x) }}"
+    text = "(float[1] x, bool t) => (float[1] y) {{ z = Neg(x)\n y = If (t) <{branch}> }}"
+    assert make_graph(tmp_path, text.format(branch=branch.format(name="a"))).repeated == ()
+    assert make_graph(tmp_path, text.format(branch=branch.format(name="z"))).repeated == ("z",)
+
+
+def test_shapes_are_inferred_from_sizes_in_the_file(tmp_path: Path) -> None:
+    text = "(float[1,2,7,10] x) => (float[A,B,C,D] y) { r = Resize(x, , , s)\n y = Relu(r) }"
+    graph = make_graph(tmp_path, text, s=np.array([1, 2, 1, 3], np.int64))
+    assert graph.shapes["r"] == (1, 2, 1, 3)
+    assert graph.shapes["x"] == (1, 2, 7, 10)

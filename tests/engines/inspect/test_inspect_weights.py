@@ -24,6 +24,13 @@ def test_every_kind_of_weight_is_counted_where_it_belongs(tmp_path: Path) -> Non
     assert (facts.count, facts.denormal, facts.lost) == (13, 2, 4)
 
 
+def test_infinite_weights_and_nan_are_counted_apart_from_the_largest(tmp_path: Path) -> None:
+    graph = make_graph(tmp_path, NODES, w=[1.0, np.inf, -np.inf, np.nan, 70000.0], b=[np.nan])
+    scale, shift = weight_facts(graph).tensors
+    assert (scale.infinite, scale.nan, scale.overflowing, scale.largest) == (2, 1, 1, 70000.0)
+    assert (shift.infinite, shift.nan, shift.overflowing, shift.largest) == (0, 1, 0, 0.0)
+
+
 def test_integers_and_unread_constants_are_no_weights(tmp_path: Path) -> None:
     graph = make_graph(
         tmp_path, "(float[2] x) => (float[2] y) { y = Reshape(x, s) }", s=np.array([2], np.int64), idle=[1e-40]

@@ -15,6 +15,12 @@ from tests.harness.tiny_model import CARD, write_tiny
 
 TORCH_PART = '[torch]\nfactory = "network:Tiny"\nweights = "tiny.safetensors"\n'
 
+FOR_TENSORRT_8 = """
+[export.targets."trt-8"]
+exporter = "legacy"
+opset = 17
+"""
+
 # the mean brightness bends four lines of 33 points; y = offset + far * brightness, cubed on the way
 LINES = """(float[1,3,36,64] image) => (float[1,4,33,2] lines, float[1,4] scores) {
     mean = GlobalAveragePool(image)
@@ -51,11 +57,17 @@ def cases(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def problems(findings: list[Finding]) -> list[str]:
-    return [finding.what for finding in findings if finding.level != "ok"]
+    return [finding.what for finding in findings if finding.level in ("warning", "error")]
+
+
+def notes(findings: list[Finding]) -> list[str]:
+    return [finding.what for finding in findings if finding.level == "note"]
 
 
 def test_a_sound_model_has_no_problem_and_its_activations_are_measured(tmp_path: Path, cases: Path) -> None:
-    findings = check_model(load_card(write_tiny(tmp_path)), tmp_path / "cache", cases=[cases], frames=3)
+    path = write_tiny(tmp_path)
+    path.write_text(path.read_text() + FOR_TENSORRT_8)
+    findings = check_model(load_card(path), tmp_path / "cache", cases=[cases], frames=3)
     assert problems(findings) == []
     (activation,) = [f for f in findings if f.what.startswith("largest activation")]
     assert activation.where.endswith("3 frames")
@@ -163,3 +175,93 @@ def test_coefficients_lose_at_the_far_end_what_fp16_rounds_off_them(tmp_path: Pa
     loss_m = 80**3 * abs(float(np.float16(cubic)) - cubic)
     assert f"4 lines by up to {loss_m:.2g} m" in geometry.what
     assert (geometry.level == "warning") == lossy
+
+
+def test_an_opset_that_tensorrt_8_does_not_read_is_told_unless_the_card_exports_another(tmp_path: Path) -> None:
+    path = write_tiny(tmp_path)
+    (told,) = problems(check_model(load_card(path), tmp_path / "cache"))
+    assert "TensorRT 8.6 reads opset 17 and older" in told
+    path.write_text(path.read_text() + FOR_TENSORRT_8.replace("17", "18").replace("legacy", "dynamo"))
+    assert problems(check_model(load_card(path), tmp_path / "cache")) == [told]
+
+
+def test_a_factory_that_forgets_eval_is_noted_with_its_parts(tmp_path: Path) -> None:
+    path = write_tiny(tmp_path)
+    (note,) = [f for f in check_model(load_card(path), tmp_path / "cache") if "training mode" in f.what]
+    assert (note.level, note.where) == ("note", "factory network:Tiny, norm (BatchNorm2d)")
+    network = tmp_path / "network.py"
+    network.write_text(network.read_text() + "\n\ndef settled():\n    return Tiny().eval()\n")
+    path.write_text(path.read_text().replace("network:Tiny", "network:settled"))
+    assert not [what for what in notes(check_model(load_card(path), tmp_path / "cache")) if "training mode" in what]
+
+
+@pytest.mark.parametrize(("value", "word"), [(np.inf, "1 infinite of 264"), (-np.inf, "1 infinite"), (np.nan, "1 NaN")])
+def test_a_weight_that_is_no_finite_number_is_not_sound(tmp_path: Path, value: float, word: str) -> None:
+    base = np.zeros((1, 4, 33, 2))
+    base[0, 1, 2, 0] = value
+    findings = check_model(card_of(tmp_path, base=base))
+    assert any(word in what for what in problems(findings))
+    assert not [f for f in findings if f.what.startswith("largest weight")]
+
+
+def test_a_weight_beyond_fp16_is_told_with_what_each_engine_makes_of_it(tmp_path: Path) -> None:
+    base = np.zeros((1, 4, 33, 2))
+    base[0, 0, 0, 0] = -1e9
+    (weight,) = [what for what in problems(check_model(card_of(tmp_path, base=base))) if "weights of 'base'" in what]
+    assert "TensorRT and ONNX Runtime's fp16 converter clamp them to 65504" in weight
+
+
+TRAINING = """(float[1,3,36,64] image) => (float[1,4,33,2] lines, float[1,4] scores) {
+    normal, m, v = BatchNormalization <training_mode = 1> (image, s, b, s, v0)
+    mean = GlobalAveragePool(normal)
+    level = ReduceMean <axes = [1], keepdims = 1> (mean)
+    bend = Mul(level, reach)
+    lines = Add(bend, base)
+    scores = Sigmoid(ones)
+}"""
+
+
+def test_a_batchnorm_in_training_mode_is_told(tmp_path: Path) -> None:
+    numbers = {"s": [1.0, 2, 3], "b": [0.0, 1, 2], "v0": [4.0, 5, 6]}
+    (told,) = problems(check_model(card_of(tmp_path, TRAINING, **numbers)))
+    assert told.startswith("BatchNormalization is in training mode")
+
+
+def test_quantised_graphs_say_what_that_means(tmp_path: Path) -> None:
+    text = LINES.replace("(image)", "(level8)", 1)
+    text = text.replace("mean =", "q = QuantizeLinear(image, step)\n level8 = DequantizeLinear(q, step)\n mean =")
+    (told,) = problems(check_model(card_of(tmp_path, text, step=0.01)))
+    assert told.startswith("the graph is quantised (1 DequantizeLinear, 1 QuantizeLinear; uint8)")
+    assert "the calibration is inside it" in told
+
+
+def test_a_graph_that_no_engine_runs_is_looked_at_all_the_same(tmp_path: Path) -> None:
+    text = LINES.replace("mean = GlobalAveragePool(image)", "squared = GlobalAveragePool(image)\n mean = Relu(squared)")
+    findings = check_model(card_of(tmp_path, text, epsilon=1e-9))
+    errors = [f for f in findings if f.level == "error"]
+    assert [f.where for f in errors[:2]] == [
+        f"{name}: {tmp_path / 'model.onnx'}" for name in ("ort-fp32-none", "ort-fp32")
+    ]
+    assert "two values are called 'squared'" in errors[2].what
+    assert any("epsilon" in f.what for f in findings if f.level == "warning")
+
+
+@pytest.mark.parametrize(("precision", "told"), [("bf16", True), ("fp16", True), ("fp32", False), (None, False)])
+def test_what_openvino_would_do_unasked_is_noted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, precision: str | None, told: bool
+) -> None:
+    monkeypatch.setattr("engines.openvino.default_precision", lambda: precision)
+    found = [what for what in notes(check_model(card_of(tmp_path))) if "OpenVINO" in what]
+    assert [f"in {precision} unless" in what for what in found] == [True] * told
+
+
+def test_an_export_says_what_the_exporter_warned_of(tmp_path: Path) -> None:
+    path = write_tiny(tmp_path)
+    network = tmp_path / "network.py"
+    branch = "        if float(image.mean()) > 1e9:\n            image = image * 2\n        features ="
+    text = network.read_text().replace("        features =", branch)
+    network.write_text(text.replace("AdaptiveAvgPool2d((4, 4))", "AvgPool2d((4, 8))"))  # which the legacy exporter has
+    path.write_text(path.read_text() + '[export]\nexporter = "legacy"\nopset = 17\n')
+    (told,) = problems(check_model(load_card(path), tmp_path / "cache"))
+    assert told.startswith("the exporter warned: Converting a tensor to a Python")
+    assert "network.py:" in told

@@ -111,7 +111,7 @@ def test_case_commands(files: Files, capsys: pytest.CaptureFixture[str]) -> None
 def test_model_check_and_export(files: Files, capsys: pytest.CaptureFixture[str]) -> None:
     assert _run("model", "check", files.card, "--json") == 0
     levels = {f["where"]: f["level"] for f in json.loads(capsys.readouterr().out)}
-    assert set(levels.values()) == {"ok"}
+    assert set(levels.values()) <= {"ok", "note"}
     assert {"torch-fp32", "ort-fp32", "decoder"} <= set(levels)
     assert _run("model", "export", files.card, "--out", files.root / "tiny.onnx") == 0
     assert (files.root / "tiny.onnx").stat().st_size > 1000

@@ -19,7 +19,9 @@ def outputs(
     case: Annotated[Path, typer.Option("--case", metavar="DIR", help="one case folder")],
     engine: Annotated[str, typer.Option("--engine", help="engine to run; see `trueline engines`")],
     out: Annotated[Path, typer.Option("--out", metavar="FILE", help="Polygraphy JSON to write, NAME.json")],
-    preprocess: Annotated[str, typer.Option("--preprocess", help="train, deploy, or train+STEP")] = "deploy",
+    preprocess: Annotated[
+        str, typer.Option("--preprocess", help="train, deploy, train+STEP or deploy-STEP")
+    ] = "deploy",
     inputs: Annotated[
         Path | None,
         typer.Option("--inputs", metavar="FILE", help="write the inputs too, for `polygraphy run --load-inputs`"),

@@ -45,7 +45,7 @@ def replay(
     out: Annotated[Path, typer.Option("--out", metavar="RUN", help="run folder; a half-done one is resumed")],
     engines: EnginesOption = None,
     preprocess: PreprocessOption = "train,deploy",
-    steps: Annotated[bool, typer.Option(help="add one rung for every single preprocessing step that differs")] = True,
+    steps: Annotated[bool, typer.Option(help="add rungs that swap single preprocessing steps, both ways")] = True,
     floor: Annotated[bool, typer.Option("--floor", help="measure the noise floor of every engine")] = False,
     batch: Annotated[
         int, typer.Option("--batch", min=1, help="frames an engine takes at once; states are not for batches")

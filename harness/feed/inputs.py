@@ -15,8 +15,17 @@ from engines.protocol import CaseContext, DumpSpec, Tensors
 from harness.errors import CardError, PreprocessError
 from harness.feed.preprocess import build_pipeline, differing_steps, mixed_steps
 from harness.model.card import Card, InputSpec
+from harness.run.swaps import PIPELINES, other_pipeline, swap_of
 
-__all__ = ["InputBuilder", "cameras_of", "context_of", "initial_state", "steps_of_card"]
+__all__ = [
+    "InputBuilder",
+    "cameras_of",
+    "context_of",
+    "initial_state",
+    "is_variant",
+    "steps_of_card",
+    "steps_of_variant",
+]
 
 Tensor = NDArray[Any]
 Feed = Callable[[Tick], Tensor]
@@ -52,7 +61,7 @@ def initial_state(card: Card) -> dict[str, Tensor]:
 
 
 class InputBuilder:
-    """Input tensors of one case under one preprocessing variant (`train`, `deploy`, `train+STEP`).
+    """Input tensors of one case under one preprocessing variant (`train`, `deploy`, `train+STEP`, `deploy-STEP`).
 
     Recurrent inputs are not made here: the replay feeds them back.
     """
@@ -88,14 +97,29 @@ def _camera_feed(card: Card, case: Case, spec: InputSpec, variant: str, camera: 
             where=f"case {case.id}",
             remedy=f"import the case with --camera {camera}, or change the input's source in the card",
         )
-    base, _, step = variant.partition("+")
-    own = card.preprocess.steps_of(spec.name, base)
-    if step:
-        other = card.preprocess.steps_of(spec.name, "deploy" if base == "train" else "train")
-        own = mixed_steps(own, other, step, root=card.root)
     place = f"{card.path.name} preprocess.{variant}, input {spec.name}"
-    pipeline = build_pipeline(own, spec, case.calibration(camera), where=place, root=card.root)
+    steps = steps_of_variant(card, spec, variant)
+    pipeline = build_pipeline(steps, spec, case.calibration(camera), where=place, root=card.root)
     return lambda tick: pipeline(tick.pictures[camera])
+
+
+def steps_of_variant(card: Card, spec: InputSpec, variant: str) -> list[dict[str, Any]]:
+    """Steps of one camera input under `train`, `deploy` or a swap of some steps (harness/run/swaps.py).
+
+    Raises:
+        PreprocessError: a step is wrong.
+    """
+    swap = swap_of(variant)
+    if swap is None:
+        return card.preprocess.steps_of(spec.name, variant)
+    own, other = (card.preprocess.steps_of(spec.name, p) for p in (swap.base, other_pipeline(swap.base)))
+    return mixed_steps(own, other, *swap.steps, root=card.root)
+
+
+def is_variant(card: Card, variant: str) -> bool:
+    """Whether the card has such a pipeline: `train`, `deploy`, or one of them with steps swapped that differ."""
+    swap = swap_of(variant)
+    return variant in PIPELINES if swap is None else set(swap.steps) <= set(steps_of_card(card))
 
 
 def _calibration(case: Case, camera: str, part: str, *, spec: InputSpec) -> Tensor:

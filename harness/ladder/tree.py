@@ -1,8 +1,8 @@
 """Paths through the ladder, and the rungs that show one factor by itself on the reference.
 
 The chain of interest runs from the reference to the car. Rungs that keep the reference's preprocessing while others
-change it (`train/ort-fp32`), and those that swap one step (`train+resize/torch-fp32`), are probes: they show what a
-factor does alone and have no anomalies of their own.
+change it (`train/ort-fp32`), and those that swap steps (`train+resize/torch-fp32`, `deploy-resize/torch-fp32`), are
+probes: they show what a factor does alone, or what is left without it, and have no anomalies of their own.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from typing import Any
 
 from harness.errors import RunError
 from harness.run.rungs import stage_of
+from harness.run.swaps import Swap, swap_of
 
 __all__ = ["Node", "Tree"]
 
@@ -28,6 +29,11 @@ class Node:
     factors: tuple[str, ...]
     status: str
     reason: str
+
+    @property
+    def swap(self) -> Swap | None:
+        """The steps that its pipeline takes from the other one; None for `train` and `deploy` themselves."""
+        return swap_of(self.preprocess)
 
     @property
     def stage(self) -> str | None:
@@ -55,11 +61,11 @@ class Tree:
                 remedy="replay again into a new folder",
             )
         self.root = self.nodes[reference]
-        swapped = any("+" not in n.preprocess and n.preprocess != self.root.preprocess for n in self.nodes.values())
+        changed = any(n.swap is None and n.preprocess != self.root.preprocess for n in self.nodes.values())
         self._probes = {
             n.name
             for n in self.nodes.values()
-            if n is not self.root and ("+" in n.preprocess or (swapped and n.preprocess == self.root.preprocess))
+            if n is not self.root and (n.swap or (changed and n.preprocess == self.root.preprocess))
         }
 
     def chain(self) -> list[Node]:
@@ -88,32 +94,56 @@ class Tree:
     def alone(self, name: str) -> list[tuple[str, str, str]]:
         """(factor, rung that has it, rung that lacks it) for every factor of a path that the run shows by itself.
 
-        A preprocessing step is shown by its own rung on the reference; where there are none, all of preprocessing by
-        the path's first rung. A step between engines is shown by the same step under the reference's preprocessing.
+        A preprocessing step is shown by its own rung on the reference, `train+STEP`; where there are none, all of
+        preprocessing by the path's first rung. A step between engines is shown by the same step under the reference's
+        preprocessing. Only rungs that ran are listed.
         """
         found: list[tuple[str, str, str]] = []
         for node in self.path(name)[1:]:
             if node.stage == "preprocess":
-                steps = [n for n in self.nodes.values() if "+" in n.preprocess and n.status == "ok"]
-                found += [(s.factors[0], s.name, self.root.name) for s in steps] or [
-                    (node.factors[0], node.name, self.root.name)
-                ]
+                added = [(s.factor, rung, self.root.name) for rung, s in self._swaps("+").items()]
+                found += added or [(node.factors[0], node.name, self.root.name)]
             elif self.nodes[str(node.parent)].preprocess == self.root.preprocess:
                 found.append((" + ".join(node.factors), node.name, str(node.parent)))
             else:
                 pair = [f"{self.root.preprocess}/{n.engine}" for n in (node, self.nodes[str(node.parent)])]
-                if all(p in self.nodes and self.nodes[p].status == "ok" for p in pair):
-                    found.append((" + ".join(node.factors), pair[0], pair[1]))
-        return found
+                found.append((" + ".join(node.factors), pair[0], pair[1]))
+        return [triple for triple in found if self._ran(*triple[1:])]
+
+    def without(self, name: str) -> list[tuple[str, str, str]]:
+        """(factor, rung that has it, rung that lacks it) for every preprocessing step taken out of a path.
+
+        The rung that has it is the path's first one, `deploy/ENGINE`; the one that lacks it runs the same pipeline with
+        that step as the reference has it, `deploy-STEP/ENGINE`; where there are none, the reference lacks all of them.
+        Empty for a path without preprocessing. Only rungs that ran are listed.
+        """
+        found: list[tuple[str, str, str]] = []
+        for node in self.path(name)[1:]:
+            if node.stage == "preprocess":
+                taken = [(s.factor, node.name, rung) for rung, s in self._swaps("-").items()]
+                found += taken or [(node.factors[0], node.name, self.root.name)]
+        return [triple for triple in found if self._ran(*triple[1:])]
 
     def shows_every_factor(self, name: str) -> bool:
-        """Whether `alone` covers the whole path."""
+        """Whether `alone` covers the whole path, every step of preprocessing once."""
         shown = {f for f, _, _ in self.alone(name)}
         for node in self.path(name)[1:]:
-            steps = any(f.startswith("preprocess") for f in shown)
-            if not (steps if node.stage == "preprocess" else " + ".join(node.factors) in shown):
+            if not (self._shows_every_step(node) if node.stage == "preprocess" else " + ".join(node.factors) in shown):
                 return False
         return True
+
+    def _shows_every_step(self, node: Node) -> bool:
+        """Whether the rungs on the reference add each step once: no step is missing, none is in two of them."""
+        added = [step for swap in self._swaps("+").values() for step in swap.steps]
+        known = {step for n in self.nodes.values() if n.swap for step in n.swap.steps}
+        return sorted(added) == sorted(known) if added else self._ran(node.name)
+
+    def _swaps(self, sign: str) -> dict[str, Swap]:
+        """Rungs that swap steps, of one sign, that ran."""
+        return {n.name: n.swap for n in self.nodes.values() if n.swap and n.swap.sign == sign and n.status == "ok"}
+
+    def _ran(self, *names: str) -> bool:
+        return all(n in self.nodes and self.nodes[n].status == "ok" for n in names)
 
 
 def _node(rung: Mapping[str, Any]) -> Node:

@@ -21,10 +21,11 @@ from engines.errors import RecordingGap
 from engines.formats.polygraphy import Iteration, feeds_into, write_runs
 from engines.protocol import Engine, Tensors
 from harness.errors import UsageError
-from harness.feed.inputs import InputBuilder, cameras_of, context_of, initial_state, steps_of_card
+from harness.feed.inputs import InputBuilder, cameras_of, context_of, initial_state, is_variant, steps_of_card
 from harness.model.card import DEFAULT_CACHE, Card
 from harness.replay.hooks import Hooks
 from harness.replay.open import calibrated
+from harness.run.swaps import single_swaps
 
 __all__ = ["write_outputs"]
 
@@ -50,7 +51,7 @@ def write_outputs(
         folder: one case.
         out: JSON file, and `NAME.timestamps` beside it: nanoseconds, one frame a line.
         engine: name; the runner's name in Polygraphy is `PREPROCESS/ENGINE`.
-        preprocess: `train`, `deploy`, or one of them with one step swapped, `train+resize`.
+        preprocess: `train`, `deploy`, or one of them with steps swapped, `train+resize`, `deploy-resize`.
         inputs: where to write what the network was fed, as Polygraphy's `--load-inputs` reads it.
         cache: folder of prepared artefacts.
         hooks: how engines are opened.
@@ -127,8 +128,8 @@ def _only_case(folder: Path) -> Case:
 
 
 def _check_pipeline(card: Card, preprocess: str) -> None:
-    known = [p + s for p in ("train", "deploy") for s in ("", *(f"+{step}" for step in steps_of_card(card)))]
-    if preprocess not in known:
+    if not is_variant(card, preprocess):
+        known = ["train", "deploy", *(s.name for s in single_swaps("train", steps_of_card(card)))]
         raise UsageError(f"no pipeline {preprocess!r}", where="--preprocess", remedy=f"it is one of {known}")
 
 

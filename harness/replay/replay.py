@@ -22,6 +22,7 @@ from engines.isolate import DEFAULT_TIMEOUT_S, isolated
 from harness.errors import RunError, UsageError
 from harness.feed.inputs import steps_of_card
 from harness.feed.pipelines import told_pipelines
+from harness.feed.probes import StepProbes, step_probes
 from harness.lines.decode import build_decoder
 from harness.model.card import DEFAULT_CACHE, Card
 from harness.replay.batches import batched, check_rows
@@ -31,7 +32,8 @@ from harness.replay.identity import Plan, make_plan
 from harness.replay.open import Opened, open_engines, open_probes, reopen
 from harness.run.folder import Run, finished_cases, write_tables
 from harness.run.json import read_json, write_json
-from harness.run.rungs import Rung, build_tree
+from harness.run.rungs import Rung, build_tree, swap_rung
+from harness.run.swaps import other_pipeline
 
 # Runtimes with thread pools of their own take turns in a replay. OpenMP threads that spin while another pool works made
 # a 0.2 ms PyTorch call take 35 to 55 ms on two busy cores; waiting passively costs microseconds. It takes effect where
@@ -72,7 +74,8 @@ def replay(
         engines: engine names; the reference's engine is always run.
         preprocess: pipelines, of `train` and `deploy`.
         out: run folder.
-        steps: add one rung for every single preprocessing step in which deploy differs from train.
+        steps: where several preprocessing steps differ, add one rung that puts each into the reference's pipeline and
+            one that takes it out of the other (harness/feed/probes.py).
         floor: measure the noise floor of every engine (harness/measures/floor.py).
         batch: frames an engine takes at once, for throughput (harness/replay/batches.py).
         isolate: run every engine in a process of its own (engines/isolate.py); takes the place of hooks.open_engine.
@@ -95,7 +98,10 @@ def replay(
         names = dict.fromkeys([card.reference_rung.partition("/")[2], *_torchless(card, engines)])
         opened = open_engines(names, fed, opened_cases, hooks, cache, stack)
         differing = steps_of_card(card)
-        rungs = build_tree(card.reference_rung, list(opened.engines), preprocess, differing, probes=steps)
+        lab = card.reference_rung.partition("/")[0]
+        both = steps and other_pipeline(lab) in preprocess
+        swapped = step_probes(card, opened_cases[0], lab, differing) if both else StepProbes(differing)
+        rungs = build_tree(card.reference_rung, list(opened.engines), preprocess, swapped.steps, swapped.swaps)
         rungs = tuple(r for r in rungs if r.engine in opened.engines)
         chosen = {"steps": list(differing), "floor": floor, "batch": batch, **(settings or {})}
         plan = make_plan(card, opened_cases, rungs, chosen)
@@ -114,7 +120,7 @@ def replay(
         for case in opened_cases:
             if case.id not in finished_cases(out):
                 replay_case(card, case, rungs, opened.engines, decoder, hooks, out, progress or _quiet, probes, batch)
-    meta["rungs"] = _rung_reports(meta, rungs, opened, out, preprocess)
+    meta["rungs"] = _rung_reports(meta, rungs, opened, out, preprocess) + _refused(swapped, meta["reference"])
     write_tables(out, [c.id for c in opened_cases], {"length_unit": card.length_unit, "digest": plan.digest})
     write_json(out / "run.json", meta | {"finished": True, "ended": _now()})
     return Run.open(out)
@@ -221,6 +227,14 @@ def _rung_reports(
                     }
                 )  # fmt: skip
     return reports
+
+
+def _refused(swapped: StepProbes, reference: str) -> list[dict[str, Any]]:
+    """Rungs of run.json for swaps of steps that cannot run."""
+    return [
+        asdict(rung) | {"name": rung.name, "status": "not_run", "reason": why, "provenance": {}}
+        for rung, why in ((swap_rung(swap, reference), why) for swap, why in swapped.refused.items())
+    ]
 
 
 def _now() -> str:

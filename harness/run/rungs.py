@@ -1,8 +1,8 @@
 """Rungs: which (preprocessing, engine) pairs a replay runs, and from which rung each one descends.
 
-A rung is written `PREPROCESS/ENGINE`: `train/torch-fp32`, `deploy/ort-fp32`, and `train+resize/torch-fp32` for the
-train pipeline with the single step `resize` taken from deploy. Every rung but the root names its parent and the factors
-in which it differs from it (docs/DESIGN.md section 5).
+A rung is written `PREPROCESS/ENGINE`: `train/torch-fp32`, `deploy/ort-fp32`; `train+resize/torch-fp32` is the train
+pipeline with the step `resize` of deploy, `deploy-resize/torch-fp32` the deploy pipeline with that of train. Every rung
+but the root names its parent and the factors in which it differs from it (docs/DESIGN.md section 5).
 """
 
 from __future__ import annotations
@@ -11,8 +11,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from harness.errors import UsageError
+from harness.run.swaps import PIPELINES, Swap, other_pipeline, single_swaps
 
-__all__ = ["ENGINE_PARENTS", "Rung", "build_tree", "stage_of"]
+__all__ = ["ENGINE_PARENTS", "Rung", "build_tree", "stage_of", "swap_rung"]
 
 # engine -> (parent engine, factors that separate the two): docs/DESIGN.md section 5
 ENGINE_PARENTS: dict[str, tuple[str, tuple[str, ...]]] = {
@@ -54,8 +55,8 @@ STAGES = ("preprocess", "export", "numerics", "engine", "car")
 class Rung:
     """One (preprocessing, engine) pair and where it hangs in the ladder.
 
-    factors are `preprocess` (all steps at once), `preprocess:STEP` (one step), or those of ENGINE_PARENTS. A rung with
-    several factors gets no single-factor blame.
+    factors are `preprocess` (all steps at once), `preprocess:STEP` (one step, or several joined by `+` that go
+    together), or those of ENGINE_PARENTS. A rung with several factors gets no single-factor blame.
     """
 
     preprocess: str
@@ -88,7 +89,7 @@ def build_tree(
     engines: Sequence[str],
     preprocess: Sequence[str],
     steps: Sequence[str] = (),
-    probes: bool = True,
+    swaps: Sequence[Swap] | None = None,
 ) -> tuple[Rung, ...]:
     """The ladder: the reference first, every parent before its children.
 
@@ -97,7 +98,9 @@ def build_tree(
         engines: engines to run under every pipeline.
         preprocess: pipelines to run, of `train` and `deploy`.
         steps: names of the steps in which deploy differs from train; where it is one, it is the factor between them.
-        probes: add one rung for each of several steps, on the reference's engine, where both pipelines run.
+            Steps that cannot be swapped one by one are one name, joined by `+`.
+        swaps: rungs that swap some steps, on the reference's engine, where both pipelines run; None: each of several
+            steps put into the reference's pipeline, and each taken out of the other one.
 
     Raises:
         UsageError: the reference is not written PREPROCESS/ENGINE.
@@ -125,13 +128,17 @@ def build_tree(
     for p, e in ordered:
         if (p, e) != (root_preprocess, root_engine):
             rungs.append(_placed(p, e, root_preprocess, root_engine, set(present), steps))
-    if {"train", "deploy"} <= set(pipelines):
-        other = "deploy" if root_preprocess == "train" else "train"
-        if probes and len(steps) > 1 and other in preprocess:
-            for step in steps:
-                name = f"{root_preprocess}+{step}"
-                rungs.append(Rung(name, root_engine, reference, (f"preprocess:{step}",)))
+    if other_pipeline(root_preprocess) in preprocess:
+        chosen = single_swaps(root_preprocess, steps) if swaps is None else swaps
+        rungs += [swap_rung(swap, reference) for swap in chosen]
     return tuple(rungs)
+
+
+def swap_rung(swap: Swap, reference: str) -> Rung:
+    """The rung of a swap on the reference's engine; its parent is the pipeline that it changes."""
+    root_preprocess, _, engine = reference.partition("/")
+    parent = reference if swap.base == root_preprocess else f"{swap.base}/{engine}"
+    return Rung(swap.name, engine, parent, (swap.factor,))
 
 
 def _ancestry(engine: str) -> list[str]:
@@ -180,6 +187,6 @@ class Probe:
 
 def probes_of(rungs: Sequence[Rung]) -> tuple[Probe, ...]:
     """Every kind of probe on every engine under the pipeline of the last plain rung; dumps cannot be probed."""
-    plain = [r for r in rungs if "+" not in r.preprocess and not r.engine.startswith("recorded")]
+    plain = [r for r in rungs if r.preprocess in PIPELINES and not r.engine.startswith("recorded")]
     last = plain[-1].preprocess
     return tuple(Probe(kind, r) for r in plain if r.preprocess == last for kind in PROBES)

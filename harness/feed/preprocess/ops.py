@@ -158,13 +158,24 @@ def bind(step: Mapping[str, Any], calibration: CalibrationLike | None, root: Pat
     if name not in OPS:
         found = load_dotted(name, root, error=PreprocessError, where=where)
         if inspect.isclass(found):  # it keeps state from picture to picture of one case
-            make = tcast("Callable[..., Apply]", found)
-            return make(**options)
+            return _made(tcast("Callable[..., Apply]", found), options, where)
         return partial(found, **options)
     op = OPS[name]
     run = op.run(calibration, **options) if op.calibrated else partial(op.run, **options)
     take = {"picture": _picture, "pixels": _pixels, "array": _array}[op.takes]
     return lambda value: run(take(value))
+
+
+def _made(make: Callable[..., Apply], options: Mapping[str, Any], where: str) -> Apply:
+    """An object of a class of the card's own."""
+    try:
+        return make(**options)
+    except Exception as error:
+        raise PreprocessError(
+            f"it cannot be made: {type(error).__name__}: {error}",
+            where=where,
+            remedy=f"check its options {dict(options)!r}",
+        ) from error
 
 
 def _defaults_of_dotted(path: str, root: Path, where: str) -> dict[str, Any]:

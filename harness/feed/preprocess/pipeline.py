@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from cases.picture import Picture
 from harness.errors import PreprocessError
 from harness.feed.preprocess.geometry import CalibrationLike
 from harness.feed.preprocess.mixing import checked_steps
-from harness.feed.preprocess.ops import Apply, Value, bind
+from harness.feed.preprocess.ops import OPS, Apply, Value, bind
 from harness.feed.preprocess.values import arrange
 from harness.model.card import InputSpec
 
@@ -43,14 +44,20 @@ def build_pipeline(
     """
     checked = checked_steps(steps, where)
     bound = [(str(s["step"]), bind(s, calibration, root, f"{where}, step {s['step']}")) for s in checked]
-    return Pipeline(bound, spec, where)
+    return Pipeline(bound, spec, where, {str(s["step"]) for s in checked if s["op"] not in OPS})
 
 
 class Pipeline:
-    """From a recorded picture to the input tensor; see `build_pipeline`."""
+    """From a recorded picture to the input tensor; see `build_pipeline`.
 
-    def __init__(self, steps: Sequence[tuple[str, Apply]], spec: InputSpec, where: str) -> None:
+    Steps named in `foreign` are not ours and may write to what they are given: they get pixels of their own.
+    """
+
+    def __init__(
+        self, steps: Sequence[tuple[str, Apply]], spec: InputSpec, where: str, foreign: Collection[str] = ()
+    ) -> None:
         self._steps = tuple(steps)
+        self._foreign = foreign
         self._spec = spec
         self._where = where
         self._dtype = np.dtype(spec.dtype)
@@ -76,7 +83,7 @@ class Pipeline:
         value: Value = picture
         for name, apply in self._steps:
             try:
-                value = apply(value)
+                value = apply(_owned(value, picture) if name in self._foreign else value)
             except PreprocessError as error:
                 raise error.within(f"{self._where}, step {name}") from None
             except Exception as error:
@@ -114,6 +121,13 @@ class Pipeline:
                 remedy="end with round_u8, normalise or dtype so that the kind of number is the input's",
             )
         return array.astype(self._dtype)
+
+
+def _owned(value: Value, picture: Picture) -> Value:
+    """The value, copied where its pixels are those of the recorded picture, which other rungs read too."""
+    if isinstance(value, Picture):
+        return replace(value, data=value.data.copy()) if value is picture else value
+    return value.copy() if np.may_share_memory(value, picture.data) else value
 
 
 def _fits(shape: tuple[int, ...], wanted: tuple[int | str, ...]) -> bool:

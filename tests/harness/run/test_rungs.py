@@ -4,6 +4,7 @@ import pytest
 
 from harness.errors import UsageError
 from harness.run.rungs import build_tree, stage_of
+from harness.run.swaps import Swap, swap_of
 
 DEFAULT = ("torch-fp32", "ort-fp32-none", "ort-fp32")
 
@@ -20,6 +21,8 @@ def test_the_default_ladder_is_the_tree_of_the_design() -> None:
     assert tree["deploy/ort-fp32"] == ("deploy/ort-fp32-none", ("graph-optimisation",))
     assert tree["train/ort-fp32-none"] == ("train/torch-fp32", ("export",))
     assert tree["train+resize/torch-fp32"] == ("train/torch-fp32", ("preprocess:resize",))
+    assert tree["deploy-resize/torch-fp32"] == ("deploy/torch-fp32", ("preprocess:resize",))
+    assert len(tree) == 2 * len(DEFAULT) + 4
 
 
 @pytest.mark.parametrize("reference", ["train/torch-fp32", "train/ort-fp32", "deploy/ort-fp32-none"])
@@ -54,8 +57,35 @@ def test_a_named_recording_hangs_where_the_car_does() -> None:
     )
 
 
-def test_a_single_differing_step_needs_no_rung_of_its_own() -> None:
-    assert not [n for n in _parents("train/torch-fp32", DEFAULT, ("train", "deploy"), ("resize",)) if "+" in n]
+@pytest.mark.parametrize(("steps", "preprocess"), [(("resize",), ("train", "deploy")), (("a", "b"), ("train",))])
+def test_one_step_or_one_pipeline_needs_no_rungs_that_swap(steps: tuple[str, ...], preprocess: tuple[str, ...]) -> None:
+    assert {r.preprocess for r in build_tree("train/torch-fp32", DEFAULT, preprocess, steps)} == set(preprocess)
+
+
+def test_from_a_reference_on_the_car_the_swaps_are_turned_round() -> None:
+    tree = _parents("deploy/ort-fp32", ("ort-fp32",), ("train", "deploy"), ("a", "b"))
+    assert tree["deploy+a/ort-fp32"] == ("deploy/ort-fp32", ("preprocess:a",))
+    assert tree["train-a/ort-fp32"] == ("train/ort-fp32", ("preprocess:a",))
+
+
+def test_steps_that_go_together_are_one_factor() -> None:
+    swap = Swap("train", "+", ("resize", "crop"))
+    tree = _parents("train/torch-fp32", (), ("deploy",), ("colour", "resize", "crop"), (swap,))
+    assert tree["train+resize+crop/torch-fp32"] == ("train/torch-fp32", ("preprocess:resize+crop",))
+    assert tree["deploy/torch-fp32"] == ("train/torch-fp32", ("preprocess",))
+
+
+@pytest.mark.parametrize("name", ["train+resize", "deploy-half-res", "train-resize+crop", "deploy+a.b"])
+def test_the_name_of_a_swap_says_which(name: str) -> None:
+    swap = swap_of(name)
+    assert swap is not None
+    assert swap.name == name
+    assert swap.base + swap.sign == name[: len(swap.base) + 1]
+
+
+@pytest.mark.parametrize("name", ["train", "deploy", "training", "deploy-", "lab+resize"])
+def test_other_names_are_no_swaps(name: str) -> None:
+    assert swap_of(name) is None
 
 
 def test_a_reference_without_a_slash_is_refused() -> None:
@@ -86,6 +116,6 @@ def test_the_only_step_that_differs_is_the_factor_of_its_rung() -> None:
 
 @pytest.mark.parametrize("steps", [(), ("a", "b")])
 def test_no_step_or_several_are_preprocessing_as_a_whole(steps: tuple[str, ...]) -> None:
-    tree = _parents("train/torch-fp32", DEFAULT, ("deploy",), steps, probes=False)
+    tree = _parents("train/torch-fp32", DEFAULT, ("deploy",), steps, swaps=())
     assert tree["deploy/torch-fp32"] == ("train/torch-fp32", ("preprocess",))
     assert len(tree) == 4

@@ -99,3 +99,8 @@ def test_a_default_of_the_cards_own_function_is_no_difference(tmp_path: Path) ->
     assert differences(bare, spelled, tmp_path) == ()
     (other,) = differences(bare, [{**bare[0], "quality": 60}, bare[1]], tmp_path)
     assert other.words == "jpeg: quality 90 -> 60"
+
+
+def test_a_value_that_is_no_number_equals_itself() -> None:
+    steps = [[{"op": "letterbox", **SIZE, "pad": float("nan")}] for _ in range(2)]
+    assert differences(*steps) == ()

@@ -2,13 +2,25 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
 from engines.errors import EngineOptionError
 from engines.protocol import CaseContext
 
-__all__ = ["FrameEngine", "check_threads", "first_line", "refuse_options"]
+__all__ = ["FrameEngine", "check_threads", "first_line", "refuse_options", "whole_cause"]
+
+LONGEST = 600  # characters of a cause
+# what runtimes print around the cause: places in their own sources, stacks, advice on their own debugging
+_NOISE = re.compile(
+    r"""Exception\ from\ \S+:\d+: | Exception\ raised\ from\ .* | Check\ '.*?'\ failed\ at\ \S+:\d+:
+      | FrontEnd\ API\ failed\ with\ \w+: | Model\ wasn't\ fully\ converted\. | Failed\ operations\ detailed\ log:
+      | Summary: | with\ a\ message:$ | \[\ GENERAL_ERROR\ \] | ^frame\ \#\d+:.* | ^Traceback\ .*
+      | ^While\ validating\ node\ 'opset.* | ^Conversion\ is\ failed\ for:.* | .*CUDA_LAUNCH_BLOCKING.*
+      | .*TORCH_USE_CUDA_DSA.* | .*TORCHDYNAMO_VERBOSE.* | ^You\ can\ suppress\ this\ exception.*""",
+    re.VERBOSE,
+)
 
 
 class FrameEngine:
@@ -64,6 +76,23 @@ def check_threads(name: str, threads: Any) -> None:
             where=f"options of {name}",
             remedy="give a number, or leave it out for one thread a physical core",
         )
+
+
+def whole_cause(error: BaseException) -> str:
+    """Type and whole text of a runtime's error in one line, for the `what` of ours.
+
+    Places in the runtime's own sources, stacks and repeated lines are left out; of a long text the beginning and the
+    end are kept, since some runtimes name the cause first and others last.
+    """
+    found: dict[str, None] = {}
+    for line in str(error).splitlines():
+        if text := " ".join(_NOISE.sub("", line.strip().lstrip("- ")).split()).strip(":; "):
+            found[text] = None
+    texts = [text for text in found if not any(text != other and text in other for other in found)]
+    whole = "; ".join(texts)
+    if len(whole) > LONGEST:
+        whole = f"{whole[: LONGEST // 2].rstrip()} ... {whole[-LONGEST // 2 :].lstrip()}"
+    return f"{type(error).__name__}: {whole}" if whole else type(error).__name__
 
 
 def first_line(error: BaseException) -> str:

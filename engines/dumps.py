@@ -31,6 +31,7 @@ from engines.errors import EngineOutputMissing, RecordingError
 from engines.formats.polylines import LINE_ARRAYS, POINTS, padded
 from engines.formats.reader import SUFFIXES, opened, widened
 from engines.formats.trtexec import SIX_DIGITS
+from engines.io_check import fits
 from engines.protocol import DumpSpec, Tensors
 
 __all__ = ["TIMESTAMP", "Dump", "PrecisionLoss", "Wanted", "contents"]
@@ -159,11 +160,11 @@ class Dump:
 
     def _shaped(self, name: str, array: NDArray[Any], file: Path) -> NDArray[Any]:
         declared = self._wanted.shapes.get(name)
-        if declared is None or _fits(declared, array.shape):
+        if declared is None or fits(declared, array.shape):
             return array
-        if declared and (declared[0] == 1 or isinstance(declared[0], str)) and _fits(declared[1:], array.shape):
+        if declared and (declared[0] == 1 or isinstance(declared[0], str)) and fits(declared[1:], array.shape):
             return array[None]
-        if array.shape[:1] == (1,) and _fits(declared, array.shape[1:]):
+        if array.shape[:1] == (1,) and fits(declared, array.shape[1:]):
             return np.asarray(array[0])
         raise RecordingError(
             f"output {name!r} is {list(array.shape)}, the card says {list(declared)}",
@@ -253,12 +254,6 @@ def _holds_lines(file: Path, stacked: bool, runner: str | None) -> bool:
         return False
     with opened(file, stacked=stacked, runner=runner) as arrays:
         return POINTS in arrays
-
-
-def _fits(declared: Sequence[int | str], shape: Sequence[int]) -> bool:
-    return len(declared) == len(shape) and all(
-        isinstance(d, str) or d == s for d, s in zip(declared, shape, strict=True)
-    )
 
 
 def _files(place: Path) -> list[Path]:

@@ -93,4 +93,4 @@ class NotRecorded(RecordingGap):
 
 
 class EngineCrashed(EngineError):
-    """Inference failed; the rung is lost, the others go on."""
+    """Inference failed, or an engine broke while it opened; the rung is lost, the others go on."""

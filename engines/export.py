@@ -20,19 +20,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from engines import exporters
-from engines.base import first_line
+from engines.base import whole_cause
 from engines.cache import digest, file_sha256, folder_of, publish, write_text
 from engines.dotted import source_files
-from engines.errors import EngineUnavailable, ExportError
+from engines.errors import EngineUnavailable, ExportError, ModelLoadError
 from engines.exporters import OLDEST_DYNAMO_OPSET, exporter_for, run_exporter
-from engines.inspect.graph import check_external_data
+from engines.inspect.graph import check_external_data, model_sha256
 from engines.io_check import check_io, onnx_io
 from engines.protocol import ExportTarget, ModelSource
 
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["export_model", "export_warnings", "exported"]
+__all__ = ["export_model", "export_warnings", "exported", "inlined"]
 
 TOOLS = ("torch", "onnx", "onnxscript", "onnx_ir")
 MODEL, RECORD = "model.onnx", "export.json"  # of an export's folder
@@ -67,6 +67,33 @@ def exported(source: ModelSource, target: str = "default", *, optimize: bool = T
     manifest = folder / f"{source.name}-{digest({**settings, 'root': str(root)})}.sources.json"
     hit = _remembered(manifest, settings, folder / source.name, root)
     return hit or _export_into(folder, manifest, settings, source, how, optimize)
+
+
+def inlined(path: Path, cache: Path) -> Path:
+    """The same model without local functions, for runtimes that know none; a file without any is given back as it is.
+
+    Raises:
+        ModelLoadError: its functions do not resolve.
+    """
+    import onnx
+    from onnx.inliner import inline_local_functions
+
+    if not onnx.load(path, load_external_data=False).functions:
+        return path
+    folder = folder_of(cache, "inlined") / f"{path.stem}-{digest({'model': model_sha256(path)})}"
+    if not (folder / MODEL).is_file():
+        try:
+            flat = inline_local_functions(onnx.load(path))
+        except Exception as error:
+            raise ModelLoadError(
+                f"its local functions cannot be inlined: {whole_cause(error)}",
+                where=str(path),
+                remedy="check the file with onnx.checker.check_model",
+            ) from error
+        with publish(folder) as draft:
+            large = _has_external_data(path)
+            onnx.save(flat, draft / MODEL, save_as_external_data=large, location=f"{MODEL}.data" if large else None)
+    return folder / MODEL
 
 
 def export_warnings(path: Path) -> list[str]:
@@ -173,7 +200,7 @@ def _check(source: ModelSource, how: ExportTarget, path: Path) -> None:
         onnx.checker.check_model(str(path))
     except Exception as error:
         raise ExportError(
-            f"the {exporter_for(how)} exporter wrote an invalid model: {first_line(error)}",
+            f"the {exporter_for(how)} exporter wrote an invalid model: {whole_cause(error)}",
             where=f"{source.name}, factory {source.factory!r}",
             remedy="choose the other exporter or another opset under [export] in model.toml",
         ) from error

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from engines.errors import EngineInputError, EngineOutputMissing, ModelLoadError
 from engines.protocol import ModelSource, TensorSpec
 
-__all__ = ["check_inputs", "check_io", "onnx_io"]
+__all__ = ["check_inputs", "check_io", "fits", "onnx_io"]
 
 Shape = Sequence[int | str]
 
@@ -48,7 +48,7 @@ def check_io(source: ModelSource, inputs: Sequence[TensorSpec], outputs: Sequenc
             remedy=f"the card feeds {list(wants)}; add it under [[inputs]] in model.toml",
         )
     for name, want in wants.items():
-        if not _fits(want.shape, has[name].shape) or want.dtype != has[name].dtype:
+        if not fits(want.shape, has[name].shape) or want.dtype != has[name].dtype:
             raise ModelLoadError(
                 f"input {name!r} is {_say(want)} in the card and {_say(has[name])} in the model",
                 where=f"{source.name}, {where}",
@@ -83,7 +83,7 @@ def check_inputs(specs: Sequence[TensorSpec], inputs: Mapping[str, NDArray[Any]]
             raise EngineInputError(
                 f"input {spec.name!r} is a {type(array).__name__}", where=where, remedy="give a NumPy array"
             )
-        if array.dtype != np.dtype(spec.dtype) or not _fits(spec.shape, array.shape):
+        if array.dtype != np.dtype(spec.dtype) or not fits(spec.shape, array.shape):
             raise EngineInputError(
                 f"input {spec.name!r} is {array.dtype.name} {list(array.shape)}, the model's is {_say(spec)}",
                 where=where,
@@ -123,7 +123,7 @@ def _spec_of(value: Any) -> TensorSpec:
     return TensorSpec(value.name, tuple(dims), dtype)
 
 
-def _fits(one: Shape, other: Shape) -> bool:
+def fits(one: Shape, other: Shape) -> bool:
     """Whether two shapes can be the same."""
     if len(one) != len(other):
         return False

@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import sys
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -27,13 +27,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from engines.base import FrameEngine, check_threads, first_line, refuse_options
+from engines.base import FrameEngine, check_threads, refuse_options, whole_cause
 from engines.cpu import physical_cores
 from engines.denormals import DenormalMode
 from engines.errors import EngineCrashed, EngineOptionError, EngineUnavailable, ModelLoadError
-from engines.export import exported
+from engines.export import exported, inlined
 from engines.inspect.graph import model_sha256
-from engines.io_check import check_inputs, check_io
+from engines.io_check import check_inputs, check_io, fits, onnx_io
 from engines.protocol import Availability, ModelSource, Tensors, TensorSpec
 
 __all__ = ["OpenVinoEngine", "availability", "default_precision", "open_engine"]
@@ -77,7 +77,7 @@ def open_engine(
             f"denormals {denormals!r}", where=f"options of {name}", remedy="must be in ['flush', 'keep']"
         )
     _demand(name, precision)
-    model = exported(source, "openvino")
+    model = inlined(exported(source, "openvino"), source.cache)
     if _first_mode(denormals) != denormals:
         raise EngineUnavailable(
             f"OpenVINO's threads in this process already {_first_mode(denormals)} denormals",
@@ -118,9 +118,12 @@ class OpenVinoEngine(FrameEngine):
 
     def __init__(self, name: str, source: ModelSource, model: Path, precision: str, threads: int, flush: bool) -> None:
         compiled = _compile(model, precision, threads, flush)
-        self._inputs = tuple(_spec(port) for port in compiled.inputs)
         self._where = f"{source.name}, engine {name}"
-        places = {alias: place for place, port in enumerate(compiled.outputs) for alias in port.get_names()}
+        given, gives = onnx_io(model)
+        named = _named(compiled.inputs, given)
+        self._inputs = tuple(_spec(compiled.inputs[place], called) for called, place in named.items())
+        self._places = named
+        places = _named(compiled.outputs, gives)
         check_io(source, self._inputs, list(places), str(model))
         self._outputs = {output: places[output] for output in source.outputs}
         self._request: Any = compiled.create_infer_request()
@@ -157,13 +160,13 @@ class OpenVinoEngine(FrameEngine):
         check_inputs(self._inputs, inputs, self._where)
         if self._request is None:
             raise EngineCrashed("the engine is closed", where=self._where, remedy="open it again")
-        arrays = {name: np.ascontiguousarray(array) for name, array in inputs.items()}
+        arrays = {self._places[name]: np.ascontiguousarray(array) for name, array in inputs.items()}
         try:
             with self._mode:
                 results = self._request.infer(arrays, share_inputs=False, share_outputs=False)
         except Exception as error:
             raise EngineCrashed(
-                f"OpenVINO failed: {first_line(error)}",
+                f"OpenVINO failed: {whole_cause(error)}",
                 where=self._where,
                 remedy="run the ONNX file by hand on this input",
             ) from error
@@ -172,12 +175,6 @@ class OpenVinoEngine(FrameEngine):
     def close(self) -> None:
         """Drop the request, and with it the compiled model."""
         self._request = None
-
-
-def _last_line(error: Exception) -> str:
-    """OpenVINO's errors begin with places in its source; the last line says what is wrong."""
-    lines = [line.strip("- ") for line in str(error).splitlines() if line.strip()]
-    return lines[-1] if lines else type(error).__name__
 
 
 def _compile(model: Path, precision: str, threads: int, flush: bool) -> Any:
@@ -201,7 +198,7 @@ def _compile(model: Path, precision: str, threads: int, flush: bool) -> Any:
             return _core().compile_model(_core().read_model(model), "CPU", settings)
     except Exception as error:
         raise ModelLoadError(
-            f"OpenVINO cannot load it: {_last_line(error)}",
+            f"OpenVINO cannot load it: {whole_cause(error)}",
             where=str(model),
             remedy="check the file with onnx.checker.check_model; plugins of other runtimes do not work in OpenVINO",
         ) from error
@@ -274,11 +271,33 @@ def _operator_precision(compiled: Any) -> dict[str, int]:
     )
 
 
-def _spec(port: Any) -> TensorSpec:
-    """Name, shape and dtype of an input; `?` for a dynamic dimension."""
-    shape = tuple(d.get_length() if d.is_static else "?" for d in port.get_partial_shape())
+def _named(ports: Sequence[Any], onnx: Sequence[TensorSpec]) -> dict[str, int]:
+    """Position of each of the file's inputs or outputs among OpenVINO's, in the file's order.
+
+    Compiling joins tensors, so a port may carry the names of several and show another's first (`h0` for `image` where a
+    Cast fell away). Any of its names will do; where the file's name is gone, the place in the file does, if the shapes
+    fit. What has neither keeps OpenVINO's name.
+    """
+    aliases = {alias: place for place, port in enumerate(ports) for alias in port.get_names()}
+    found = {spec.name: aliases[spec.name] for spec in onnx if spec.name in aliases}
+    if len(onnx) == len(ports):
+        for place, spec in enumerate(onnx):
+            if spec.name not in found and place not in found.values() and fits(spec.shape, _shape(ports[place])):
+                found[spec.name] = place
+    rest = {port.get_any_name(): place for place, port in enumerate(ports) if place not in found.values()}
+    return {**found, **rest}
+
+
+def _shape(port: Any) -> tuple[int | str, ...]:
+    """Sizes of a port; `?` for a dynamic dimension."""
+    shape = port.get_partial_shape()
+    return tuple(d.get_length() if d.is_static else "?" for d in shape) if shape.rank.is_static else ("?",)
+
+
+def _spec(port: Any, name: str) -> TensorSpec:
+    """Name, shape and dtype of an input."""
     try:
         dtype = port.get_element_type().to_dtype().name
     except (RuntimeError, KeyError, TypeError):  # bfloat16 and others that NumPy lacks
         dtype = port.get_element_type().get_type_name()
-    return TensorSpec(port.get_any_name(), shape, dtype)
+    return TensorSpec(name, _shape(port), dtype)

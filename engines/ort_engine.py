@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from engines.base import FrameEngine, check_threads, first_line, refuse_options
+from engines.base import FrameEngine, check_threads, refuse_options, whole_cause
 from engines.cache import file_sha256, folder_of
 from engines.cpu import physical_cores
 from engines.denormals import DenormalMode, supported
@@ -169,7 +169,7 @@ class OrtEngine(FrameEngine):
 
     def _crashed(self, error: Exception) -> EngineCrashed:
         return EngineCrashed(
-            f"ONNX Runtime failed: {first_line(error)}",
+            f"ONNX Runtime failed: {whole_cause(error)}",
             where=self._where,
             remedy="run the ONNX file by hand on this input",
         )
@@ -239,11 +239,29 @@ def open_session(
             place = str(model)
             return ort.InferenceSession(place, options, providers=list(providers), enable_fallback=0)
     except Exception as error:
+        optimised = level != "none" and place == str(model) and _loads_unoptimised(ort, place, options)
         raise ModelLoadError(
-            f"ONNX Runtime cannot load it: {first_line(error)}",
+            f"ONNX Runtime cannot load it at graph optimisation {level!r}: {whole_cause(error)}"
+            + (
+                "; without optimisation it loads, so the file is sound and what the optimiser made of it is not"
+                * optimised
+            ),
             where=place,
-            remedy="check the file with onnx.checker.check_model; custom ops need `plugins` in model.toml",
+            remedy="run ort-fp32-none beside it, and try another version of ONNX Runtime"
+            if optimised
+            else "check the file with onnx.checker.check_model; custom ops need `plugins` in model.toml",
         ) from error
+
+
+def _loads_unoptimised(ort: Any, model: str, options: Any) -> bool:
+    """Whether a file that does not load does so with graph optimisation off."""
+    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
+    try:
+        with DenormalMode(flush=True):
+            ort.InferenceSession(model, options, providers=["CPUExecutionProvider"], enable_fallback=0)
+    except Exception:  # whatever it is, this level fails too
+        return False
+    return True
 
 
 def _providers() -> list[str]:

@@ -26,8 +26,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from engines.errors import EngineError, EngineOptionError, EngineUnavailable, UnknownEngine
+from engines.base import whole_cause
+from engines.errors import EngineCrashed, EngineError, EngineOptionError, EngineUnavailable, UnknownEngine
 from engines.protocol import Availability, Engine, ModelSource
+from trueline import TruelineError
 
 __all__ = [
     "ENTRY_POINTS",
@@ -119,7 +121,7 @@ def open_engine(name: str, source: ModelSource, **options: Any) -> Engine:
         UnknownEngine: no engine of that name; the nearest names are listed.
         EngineOptionError: an option the engine does not have.
         EngineUnavailable: this machine or this model cannot run it.
-        EngineError: the model does not load or does not fit.
+        EngineError: the model does not load or does not fit; whatever an engine raises becomes one line with its name.
     """
     third_parties = check_name(name)
     _check_variant(name, source)
@@ -137,6 +139,14 @@ def open_engine(name: str, source: ModelSource, **options: Any) -> Engine:
         engine: Engine = module.open_engine(name, source, **fixed, **given)
     except EngineOptionError as error:
         raise (error.within(f"{source.name}, [engines] of its model card") if of_card else error) from error.__cause__
+    except TruelineError as error:
+        raise (error if name in error.where else error.within(f"engine {name}")) from error.__cause__
+    except Exception as error:
+        raise EngineCrashed(
+            f"{name} does not open: {whole_cause(error)}",
+            where=f"{source.name}, engine {name}",
+            remedy="open it by hand on this model, and tell whoever made the engine",
+        ) from error
     return engine
 
 

@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from engines.base import FrameEngine, check_threads, first_line, refuse_options
+from engines.base import FrameEngine, check_threads, refuse_options, whole_cause
 from engines.cache import file_sha256
 from engines.denormals import DenormalMode
 from engines.errors import EngineCrashed, EngineOptionError, EngineUnavailable
@@ -174,7 +174,7 @@ class TorchEngine(FrameEngine):
                     result = self._module(*tensors)
             except Exception as error:
                 raise EngineCrashed(
-                    f"PyTorch failed: {first_line(getattr(error, 'inner_exception', error))}",
+                    f"PyTorch failed: {whole_cause(getattr(error, 'inner_exception', error))}",
                     where=self._where,
                     remedy="run the module by hand on this input; not every operator exists in every precision",
                 ) from error

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from engines.base import first_line
+from engines.base import whole_cause
 from engines.dotted import load_dotted, modules_of
 from engines.errors import EngineOutputMissing, EngineUnavailable, ModelLoadError
 from engines.protocol import ModelSource
@@ -52,7 +52,7 @@ def settle_module(source: ModelSource) -> tuple[nn.Module, tuple[str, ...]]:
             module = factory(**source.factory_args)
         except Exception as error:
             raise ModelLoadError(
-                f"the factory failed: {first_line(error)}",
+                f"the factory failed: {whole_cause(error)}",
                 where=where,
                 remedy=f"make it build with the arguments of [torch] args, {dict(source.factory_args)}",
             ) from error
@@ -99,7 +99,7 @@ def read_state(weights: Path) -> dict[str, Tensor]:
             state = torch.load(weights, map_location="cpu", weights_only=True)
     except Exception as error:  # SafetensorError, UnpicklingError, RuntimeError of the zip reader, EOFError, ...
         raise ModelLoadError(
-            f"the weights do not load: {first_line(error)}",
+            f"the weights do not load: {whole_cause(error)}",
             where=str(weights),
             remedy="save model.state_dict() again, as safetensors or with torch.save",
         ) from error
@@ -159,7 +159,7 @@ def _fill(module: nn.Module, state: dict[str, Tensor], weights: Path) -> None:
     except RuntimeError as error:  # shapes that differ; the first line of the message only names the class
         differing = [line.strip() for line in str(error).splitlines() if "size mismatch" in line]
         raise ModelLoadError(
-            f"{len(differing)} weights of another shape: {differing[0] if differing else first_line(error)}",
+            f"{len(differing)} weights of another shape: {differing[0] if differing else whole_cause(error)}",
             where=str(weights),
             remedy="check [torch] args in model.toml: they must build the network that was trained",
         ) from error

@@ -7,7 +7,7 @@ from functools import cache
 from typing import Any
 
 from engines import errors
-from engines.base import first_line
+from engines.base import whole_cause
 from engines.errors import EngineCrashed, EngineError
 from engines.protocol import CaseContext, ModelSource
 
@@ -30,7 +30,7 @@ def said(error: Exception) -> str:
     names = [kind.__name__ for kind in type(error).__mro__]
     if isinstance(error, EngineError):
         return json.dumps([names, error.what, error.where, error.remedy])
-    return json.dumps([["EngineCrashed"], first_line(error), "", ""])
+    return json.dumps([["EngineCrashed"], whole_cause(error), "", ""])
 
 
 def raised(text: str, where: str, remedy: str) -> EngineError:

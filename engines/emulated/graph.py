@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from numpy.typing import NDArray
 
-from engines.base import first_line
+from engines.base import whole_cause
 from engines.denormals import DenormalMode
 from engines.emulated.formats import Format, constant
 from engines.errors import ExportError, ModelLoadError
@@ -48,7 +48,7 @@ def load(path: Path) -> ir.Model:
         return _flat(ir.external_data.load_to_model(ir.load(path)))  # files of weights do not move with the graph
     except Exception as error:
         raise ModelLoadError(
-            f"cannot rewrite it: {first_line(error)}",
+            f"cannot rewrite it: {whole_cause(error)}",
             where=str(path),
             remedy="check the file with onnx.checker.check_model(path, full_check=True)",
         ) from error
@@ -95,7 +95,9 @@ def save(model: ir.Model, path: Path) -> None:
         ir.save(model, path)
     except Exception as error:
         raise ExportError(
-            f"cannot write the rewritten graph: {first_line(error)}", where=str(path), remedy="report it with the model"
+            f"cannot write the rewritten graph: {whole_cause(error)}",
+            where=str(path),
+            remedy="report it with the model",
         ) from error
 
 
@@ -114,7 +116,7 @@ def at_opset(model: ir.Model, opset: int, why: str) -> ir.Model:
         return _flat(ir.serde.from_proto(version_converter.convert_version(ir.serde.to_proto(model), opset)))
     except Exception as error:
         raise ExportError(
-            f"{why} needs opset {opset}, to which the model does not convert: {first_line(error)}",
+            f"{why} needs opset {opset}, to which the model does not convert: {whole_cause(error)}",
             where=f"graph {model.graph.name}, opset {model.opset_imports.get('')}",
             remedy="export the model with a newer opset, or choose another rounding",
         ) from error

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from engines.base import first_line
+from engines.base import whole_cause
 from engines.cpu import physical_cores
 from engines.denormals import DenormalMode
 from engines.errors import EngineCrashed, ModelLoadError
@@ -67,7 +67,7 @@ def activation_ranges(path: Path, feeds: Iterable[Tensors], plugins: tuple[Path,
                 values = session.run(probes, feed) if probes else []
         except Exception as error:
             raise EngineCrashed(
-                f"ONNX Runtime failed: {first_line(error)}", where=str(path), remedy="run ort-fp32 on this case"
+                f"ONNX Runtime failed: {whole_cause(error)}", where=str(path), remedy="run ort-fp32 on this case"
             ) from error
         for name, value in zip(probes, values, strict=True):
             largest[name] = max(largest.get(name, 0.0), float(value), key=_nan_last)
@@ -97,7 +97,7 @@ def _write_probed(path: Path, out: Path) -> list[tuple[str, str, str, str]]:
         onnx.save(model, out)
     except Exception as error:
         raise ModelLoadError(
-            f"cannot put probes into it: {first_line(error)}",
+            f"cannot put probes into it: {whole_cause(error)}",
             where=str(path),
             remedy="check the file with onnx.checker.check_model(path, full_check=True)",
         ) from error

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from engines.base import first_line
+from engines.base import whole_cause
 from engines.errors import EngineOptionError, EngineUnavailable, ModelLoadError
 from engines.protocol import TensorSpec
 from engines.tensorrt.api import (
@@ -119,7 +119,7 @@ def _builder(api: Api) -> Builder:
             return api.trt.Builder(api.logger)
         except Exception as error:
             raise EngineUnavailable(
-                f"TensorRT {api.version} does not start: {messages.reason(first_line(error))}",
+                f"TensorRT {api.version} does not start: {messages.reason(whole_cause(error))}",
                 where="tensorrt.Builder",
                 remedy="check driver and GPU with nvidia-smi, and that TensorRT's CUDA version fits the driver",
             ) from error

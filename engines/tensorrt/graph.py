@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from engines.base import first_line
+from engines.base import whole_cause
 from engines.errors import ModelLoadError
 
 __all__ = ["GraphFacts", "read_graph"]
@@ -42,7 +42,7 @@ def read_graph(path: Path) -> GraphFacts:
         model = onnx.load(path, load_external_data=False)
     except Exception as error:  # protobuf's DecodeError, OSError, ...: whatever it is, the file does not load
         raise ModelLoadError(
-            f"no ONNX model: {first_line(error)}", where=str(path), remedy="give an ONNX file that onnx.load reads"
+            f"no ONNX model: {whole_cause(error)}", where=str(path), remedy="give an ONNX file that onnx.load reads"
         ) from error
     names = onnx.TensorProto.DataType.Name
     opset = next((entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx")), 0)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from engines.cache import file_sha256
-from engines.export import exported
+from engines.export import exported, inlined
 from engines.inspect.graph import model_sha256
 from engines.io_check import check_io, onnx_io
 from engines.protocol import ModelSource
@@ -74,7 +74,7 @@ class _Graph:
 def _prepare(name: str, source: ModelSource, precision: str, options: Options, api: Api) -> _Graph:
     """Export the model, hold the card against it, choose the build, and let AutoCast type the graph if it must."""
     target = export_target(source, api)
-    model = exported(source, target)
+    model = inlined(exported(source, target), source.cache)  # the parsers of 8.6 know no local functions
     inputs, outputs = onnx_io(model)
     check_io(source, inputs, [spec.name for spec in outputs], str(model))
     facts = read_graph(model)

@@ -10,7 +10,7 @@ import ctypes
 from collections.abc import Iterable
 from pathlib import Path
 
-from engines.base import first_line
+from engines.base import whole_cause
 from engines.cache import file_sha256
 from engines.errors import ModelLoadError
 from engines.plugins import OF_TENSORRT, for_tensorrt
@@ -50,7 +50,7 @@ def _load(api: Api, path: Path) -> None:
         library = ctypes.CDLL(key, mode=ctypes.RTLD_GLOBAL)
     except OSError as error:
         raise ModelLoadError(
-            f"a plugin library does not load: {first_line(error)}",
+            f"a plugin library does not load: {whole_cause(error)}",
             where=str(path),
             remedy="build it for this machine and this TensorRT, and name it under plugins in model.toml",
         ) from error

@@ -12,7 +12,7 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
-from engines.base import first_line
+from engines.base import whole_cause
 from engines.errors import EngineUnavailable, ModelLoadError
 from engines.tensorrt.api import Api, EngineInspector, ICudaEngine, Runtime
 from engines.tensorrt.messages import Messages
@@ -59,7 +59,7 @@ def load_plan(api: Api, content: bytes, where: str, gpu: str) -> tuple[Runtime, 
             runtime: Runtime = api.trt.Runtime(api.logger)
         except Exception as error:
             raise EngineUnavailable(
-                f"TensorRT {api.version} does not start: {messages.reason(first_line(error))}",
+                f"TensorRT {api.version} does not start: {messages.reason(whole_cause(error))}",
                 where="tensorrt.Runtime",
                 remedy="check driver and GPU with nvidia-smi, and that TensorRT's CUDA version fits the driver",
             ) from error

@@ -11,7 +11,7 @@ from engine_models import MODELS, inputs_of
 import engines
 from engines.denormals import flushed
 from engines.errors import EngineInputError, EngineOptionError
-from engines.protocol import CaseContext, Engine, ModelSource
+from engines.protocol import CaseContext, DumpSpec, Engine, ModelSource
 from engines.registry import TABLE, family
 
 # `command` needs a program, which tests/engines/command brings; `torch-compile` compiles C++ for every model, and
@@ -49,7 +49,7 @@ def context(shared_cards: Cards, tmp_path: Path) -> CaseContext:
     outputs = outputs_on("torch-fp32", source, 10)
     stacked = {name: np.stack([o[name] for o in outputs]) for name in source.outputs}
     np.savez(tmp_path / "all.npz", timestamp_ns=np.arange(10) * 100, **stacked)
-    return CaseContext("case", tmp_path, {"car": (tmp_path, 10)})
+    return CaseContext("case", tmp_path, {"car": DumpSpec(tmp_path, 10)})
 
 
 @pytest.mark.parametrize("name", HERE)

@@ -24,7 +24,7 @@ from benchmarks.candidate_columns import CORRUPTIONS, clean_and_robust, deployab
 from benchmarks.papers.study import interval
 from cases.synth import synth_cases
 from engines.dotted import load_dotted, modules_of
-from harness.cli.demo_job import example_folder
+from harness.cli.demo import example_folder
 from harness.gate import judge, load_policy, write_verdict
 from harness.model.card import load_card
 from harness.replay.replay import replay

@@ -32,7 +32,7 @@ from benchmarks.evidence_report import draw, tables
 from benchmarks.papers.study import Study
 from engines.dotted import load_dotted, modules_of
 from harness.checks.sensitivity import sensitivity
-from harness.cli.demo_job import example_folder
+from harness.cli.demo import example_folder
 from harness.model.card import load_card
 from harness.training import load_task_file
 from techniques.batchnorm import evaluating

@@ -1,10 +1,10 @@
 """Trueline's public API: one page, and the only thing below the command line that is promised to stay.
 
     card = trueline.load_card("model.toml")
-    run = trueline.replay(card, ["drives"], out="runs/rc1")
-    verdict = trueline.judge(run, "release.trueline.toml")
-    explanation = trueline.explain(run, verdict)
-    trueline.write_report(run, verdict=verdict, explanation=explanation)
+    result = trueline.run_job(card, ["drives"], policy="release.trueline.toml", out="runs/rc1")
+    result.verdict.status, result.explanation.suspects, result.report
+
+`run_job` is replay -> judge -> explain -> report; each of them is here too.
 
 Every name is loaded on first use, so `import trueline` is light. Everything else (`harness`, `engines`, `cases`,
 `techniques`) may move between versions. Those packages import from here only `TruelineError` and `__version__`.
@@ -21,18 +21,26 @@ if TYPE_CHECKING:
     from cases.case import open_case as open_case
     from engines.registry import open_engine as open_engine
     from harness.gate import judge as judge
+    from harness.gate import load_policy as load_policy
+    from harness.job import JobResult as JobResult
+    from harness.job import run_job as run_job
     from harness.ladder import explain as explain
     from harness.model.card import load_card as load_card
     from harness.replay.replay import replay as replay
     from harness.report import write_report as write_report
+    from harness.run.folder import Run as Run
 
 _HOMES = {
+    "JobResult": "harness.job",
+    "Run": "harness.run.folder",
     "explain": "harness.ladder",
     "judge": "harness.gate",
     "load_card": "harness.model.card",
+    "load_policy": "harness.gate",
     "open_case": "cases.case",
     "open_engine": "engines.registry",
     "replay": "harness.replay.replay",
+    "run_job": "harness.job",
     "write_report": "harness.report",
 }
 

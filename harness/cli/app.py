@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -12,8 +13,7 @@ __all__ = ["app"]
 
 app = typer.Typer(
     name="trueline",
-    help="Does the line model on the car draw the same lines as the line model in the lab?",
-    no_args_is_help=True,
+    invoke_without_command=True,
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
@@ -30,20 +30,31 @@ def _version(asked: bool) -> None:
 
 @app.callback()
 def _root(
+    context: typer.Context,
     version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="print the version and exit")
     ] = False,
 ) -> None:
-    """Options of every command."""
+    """Does the line model on the car draw the same lines as the line model in the lab?
+
+    Without a command: what lies in this folder, and what to do next.
+    """
+    if context.invoked_subcommand is None:
+        from harness.cli.next_step import look_around, next_step
+        from harness.terminal import show
+
+        show(*next_step(look_around(Path()), Path()))
+        show("", "`trueline --help` lists the commands.")
 
 
 def _register() -> None:
-    from harness.cli import case, demo, model, outputs, run, train
+    from harness.cli import case, demo, model, outputs, run, steps, train
 
     app.add_typer(case.app, name="case")
     app.add_typer(model.app, name="model")
     demo.register(app)
     run.register(app)
+    steps.register(app)
     outputs.register(app)
     train.register(app)
 

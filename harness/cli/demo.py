@@ -9,9 +9,9 @@ from typing import Annotated
 import typer
 
 from harness.cli.progress import progress_bar
-from harness.terminal import say
+from harness.errors import UsageError
 
-__all__ = ["register"]
+__all__ = ["example_folder", "register"]
 
 CANDIDATES = ("baseline", "robust")
 FIRST_SEED = 9000  # held out: training uses seeds below 9000 (examples/roadlines/train.py)
@@ -23,7 +23,8 @@ def demo(
     seconds: Annotated[float, typer.Option("--seconds", help="length of each case", min=1)] = 2.0,
 ) -> None:
     """Render cases, replay two candidates from lab to car, say what moved the lines, judge both, write reports."""
-    from harness.cli.demo_job import example_folder, run_candidate
+    from harness.cli.run import tell
+    from harness.job import run_job
     from harness.model.card import load_card
 
     example = example_folder()
@@ -31,8 +32,24 @@ def demo(
     for name in CANDIDATES:
         card = load_card(example / f"{name}.toml")
         with progress_bar(f"replaying {name}") as progress:
-            run_candidate(card, folders, example / "release.trueline.toml", out / name, progress)
-    say(f"\nThe reports: {', '.join(str(out / name / 'report.html') for name in CANDIDATES)}")
+            result = run_job(card, folders, out=out / name, policy=example / "release.trueline.toml", progress=progress)
+        tell(result)
+
+
+def example_folder() -> Path:
+    """Folder of the roadlines example; it lies beside the packages in a clone.
+
+    Raises:
+        UsageError: Trueline was installed without its examples.
+    """
+    folder = Path(__file__).resolve().parents[2] / "examples" / "roadlines"
+    if not folder.is_dir():
+        raise UsageError(
+            "the demo needs examples/roadlines, which only a clone has",
+            where=str(folder),
+            remedy="clone the repository and run `make demo` there",
+        )
+    return folder
 
 
 def _cases(folder: Path, count: int, seconds: float) -> list[Path]:

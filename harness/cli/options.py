@@ -8,13 +8,21 @@ from typing import Annotated
 import typer
 
 __all__ = [
+    "BaselineOption",
+    "BatchOption",
     "CardArgument",
     "CasesOption",
     "EnginesOption",
+    "FloorOption",
+    "IsolateOption",
     "JsonOption",
+    "JunitOption",
     "PolicyOption",
     "PreprocessOption",
+    "ProfileOption",
     "RunArgument",
+    "RunOutOption",
+    "names",
 ]
 
 CardArgument = Annotated[Path, typer.Argument(metavar="CARD", help="model card (model.toml)")]
@@ -29,4 +37,20 @@ PreprocessOption = Annotated[
     str, typer.Option("--preprocess", metavar="train,deploy", help="preprocessing pipelines to run")
 ]
 PolicyOption = Annotated[Path, typer.Option("--policy", metavar="FILE", help="NAME.trueline.toml")]
+ProfileOption = Annotated[str | None, typer.Option("--profile", metavar="NAME", help="profile of the policy")]
+BaselineOption = Annotated[Path | None, typer.Option("--baseline", metavar="RUN", help="run to compare with")]
+JunitOption = Annotated[Path | None, typer.Option("--junit", metavar="FILE", help="write JUnit XML")]
+RunOutOption = Annotated[Path, typer.Option("--out", metavar="RUN", help="run folder; a half-done one is resumed")]
+FloorOption = Annotated[bool, typer.Option("--floor", help="measure the noise floor of every engine")]
+BatchOption = Annotated[
+    int, typer.Option("--batch", min=1, help="frames an engine takes at once; states are not for batches")
+]
+IsolateOption = Annotated[
+    bool, typer.Option("--isolate", help="every engine in a process of its own: a crash or a hang costs its rung")
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="print JSON to standard output")]
+
+
+def names(text: str | None) -> tuple[str, ...]:
+    """The names in `A,B`; none in None."""
+    return tuple(name.strip() for name in (text or "").split(",") if name.strip())

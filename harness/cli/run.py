@@ -1,171 +1,95 @@
-"""`trueline engines`, `replay`, `explain`, `report` and `gate`."""
+"""`trueline run`: the whole job in one command, replay -> judge -> explain -> report."""
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from harness.cli.options import (
+    BaselineOption,
+    BatchOption,
     CardArgument,
     CasesOption,
     EnginesOption,
+    FloorOption,
+    IsolateOption,
     JsonOption,
+    JunitOption,
     PolicyOption,
-    PreprocessOption,
-    RunArgument,
+    ProfileOption,
+    RunOutOption,
+    names,
 )
 from harness.cli.progress import progress_bar
-from harness.terminal import print_json, say, show, table
+from harness.terminal import print_json, say
 
 if TYPE_CHECKING:
-    from harness.run.folder import Run
+    from harness.job import JobResult
 
-__all__ = ["register"]
-
-
-def engines(json: JsonOption = False) -> None:
-    """Which engines can run here, and why the others cannot."""
-    from dataclasses import asdict
-
-    from engines import availability
-
-    found = availability()
-    if json:
-        print_json([asdict(a) for a in found])
-        return
-    rows = [(a.name, "yes" if a.available else "no", a.detail, a.remedy) for a in found]
-    show(table(("engine", "runs here", "detail", "remedy"), rows))
+__all__ = ["register", "tell"]
 
 
-def replay(
+def run(
     card: CardArgument,
     cases: CasesOption,
-    out: Annotated[Path, typer.Option("--out", metavar="RUN", help="run folder; a half-done one is resumed")],
+    policy: PolicyOption,
+    out: RunOutOption,
+    profile: ProfileOption = None,
     engines: EnginesOption = None,
-    preprocess: PreprocessOption = "train,deploy",
-    steps: Annotated[bool, typer.Option(help="add rungs that swap single preprocessing steps, both ways")] = True,
-    floor: Annotated[bool, typer.Option("--floor", help="measure the noise floor of every engine")] = False,
-    batch: Annotated[
-        int, typer.Option("--batch", min=1, help="frames an engine takes at once; states are not for batches")
-    ] = 1,
-    isolate: Annotated[
-        bool, typer.Option("--isolate", help="every engine in a process of its own: a crash or a hang costs its rung")
-    ] = False,
-    timeout: Annotated[
-        float, typer.Option("--timeout", min=0.001, help="seconds an isolated engine may take for a frame")
-    ] = 60.0,
+    preprocess: Annotated[
+        str | None, typer.Option("--preprocess", metavar="train,deploy", help="default those of the profile, or both")
+    ] = None,
+    baseline: BaselineOption = None,
+    floor: FloorOption = False,
+    batch: BatchOption = 1,
+    isolate: IsolateOption = False,
+    junit: JunitOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Replay cases through the ladder of a model and write the run folder."""
+    """Replay cases from lab to car, judge them, say what moved the lines, write the report; exit code as of `gate`."""
+    from harness.gate import write_junit
+    from harness.job import run_job
     from harness.model.card import load_card
-    from harness.replay.batches import warnings_of
-    from harness.replay.replay import DEFAULT_ENGINES
-    from harness.replay.replay import replay as replay_cases
 
-    chosen = _names(engines) if engines else DEFAULT_ENGINES
     with progress_bar("replaying") as progress:
-        run = replay_cases(
+        result = run_job(
             load_card(card),
             cases,
-            engines=chosen,
-            preprocess=_names(preprocess),
             out=out,
-            steps=steps,
+            policy=policy,
+            profile=profile,
+            engines=names(engines) or None,
+            preprocess=names(preprocess) or None,
+            baseline=baseline,
             floor=floor,
             batch=batch,
             isolate=isolate,
-            timeout_s=timeout,
             progress=progress,
         )
-    if json:
-        print_json(run.meta)
-        return
-    rows = [(r["name"], r["parent"] or "", ", ".join(r["factors"]), r["status"], r["reason"]) for r in run.rungs]
-    show(table(("rung", "parent", "differs in", "status", "reason"), rows))
-    _say_growth(run)
-    for line in warnings_of(run.meta["batch"]["rows"]):
-        say(f"warning: {line}")
-    say(f"run: {run.path}   next: trueline explain {out}, trueline report {out}, trueline gate {out} --policy FILE")
-
-
-def explain(run: RunArgument, json: JsonOption = False) -> None:
-    """Say which step of the chain moved the lines."""
-    from harness.ladder import explain as explain_run
-    from harness.ladder import render
-    from harness.run.folder import Run
-
-    opened = Run.open(run)
-    explanation = explain_run(opened)
-    if json:
-        print_json(explanation.to_json())
-    else:
-        render(explanation)
-        _say_growth(opened)
-
-
-def report(
-    run: RunArgument,
-    out: Annotated[Path | None, typer.Option("--out", metavar="FILE", help="default RUN/report.html")] = None,
-    cases: Annotated[
-        list[Path] | None,
-        typer.Option("--cases", metavar="DIR", help="where the cases lie now, if not where they were; may be repeated"),
-    ] = None,
-) -> None:
-    """Write the report of a run as one HTML file."""
-    from harness.ladder import explain as explain_run
-    from harness.report import write_report
-    from harness.run.folder import Run
-
-    opened = Run.open(run)
-    explanation = explain_run(opened)
-    path = write_report(opened, out, verdict=opened.verdict(), explanation=explanation, cases=cases or (), tell=say)
-    say(f"report: {path}")
-
-
-def gate(
-    run: RunArgument,
-    policy: PolicyOption,
-    profile: Annotated[str | None, typer.Option("--profile", help="profile of the policy")] = None,
-    baseline: Annotated[Path | None, typer.Option("--baseline", metavar="RUN", help="run to compare with")] = None,
-    junit: Annotated[Path | None, typer.Option("--junit", metavar="FILE", help="write JUnit XML")] = None,
-    json: JsonOption = False,
-) -> None:
-    """Judge a run by a policy. Exit code 0 PASS; 1 FAIL, NONFINITE, CRASHED; 3 INCONCLUSIVE, NOT_RUN; 2 bad input."""
-    from harness.gate import judge, load_policy, render, write_junit, write_verdict
-    from harness.run.folder import Run
-
-    opened = Run.open(run)
-    verdict = judge(
-        opened,
-        load_policy(policy),
-        profile=profile,
-        baseline=Run.open(baseline) if baseline else None,
-    )
-    write_verdict(verdict, run / "verdict.json")
     if junit is not None:
-        write_junit(verdict, junit)
+        write_junit(result.verdict, junit)
     if json:
-        print_json(verdict.to_json())
+        found = {"verdict": result.verdict.to_json(), "explanation": result.explanation.to_json()}
+        print_json(found | {"report": result.report and str(result.report)})
     else:
-        render(verdict)
-    raise typer.Exit(verdict.exit_code)
+        tell(result)
+    raise typer.Exit(result.verdict.exit_code)
+
+
+def tell(result: JobResult) -> None:
+    """Print which steps moved the lines, the verdict below, and where the report is."""
+    from harness.gate import render
+    from harness.ladder import render as render_explanation
+
+    render_explanation(result.explanation)
+    render(result.verdict)
+    for remark in result.remarks:
+        say(remark)
+    if result.report is not None:
+        say(f"report: {result.report}")
 
 
 def register(app: typer.Typer) -> None:
-    """Add the commands of this module to the tree."""
-    for command in (engines, replay, explain, report, gate):
-        app.command()(command)
-
-
-def _say_growth(run: Run) -> None:
-    """How far the states of a recurrent model run away, rung by rung."""
-    from harness.measures.state import growth_in_words
-
-    for line in growth_in_words(run.read("state_metrics")):
-        say(line)
-
-
-def _names(text: str) -> tuple[str, ...]:
-    return tuple(name.strip() for name in text.split(",") if name.strip())
+    """Add the command to the tree."""
+    app.command()(run)

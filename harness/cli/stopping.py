@@ -16,6 +16,7 @@ __all__ = ["Stop", "how_to_go_on", "stoppable"]
 KEPT = {
     "demo": "what is finished is kept",
     "replay": "finished cases are kept",
+    "run": "finished cases are kept",
     "train": "the last state that was written is kept",
     "case synth": "finished cases are kept",
 }

@@ -10,13 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from harness.gate import Verdict, judge, write_verdict
+from harness.gate import Verdict, judge
 from harness.model.card import Card
 from harness.plugin.options import GateOptions
 from harness.plugin.shared import once
 from harness.plugin.suite import Suite
 from harness.run.folder import Run
-from trueline import TruelineError
 
 __all__ = ["GateSession", "Judged"]
 
@@ -81,9 +80,11 @@ class GateSession:
         folder = self.options.out / self._short(suite.policy.path)
 
         def work(folder: Path) -> dict[str, Any]:
+            from harness.job import conclude
+
             folder.mkdir(parents=True)
-            write_verdict(verdict, folder / "verdict.json")
-            return {"report": _report(run, verdict, folder / "report.html")}
+            result = conclude(run, verdict, folder)
+            return {"report": str(result.report or result.remarks[-1])}
 
         return Judged(verdict, folder, str(once(folder, self._id, work)["report"]))
 
@@ -102,14 +103,3 @@ class GateSession:
         """Name of a policy's folder: its path below the root, without separators."""
         below = os.path.relpath(policy, self._root).removesuffix(".trueline.toml")
         return below.replace("..", "up").replace(os.sep, ".")
-
-
-def _report(run: Run, verdict: Verdict, out: Path) -> str:
-    """Write the report; its path, or why there is none (which does not undo a verdict)."""
-    from harness.ladder import explain
-    from harness.report import write_report
-
-    try:
-        return str(write_report(run, out, verdict=verdict.to_json(), explanation=explain(run)))
-    except TruelineError as error:
-        return f"none, {error}"

@@ -158,3 +158,16 @@ def test_nan_prints_as_null(capsys: pytest.CaptureFixture[str]) -> None:
 
     print_json({"a": float("nan"), "b": [1.5, float("inf")], "c": np.float64(2).item()})
     assert json.loads(capsys.readouterr().out) == {"a": None, "b": [1.5, None], "c": 2.0}
+
+
+def test_the_whole_job_is_one_command(files: Files, capsys: pytest.CaptureFixture[str]) -> None:
+    command = ("run", files.card, "--cases", files.cases, "--out", files.root / "job")
+    assert _run(*command, "--policy", files.narrow, "--junit", files.root / "job.xml") == 1
+    said = capsys.readouterr()
+    assert "FAIL narrow" in said.out
+    assert f"report: {files.root / 'job' / 'report.html'}" in said.err
+    assert (files.root / "job.xml").exists()
+    assert _run(*command, "--policy", files.wide, "--json") == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["verdict"]["verdict"] == "PASS"
+    assert found["report"] == str(files.root / "job" / "report.html")

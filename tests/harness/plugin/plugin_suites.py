@@ -128,18 +128,22 @@ def fake_replay(root: Path) -> Callable[..., Run]:
     return replay
 
 
-def fake_report(run: Run, verdict: Any, out: Path) -> str:
+def fake_explanation(*_: object, **__: object) -> None:
+    """No explanation: the made-up runs have no ladder to speak of."""
+
+
+def fake_report(run: Run, out: Path, *_: object, **__: object) -> Path:
     """A report of one word."""
     out.write_text("report")
-    return str(out)
+    return out
 
 
 CONFTEST = f"""
 import sys
 from pathlib import Path
 sys.path.insert(0, {str(CLONE)!r})
-import harness.plugin.session, harness.replay.replay
-from tests.harness.plugin.plugin_suites import fake_replay, fake_report
+import harness.job, harness.replay.replay
+from tests.harness.plugin.plugin_suites import fake_explanation, fake_replay, fake_report
 harness.replay.replay.replay = fake_replay(Path(__file__).parent)
-harness.plugin.session._report = fake_report
+harness.job.explain, harness.job.write_report = fake_explanation, fake_report
 """

@@ -17,6 +17,7 @@ from harness.plugin.options import OPTIONS
 from tests.harness.plugin.plugin_suites import (
     CONFTEST,
     SUITE,
+    fake_explanation,
     fake_replay,
     fake_report,
     write_case,
@@ -34,7 +35,8 @@ pytestmark = pytest.mark.filterwarnings("default")
 def suite(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> pytest.Pytester:
     """A folder whose replays are made up and reports are one word."""
     monkeypatch.setattr("harness.replay.replay.replay", fake_replay(pytester.path))
-    monkeypatch.setattr("harness.plugin.session._report", fake_report)
+    monkeypatch.setattr("harness.job.explain", fake_explanation)
+    monkeypatch.setattr("harness.job.write_report", fake_report)
     return pytester
 
 

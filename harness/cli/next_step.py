@@ -1,0 +1,162 @@
+"""`trueline` without a command: what lies in this folder, and the command that comes next.
+
+Only names and the beginnings of small files are read, and nothing heavy is imported.
+"""
+
+from __future__ import annotations
+
+import json
+import shlex
+import tomllib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+__all__ = ["Found", "look_around", "next_step"]
+
+POLICY = ".trueline.toml"
+MAX_TOML_BYTES = 1_000_000
+_SKIPPED = ("node_modules", "build", "dist")
+
+
+@dataclass(frozen=True)
+class Found:
+    """What lies in a folder, paths relative to it.
+
+    Attributes:
+        cards: model cards.
+        cases: folders that hold case folders, or are one.
+        policies: policies that name rules.
+        runs: run folders, the one written last first.
+        finished: those of them whose replay has finished.
+    """
+
+    cards: tuple[Path, ...] = ()
+    cases: tuple[Path, ...] = ()
+    policies: tuple[Path, ...] = ()
+    runs: tuple[Path, ...] = ()
+    finished: tuple[Path, ...] = ()
+
+
+def look_around(folder: Path) -> Found:
+    """What a folder holds, two levels deep."""
+    files = [p for p in _below(folder, depth=2) if p.is_file()]
+    tomls = {p: _toml(p) for p in files if p.suffix == ".toml"}
+    runs = {p.parent: _json(p) for p in files if p.name == "run.json"}
+    newest = sorted((r for r, meta in runs.items() if "rungs" in meta), key=lambda r: -(r / "run.json").stat().st_mtime)
+    cases = [p.parent for p in files if p.name == "case.toml"]
+    return Found(
+        cards=_told(folder, (p for p, raw in tomls.items() if "inputs" in raw and "outputs" in raw)),
+        cases=_told(folder, (c if c == folder or c.parent == folder else c.parent for c in cases)),
+        policies=_told(folder, (p for p, raw in tomls.items() if p.name.endswith(POLICY) and "rules" in raw)),
+        runs=_told(folder, newest),
+        finished=_told(folder, (r for r in newest if runs[r].get("finished"))),
+    )
+
+
+def next_step(found: Found, folder: Path) -> list[str]:
+    """Lines: what there is, and what to do next."""
+    return [*_inventory(found), *_advice(found, folder)]
+
+
+def _inventory(found: Found) -> list[str]:
+    kinds = (("model card", found.cards), ("cases", found.cases), ("policy", found.policies), ("run", found.runs))
+    return [f"{kind:>10}: {_list(paths)}" for kind, paths in kinds if paths]
+
+
+def _advice(found: Found, folder: Path) -> list[str]:
+    half_done = [r for r in found.runs if r not in found.finished]
+    if found.finished:
+        return ["", *_after_replay(found, folder)]
+    if half_done:
+        return ["", f"The replay into {half_done[0]} has not finished: give the same command again and it goes on."]
+    if not found.cards:
+        return [*_without_card(found)]
+    card = found.cards[0]
+    if not found.cases:
+        return [
+            "",
+            "No cases here yet:",
+            *_commands(
+                ["case", "import", "drive.mp4", "--id", "drive_01", "--out", "drives"], ["model", "check", str(card)]
+            ),
+        ]
+    policy = ["--policy", str(found.policies[0])] if found.policies else []
+    verb, does = ("run", ", judge and report") if policy else ("replay", "")
+    return [
+        "",
+        f"Next, replay the cases from lab to car{does}:",
+        *_commands([verb, str(card), "--cases", str(found.cases[0]), *policy, "--out", "runs/first"]),
+    ]
+
+
+def _without_card(found: Found) -> list[str]:
+    where = "Cases are here, a model card is not." if found.cases else "No model card, case or run is here."
+    return [
+        where,
+        "Trueline needs model.toml, which says how to build, export, feed and decode your model (docs/cards.md),",
+        "and recorded cases:",
+        *_commands(["case", "import", "drive.mp4", "--id", "drive_01", "--out", "drives"]),
+        "To see it at work first, in a clone:",
+        *_commands(["demo"]),
+    ]
+
+
+def _after_replay(found: Found, folder: Path) -> list[str]:
+    run = found.finished[0]
+    policy = ["--policy", str(found.policies[0])] if found.policies else []
+    gate = [["gate", str(run), *policy]] if policy else []
+    explain, report = ["explain", str(run)], ["report", str(run)]
+    if not (folder / run / "verdict.json").exists():
+        return [f"{run} is replayed. Next, judge it, see which step moved the lines, and write the report:",
+                *_commands(*gate, explain, report)]  # fmt: skip
+    verdict = _json(folder / run / "verdict.json").get("verdict", "unknown")
+    if not (folder / run / "report.html").exists():
+        return [f"{run} is judged: {verdict}. Next:", *_commands(explain, report)]
+    return [f"{run} is judged: {verdict}. Its report: {run / 'report.html'}", *_commands(explain)]
+
+
+def _commands(*commands: Sequence[str]) -> list[str]:
+    return [f"    {shlex.join(['trueline', *command])}" for command in commands]
+
+
+def _list(paths: Sequence[Path], most: int = 4) -> str:
+    more = f" and {len(paths) - most} more" if len(paths) > most else ""
+    return ", ".join(str(p) for p in paths[:most]) + more
+
+
+def _told(folder: Path, paths: Iterable[Path]) -> tuple[Path, ...]:
+    return tuple(dict.fromkeys(p.relative_to(folder) for p in paths))
+
+
+def _below(folder: Path, depth: int) -> Iterable[Path]:
+    """Files of a folder and of those below it, hidden and built ones left out; by name."""
+    try:
+        inside = sorted(folder.iterdir())
+    except OSError:
+        return
+    for path in inside:
+        if path.name.startswith(".") or path.name in _SKIPPED:
+            continue
+        if not path.is_dir():
+            yield path
+        elif depth:
+            yield from _below(path, depth - 1)
+
+
+def _toml(path: Path) -> dict[str, Any]:
+    try:
+        if path.stat().st_size > MAX_TOML_BYTES:
+            return {}
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+
+
+def _json(path: Path) -> dict[str, Any]:
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}

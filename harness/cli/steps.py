@@ -1,0 +1,171 @@
+"""The job step by step: `trueline replay`, `gate`, `explain` and `report`; and `engines`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from harness.cli.options import (
+    BaselineOption,
+    BatchOption,
+    CardArgument,
+    CasesOption,
+    EnginesOption,
+    FloorOption,
+    IsolateOption,
+    JsonOption,
+    JunitOption,
+    PolicyOption,
+    PreprocessOption,
+    ProfileOption,
+    RunArgument,
+    RunOutOption,
+    names,
+)
+from harness.cli.progress import progress_bar
+from harness.terminal import print_json, say, show, table
+
+if TYPE_CHECKING:
+    from harness.run.folder import Run
+
+__all__ = ["register"]
+
+
+def engines(json: JsonOption = False) -> None:
+    """Which engines can run here, and why the others cannot."""
+    from dataclasses import asdict
+
+    from engines import availability
+
+    found = availability()
+    if json:
+        print_json([asdict(a) for a in found])
+        return
+    rows = [(a.name, "yes" if a.available else "no", a.detail, a.remedy) for a in found]
+    show(table(("engine", "runs here", "detail", "remedy"), rows))
+
+
+def replay(
+    card: CardArgument,
+    cases: CasesOption,
+    out: RunOutOption,
+    engines: EnginesOption = None,
+    preprocess: PreprocessOption = "train,deploy",
+    steps: Annotated[bool, typer.Option(help="add rungs that swap single preprocessing steps, both ways")] = True,
+    floor: FloorOption = False,
+    batch: BatchOption = 1,
+    isolate: IsolateOption = False,
+    timeout: Annotated[
+        float, typer.Option("--timeout", min=0.001, help="seconds an isolated engine may take for a frame")
+    ] = 60.0,
+    json: JsonOption = False,
+) -> None:
+    """Replay cases through the ladder of a model and write the run folder."""
+    from harness.model.card import load_card
+    from harness.replay.batches import warnings_of
+    from harness.replay.replay import DEFAULT_ENGINES
+    from harness.replay.replay import replay as replay_cases
+
+    chosen = names(engines) or DEFAULT_ENGINES
+    with progress_bar("replaying") as progress:
+        run = replay_cases(
+            load_card(card),
+            cases,
+            engines=chosen,
+            preprocess=names(preprocess),
+            out=out,
+            steps=steps,
+            floor=floor,
+            batch=batch,
+            isolate=isolate,
+            timeout_s=timeout,
+            progress=progress,
+        )
+    if json:
+        print_json(run.meta)
+        return
+    rows = [(r["name"], r["parent"] or "", ", ".join(r["factors"]), r["status"], r["reason"]) for r in run.rungs]
+    show(table(("rung", "parent", "differs in", "status", "reason"), rows))
+    _say_growth(run)
+    for line in warnings_of(run.meta["batch"]["rows"]):
+        say(f"warning: {line}")
+    say(f"run: {run.path}   next: trueline explain {out}, trueline report {out}, trueline gate {out} --policy FILE")
+
+
+def explain(run: RunArgument, json: JsonOption = False) -> None:
+    """Say which step of the chain moved the lines."""
+    from harness.ladder import explain as explain_run
+    from harness.ladder import render
+    from harness.run.folder import Run
+
+    opened = Run.open(run)
+    explanation = explain_run(opened)
+    if json:
+        print_json(explanation.to_json())
+    else:
+        render(explanation)
+        _say_growth(opened)
+
+
+def report(
+    run: RunArgument,
+    out: Annotated[Path | None, typer.Option("--out", metavar="FILE", help="default RUN/report.html")] = None,
+    cases: Annotated[
+        list[Path] | None,
+        typer.Option("--cases", metavar="DIR", help="where the cases lie now, if not where they were; may be repeated"),
+    ] = None,
+) -> None:
+    """Write the report of a run as one HTML file."""
+    from harness.ladder import explain as explain_run
+    from harness.report import write_report
+    from harness.run.folder import Run
+
+    opened = Run.open(run)
+    explanation = explain_run(opened)
+    path = write_report(opened, out, verdict=opened.verdict(), explanation=explanation, cases=cases or (), tell=say)
+    say(f"report: {path}")
+
+
+def gate(
+    run: RunArgument,
+    policy: PolicyOption,
+    profile: ProfileOption = None,
+    baseline: BaselineOption = None,
+    junit: JunitOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Judge a run by a policy. Exit code 0 PASS; 1 FAIL, NONFINITE, CRASHED; 3 INCONCLUSIVE, NOT_RUN; 2 bad input."""
+    from harness.gate import judge, load_policy, render, write_junit, write_verdict
+    from harness.run.folder import Run
+
+    opened = Run.open(run)
+    verdict = judge(
+        opened,
+        load_policy(policy),
+        profile=profile,
+        baseline=Run.open(baseline) if baseline else None,
+    )
+    write_verdict(verdict, run / "verdict.json")
+    if junit is not None:
+        write_junit(verdict, junit)
+    if json:
+        print_json(verdict.to_json())
+    else:
+        render(verdict)
+    raise typer.Exit(verdict.exit_code)
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands of this module to the tree."""
+    for command in (replay, gate, explain, report, engines):
+        app.command()(command)
+
+
+def _say_growth(run: Run) -> None:
+    """How far the states of a recurrent model run away, rung by rung."""
+    from harness.measures.state import growth_in_words
+
+    for line in growth_in_words(run.read("state_metrics")):
+        say(line)

@@ -6,6 +6,7 @@ load_policy -> judge -> Verdict -> write_verdict, write_junit, render
 from __future__ import annotations
 
 from harness.errors import UnitMismatch
+from harness.gate.default import default_policy
 from harness.gate.junit import write_junit
 from harness.gate.load import load_policy
 from harness.gate.noise import Floors
@@ -18,12 +19,22 @@ from harness.gate.view import RunView
 from harness.run.facts import RunLike
 from trueline import TruelineError
 
-__all__ = ["Policy", "Status", "Verdict", "judge", "load_policy", "render", "write_junit", "write_verdict"]
+__all__ = [
+    "Policy",
+    "Status",
+    "Verdict",
+    "default_policy",
+    "judge",
+    "load_policy",
+    "render",
+    "write_junit",
+    "write_verdict",
+]
 
 
 def judge(
     run: RunLike,
-    policy: Policy,
+    policy: Policy | None = None,
     profile: str | None = None,
     baseline: RunLike | None = None,
 ) -> Verdict:
@@ -31,7 +42,7 @@ def judge(
 
     Args:
         run: the candidate's run.
-        policy: what it must pass.
+        policy: what it must pass; None: no finding at the thresholds of the catalogue (harness/gate/default.py).
         profile: name of the profile; without it the only one, or `default`.
         baseline: the run that rules with `compare = "baseline"` compare with.
 
@@ -40,6 +51,7 @@ def judge(
         UnitMismatch: a limit's unit does not fit the run's lengths, or the baseline's lengths not the run's.
         RunError: a run lacks what every run has.
     """
+    policy = policy if policy is not None else default_policy(run)
     chosen = choose_profile(policy, profile)
     candidate, before = RunView.of(run), RunView.of(baseline) if baseline is not None else None
     _same_unit(candidate, before)

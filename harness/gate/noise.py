@@ -14,15 +14,12 @@ import polars as pl
 
 from harness.errors import PolicyError
 from harness.gate.policy import Rule
-from harness.run.catalogue import quantity_of
 from harness.run.facts import RunLike
 from harness.run.tables import BANDS
 
 __all__ = ["Floor", "Floors", "refuse_kink_within_noise"]
 
 KINK_SIGMAS = 4.0  # white noise turns a line by more than this at one station in 16,000
-_EVENT_FLOORS = {"event.bend": "bend", "event.kink": "kink", "event.swing": "swing_pp"}
-_COUNTED = ("count", "rate_per_min", "share")
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,10 +65,10 @@ class Floors:
 
     def of_rule(self, rule: Rule, rung: str, reference: str) -> Floor | None:
         """What a rule on a rung is up against; None where nothing was measured or the rule counts."""
-        if rule.statistic in _COUNTED or quantity_of(rule.spec, rule.statistic) != rule.spec.quantity:
+        if not rule.question.in_measure_unit or not rule.spec.noise:
             return None
         rungs = (rung, reference) if rule.spec.has_reference else (rung,)
-        return self.of_engines(_EVENT_FLOORS.get(rule.spec.name, rule.spec.name), rule.band, *rungs)
+        return self.of_engines(rule.spec.noise, rule.band, *rungs)
 
     def to_json(self) -> dict[str, dict[str, float]]:
         """rung -> metric -> largest floor of any band."""
@@ -92,7 +89,7 @@ def refuse_kink_within_noise(
     Raises:
         PolicyError: the limit is below it in a band that the rule looks at.
     """
-    if rule.spec.name not in ("kink", "event.kink") or rule.statistic in _COUNTED or rule.compare != "limit":
+    if rule.spec.kin != "kink" or not rule.question.in_measure_unit or rule.compare != "limit":
         return
     for band, length in zip(BANDS, lengths, strict=False):
         floor = floors.of_engines("bend_rms", (band,), rung, reference) if not rule.band or band in rule.band else None

@@ -12,7 +12,8 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
-from harness.run.catalogue import Metric, Statistic, find_metric, quantity_of
+from harness.run.catalogue import Measure, Statistic, find_measure
+from harness.run.question import Question
 from harness.run.units import Limit, check_unit, parse_limit
 
 __all__ = ["Policy", "Profile", "Rule", "Source", "covers"]
@@ -92,9 +93,14 @@ class Rule(_Strict):
     note: str = ""
 
     @property
-    def spec(self) -> Metric:
+    def spec(self) -> Measure:
         """The catalogue's entry of the metric."""
-        return find_metric(self.metric)
+        return find_measure(self.metric)
+
+    @property
+    def question(self) -> Question:
+        """What it asks of every case and rung."""
+        return Question(self.spec, self.statistic, self.band, self.output)
 
     @property
     def higher_is_worse(self) -> bool:
@@ -107,10 +113,10 @@ class Rule(_Strict):
 
     @model_validator(mode="after")
     def _means_something(self) -> Self:
-        spec = find_metric(self.metric)
+        spec = find_measure(self.metric)
         if self.statistic not in spec.statistics:
             raise ValueError(f"statistic of {self.metric} must be in {list(spec.statistics)} (got {self.statistic!r})")
-        quantity = quantity_of(spec, self.statistic)
+        quantity = self.question.quantity
         check_unit(self.limit, quantity, what=f"{self.statistic} of {self.metric}", where=f"rule {self.id!r}, limit")
         wrong_way = ">=" if spec.higher_is_worse or self.compare == "baseline" else "<="
         if self.limit.sign == wrong_way:
@@ -123,7 +129,7 @@ class Rule(_Strict):
             raise ValueError(f"{self.metric} is not compared with a reference")
         return self._scope_fits(spec)
 
-    def _scope_fits(self, spec: Metric) -> Self:
+    def _scope_fits(self, spec: Measure) -> Self:
         if self.scope == "each":
             stray = sorted(_POPULATION_KEYS & self.model_fields_set)
             if stray:
@@ -137,7 +143,7 @@ class Rule(_Strict):
             self._baseline_fits(spec)
         return self
 
-    def _baseline_fits(self, spec: Metric) -> None:
+    def _baseline_fits(self, spec: Measure) -> None:
         if self.allowed_share is not None:
             raise ValueError('allowed_share has no meaning with compare = "baseline"')
         if self.statistic not in ("mean", "rate_per_min", "share"):

@@ -15,7 +15,6 @@ from harness.gate.population import Paired, decide_paired, decide_share
 from harness.gate.select import select_rungs
 from harness.gate.verdict import CaseOutcome, LeftOut, RuleOutcome, RungOutcome, Status, worst_of
 from harness.gate.view import RuleView, RunView
-from harness.run.catalogue import quantity_of
 from harness.run.facts import CaseFact
 from harness.run.statistic import Worst
 from harness.run.units import base_unit, scale
@@ -74,7 +73,7 @@ def judge_rule(rule: Rule, scene: Scene) -> RuleOutcome | LeftOut:
         return LeftOut(rule.id, f"the profile expects {expected}, none is like {rule.rung!r}", rule.required)
     look = _look(rule, scene, rungs)
     for rung in rungs:
-        limit_rad, lengths = rule.limit.value * look.unit_size, scene.candidate.facts.kink_length
+        limit_rad, lengths = rule.limit.value * look.unit_size, scene.candidate.facts.grid.thresholds.kink_length
         refuse_kink_within_noise(rule, limit_rad, scene.floors, rung, look.seen.references[rung], lengths)
     outcomes = tuple(_judge_rung(look, rung) for rung in rungs)
     status = worst_of(r.status for r in outcomes)
@@ -85,6 +84,7 @@ def judge_rule(rule: Rule, scene: Scene) -> RuleOutcome | LeftOut:
         statistic=rule.statistic,
         pattern=rule.rung,
         band=rule.band,
+        output=rule.output,
         scope=rule.scope,
         compare=rule.compare,
         required=rule.required,
@@ -101,7 +101,7 @@ def judge_rule(rule: Rule, scene: Scene) -> RuleOutcome | LeftOut:
 def _look(rule: Rule, scene: Scene, rungs: tuple[str, ...]) -> _Look:
     facts, share = scene.candidate.facts, scene.policy.min_frames_share
     where = f"rule {rule.id!r}, limit"
-    size = scale(rule.limit.unit, run_unit=facts.length_unit, image_height_px=facts.image_height_px, where=where)
+    size = scale(rule.limit.unit, run_unit=facts.length_unit, image_height_px=facts.grid.height, where=where)
     references = {rung: _reference_of(rule, rung, scene) for rung in rungs}
     before = None
     if rule.compare == "baseline" and scene.baseline is not None:
@@ -259,6 +259,6 @@ def _shown_worst(look: _Look, worst: Worst | None) -> tuple[Worst | None, str]:
     if worst is None:
         return None, ""
     spec = look.rule.spec
-    if quantity_of(spec, look.rule.statistic) == spec.quantity:
+    if look.rule.question.quantity == spec.quantity:
         return replace(worst, value=worst.value / look.unit_size), look.rule.limit.unit
     return worst, base_unit(spec.quantity, look.scene.candidate.facts.length_unit)

@@ -93,6 +93,7 @@ class RuleOutcome:
     statistic: str
     pattern: str
     band: tuple[str, ...]
+    output: str
     scope: str
     compare: str
     required: bool

@@ -10,7 +10,7 @@ from harness.gate.policy import Rule
 from harness.gate.verdict import Status
 from harness.run.facts import CaseFact, RunFacts, RunLike, read_facts
 from harness.run.rows import compared_frames, nonfinite_counts
-from harness.run.statistic import Measured, measure
+from harness.run.statistic import Measured, answer
 
 __all__ = ["RuleView", "RunView", "Trouble"]
 
@@ -39,7 +39,7 @@ class RunView:
             rule,
             references,
             min_frames_share,
-            measure(self.run, self.facts, rule, rungs, references),
+            answer(self.run, self.facts, rule.question, rungs, references),
             compared_frames(self.run, rungs, references) if rule.spec.has_reference else {},
         )
 

@@ -2,27 +2,17 @@
 
 model    what an explanation is made of, as data
 tree     paths through the ladder, and the rungs that show one factor alone
-measures the size of one anomaly on every rung
-limits   a policy's breached limits, looked at like events
+observe  what is wrong: events against the root, and limits of a policy that are broken
+sizes    the size of one finding on every rung
 blame    explain(run): the first step, the shares, the factors alone, the interaction
-view     an explanation in words
+words    findings and factors in words
+view     an explanation for the terminal
 """
 
 from __future__ import annotations
 
 from harness.ladder.blame import explain
-from harness.ladder.limits import Limit, limits_of_verdict
-from harness.ladder.model import Alone, Anomaly, Explanation, Step, Suspect
+from harness.ladder.model import Alone, Breach, Explanation, Finding, Step, Suspect
 from harness.ladder.view import render
 
-__all__ = [
-    "Alone",
-    "Anomaly",
-    "Explanation",
-    "Limit",
-    "Step",
-    "Suspect",
-    "explain",
-    "limits_of_verdict",
-    "render",
-]
+__all__ = ["Alone", "Breach", "Explanation", "Finding", "Step", "Suspect", "explain", "render"]

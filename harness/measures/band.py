@@ -11,29 +11,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.errors import MetricError
-from harness.measures.bend import bend, bend_rms
-from harness.measures.curvature import curvature_gap
-from harness.measures.kink import kink
-from harness.measures.offset import fit_bands, heading, offset_max, offset_mean
+from harness.measures.blocks import BandBlock
+from harness.measures.fit import fit_bands
 from harness.model.grid import Grid
+from harness.run.catalogue import computed
 
-__all__ = ["BAND_METRICS", "MIN_COVERAGE", "band_metrics", "coverage"]
+__all__ = ["MIN_COVERAGE", "band_columns", "band_metrics", "coverage"]
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 
-BAND_METRICS = (
-    "coverage",
-    "offset_mean",
-    "offset_max",
-    "heading",
-    "bend",
-    "bend_rms",
-    "kink",
-    "curvature_gap",
-)
 MIN_COVERAGE = 0.8
 PAIRS_PER_BLOCK = 512  # keeps the working set in the cache
+
+
+def band_columns() -> tuple[str, ...]:
+    """Columns that `band_metrics` gives: coverage, and every measure of line pairs with a function of its own."""
+    return ("coverage", *(m.column for m in computed("line_metrics")))
 
 
 def band_metrics(offset: Floats, grid: Grid, reference_has: Bools | None = None) -> dict[str, Floats]:
@@ -46,7 +40,7 @@ def band_metrics(offset: Floats, grid: Grid, reference_has: Bools | None = None)
         reference_has: which stations the reference has, [pairs, 3, 17]; None means all.
 
     Returns:
-        BAND_METRICS -> float64 [pairs, 3]. `offset_mean`, `heading` are signed, left positive; the others are never
+        `band_columns()` -> float64 [pairs, 3]. `offset_mean`, `heading` are signed, left positive; the others are never
         negative. Lengths in the grid's unit, heading and kink in radians, curvature_gap in 1/unit. See the module for
         what NaN means.
 
@@ -60,7 +54,7 @@ def band_metrics(offset: Floats, grid: Grid, reference_has: Bools | None = None)
             where="band_metrics(offset, reference_has)",
             remedy="give [pairs, bands, stations], sampled at grid.stations",
         )
-    result = {name: np.empty(expected[:2]) for name in BAND_METRICS}
+    result = {name: np.empty(expected[:2]) for name in band_columns()}
     for first in range(0, len(offset), PAIRS_PER_BLOCK):
         rows = slice(first, first + PAIRS_PER_BLOCK)
         block = _block(offset[rows], grid, None if reference_has is None else reference_has[rows])
@@ -89,14 +83,7 @@ def _block(offset: Floats, grid: Grid, reference_has: Bools | None) -> dict[str,
     length = np.abs(grid.stations[:, -1] - grid.stations[:, 0])
     stations = offset.shape[-1]
     share = coverage(fit.count, stations if reference_has is None else reference_has.sum(axis=-1), stations)
-    values = {
-        "offset_mean": offset_mean(fit),
-        "offset_max": offset_max(offset),
-        "heading": heading(fit, length),
-        "bend": bend(fit),
-        "bend_rms": bend_rms(fit),
-        "kink": kink(offset, grid),
-        "curvature_gap": curvature_gap(fit, length),
-    }
+    block = BandBlock(offset, fit, length, grid)
+    values = {m.column: m.function(block) for m in computed("line_metrics")}
     measured = share >= MIN_COVERAGE
     return {"coverage": share} | {name: np.where(measured, value, np.nan) for name, value in values.items()}

@@ -19,10 +19,11 @@ from itertools import combinations
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.measures.offset import BandFit
+from harness.measures.blocks import BandBlock
+from harness.measures.fit import BandFit
 from harness.measures.products import tall_product
 
-__all__ = ["bend", "bend_rms"]
+__all__ = ["bend", "bend_of", "bend_rms", "bend_rms_of"]
 
 Floats = NDArray[np.float64]
 
@@ -93,3 +94,13 @@ def _triples(stations: int, first: int, last: int) -> NDArray[np.float32]:
     matrix[i, triple] = -(k - j) / (k - i)
     matrix[k, triple] = -(j - i) / (k - i)
     return matrix.astype(np.float32)
+
+
+def bend_of(block: BandBlock) -> Floats:
+    """`bend` of every pair and band."""
+    return bend(block.fit)
+
+
+def bend_rms_of(block: BandBlock) -> Floats:
+    """`bend_rms` of every pair and band."""
+    return bend_rms(block.fit)

@@ -23,7 +23,7 @@ from harness.lines.decode import Decoder
 from harness.lines.decode.recorded import RecordedLines, holds_lines
 from harness.lines.table import NO_SLOT, LineTable
 from harness.measures.accuracy import AccuracySums, accuracy, accuracy_sums
-from harness.measures.events import EventLog
+from harness.measures.events import Event, EventLog
 from harness.measures.flicker import id_swaps
 from harness.measures.floor import FloorMeter
 from harness.measures.match import Matches, match
@@ -101,6 +101,8 @@ class Comparer:
         self._truth = None if truth is None else LineTable.from_polars(truth)
         self._labelled = case.labelled_frames()
         self._accuracy: dict[str, AccuracySums] = {}
+        self._ran: dict[str, tuple[int, int]] = {}  # first and last frame that a rung ran
+        self._drawn: dict[str, int] = {}  # lines it drew in all of them
         self.frames_done = 0
 
     def __enter__(self) -> Self:
@@ -137,7 +139,7 @@ class Comparer:
                 case=self._case.id,
                 rung=name,
                 reference=self._root,
-                swing_threshold=self._grid.thresholds.swing,
+                grid=self._grid,
                 log=self._events[name],
             )
             self._parts.add("series_metrics", table.drop("case").to_dict())
@@ -145,6 +147,9 @@ class Comparer:
             for row in state.rows(self._clock.axis()[2]):
                 self._parts.add("state_metrics", {"rung": name, "reference": self._root, **row})
         for name, log in self._events.items():
+            if self._ran.get(name) and not self._drawn.get(name):
+                first, last = self._ran[name]
+                log.add(Event("no_lines", first, last, -1, -1, float(last - first + 1), 1.0))
             self._parts.add("events", log.table(self._case.id, name, self._root).drop("case").to_dict())
         for meter in self._floors.values():
             for row in meter.rows(self._case.id):
@@ -211,10 +216,9 @@ class Comparer:
 
     def _log(self, name: str, ref: _Measured, cand: _Measured, found: Matches, pairs: PairMetrics) -> None:
         """Events of one rung against the root."""
-        log, thresholds = self._events[name], self._grid.thresholds
+        log = self._events[name]
         frame, track = ref.lines.frame[found.reference], ref.track[found.reference]
-        log.bands("bend", frame, track, pairs.bands["bend"], thresholds.bend)
-        log.bands("kink", frame, track, pairs.bands["kink"], (thresholds.kink_rad,) * 3)
+        log.pairs(frame, track, pairs, self._grid)
         log.frames("missing", ref.lines.frame[found.missing], ref.track[found.missing])
         log.frames("extra", cand.lines.frame[found.extra])
         log.frames("class_flip", frame[pairs.class_flip], track[pairs.class_flip])
@@ -243,6 +247,10 @@ class Comparer:
         ref, cand = measured[reference], measured[name]
         counts = line_counts(ref.lines, cand.lines, found, chunk.frames)
         ran = chunk.outputs[name].ran
+        if reference == self._root and ran.any():
+            here = chunk.frames[ran]
+            self._ran[name] = (self._ran.get(name, (int(here[0]), 0))[0], int(here[-1]))
+            self._drawn[name] = self._drawn.get(name, 0) + len(cand.lines)
         columns: dict[str, NDArray[Any]] = {"frame": chunk.frames, **counts, "nonfinite": cand.nonfinite}
         rows = {column: values[ran] for column, values in columns.items()}
         self._parts.add("frame_metrics", {"rung": name, "reference": reference, **rows})
@@ -342,7 +350,7 @@ def _pair_rows(
     pairs: PairMetrics, name: str, reference: str, frame: Ints, track: NDArray[np.int32]
 ) -> list[dict[str, Any]]:
     """One block of rows for each band."""
-    lines = {"chamfer": pairs.chamfer, "class_flip": pairs.class_flip, "score_gap": pairs.score_gap}
+    lines = {name: getattr(pairs, name) for name in ("chamfer", "class_flip", "score_gap", "reach_gap")}
     common = {"rung": name, "reference": reference, "frame": frame, "track": _null_where_none(track), **lines}
     return [
         {"band": band, **common, **{metric: values[:, k] for metric, values in pairs.bands.items()}}

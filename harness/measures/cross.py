@@ -12,12 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.lines.table import LineTable
-from harness.measures.band import BAND_METRICS, MIN_COVERAGE, coverage
+from harness.measures.band import MIN_COVERAGE, band_columns, coverage
 from harness.measures.bend import bend, bend_rms
 from harness.measures.chamfer import even_points, outlines
 from harness.measures.curvature import curvature_gap
+from harness.measures.fit import fit_bands
 from harness.measures.kink import kink_evenly
-from harness.measures.offset import fit_bands, heading, offset_max, offset_mean
+from harness.measures.offset import heading, offset_max, offset_mean
 from harness.measures.stations import forward_of
 from harness.model.grid import Grid
 
@@ -27,7 +28,7 @@ Floats = NDArray[np.float64]
 
 
 def cross_metrics(reference: LineTable, candidate: LineTable, grid: Grid) -> dict[str, Floats]:
-    """BAND_METRICS -> float64 [pairs, 3] as `band_metrics` gives them, for lines across the road.
+    """The columns of `band_metrics`, float64 [pairs, 3], for lines across the road; NaN where one has no meaning there.
 
     Args:
         reference, candidate: as many open lines each; line i is compared with line i.
@@ -48,7 +49,7 @@ def cross_metrics(reference: LineTable, candidate: LineTable, grid: Grid) -> dic
         "kink": kink_evenly(offset, some_length / (stations - 1), np.array(grid.thresholds.kink_length)[band]),
         "curvature_gap": curvature_gap(fit, some_length),
     }
-    result = {name: np.full((len(reference), len(grid.edges)), np.nan) for name in BAND_METRICS}
+    result = {name: np.full((len(reference), len(grid.edges)), np.nan) for name in band_columns()}
     row = np.flatnonzero(length > 0)
     result["coverage"][row, band[row]] = share[row]
     row = row[share[row] >= MIN_COVERAGE]

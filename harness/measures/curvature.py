@@ -10,9 +10,10 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.measures.offset import BandFit
+from harness.measures.blocks import BandBlock
+from harness.measures.fit import BandFit
 
-__all__ = ["curvature_gap"]
+__all__ = ["curvature_gap", "curvature_gap_of"]
 
 Floats = NDArray[np.float64]
 
@@ -38,3 +39,8 @@ def curvature_gap(fit: BandFit, band_length: Floats) -> Floats:
         leading = np.vecdot(fit.residual, arch) / np.where(fit.count > 2, np.vecdot(arch, arch), np.nan)
     gap: Floats = np.abs(2 * leading) / (band_length / 2) ** 2
     return gap
+
+
+def curvature_gap_of(block: BandBlock) -> Floats:
+    """`curvature_gap` of every pair and band."""
+    return curvature_gap(block.fit, block.length)

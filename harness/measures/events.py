@@ -7,40 +7,35 @@ band become one event with the worst value; an event may reach over any number o
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any, Literal
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import polars as pl
 from numpy.typing import ArrayLike, NDArray
 
+from harness.measures.pairs import PairMetrics
+from harness.model.grid import Grid
+from harness.run.catalogue import event_kinds, events_of
 from harness.run.tables import BANDS, SORT_KEYS, TABLES
+from harness.run.units import base_unit
 
-__all__ = ["FLICKER_PER_MIN", "FLICKER_TOGGLES", "KINDS", "Event", "EventLog"]
+__all__ = ["FLICKER_PER_MIN", "FLICKER_TOGGLES", "ROUNDING", "Event", "EventLog"]
 
 FLICKER_PER_MIN = 10.0  # excess toggles per minute
 FLICKER_TOGGLES = 4  # and at least so many: one blink is a missing line, two are flicker
+ROUNDING = 1e-9  # relative; a value at its threshold is none
 
-Measure = Literal["worst", "length"]
-# kind -> (unit, where "length" is the model's; what `value` is: the worst frame's value, or the number of frames)
-KINDS: dict[str, tuple[str, Measure]] = {
-    "bend": ("length", "worst"),
-    "kink": ("rad", "worst"),
-    "swing": ("length", "worst"),
-    "missing": ("frames", "length"),
-    "extra": ("frames", "length"),
-    "flicker": ("1/min", "worst"),
-    "nonfinite": ("count", "worst"),
-    "class_flip": ("frames", "length"),
-    "id_swap": ("count", "worst"),
-}
 _NO_TRACK = -1
 _NO_BAND = -1
 
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """One event; track and band are -1 where they do not apply, band is an index into `tables.BANDS`."""
+    """One event; track and band are -1 where they do not apply, band is an index into `tables.BANDS`.
+
+    frame is the one with the worst value; -1: the first.
+    """
 
     kind: str
     start: int
@@ -50,6 +45,7 @@ class Event:
     value: float
     threshold: float
     owner: str = "candidate"
+    frame: int = -1
 
 
 class EventLog:
@@ -67,14 +63,29 @@ class EventLog:
     def bands(
         self, kind: str, frame: NDArray[np.int64], track: ArrayLike, values: NDArray[Any], thresholds: Sequence[float]
     ) -> None:
-        """Take per-frame values of matched lines, [n, 3 bands]; those at or above their band's threshold are events.
+        """Take per-frame values of matched lines, [n, 3 bands]; sizes above their band's threshold are events.
 
         NaN never is: where a band has no value, `missing` and coverage speak.
         """
         tracks = np.broadcast_to(np.asarray(track), len(frame))
         for band, threshold in enumerate(thresholds):
-            over = np.flatnonzero(values[:, band] >= threshold)
-            self._take(kind, frame[over], tracks[over], band, values[over, band], threshold)
+            self._take_over(kind, frame, tracks, band, values[:, band], threshold)
+
+    def pairs(self, frame: NDArray[np.int64], track: ArrayLike, pairs: PairMetrics, grid: Grid) -> None:
+        """Take the matched lines of a chunk, [n]: every measure of theirs that has a threshold."""
+        for m in events_of("line_metrics"):
+            assert m.threshold is not None  # events_of chose it so
+            thresholds = m.threshold.of(grid)
+            if m.column in pairs.bands:
+                self.bands(m.name, frame, track, pairs.bands[m.column], thresholds)
+            else:
+                self.lines(m.name, frame, track, getattr(pairs, m.column), thresholds[0])
+
+    def lines(
+        self, kind: str, frame: NDArray[np.int64], track: ArrayLike, values: NDArray[Any], threshold: float
+    ) -> None:
+        """Take per-frame values of whole lines, [n]; sizes above the threshold are events."""
+        self._take_over(kind, frame, np.broadcast_to(np.asarray(track), len(frame)), _NO_BAND, values, threshold)
 
     def frames(self, kind: str, frame: NDArray[np.int64], track: ArrayLike = _NO_TRACK, value: ArrayLike = 1.0) -> None:
         """Take frames in which something is wrong as such (a missing line, a class flip), [n]; repeats count once."""
@@ -91,13 +102,27 @@ class EventLog:
         rows = [
             {
                 "case": case, "rung": rung, "kind": e.kind, "frame_start": e.start, "frame_end": e.end,
+                "frame": e.start if e.frame < 0 else e.frame,
                 "track": None if e.track < 0 else e.track, "band": None if e.band < 0 else BANDS[e.band],
                 "reference": reference, "value": _value(e), "threshold": e.threshold,
-                "unit": self._unit if KINDS[e.kind][0] == "length" else KINDS[e.kind][0], "owner": e.owner,
+                "unit": base_unit(event_kinds()[e.kind].quantity, self._unit), "owner": e.owner,
             }
             for e in events
         ]  # fmt: skip
         return pl.DataFrame(rows, schema=TABLES["events"]).sort(*SORT_KEYS["events"])
+
+    def _take_over(
+        self,
+        kind: str,
+        frame: NDArray[np.int64],
+        track: NDArray[Any],
+        band: int,
+        values: NDArray[Any],
+        threshold: float,
+    ) -> None:
+        size = np.abs(values)
+        over = np.flatnonzero(size > threshold * (1 + ROUNDING))
+        self._take(kind, frame[over], track[over], band, size[over], threshold)
 
     def _take(
         self,
@@ -115,22 +140,23 @@ class EventLog:
         f, t, v = frame[order], track[order], value[order]
         first = np.flatnonzero(np.concatenate([[True], (np.diff(t) != 0) | (np.diff(f) > 1)]))
         last = np.append(first[1:], len(f)) - 1
-        worst = np.maximum.reduceat(v, first)
-        for a, b, w in zip(first, last, worst, strict=True):
-            self._join(Event(kind, int(f[a]), int(f[b]), int(t[a]), band, float(w), float(threshold)))
+        for a, b in zip(first, last, strict=True):
+            worst = a + int(v[a : b + 1].argmax())
+            run = Event(kind, int(f[a]), int(f[b]), int(t[a]), band, float(v[worst]), float(threshold))
+            self._join(replace(run, frame=int(f[worst])))
 
     def _join(self, run: Event) -> None:
         key = (run.kind, run.track, run.band)
         before = self._open.get(key)
         if before is not None and run.start <= before.end + 1:
-            worst = max(before.value, run.value)
-            run = Event(run.kind, before.start, max(before.end, run.end), run.track, run.band, worst, run.threshold)
+            worst = run if run.value > before.value else before
+            run = replace(worst, start=before.start, end=max(before.end, run.end))
         elif before is not None:
             self._closed.append(before)
         self._open[key] = run
 
 
 def _value(event: Event) -> float:
-    if KINDS[event.kind][1] == "length":
+    if event_kinds()[event.kind].sizing == "length":
         return float(event.end - event.start + 1)
     return event.value

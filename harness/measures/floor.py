@@ -28,15 +28,13 @@ from harness.measures.series import Clock, SeriesStore
 from harness.measures.series_table import series_metrics_table
 from harness.measures.tensor import tensor_metrics
 from harness.model.grid import Grid
+from harness.run.catalogue import measures
 from harness.run.rungs import Probe
 from harness.run.tables import BANDS
 
 __all__ = ["FloorMeter"]
 
 Floats = NDArray[np.float64]
-
-_TENSOR = ("max_abs", "rel_rms", "ulp_p99")
-_SERIES = ("bias", "jitter", "sway_rms", "swing_pp")
 
 
 class FloorMeter:
@@ -77,12 +75,12 @@ class FloorMeter:
             track: of each line of the rung.
         """
         pairs = pair_metrics(base, again, found, self._grid, *at_bands)
-        for metric, values in pairs.bands.items():
-            if metric != "coverage":
+        for metric in _with_floor("line_metrics"):
+            if metric in pairs.bands:
                 for k, band in enumerate(BANDS):
-                    self._take(metric, band, values[:, k])
-        self._take("chamfer", None, pairs.chamfer)
-        self._take("score_gap", None, pairs.score_gap)
+                    self._take(metric, band, pairs.bands[metric][:, k])
+            else:
+                self._take(metric, None, getattr(pairs, metric))
         offset = np.full(at_look_ahead[0].shape, np.nan)
         offset[found.reference] = at_look_ahead[1][found.candidate] - at_look_ahead[0][found.reference]
         matched = np.zeros(len(base), bool)
@@ -95,7 +93,7 @@ class FloorMeter:
         """Take the stacked outputs of a chunk, the same frames of both."""
         for output, values in again.items():
             measured = tensor_metrics(base[output], values)
-            for metric in _TENSOR:
+            for metric in _with_floor("tensor_metrics"):
                 self._take(metric, None, measured[metric])
 
     def rows(self, case: str) -> Iterator[dict[str, Any]]:
@@ -105,9 +103,9 @@ class FloorMeter:
             case=case,
             rung=self._probe.rung.name,
             reference=self._probe.base.name,
-            swing_threshold=self._grid.thresholds.swing,
+            grid=self._grid,
         )
-        for metric in _SERIES:
+        for metric in _with_floor("series_metrics"):
             self._take(metric, None, table[metric].drop_nulls().to_numpy())
         for (metric, band), value in sorted(self._largest.items(), key=lambda item: (item[0][0], item[0][1] or "")):
             yield {
@@ -125,3 +123,9 @@ class FloorMeter:
             key = (metric, band)
             self._largest[key] = max(self._largest.get(key, 0.0), float(finite.max(initial=0.0)))
             self._count[key] = self._count.get(key, 0) + len(finite)
+
+
+def _with_floor(table: str) -> tuple[str, ...]:
+    """Columns of a table of which a noise floor is measured."""
+    found = measures()
+    return tuple(m.column for m in found.values() if m.table == table and m.has_floor)

@@ -17,11 +17,12 @@ from functools import cache
 import numpy as np
 from numpy.typing import NDArray
 
+from harness.measures.blocks import BandBlock
 from harness.measures.products import tall_product
 from harness.measures.stations import forward_of
 from harness.model.grid import Grid
 
-__all__ = ["kink", "kink_evenly"]
+__all__ = ["kink", "kink_evenly", "kink_of"]
 
 Floats = NDArray[np.float64]
 
@@ -114,3 +115,8 @@ def _weights(stations: Floats, place: float) -> Floats:
     weights[high] = (place - stations[low]) / (stations[high] - stations[low])
     weights[low] = 1 - weights[high]
     return weights
+
+
+def kink_of(block: BandBlock) -> Floats:
+    """`kink` of every pair and band."""
+    return kink(block.offset, block.grid)

@@ -8,12 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.lines.table import CLOSED, LineTable
-from harness.measures.band import BAND_METRICS, band_metrics
+from harness.measures.band import band_columns, band_metrics
 from harness.measures.chamfer import chamfer
 from harness.measures.cross import cross_metrics
 from harness.measures.match import Matches
 from harness.measures.presence import class_flip, score_gap
-from harness.measures.stations import is_longitudinal
+from harness.measures.stations import is_longitudinal, reach_gap
 from harness.model.grid import Grid
 
 __all__ = ["PairMetrics", "pair_metrics"]
@@ -26,10 +26,12 @@ class PairMetrics:
     """Measures of matched pairs, in the order of the matches.
 
     Attributes:
-        bands: BAND_METRICS -> float64 [pairs, 3]; NaN as `harness.measures.band` says, and throughout for closed lines.
+        bands: `band_columns()` -> float64 [pairs, 3]; NaN as band.py says, and throughout for closed lines.
         chamfer: [pairs], for closed lines and for open lines across the road; NaN for lines along it.
         class_flip: bool [pairs].
         score_gap: [pairs].
+        reach_gap: [pairs], how much farther the candidate reaches, in the stations' unit; NaN for lines not along the
+            road and where either has no station.
         offset: candidate minus reference at the band stations, [pairs, 51]; NaN for lines not along the road.
     """
 
@@ -37,6 +39,7 @@ class PairMetrics:
     chamfer: Floats
     class_flip: NDArray[np.bool_]
     score_gap: Floats
+    reach_gap: Floats
     offset: Floats
 
 
@@ -67,12 +70,13 @@ def pair_metrics(
         distance[aside] = chamfer(*pair)
         is_open = pair[0].topology != CLOSED
         values = cross_metrics(pair[0].take(is_open), pair[1].take(is_open), grid)
-        for name in BAND_METRICS:
+        for name in band_columns():
             bands[name][aside[is_open]] = values[name]
     return PairMetrics(
         bands,
         distance,
         class_flip(reference, candidate, matches),
         score_gap(reference, candidate, matches),
+        reach_gap(before, np.where(along[:, None], candidate_lateral[matches.candidate], np.nan), grid),
         offset,
     )

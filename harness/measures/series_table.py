@@ -3,27 +3,31 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import polars as pl
 
-from harness.measures.events import FLICKER_PER_MIN, FLICKER_TOGGLES, Event, EventLog
+from harness.measures.blocks import StationBlock
+from harness.measures.events import FLICKER_PER_MIN, FLICKER_TOGGLES, ROUNDING, Event, EventLog
 from harness.measures.flicker import toggles, toggles_per_min
 from harness.measures.jitter import jitter, jitter_sums
 from harness.measures.lag import lag_frames
 from harness.measures.series import MIN_FPS, SeriesStore, TrackSeries
 from harness.measures.sway import sway, sway_sums
 from harness.measures.swing import Swing, find_swings
+from harness.model.grid import Grid
+from harness.run.catalogue import computed, events_of
 from harness.run.tables import SORT_KEYS, TABLES
 
-__all__ = ["series_metrics_table"]
+__all__ = ["bias_of", "jitter_of", "lag_of", "series_metrics_table", "sway_of"]
 
 _STILL = 0.05  # of the swing threshold: a reference that moves less tells no lag
 
 
 def series_metrics_table(
-    store: SeriesStore, *, case: str, rung: str, reference: str, swing_threshold: float, log: EventLog | None = None
+    store: SeriesStore, *, case: str, rung: str, reference: str, grid: Grid, log: EventLog | None = None
 ) -> pl.DataFrame:
     """One row for every track and look-ahead station of a case and rung.
 
@@ -36,8 +40,8 @@ def series_metrics_table(
         case: id of the case.
         rung: the candidate's rung.
         reference: the rung it was compared with.
-        swing_threshold: hysteresis of the zigzag, in the store's unit.
-        log: takes the swing events of every owner, and flicker events.
+        grid: thresholds, among them the hysteresis of the zigzag.
+        log: takes the swing events of every owner, flicker events, and those of the measures with a threshold.
 
     Returns:
         Columns and order of tables.TABLES["series_metrics"].
@@ -49,38 +53,65 @@ def series_metrics_table(
         if log is not None:
             _log_flicker(log, series, per_min)
         for k, station in enumerate(store.look_ahead):
-            values = _station_metrics(series, k, swing_threshold, log)
+            values = _station_metrics(series, k, grid, log)
             rows.append({**known, "station": station, "toggles_per_min": per_min, **values})
         del series  # before the next one is made dense
     table = pl.DataFrame([{k: _null(v) for k, v in row.items()} for row in rows], schema=TABLES["series_metrics"])
     return table.sort(*SORT_KEYS["series_metrics"])
 
 
-def _station_metrics(series: TrackSeries, k: int, threshold: float, log: EventLog | None) -> dict[str, Any]:
-    offset = series.offset[:, k].astype(np.float64)
-    own_reference, own_candidate = series.reference[:, k], series.candidate[:, k]
-    frames = int(np.isfinite(offset).sum())
-    metrics: dict[str, Any] = {
-        "frames": frames,
-        "bias": float(np.nanmean(offset)) if frames else None,
-        "jitter": float(jitter(*jitter_sums(offset[:, None]))[0]) if len(offset) >= 3 else None,
-        "sway_rms": sway(*sway_sums(offset, series.fps)) if series.fps >= MIN_FPS else None,
-        "lag_frames": lag_frames(own_candidate, own_reference, _STILL * threshold),
-    }
+def bias_of(block: StationBlock) -> float | None:
+    """Mean offset over the case."""
+    return float(np.nanmean(block.offset)) if np.isfinite(block.offset).any() else None
+
+
+def jitter_of(block: StationBlock) -> float | None:
+    """Jitter of the offset; None with fewer than 3 frames."""
+    return float(jitter(*jitter_sums(block.offset[:, None]))[0]) if len(block.offset) >= 3 else None
+
+
+def sway_of(block: StationBlock) -> float | None:
+    """Sway of the offset; None below 8 Hz."""
+    return sway(*sway_sums(block.offset, block.fps)) if block.fps >= MIN_FPS else None
+
+
+def lag_of(block: StationBlock) -> float | None:
+    """Frames by which the candidate follows the reference; None where the reference stands still."""
+    return lag_frames(block.candidate, block.reference, _STILL * block.hysteresis)
+
+
+def _station_metrics(series: TrackSeries, k: int, grid: Grid, log: EventLog | None) -> dict[str, Any]:
+    offset, hysteresis = series.offset[:, k].astype(np.float64), grid.thresholds.swing
+    block = StationBlock(offset, series.candidate[:, k], series.reference[:, k], series.fps, hysteresis)
+    metrics: dict[str, Any] = {"frames": int(np.isfinite(offset).sum())}
+    metrics |= {m.column: m.function(block) for m in computed("series_metrics")}
+    if log is not None:
+        _log_over(log, series, k, grid, metrics)
     found = find_swings(
         np.where(series.merging, np.nan, offset),
         series.fps,
-        threshold,
-        candidate=own_candidate + series.ego[:, k],
-        reference=own_reference + series.ego[:, k],
+        hysteresis,
+        candidate=block.candidate + series.ego[:, k],
+        reference=block.reference + series.ego[:, k],
     )
     if found is None:
         return {**metrics, "swing_rate": None, "swing_pp": None, "swing_hz": None}
     swings, looked_at = found
     if log is not None:
         for s in swings:
-            log.add(_event(s, series, k, threshold))
+            log.add(_event(s, series, k, hysteresis))
     return metrics | _summary([s for s in swings if s.owner == "candidate"], looked_at / series.fps / 60)
+
+
+def _log_over(log: EventLog, series: TrackSeries, k: int, grid: Grid, metrics: Mapping[str, Any]) -> None:
+    """Measures of the whole track that are over their threshold, one event each, over all its frames."""
+    for m in events_of("series_metrics"):
+        value = metrics[m.column]
+        assert m.threshold is not None  # events_of chose it so
+        threshold = m.threshold.of(grid)[k]
+        if value is not None and abs(value) > threshold * (1 + ROUNDING):
+            first, last = int(series.frame[0]), int(series.frame[-1])
+            log.add(Event(m.name, first, last, series.track, k, abs(value), threshold))
 
 
 def _summary(swings: list[Swing], minutes: float) -> dict[str, Any]:

@@ -34,10 +34,14 @@ FrameKind = Literal["vehicle", "image"]
 
 @dataclass(frozen=True, slots=True)
 class Thresholds:
-    """Event thresholds and lengths of docs/DESIGN.md section 4, in the grid's unit, per band (near, mid, far)."""
+    """Lengths that measures need (docs/DESIGN.md section 4), in the grid's unit; per band from near to far.
 
-    bend: tuple[float, float, float]
-    kink_rad: float
+    Attributes:
+        kink_length: over which a kink is measured.
+        swing: hysteresis of the swing detector.
+        match_gate: lines farther apart are not matched.
+    """
+
     kink_length: tuple[float, float, float]
     swing: float
     match_gate: float
@@ -54,7 +58,7 @@ class Grid:
         look_ahead: stations of the time series, near to far.
         height: image height in pixels (0 in the vehicle frame); percentages of DESIGN refer to it.
         width: image width in pixels (0 in the vehicle frame).
-        thresholds: event thresholds.
+        thresholds: lengths that measures need.
     """
 
     frame: FrameKind
@@ -76,7 +80,7 @@ def vehicle_grid(
     look_ahead: tuple[float, float, float] = (10, 20, 40),
 ) -> Grid:
     """Metres in the vehicle frame."""
-    thresholds = Thresholds((0.15, 0.15, 0.30), float(np.deg2rad(3)), (4, 8, 16), 0.20, 1.5)
+    thresholds = Thresholds((4, 8, 16), 0.20, 1.5)
     return Grid("vehicle", "m", edges, look_ahead, thresholds)
 
 
@@ -86,10 +90,7 @@ def image_grid(width: float, height: float, rows: tuple[float, float]) -> Grid:
     third = (far - near) / 3
     edges = ((near, near + third), (near + third, near + 2 * third), (near + 2 * third, far))
     look = (near + third / 2, near + 1.5 * third, near + 2.5 * third)
-    bend = 0.005 * height
-    thresholds = Thresholds(
-        (bend, bend, bend), float(np.deg2rad(3)), (0.08 * height,) * 3, 0.007 * height, 0.03 * width
-    )
+    thresholds = Thresholds((0.08 * height,) * 3, 0.007 * height, 0.03 * width)
     return Grid("image", "px", edges, look, thresholds, height, width)
 
 

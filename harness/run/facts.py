@@ -1,20 +1,23 @@
-"""What the gate needs to know of a run besides its tables; the only module here that reads run.json."""
+"""What run.json says of a run, read once: model, rungs, cases. Gate, ladder and report ask here."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol, cast
+from typing import Any, Literal, Protocol, cast, get_args
 
 import polars as pl
 
 from harness.errors import RunError
+from harness.model.grid import Grid, grid_from_json
 
-__all__ = ["CaseFact", "RunFacts", "RunLike", "RungFact", "read_facts"]
+__all__ = ["CaseFact", "RunFacts", "RunLike", "RungFact", "RungStatus", "read_facts"]
+
+RungStatus = Literal["ok", "not_run", "crashed"]
 
 
 class RunLike(Protocol):
-    """A run as the gate sees it; `harness.run.folder.Run` is one, tests make theirs in memory."""
+    """A run as it is asked; `harness.run.folder.Run` is one, tests make theirs in memory."""
 
     @property
     def meta(self) -> Mapping[str, Any]:
@@ -28,18 +31,47 @@ class RunLike(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class RungFact:
-    """Where a rung hangs in the ladder and how its replay ended; `car` where the car itself ran the model."""
+    """Where a rung hangs in the ladder and how its replay ended.
+
+    Attributes:
+        name: `PREPROCESS/ENGINE`.
+        parent: the rung it hangs under; None for the reference.
+        status: how its replay ended, and `reason` why.
+        factors: in what it differs from its parent.
+        provenance: of its engine.
+    """
 
     name: str
     parent: str | None
-    status: Literal["ok", "not_run", "crashed"]
+    status: RungStatus
     reason: str = ""
-    car: bool = False
+    factors: tuple[str, ...] = ()
+    provenance: Mapping[str, Any] | None = None
+
+    @property
+    def preprocess(self) -> str:
+        """Its pipeline."""
+        return self.name.partition("/")[0]
+
+    @property
+    def engine(self) -> str:
+        """Its engine."""
+        return self.name.partition("/")[2]
+
+    @property
+    def car(self) -> bool:
+        """Whether the car itself ran the model."""
+        return "car" in self.factors or self.engine.partition(":")[0] == "recorded"
 
 
 @dataclass(frozen=True, slots=True)
 class CaseFact:
-    """Length, rate and tags of a case; `digest` tells whether two runs saw the same recording."""
+    """Length, rate and tags of a case.
+
+    Attributes:
+        digest: tells whether two runs saw the same recording.
+        path: the folder it was read from, which may be gone.
+    """
 
     id: str
     frames: int
@@ -47,28 +79,30 @@ class CaseFact:
     tags: tuple[str, ...] = ()
     lossy: bool = False
     digest: str = ""
+    path: str = ""
+
+    @property
+    def seconds(self) -> float:
+        """Length; 0 where the frame rate is not known."""
+        return self.frames / self.fps if self.fps > 0 else 0.0
 
 
 @dataclass(frozen=True)
 class RunFacts:
-    """run.json, read once.
+    """run.json, read once; rungs stand with parents before children."""
 
-    look_ahead are the stations of the time series and kink_length the lengths a kink is measured over, near to far;
-    image_height_px is 0 in the vehicle frame.
-    """
-
+    model: str
     length_unit: str
     reference: str
     rungs: Mapping[str, RungFact]
     cases: Mapping[str, CaseFact]
-    look_ahead: tuple[float, ...]
-    image_height_px: float = 0.0
-    kink_length: tuple[float, ...] = ()
+    grid: Grid
+    meta: Mapping[str, Any]
 
     @property
-    def minutes(self) -> dict[str, float]:
-        """Recorded length of each case in minutes."""
-        return {c.id: c.frames / c.fps / 60 for c in self.cases.values() if c.fps > 0}
+    def ladder(self) -> list[str]:
+        """Names of the rungs, parents before children."""
+        return list(self.rungs)
 
 
 def read_facts(meta: Mapping[str, Any]) -> RunFacts:
@@ -78,37 +112,61 @@ def read_facts(meta: Mapping[str, Any]) -> RunFacts:
         RunError: a key that every run has is missing or has another type.
     """
     try:
-        grid = meta["card"].get("grid", {})
+        card = meta["card"]
         return RunFacts(
-            length_unit=str(meta["card"]["length_unit"]),
+            model=str(card.get("name", "model")),
+            length_unit=str(card["length_unit"]),
             reference=str(meta["reference"]),
-            rungs={str(r["name"]): _rung(r) for r in meta["rungs"]},
+            rungs={r.name: r for r in _parents_first([_rung(r) for r in meta["rungs"]])},
             cases={str(c["id"]): _case(c) for c in meta["cases"]},
-            look_ahead=tuple(float(s) for s in grid.get("look_ahead", ())),
-            image_height_px=float(grid.get("height", 0.0)),
-            kink_length=tuple(float(v) for v in grid.get("thresholds", {}).get("kink_length", ())),
+            grid=grid_from_json(card["grid"]),
+            meta=meta,
         )
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise RunError(
-            f"run.json lacks what a gate needs: {error!r}", where="run.json", remedy="replay again into a new folder"
+            f"run.json lacks what every run has: {error!r}",
+            where="run.json",
+            remedy="replay again into a new folder",
         ) from error
 
 
 def _rung(raw: Mapping[str, Any]) -> RungFact:
     status = str(raw.get("status", "ok"))
-    if status not in ("ok", "not_run", "crashed"):
+    if status not in get_args(RungStatus):
         raise ValueError(f"rung {raw['name']} has status {status!r}")
-    car = "car" in raw.get("factors", ()) or str(raw["name"]).endswith("/recorded")
-    known = cast(Literal["ok", "not_run", "crashed"], status)
-    return RungFact(str(raw["name"]), raw.get("parent"), known, str(raw.get("reason") or ""), car)
+    return RungFact(
+        str(raw["name"]),
+        raw.get("parent"),
+        cast(RungStatus, status),
+        str(raw.get("reason") or ""),
+        tuple(raw.get("factors", ())),
+        raw.get("provenance") or {},
+    )
 
 
 def _case(raw: Mapping[str, Any]) -> CaseFact:
     return CaseFact(
         str(raw["id"]),
-        int(raw["frames"]),
-        float(raw["fps"]),
-        tuple(raw.get("tags", ())),
+        int(raw.get("frames", 0)),
+        float(raw.get("fps") or 0.0),
+        tuple(str(t) for t in raw.get("tags", ())),
         bool(raw.get("lossy", False)),
         str(raw.get("digest", "")),
+        str(raw.get("path", "")),
     )
+
+
+def _parents_first(rungs: Sequence[RungFact]) -> list[RungFact]:
+    """Depth first along the ladder; a rung whose parent is unknown begins a tree of its own."""
+    names = {r.name for r in rungs}
+    children: dict[str | None, list[RungFact]] = {}
+    for rung in rungs:
+        children.setdefault(rung.parent if rung.parent in names else None, []).append(rung)
+    ordered: dict[str, RungFact] = {}
+    waiting = children.get(None, [])[::-1]
+    while waiting:
+        rung = waiting.pop()
+        if rung.name not in ordered:
+            ordered[rung.name] = rung
+            waiting += children.get(rung.name, [])[::-1]
+    return [*ordered.values(), *(r for r in rungs if r.name not in ordered)]

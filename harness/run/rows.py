@@ -1,4 +1,4 @@
-"""Choosing the rows of the run tables that a rule is about, and reading them a few cases at a time.
+"""Choosing the rows of the run tables that a question is about, and reading them a few cases at a time.
 
 The tables are sorted by case, so a range of cases is a stretch of the file: what is in memory is bounded by
 `BATCH_FRAMES` frames or one case, whichever is more, however long the run is.
@@ -11,11 +11,11 @@ from fnmatch import translate
 
 import polars as pl
 
-from harness.gate.policy import Rule
 from harness.run.facts import RunFacts, RunLike
-from harness.run.tables import BANDS
+from harness.run.question import Question
+from harness.run.tables import BANDS, TABLES
 
-__all__ = ["Key", "compared_frames", "in_batches", "nonfinite_counts", "rows_of"]
+__all__ = ["Key", "against", "compared_frames", "in_batches", "nonfinite_counts", "rows_about", "rows_of"]
 
 Key = tuple[str, str]
 """(rung, case)"""
@@ -47,7 +47,7 @@ def _ranges(facts: RunFacts) -> Iterator[tuple[str, str]]:
 
 def compared_frames(run: RunLike, rungs: Sequence[str], references: Mapping[str, str]) -> dict[Key, int]:
     """Frames on which each rung was compared with its reference, by (rung, case)."""
-    rows = _against(run.table("frame_metrics"), rungs, references)
+    rows = against(run.table("frame_metrics"), rungs, references)
     counted = rows.group_by("rung", "case").agg(pl.len()).collect(engine="streaming")
     return {(rung, case): frames for rung, case, frames in counted.iter_rows()}
 
@@ -63,35 +63,43 @@ def nonfinite_counts(run: RunLike) -> dict[Key, int]:
     return counts
 
 
-def _against(rows: pl.LazyFrame, rungs: Sequence[str], references: Mapping[str, str]) -> pl.LazyFrame:
-    """Rows of these rungs against their references."""
+def against(rows: pl.LazyFrame, rungs: Sequence[str], references: Mapping[str, str] | None) -> pl.LazyFrame:
+    """Rows of these rungs against their references; of the rungs alone where the table compares with none."""
     if not rungs:
         return rows.filter(pl.lit(False))
+    if references is None:
+        return rows.filter(pl.col("rung").is_in(list(rungs)))
     wanted = [(pl.col("rung") == r) & (pl.col("reference") == references[r]) for r in rungs]
     return rows.filter(pl.any_horizontal(wanted))
 
 
 def rows_of(
-    run: RunLike, facts: RunFacts, rule: Rule, table: str, rungs: Sequence[str], references: Mapping[str, str]
+    run: RunLike, facts: RunFacts, question: Question, table: str, rungs: Sequence[str], references: Mapping[str, str]
 ) -> pl.LazyFrame:
-    """Rows of a table that the rule is about."""
-    rows = run.table(table)
-    spec = rule.spec
-    rows = _against(rows, rungs, references) if spec.has_reference else rows.filter(pl.col("rung").is_in(list(rungs)))
-    if rule.band and table == "series_metrics":
-        rows = rows.filter(_at_stations(facts, rule.band))
-    elif rule.band:
-        rows = rows.filter(pl.col("band").is_in(list(rule.band)))
+    """Rows of a table that the question is about."""
+    rows = against(run.table(table), rungs, references if question.measure.has_reference else None)
+    return rows.filter(rows_about(question, facts, table))
+
+
+def rows_about(question: Question, facts: RunFacts, table: str) -> pl.Expr:
+    """Which rows of a table the question is about, whatever the rung."""
+    spec, chosen = question.measure, []
+    if question.band and table == "series_metrics":
+        chosen.append(_at_stations(facts, question.band))
+    elif question.band and "band" in TABLES[table]:
+        chosen.append(pl.col("band").is_in(list(question.band)))
+    if spec.per_line and table == "line_metrics":
+        chosen.append(pl.col("band") == BANDS[0])  # such values stand in the rows of every band
     if spec.kind == "floor":
-        rows = rows.filter(pl.col("metric") == spec.measured)
-    if rule.output != "*":
-        rows = rows.filter(pl.col(spec.output_column).str.contains(_regex(rule.output)))
-    return rows
+        chosen.append(pl.col("metric") == spec.measured)
+    if question.output != "*":
+        chosen.append(pl.col(spec.output_column).str.contains(_regex(question.output)))
+    return pl.all_horizontal(chosen) if chosen else pl.lit(True)
 
 
 def _at_stations(facts: RunFacts, bands: Sequence[str]) -> pl.Expr:
     """The look-ahead stations of these bands: the first is near, the second mid, the third far."""
-    wanted = [s for band, s in zip(BANDS, facts.look_ahead, strict=False) if band in bands]
+    wanted = [s for band, s in zip(BANDS, facts.grid.look_ahead, strict=False) if band in bands]
     if not wanted:
         return pl.lit(False)
     return pl.any_horizontal([(pl.col("station") - s).abs() < 1e-6 * max(1.0, abs(s)) for s in wanted])

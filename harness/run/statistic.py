@@ -1,4 +1,4 @@
-"""From tables to one number per case and rung: the statistic a rule asks for, how much it rests on, and its worst row.
+"""From tables to one number per case and rung: what a question asks for, how much it rests on, and its worst row.
 
 Nothing is judged here. `compared` counts the values a number was made of, so that nothing can pass on no values.
 """
@@ -12,12 +12,12 @@ from typing import Any
 
 import polars as pl
 
-from harness.gate.policy import Rule
 from harness.run.facts import RunFacts, RunLike
-from harness.run.rows import Key, compared_frames, in_batches, rows_of
+from harness.run.question import Question
+from harness.run.rows import Key, against, compared_frames, in_batches, rows_about, rows_of
 from harness.run.tables import TABLES
 
-__all__ = ["Measured", "Worst", "measure"]
+__all__ = ["Measured", "Worst", "answer", "answers"]
 
 _QUANTILES = {"p1": 0.01, "p5": 0.05, "p50": 0.5, "p95": 0.95, "p99": 0.99}
 _PLACES = ("frame", "frame_start", "frame_end", "track", "band", "station", "output", "signal", "probe")
@@ -64,80 +64,109 @@ class Measured:
     worst: Worst | None = None
 
 
-def measure(
-    run: RunLike, facts: RunFacts, rule: Rule, rungs: Sequence[str], references: Mapping[str, str]
+def answer(
+    run: RunLike, facts: RunFacts, question: Question, rungs: Sequence[str], references: Mapping[str, str]
 ) -> dict[Key, Measured]:
-    """The rule's statistic for every case and rung that has rows.
+    """The number that a question asks for, of every case and rung that has rows.
 
     Args:
         run: the run.
         facts: what is known of it.
-        rule: metric, statistic, bands, outputs.
+        question: measure, statistic, bands, outputs.
         rungs: rungs to look at.
         references: the rung each of them is compared with.
     """
-    if rule.spec.kind == "event":
-        return _events(run, facts, rule, rungs, references)
-    frames = compared_frames(run, rungs, references) if rule.statistic == "rate_per_min" else {}
-    rows = rows_of(run, facts, rule, rule.spec.table, rungs, references).select(*_needed(rule))
-    grouped = (batch.group_by("rung", "case").agg(*_aggregates(rule)) for batch in in_batches(rows, facts))
-    return {
-        (row["rung"], row["case"]): _measured(row, rule, _minutes(facts, frames, (row["rung"], row["case"])))
-        for found in grouped
-        for row in found.iter_rows(named=True)
-    }
+    (found,) = answers(run, facts, [question], rungs, references)
+    return found
 
 
-def _needed(rule: Rule) -> list[pl.Expr | str]:
-    """Columns to read; the metric as `value`."""
-    value = pl.col(rule.spec.column).cast(pl.Float64)
-    places = [c for c in TABLES[rule.spec.table] if c in _PLACES or c == "matched"]
-    return ["rung", "case", *places, (value.abs() if rule.spec.signed else value).alias("value")]
+def answers(
+    run: RunLike, facts: RunFacts, questions: Sequence[Question], rungs: Sequence[str], references: Mapping[str, str]
+) -> list[dict[Key, Measured]]:
+    """The same for several questions, in their order; each table is read once for all of them."""
+    found: list[dict[Key, Measured]] = [{} for _ in questions]
+    timed = any(q.statistic == "rate_per_min" for q in questions)
+    frames = compared_frames(run, rungs, references) if timed else {}
+    tables: dict[tuple[str, bool], list[int]] = {}
+    for place, question in enumerate(questions):
+        if question.measure.kind == "event":
+            found[place] = _events(run, facts, question, rungs, references)
+        else:
+            tables.setdefault((question.measure.table, question.measure.has_reference), []).append(place)
+    for (table, compared), places in tables.items():
+        rows = against(run.table(table), rungs, references if compared else None)
+        wanted = {place: questions[place] for place in places}
+        rows = rows.select(*_keys(table), *(e for n, q in wanted.items() for e in _values(q, facts, n)))
+        grouped = [e for n, q in wanted.items() for e in _aggregates(q, n)]
+        for batch in in_batches(rows, facts):
+            for row in batch.group_by("rung", "case").agg(grouped).iter_rows(named=True):
+                key = (row["rung"], row["case"])
+                for n, q in wanted.items():
+                    if row[f"rows{n}"]:
+                        found[n][key] = _measured(row, q, n, _minutes(facts, frames, key))
+    return found
 
 
-def _aggregates(rule: Rule) -> list[pl.Expr]:
-    """Everything `_measured` needs, as one aggregation of column `value`."""
-    value = pl.col("value")
-    bad = value.is_nan() | (value == (math.inf if rule.higher_is_worse else -math.inf))
-    worst = value.fill_nan(None).arg_max() if rule.higher_is_worse else value.fill_nan(None).arg_min()
-    places = [pl.col(name).get(worst).alias(name) for name in _PLACES if name in TABLES[rule.spec.table]]
+def _keys(table: str) -> list[str]:
+    return ["rung", "case", *(c for c in TABLES[table] if c in _PLACES or c == "matched")]
+
+
+def _values(question: Question, facts: RunFacts, n: int) -> list[pl.Expr]:
+    """`about{n}`: whether question n is about a row; `value{n}`: the measure's column there, else null."""
+    value = pl.col(question.measure.column).cast(pl.Float64)
+    value = value.abs() if question.measure.signed else value
+    about = rows_about(question, facts, question.measure.table)
+    return [about.alias(f"about{n}"), pl.when(about).then(value).alias(f"value{n}")]
+
+
+def _aggregates(question: Question, n: int) -> list[pl.Expr]:
+    """Everything `_measured` needs of question n, as one aggregation."""
+    higher = question.measure.higher_is_worse
+    value = pl.col(f"value{n}")
+    bad = value.is_nan() | (value == (math.inf if higher else -math.inf))
+    known = value.fill_nan(None)
+    worst = known.arg_max() if higher else known.arg_min()
+    places = [pl.col(c).get(worst).alias(f"{c}{n}") for c in _PLACES if c in TABLES[question.measure.table]]
     return [
-        _statistic(rule).alias("statistic"),
-        value.count().alias("compared"),
-        bad.sum().alias("nonfinite"),
-        value.get(worst).alias("worst_value"),
+        _statistic(question, value).alias(f"statistic{n}"),
+        pl.col(f"about{n}").sum().alias(f"rows{n}"),
+        value.count().alias(f"compared{n}"),
+        bad.sum().alias(f"nonfinite{n}"),
+        value.get(worst).alias(f"worst_value{n}"),
         *places,
     ]
 
 
-def _statistic(rule: Rule) -> pl.Expr:
-    """One number from the column `value` of a case; null where there is none."""
-    value, name = pl.col("value"), rule.statistic
+def _statistic(question: Question, value: pl.Expr) -> pl.Expr:
+    """One number from the values of a case; null where there is none."""
+    name = question.statistic
     if name in _QUANTILES:
         return value.quantile(_QUANTILES[name], interpolation="linear")
-    if name == "share" and rule.spec.kind == "counter":
+    if name == "share" and question.measure.kind == "counter":
         return value.sum() / (value + pl.col("matched")).sum()
     if name in ("count", "rate_per_min"):
         return value.sum()
     return {"max": value.max(), "min": value.min(), "mean": value.mean(), "share": value.mean()}[name]
 
 
-def _measured(row: Mapping[str, Any], rule: Rule, minutes: float) -> Measured:
-    compared, number = int(row["compared"]), row["statistic"]
-    if compared == 0 or number is None or (rule.statistic == "share" and math.isnan(number)):
-        return Measured(math.nan, 0, int(row["nonfinite"] or 0))
-    if rule.statistic == "rate_per_min":
+def _measured(row: Mapping[str, Any], question: Question, n: int, minutes: float) -> Measured:
+    compared, number = int(row[f"compared{n}"]), row[f"statistic{n}"]
+    nonfinite = int(row[f"nonfinite{n}"] or 0)
+    if compared == 0 or number is None or (question.statistic == "share" and math.isnan(number)):
+        return Measured(math.nan, 0, nonfinite)
+    if question.statistic == "rate_per_min":
         number = number / minutes if minutes > 0 else math.nan
-    return Measured(float(number), compared, int(row["nonfinite"] or 0), _worst(row))
+    return Measured(float(number), compared, nonfinite, _worst(row, n))
 
 
-def _worst(row: Mapping[str, Any]) -> Worst | None:
+def _worst(row: Mapping[str, Any], n: int | str = "") -> Worst | None:
     """Where the worst value is; None without values, or in a table that has one row a case."""
-    places = {name: row.get(name) for name in ("frame_end", "track", "band", "station", "output", "signal", "probe")}
-    places["frame"] = row.get("frame", row.get("frame_start"))
-    if row["worst_value"] is None or all(place is None for place in places.values()):
+    names = ("frame_end", "track", "band", "station", "output", "signal", "probe")
+    places = {name: row.get(f"{name}{n}") for name in names}
+    places["frame"] = row.get(f"frame{n}", row.get(f"frame_start{n}"))
+    if row[f"worst_value{n}"] is None or all(place is None for place in places.values()):
         return None
-    return Worst(float(row["worst_value"]), **places)
+    return Worst(float(row[f"worst_value{n}"]), **places)
 
 
 def _minutes(facts: RunFacts, frames: Mapping[Key, int], key: Key) -> float:
@@ -147,14 +176,14 @@ def _minutes(facts: RunFacts, frames: Mapping[Key, int], key: Key) -> float:
 
 
 def _events(
-    run: RunLike, facts: RunFacts, rule: Rule, rungs: Sequence[str], references: Mapping[str, str]
+    run: RunLike, facts: RunFacts, question: Question, rungs: Sequence[str], references: Mapping[str, str]
 ) -> dict[Key, Measured]:
     """Events of one kind; a case without any counts 0 only if something looked for them there."""
-    assert rule.spec.evidence is not None
-    table, column = rule.spec.evidence
-    looked = rows_of(run, facts, rule, table, rungs, references).filter(pl.col(column).is_not_null())
+    assert question.measure.evidence is not None
+    table, column = question.measure.evidence
+    looked = rows_of(run, facts, question, table, rungs, references).filter(pl.col(column).is_not_null())
     evidence = looked.group_by("rung", "case").agg(compared=pl.len()).collect(engine="streaming")
-    rows = rows_of(run, facts, rule, "events", rungs, references).filter(_ours(rule.spec.measured))
+    rows = rows_of(run, facts, question, "events", rungs, references).filter(_ours(question.measure.measured))
     found = rows.group_by("rung", "case").agg(
         pl.len().alias("statistic"),
         pl.col("value").max().alias("worst_value"),
@@ -164,16 +193,16 @@ def _events(
     events = {(r["rung"], r["case"]): r for r in found.collect(engine="streaming").iter_rows(named=True)}
     frames = compared_frames(run, rungs, references)
     return {
-        (rung, case): _event_number(rule, events.get((rung, case)), count, _minutes(facts, frames, (rung, case)))
+        (rung, case): _event_number(question, events.get((rung, case)), count, _minutes(facts, frames, (rung, case)))
         for rung, case, count in evidence.iter_rows()
     }
 
 
-def _event_number(rule: Rule, row: Mapping[str, Any] | None, compared: int, minutes: float) -> Measured:
+def _event_number(question: Question, row: Mapping[str, Any] | None, compared: int, minutes: float) -> Measured:
     if row is None:
         return Measured(0.0, compared)
-    number = float(row["worst_value"] if rule.statistic == "max" else row["statistic"])
-    if rule.statistic == "rate_per_min":
+    number = float(row["worst_value"] if question.statistic == "max" else row["statistic"])
+    if question.statistic == "rate_per_min":
         number = number / minutes if minutes > 0 else math.nan
     return Measured(number, compared, int(row["nonfinite"] or 0), _worst(row))
 

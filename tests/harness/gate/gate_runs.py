@@ -11,6 +11,7 @@ import polars as pl
 
 from harness.gate import Verdict, judge, load_policy
 from harness.gate.verdict import RuleOutcome, RungOutcome
+from harness.model.grid import grid_to_json, image_grid, vehicle_grid
 from harness.run.tables import TABLES
 
 ROOT = "train/torch-fp32"
@@ -83,7 +84,7 @@ def make_run(
         "card": {
             "name": "toy",
             "length_unit": unit,
-            "grid": {"look_ahead": [10.0, 20.0, 40.0], "height": 400.0 if unit == "px" else 0.0},
+            "grid": grid_to_json(vehicle_grid() if unit == "m" else image_grid(640, 400, (390, 200))),
         },
         "reference": ROOT,
         "rungs": [_rung(ROOT, None), *(_rung(r, ROOT) for r in rungs)],

@@ -17,7 +17,7 @@ from harness.measures.match import match
 from harness.measures.series import Clock
 from harness.measures.stations import resample
 from harness.model.grid import vehicle_grid
-from harness.run.catalogue import FLOORS
+from harness.run.catalogue import floors
 from harness.run.rungs import Probe, Rung
 from tests.harness.gate.gate_runs import ROOT, RUNG, FakeRun, add_floor, found, judged, make_run, policy_file, rule_text
 
@@ -112,8 +112,8 @@ def test_every_floor_that_is_measured_may_be_limited() -> None:
     rows = list(meter.rows("a"))
     measured = {row["metric"] for row in rows}
     assert {"bend", "jitter", "max_abs", "missing"} <= measured
-    assert measured <= {m.measured for m in FLOORS}
-    assert {r["metric"] for r in rows if r["band"]} == {m.measured for m in FLOORS if m.has_band}
+    assert measured <= {m.measured for m in floors()}
+    assert {r["metric"] for r in rows if r["band"]} == {m.measured for m in floors() if m.has_band}
     meter.close()
 
 
@@ -123,7 +123,7 @@ def _line(frame: int, x: Any, y: Any) -> LineTable:
 
 def kink_run(sigma: float, band: str = "near") -> FakeRun:
     run = make_run({"a": [0.01]}, kink=0.001)
-    run.meta["card"]["grid"]["thresholds"] = {"kink_length": [4.0, 8.0, 16.0]}
+    run.meta["card"]["grid"]["thresholds"] |= {"kink_length": [4.0, 8.0, 16.0]}
     return add_floor(run, "bend_rms", sigma, band=band)
 
 

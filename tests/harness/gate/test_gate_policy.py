@@ -7,8 +7,7 @@ import pytest
 from harness.errors import PolicyError, UnitMismatch
 from harness.gate import load_policy
 from harness.gate.policy import Policy
-from harness.measures.events import KINDS
-from harness.run.catalogue import EVENTS, METRICS, find_metric
+from harness.run.catalogue import event_kinds, find_measure, measures
 from harness.run.tables import TABLES
 from tests.harness.gate.gate_runs import GUARDS, baseline_text, policy_file, population_text, rule_text
 
@@ -37,21 +36,24 @@ def test_a_policy_keeps_what_it_says(tmp_path: Path) -> None:
 
 
 def test_every_metric_of_the_catalogue_is_a_column_of_its_table() -> None:
-    for metric in METRICS.values():
+    for metric in measures().values():
         assert metric.column in TABLES[metric.table]
         assert metric.has_reference == ("reference" in TABLES[metric.table])
         if metric.evidence is not None:
             assert metric.evidence[1] in TABLES[metric.evidence[0]]
 
 
-def test_every_kind_of_event_may_be_limited() -> None:
-    assert EVENTS.keys() == KINDS.keys()
-    units = {"length": "length", "rad": "angle", "frames": "frames", "1/min": "rate", "count": "count"}
-    assert {k: m.quantity for k, m in EVENTS.items()} == {k: units[unit] for k, (unit, _) in KINDS.items()}
+def test_every_measure_with_a_threshold_has_an_event() -> None:
+    with_threshold = {m.name for m in measures().values() if m.threshold is not None and m.kind == "value"}
+    assert with_threshold
+    assert with_threshold <= event_kinds().keys()
+    assert all(
+        m.quantity == find_measure(m.measured).quantity for m in event_kinds().values() if m.measured in with_threshold
+    )
 
 
 def test_a_metric_may_be_written_with_its_table() -> None:
-    assert find_metric("line_metrics.bend") is find_metric("bend")
+    assert find_measure("line_metrics.bend") is find_measure("bend")
 
 
 @pytest.mark.parametrize(

@@ -290,7 +290,7 @@ def test_other_rungs_are_judged_on_lossy_cases(tmp_path: Path) -> None:
 def test_a_run_json_without_what_a_gate_needs_says_so(tmp_path: Path) -> None:
     run = make_run({"a": [0.1]})
     del run.meta["reference"]
-    with pytest.raises(RunError, match=r"run\.json lacks what a gate needs: KeyError"):
+    with pytest.raises(RunError, match=r"run\.json lacks what every run has: KeyError"):
         judged(tmp_path, run, rule_text())
     run = make_run({"a": [0.1]})
     run.rung(RUNG)["status"] = "fine"

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from scipy.optimize import linprog
 
 from harness.measures.bend import bend, bend_rms
-from harness.measures.offset import fit_bands
+from harness.measures.fit import fit_bands
 from tests.harness.measures import slow_metrics as slow
 from tests.strategies import offsets, quick
 

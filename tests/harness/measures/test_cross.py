@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from harness.lines.table import LineTable
-from harness.measures.band import BAND_METRICS
+from harness.measures.band import band_columns
 from harness.measures.chamfer import even_points, outlines
 from harness.measures.cross import cross_metrics, normal_offset
 from tests.strategies import IMAGE, VEHICLE
@@ -30,7 +30,7 @@ def measures(reference: LineTable, candidate: LineTable) -> dict[str, np.ndarray
 @pytest.mark.parametrize(("at", "band"), [(5, 0), (30, 1), (70, 2), (95, 2), (-5, 0)])
 def test_all_of_it_belongs_to_the_band_of_its_middle(at, band):
     found = measures(stop_line(at), stop_line(at + 0.25, half=7))
-    for name in BAND_METRICS:
+    for name in band_columns():
         assert np.isnan(np.delete(found[name], band)).all()
     assert found["coverage"][band] == 1
     np.testing.assert_allclose(found["offset_mean"][band], 0.25, atol=1e-5)
@@ -64,7 +64,7 @@ def test_the_order_of_the_points_does_not_matter():
 def test_a_candidate_that_is_too_short_loses_coverage_and_with_it_its_values():
     found = measures(stop_line(10), stop_line(10, half=3))
     np.testing.assert_allclose(found["coverage"][0], 9 / 17)
-    assert np.isnan([found[name][0] for name in BAND_METRICS[1:]]).all()
+    assert np.isnan([found[name][0] for name in band_columns()[1:]]).all()
 
 
 def test_distances_run_along_the_normals_of_a_slanted_line():

@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given
 
 from harness.measures.curvature import curvature_gap
-from harness.measures.offset import fit_bands
+from harness.measures.fit import fit_bands
 from tests.harness.measures import slow_metrics as slow
 from tests.strategies import offsets, quick
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 from hypothesis import given
 
-from harness.measures.offset import fit_bands, heading, offset_max, offset_mean
+from harness.measures.fit import fit_bands
+from harness.measures.offset import heading, offset_max, offset_mean
 from tests.harness.measures import slow_metrics as slow
 from tests.strategies import offsets, quick
 

@@ -7,6 +7,7 @@ import pytest
 from harness.measures.events import EventLog
 from harness.measures.series import SeriesStore
 from harness.measures.series_table import series_metrics_table
+from harness.model.grid import vehicle_grid
 from harness.run.tables import TABLES
 
 NAMES = {"case": "c1", "rung": "deploy/ort-fp32", "reference": "train/torch-fp32"}
@@ -23,7 +24,7 @@ def table_of(offset, reference=None, fps=20.0, log=None, present=None, **ticks):
         store.append(
             frames, np.zeros(len(frames)), np.where(present[:, None], offset, np.nan), reference, matched=present
         )
-        return series_metrics_table(store, swing_threshold=0.2, log=log, **NAMES)
+        return series_metrics_table(store, grid=vehicle_grid(), log=log, **NAMES)
 
 
 def swinging(fps=20.0, seconds=10):
@@ -106,7 +107,7 @@ def test_merging_frames_leave_the_swing_and_stay_in_the_offset():
     with SeriesStore(LOOK_AHEAD) as store:
         store.clock.tick(frames, frames * 50_000_000)
         store.append(frames, np.zeros(200), offset, np.zeros((200, 3)), merging=frames >= 15)
-        table = series_metrics_table(store, swing_threshold=0.2, **NAMES)
+        table = series_metrics_table(store, grid=vehicle_grid(), **NAMES)
     assert table["swing_rate"].null_count() == 3
     assert table["frames"].to_list() == [200] * 3
     assert table["sway_rms"].to_list() == pytest.approx([0.2 / np.sqrt(2)] * 3, rel=0.05)
@@ -119,7 +120,7 @@ def test_a_blinking_line_flickers_and_one_blink_does_not():
     table = table_of(np.zeros((400, 3)), log=log, present=present)
     assert table["toggles_per_min"].to_list() == pytest.approx([18.0] * 3)
     (event,) = log.table("c", "r", "ref").rows(named=True)
-    assert (event["kind"], event["frame_start"], event["frame_end"], event["unit"]) == ("flicker", 100, 301, "1/min")
+    assert (event["kind"], event["frame_start"], event["frame_end"], event["unit"]) == ("flicker", 100, 301, "/min")
     log = EventLog("m")
     present[[100, 200]] = True
     table_of(np.zeros((400, 3)), log=log, present=present)
@@ -143,4 +144,4 @@ def test_a_line_never_matched_has_nulls_and_a_case_of_one_frame_too():
 
 def test_an_empty_case_gives_an_empty_table():
     with SeriesStore(LOOK_AHEAD) as store:
-        assert series_metrics_table(store, swing_threshold=0.2, **NAMES).height == 0
+        assert series_metrics_table(store, grid=vehicle_grid(), **NAMES).height == 0

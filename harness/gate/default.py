@@ -1,0 +1,102 @@
+"""The policy of a run that nobody wrote one for: its limits are the finding thresholds of the catalogue.
+
+So `trueline gate RUN` fails where `trueline explain RUN` has a finding. It is a first look, no release policy: the
+limits know neither the model nor its noise. A rule is required where every case has a value for it, else advisory.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import cast
+
+import polars as pl
+
+from harness.gate.policy import Band, Policy, Rule, Source
+from harness.run.catalogue import Measure, event_kinds, find_measure, measures
+from harness.run.facts import RunFacts, RunLike, read_facts
+from harness.run.tables import BANDS
+from harness.run.units import Limit, base_unit
+
+__all__ = ["DEFAULT_NAME", "default_policy", "policy_of"]
+
+DEFAULT_NAME = "default"
+
+
+def default_policy(run: RunLike) -> Policy:
+    """The finding thresholds as rules, for the frame and the rungs of a run.
+
+    Raises:
+        RunError: the run lacks what every run has.
+    """
+    facts = read_facts(run.meta)
+    rungs = "deploy/*" if any(r.preprocess == "deploy" for r in facts.rungs.values()) else "*"
+    return policy_of(
+        [r for m in event_kinds().values() for r in _rules(m, run, facts, rungs)] + _guards(run, facts, rungs)
+    )
+
+
+def policy_of(rules: Sequence[Rule], name: str = DEFAULT_NAME) -> Policy:
+    """A policy of rules that no file holds."""
+    text = "\n".join(r.model_dump_json() for r in rules)
+    source = Source(path=Path(f"{name}.trueline.toml"), sha256=hashlib.sha256(text.encode()).hexdigest())
+    return Policy(rules=tuple(rules), sources=(source,))
+
+
+def _rules(event: Measure, run: RunLike, facts: RunFacts, rungs: str) -> Iterator[Rule]:
+    """What keeps one kind of finding out."""
+    assert event.evidence is not None  # every event has some
+    required = _everywhere(run, facts, event.evidence)
+    behind = measures().get(event.measured)
+    if behind is None or behind.optional or behind.threshold is None:
+        yield Rule(
+            id=event.measured, metric=event.name, rung=rungs, statistic="count", limit=Limit(0, "events"),
+            required=required, note=event.definition,
+        )  # fmt: skip
+        return
+    thresholds = behind.threshold.of(facts.grid)
+    for value in dict.fromkeys(thresholds) if behind.has_band else thresholds[:1]:
+        bands = [b for b, t in zip(BANDS, thresholds, strict=True) if t == value]
+        whole = not behind.has_band or len(bands) == len(BANDS)
+        yield Rule(
+            id=behind.name if whole else f"{behind.name}-{'-'.join(bands)}",
+            metric=behind.name, rung=rungs, statistic="max", limit=_limit(behind, value, facts.length_unit),
+            band=() if whole else cast(tuple[Band, ...], tuple(bands)), required=required, note=behind.definition,
+        )  # fmt: skip
+
+
+def _guards(run: RunLike, facts: RunFacts, rungs: str) -> list[Rule]:
+    """A line that is not drawn cannot bend: what must be there so that the other rules mean something."""
+    coverage = find_measure("coverage")
+    counted = [
+        Rule(id=f"{m}-lines", metric=m, rung=rungs, statistic="max", limit=Limit(0, "lines"))
+        for m in ("missing", "extra")
+    ]
+    required = _everywhere(run, facts, (coverage.table, coverage.column))
+    return [
+        *counted,
+        Rule(
+            id="coverage", metric="coverage", rung=rungs, statistic="p1", limit=Limit(80, "%", ">="), required=required,
+            note=coverage.definition,
+        ),
+    ]  # fmt: skip
+
+
+def _limit(measure: Measure, value: float, length_unit: str) -> Limit:
+    if measure.quantity == "angle":
+        return Limit(float(f"{math.degrees(value):.6g}"), "deg")
+    return Limit(value, base_unit(measure.quantity, length_unit))
+
+
+def _everywhere(run: RunLike, facts: RunFacts, column: tuple[str, str]) -> bool:
+    """Whether every case has a value in this column, on every rung that ran."""
+    table, name = column
+    rows = run.table(table).filter(pl.col(name).is_not_null()).select("rung", "case").unique()
+    found = set(rows.collect(engine="streaming").iter_rows())
+    return all((rung, case) in found for rung in _ran(facts) for case in facts.cases)
+
+
+def _ran(facts: RunFacts) -> Iterable[str]:
+    return (r.name for r in facts.rungs.values() if r.status == "ok" and r.name != facts.reference)

@@ -1,0 +1,94 @@
+"""Factors, places and findings in words: one sentence for explain, report, pytest and JUnit."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from harness.run.catalogue import measures
+from harness.run.units import in_words
+
+__all__ = ["Pipelines", "cause_of", "differences_of", "label_of", "place_of", "sentence", "size_of"]
+
+_FACTORS = {
+    "export": "the export to ONNX",
+    "graph-optimisation": "ONNX Runtime's graph optimisation",
+    "runtime": "another runtime",
+    "precision": "arithmetic in",
+    "accumulation": "another order of sums",
+    "car": "the car itself (all that a recording cannot tell apart)",
+    "decoder": "another decoder",
+    "preprocess": "preprocessing",
+}
+
+Pipelines = Mapping[str, Sequence[str]]
+"""Step of the preprocessing -> what differs in it, in words; the key is empty for what is of no single step."""
+
+
+def differences_of(meta: Mapping[str, Any]) -> Pipelines:
+    """What the train and deploy pipelines of a run differ in, by step, from `pipelines` of run.json."""
+    found: dict[str, list[str]] = {}
+    for pipeline in (meta.get("pipelines") or {}).values():
+        for difference in pipeline.get("differences", ()):
+            words = found.setdefault(str(difference.get("step") or ""), [])
+            if difference["words"] not in words:
+                words.append(str(difference["words"]))
+    return found
+
+
+def cause_of(factor: str | None, pipelines: Pipelines) -> str:
+    """A factor in words: `resize: antialias true -> false`, `arithmetic in fp16`."""
+    if factor is None:
+        return ""
+    kind, _, which = factor.partition(":")
+    if kind == "preprocess":
+        steps = which.split("+") if which else list(pipelines)
+        told = [words for step in steps for words in pipelines.get(step, ())]
+        return "; ".join(told) or (f"preprocessing step {which}" if which else _FACTORS[kind])
+    words = _FACTORS.get(kind, kind)
+    return f"{words} {which}" if which else words
+
+
+def label_of(measure: str) -> str:
+    """A measure or a kind of event in words."""
+    known = measures()
+    entry = known.get(f"event.{measure}") or known.get(measure)
+    return entry.label if entry is not None and entry.label else measure.replace("_", " ")
+
+
+def size_of(value: float | None, unit: str) -> str:
+    """A number with its unit and three significant digits; angles in degrees."""
+    return "not measured" if value is None or math.isnan(value) else in_words(value, unit)
+
+
+def place_of(finding: Any) -> str:
+    """`line 2, far, frames 10-39`; empty for a number of the whole case."""
+    parts = [
+        "" if finding.track is None else f"line {finding.track}",
+        finding.band or "",
+        "" if finding.frame_start is None else _frames(finding.frame_start, finding.frame_end),
+    ]
+    return ", ".join(p for p in parts if p)
+
+
+def _frames(first: int, last: int) -> str:
+    return f"frame {first}" if first == last else f"frames {first}-{last}"
+
+
+def sentence(finding: Any) -> str:
+    """What, how much, where, and which step: the finding in one line."""
+    what = f"{finding.statistic} {label_of(finding.measure)}".strip()
+    place = place_of(finding)
+    size = size_of(finding.value, finding.unit)
+    limit = f"limit {size_of(finding.threshold, finding.unit)}"
+    where = f"case {finding.case}" + (f", {place}" if place else "")
+    return f"{what} {size} ({limit}) in {where} on {finding.rung}; {_blamed(finding)}"
+
+
+def _blamed(finding: Any) -> str:
+    if finding.stage is None:
+        return f"begins at {finding.first}; {finding.note or 'no single step to blame'}"
+    cause = f" ({finding.cause})" if finding.cause else ""
+    note = f"; {finding.note}" if finding.note else ""
+    return f"begins at {finding.first}: {finding.factor}{cause}{note}"

@@ -1,0 +1,56 @@
+"""What is asked of a run: one statistic of one measure. Gate, explain, report and pytest ask in these words."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, cast
+
+from harness.run.catalogue import Measure, Statistic, find_measure, quantity_of
+from harness.run.units import Quantity
+
+__all__ = ["Question"]
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """A number that every case and rung has.
+
+    Attributes:
+        measure: its entry in the catalogue.
+        statistic: how the values of one case become one number.
+        band: bands that are looked at, all where empty.
+        output: pattern of the outputs (or signals) that are looked at.
+    """
+
+    measure: Measure
+    statistic: Statistic
+    band: tuple[str, ...] = ()
+    output: str = "*"
+
+    @classmethod
+    def of_rule(cls, rule: Mapping[str, Any]) -> Question:
+        """What a rule of verdict.json asked.
+
+        Raises:
+            ValueError: it names a measure that does not exist.
+        """
+        statistic = cast(Statistic, str(rule["statistic"]))
+        output = str(rule.get("output", "*"))
+        return cls(find_measure(str(rule["metric"])), statistic, tuple(rule.get("band") or ()), output)
+
+    @property
+    def quantity(self) -> Quantity:
+        """What its numbers measure."""
+        return quantity_of(self.measure, self.statistic)
+
+    @property
+    def in_measure_unit(self) -> bool:
+        """Whether its numbers are values of the measure, not counts of them."""
+        return self.quantity == self.measure.quantity and self.statistic not in ("count", "rate_per_min", "share")
+
+    @property
+    def extreme(self) -> bool:
+        """Whether the number is of the worst rows, so that one place of the case shows it."""
+        worst = ("max", "p95", "p99") if self.measure.higher_is_worse else ("min", "p1", "p5")
+        return self.statistic in worst

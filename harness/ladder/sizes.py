@@ -16,6 +16,7 @@ from harness.run.tables import BANDS
 __all__ = ["CaseTables", "Place", "exceeds", "severity", "worse_by"]
 
 _ROUNDING = 1e-9  # relative, as the gate's
+NONFINITE = 1000.0  # severity of what has no finite size
 
 
 def worse_by(measure: Measure, after: float, before: float) -> float:
@@ -29,11 +30,16 @@ def exceeds(measure: Measure, value: float, limit: float) -> bool:
 
 
 def severity(measure: Measure, value: float, limit: float) -> float:
-    """How many times its limit a value is, counted from the best one."""
+    """How many times its limit a value is, counted from the best one.
+
+    Counts and lengths in frames grow without bound where offsets do not, so they enter by 1 + log2; an output that is
+    not finite is worse than anything finite.
+    """
     room = worse_by(measure, limit, measure.best)
-    if not 0 < room < math.inf:
-        return math.inf
-    return worse_by(measure, value, measure.best) / room
+    if measure.kin == "nonfinite" or not 0 < room < math.inf:
+        return NONFINITE
+    ratio = worse_by(measure, value, measure.best) / room
+    return 1 + math.log2(ratio) if measure.quantity in ("frames", "count") and ratio > 1 else ratio
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,7 @@
 
 The chain of interest runs from the reference to the car. Rungs that keep the reference's preprocessing while others
 change it (`train/ort-fp32`), and those that swap steps (`train+resize/torch-fp32`, `deploy-resize/torch-fp32`), are
-probes: they show what a factor does alone, or what is left without it, and have no anomalies of their own.
+probes: they show what a factor does alone, or what is left without it, and have no findings of their own.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ class Tree:
         }
 
     def chain(self) -> list[Node]:
-        """Rungs with anomalies of their own that ran (or began to), every parent before its children."""
+        """Rungs with findings of their own that ran (or began to), every parent before its children."""
         judged = [n for n in self.nodes.values() if n.name not in self._probes and n is not self.root]
         return sorted((n for n in judged if n.status != "not_run"), key=lambda n: len(self.path(n.name)))
 

@@ -6,7 +6,8 @@ import math
 from typing import TYPE_CHECKING
 
 from harness.ladder.model import Explanation, Finding
-from harness.ladder.words import label_of, place_of, sentence, size_of
+from harness.ladder.words import place_of, sentence, size_of
+from harness.run.catalogue import label_of
 from harness.terminal import table_console
 
 if TYPE_CHECKING:

@@ -6,10 +6,10 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from harness.run.catalogue import measures
-from harness.run.units import in_words
+from harness.run.catalogue import label_of
+from harness.run.numbers import quantity_of_unit, with_unit
 
-__all__ = ["Pipelines", "cause_of", "differences_of", "label_of", "place_of", "sentence", "size_of"]
+__all__ = ["Pipelines", "cause_of", "differences_of", "place_of", "sentence", "size_of"]
 
 _FACTORS = {
     "export": "the export to ONNX",
@@ -50,16 +50,11 @@ def cause_of(factor: str | None, pipelines: Pipelines) -> str:
     return f"{words} {which}" if which else words
 
 
-def label_of(measure: str) -> str:
-    """A measure or a kind of event in words."""
-    known = measures()
-    entry = known.get(f"event.{measure}") or known.get(measure)
-    return entry.label if entry is not None and entry.label else measure.replace("_", " ")
-
-
 def size_of(value: float | None, unit: str) -> str:
-    """A number with its unit and three significant digits; angles in degrees."""
-    return "not measured" if value is None or math.isnan(value) else in_words(value, unit)
+    """A number of a base unit as readers see it."""
+    if value is None or math.isnan(value):
+        return "not measured"
+    return with_unit(value, quantity_of_unit(unit), unit if unit in ("m", "px") else unit.removeprefix("1/") or "m")
 
 
 def place_of(finding: Any) -> str:

@@ -7,40 +7,25 @@ select (which frames) -> frames, summary, series, tree, judgement, blame -> data
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol
-
-import polars as pl
+from typing import TYPE_CHECKING, Any
 
 from harness.errors import ReportError
 
-__all__ = ["RunLike", "write_report"]
+if TYPE_CHECKING:
+    from harness.gate.verdict import Verdict
+    from harness.ladder import Explanation
+    from harness.run.folder import Run
 
-
-class RunLike(Protocol):
-    """What a report needs of a run; `harness.run.folder.Run` is one."""
-
-    @property
-    def path(self) -> Path:
-        """The run folder."""
-        ...
-
-    @property
-    def meta(self) -> dict[str, Any]:
-        """What run.json says."""
-        ...
-
-    def table(self, name: str) -> pl.LazyFrame:
-        """One table, lazily."""
-        ...
+__all__ = ["write_report"]
 
 
 def write_report(
-    run: RunLike,
+    run: Run,
     out: Path | None = None,
-    verdict: Any = None,
-    explanation: Any = None,
+    verdict: Verdict | Mapping[str, Any] | None = None,
+    explanation: Explanation | None = None,
     max_frames: int = 12,
     cases: Sequence[Path] = (),
     tell: Callable[[str], None] | None = None,
@@ -51,25 +36,27 @@ def write_report(
         run: a finished run.
         out: the file; None for report.html in the run folder.
         verdict: what the gate said (a Verdict, or the object of verdict.json); None leaves the verdict out.
-        explanation: what the ladder said (an Explanation, or its JSON object); None leaves the shares out.
+        explanation: what the ladder said; None asks it.
         max_frames: how many of the worst frames get a picture.
         cases: where the cases lie now, if they are not where they were: case folders, or folders of them.
         tell: told in a sentence how many pictures are missing and why, where some are; the report says it too.
 
     Raises:
         CaseError: a folder of `cases` holds no case.
-        ReportError: run.json lacks what a report needs, verdict or explanation are something else, or the file cannot
-            be written.
+        RunError: run.json lacks what every run has.
+        ReportError: the verdict is something else, or the file cannot be written.
     """
+    from harness.ladder import explain
     from harness.report.data import build_content
-    from harness.report.facts import read_facts
     from harness.report.html import render
     from harness.report.pictures import add_pictures
     from harness.report.recordings import Recordings, missing_pictures
+    from harness.run.facts import read_facts
 
     recordings = Recordings(run.meta, run.path, cases)
     facts = read_facts(run.meta)
-    content = build_content(run, facts, verdict, explanation, max_frames)
+    told = explanation if explanation is not None else explain(run, verdict)
+    content = build_content(run, facts, verdict, told, max_frames)
     add_pictures(content.page["frames"], content.chosen, facts, recordings)
     missing = missing_pictures(content.page["frames"])
     if missing and tell is not None:

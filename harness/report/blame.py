@@ -1,119 +1,93 @@
-"""An explanation as the report shows it: who is to blame, and how each anomaly came about, step by step.
-
-Reads the words of `Explanation.to_json` (harness.ladder.model); a number that is null was not measured.
-"""
+"""An explanation as the report shows it: who is to blame, and how each finding came about, step by step."""
 
 from __future__ import annotations
 
-from collections import Counter
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from harness.report.facts import RunFacts
-from harness.report.glossary import definition_of, label_of, quantity_of_unit, with_unit
+from harness.ladder import Explanation, Finding, Step, Suspect
+from harness.ladder.view import headline
+from harness.ladder.words import place_of, sentence, size_of
 from harness.report.palette import RungStyle
-from harness.report.plain import as_mapping, finite
+from harness.run.catalogue import definition_of, label_of
 
-__all__ = ["MAX_ANOMALIES", "blame_view"]
+__all__ = ["MAX_FINDINGS", "blame_view"]
 
-MAX_ANOMALIES = 40
+MAX_FINDINGS = 40
 
 
-def blame_view(explanation: Any, facts: RunFacts, styles: Mapping[str, RungStyle]) -> dict[str, Any] | None:
-    """The view of an explanation; None where there is none.
+def blame_view(explanation: Explanation, styles: Mapping[str, RungStyle]) -> dict[str, Any]:
+    """The view of an explanation.
 
     Returns:
-        `summary` (one sentence), `steps` (rung -> count of anomalies that begin there, for every rung on the way to
-        one), `suspects`, `anomalies` (worst first, at most MAX_ANOMALIES), `left_out` (how many more), `notes`.
-
-    Raises:
-        ReportError: not an explanation.
+        `summary` (one sentence), `suspects`, `findings` (worst first, at most MAX_FINDINGS), `left_out` (how many
+        more), `differences` of the two pipelines, `notes`.
     """
-    raw = as_mapping(explanation, "explanation")
-    if raw is None:
-        return None
-    anomalies = list(raw.get("anomalies") or ())
-    suspects = [_suspect(s) for s in raw.get("suspects") or ()]
-    passed = {str(step["rung"]) for a in anomalies for step in a.get("steps") or ()}
-    counts: Counter[str] = Counter()
-    for suspect in suspects:
-        counts[suspect["rung"]] += suspect["count"]
+    findings = explanation.findings
     return {
-        "summary": _summary(suspects, len(anomalies), str(raw.get("reference", facts.reference))),
-        "steps": dict.fromkeys(passed, 0) | dict(counts),
-        "suspects": suspects,
-        "anomalies": [_anomaly(a, facts, styles) for a in anomalies[:MAX_ANOMALIES]],
-        "left_out": max(0, len(anomalies) - MAX_ANOMALIES),
-        "notes": [str(n) for n in raw.get("notes") or ()],
+        "summary": headline(explanation),
+        "suspects": [_suspect(s) for s in explanation.suspects],
+        "findings": [_finding(f, styles) for f in findings[:MAX_FINDINGS]],
+        "left_out": max(0, len(findings) - MAX_FINDINGS),
+        "differences": list(explanation.differences),
+        "notes": list(explanation.notes),
     }
 
 
-def _summary(suspects: Sequence[Mapping[str, Any]], anomalies: int, reference: str) -> str:
-    if not anomalies:
-        return f"No anomaly against {reference} on the way to the car."
-    if not suspects:
-        return f"{anomalies} anomal{'y' if anomalies == 1 else 'ies'}; no step could be named."
-    first = suspects[0]
-    how_many = "The only anomaly begins" if anomalies == 1 else f"{first['count']} of {anomalies} anomalies begin"
-    return f"{how_many} at {first['rung']}: {first['blamed']}."
-
-
-def _suspect(raw: Mapping[str, Any]) -> dict[str, Any]:
-    factors = " + ".join(raw.get("factors") or ()) or "no named factor"
-    worst = finite(raw.get("worst"))
+def _suspect(suspect: Suspect) -> dict[str, Any]:
+    factors = " + ".join(suspect.factors) or "no named factor"
     return {
-        "rung": str(raw["rung"]),
-        "stage": str(raw.get("stage") or "none alone"),
-        "blamed": str(raw.get("factor") or factors),
-        "count": int(raw.get("count") or 0),
-        "share": finite(raw.get("share")) or 0.0,
-        "kinds": ", ".join(f"{n} {label_of(kind)}" for kind, n in (raw.get("kinds") or {}).items()),
-        "cases": list(raw.get("cases") or ()),
-        "worst": f"{worst:.1f}×" if worst is not None else "∞",
+        "rung": suspect.rung,
+        "stage": suspect.stage or "none alone",
+        "blamed": suspect.factor or factors,
+        "cause": suspect.cause,
+        "count": suspect.count,
+        "share": suspect.share,
+        "kinds": ", ".join(f"{n} {label_of(kind)}" for kind, n in suspect.kinds.items()),
+        "cases": list(suspect.cases),
+        "worst": f"{suspect.worst:.1f}×",
     }
 
 
-def _anomaly(raw: Mapping[str, Any], facts: RunFacts, styles: Mapping[str, RungStyle]) -> dict[str, Any]:
-    quantity = quantity_of_unit(str(raw.get("unit") or ""))
-    kind = str(raw.get("kind", ""))
-
-    def size(value: Any) -> str:
-        number = finite(value)
-        return "not measured" if number is None else with_unit(number, quantity, facts.unit)
-
-    steps = [_step(s, styles, size) for s in raw.get("steps") or ()]
-    place = [raw.get("band"), None if raw.get("track") is None else f"line {raw['track']}"]
+def _finding(f: Finding, styles: Mapping[str, RungStyle]) -> dict[str, Any]:
+    steps = [_step(s, styles, f.unit) for s in f.steps]
     return {
-        "case": str(raw.get("case", "")),
-        "frame": raw.get("frame_start"),
-        "label": label_of(kind),
-        "definition": definition_of(kind.partition(" ")[0]),
-        "place": ", ".join(str(p) for p in place if p),
-        "rung": str(raw.get("rung", "")),
-        "value": size(raw.get("value")),
-        "threshold": size(raw.get("threshold")),
-        "first": str(raw.get("first") or "–"),
-        "blamed": str(raw.get("factor") or "nothing alone"),
-        "note": str(raw.get("note") or ""),
+        "case": f.case,
+        "frame": f.frame_start if f.frame is None else f.frame,
+        "label": f"{f.statistic} {label_of(f.measure)}".strip(),
+        "definition": definition_of(f.measure),
+        "sentence": sentence(f),
+        "place": place_of(f),
+        "rung": f.rung,
+        "value": size_of(f.value, f.unit),
+        "threshold": size_of(f.threshold, f.unit),
+        "breaches": [f"{b.rule}: {b.statistic} {b.number:.3g} {b.unit}".rstrip() for b in _by_rule(f)],
+        "first": f.first,
+        "blamed": f.cause or f.factor or "nothing alone",
+        "note": f.note,
         "steps": steps,
         "widths": _widths([s["share"] for s in steps]),
-        "alone": [f"{a['factor']} {size(a.get('value'))}" for a in raw.get("alone") or ()],
-        "interaction": size(raw["interaction"]) if finite(raw.get("interaction")) is not None else "",
+        "alone": [f"{'without ' if a.taken_out else ''}{a.factor} {size_of(a.value, f.unit)}" for a in f.alone],
+        "interaction": "" if math.isnan(f.interaction) else size_of(f.interaction, f.unit),
     }
 
 
-def _step(raw: Mapping[str, Any], styles: Mapping[str, RungStyle], size: Any) -> dict[str, Any]:
-    share = finite(raw.get("share"))
-    rung = str(raw["rung"])
-    style = styles.get(rung)
+def _by_rule(finding: Finding) -> list[Any]:
+    return list({b.rule: b for b in finding.breaches}.values())
+
+
+def _step(step: Step, styles: Mapping[str, RungStyle], unit: str) -> dict[str, Any]:
+    style = styles.get(step.rung)
+    share = step.share if math.isfinite(step.share) else None
     return {
-        "rung": rung,
-        "factors": " + ".join(raw.get("factors") or ()) or "no named factor",
+        "rung": step.rung,
+        "factors": " + ".join(step.factors) or "no named factor",
         "colour": style.colour if style else "ink",
         "share": share,
         "text": "not measured" if share is None else f"{share * 100:.0f} %".replace("-", "−"),
-        "added": size(raw.get("added")),
-        "value": size(raw.get("value")),
+        "added": size_of(step.added, unit),
+        "value": size_of(step.value, unit),
     }
 
 

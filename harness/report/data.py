@@ -12,23 +12,26 @@ from typing import Any
 
 import polars as pl
 
+from harness.ladder import Explanation, Finding
+from harness.ladder.words import size_of
 from harness.report.blame import blame_view
-from harness.report.facts import CaseFacts, RunFacts, RungFacts
-from harness.report.finding import Tables, WorstFrame
+from harness.report.finding import WorstFrame
 from harness.report.frames import lines_of_frames
-from harness.report.glossary import METRICS, definition_of, label_of, quantity_of_unit, unit_text, with_unit
+from harness.report.glossary import columns, definition_of, label_of
 from harness.report.judgement import judgement_view
 from harness.report.palette import RungStyle, rung_styles
 from harness.report.provenance import provenance
-from harness.report.select import candidates, worst_frames
+from harness.report.select import frames_of, worst_frames
 from harness.report.series import case_series, points_per_trace
 from harness.report.summary import case_summary, heat_table, pooled
-from harness.report.tree import ladder_view, new_events
+from harness.report.tree import ladder_view
+from harness.run.facts import CaseFact, RunFacts, RungFact, RunLike
+from harness.run.numbers import quantity_of_unit, unit_text, with_unit
 from harness.run.tables import BANDS
 
 __all__ = ["Content", "build_content"]
 
-CASE_COLUMNS = ("bend", "swing", "jitter", "missing", "coverage")
+CASE_COLUMNS = ("offset_max", "bend", "swing_pp", "jitter", "missing", "coverage")
 SERIES_VALUES = 900_000  # over all traces; 2.7 characters each in the file
 
 
@@ -47,50 +50,44 @@ class Content:
     chosen: list[WorstFrame]
 
 
-def build_content(run: Tables, facts: RunFacts, verdict: Any, explanation: Any, max_frames: int) -> Content:
+def build_content(run: RunLike, facts: RunFacts, verdict: Any, explanation: Explanation, max_frames: int) -> Content:
     """Read the tables and put everything but pictures together.
 
     Raises:
-        ReportError: verdict or explanation are not what they should be.
+        ReportError: the verdict is not what it should be.
     """
     styles = rung_styles(facts.ladder, facts.reference)
-    events = run.table("events")
-    found = candidates(events, facts.ladder, facts.reference)
     chosen = worst_frames(
         run,
-        found=found,
-        cases=[c.id for c in facts.cases],
+        found=frames_of(explanation.findings),
+        cases=list(facts.cases),
         reference=facts.reference,
-        limits=dict(zip(BANDS, facts.grid.thresholds.bend, strict=True)),
-        unit=facts.unit,
+        grid=facts.grid,
         max_frames=max_frames,
     )
     frames = _frames(run, chosen, facts)
     pool = pooled(run, facts)
     heat = heat_table(pool, facts)
     judgement = judgement_view(verdict)
-    blame = blame_view(explanation, facts, styles)
-    appeared = new_events(events, facts)
-    cases = _cases(facts, found, chosen, case_summary(pool, facts, CASE_COLUMNS), judgement)
+    cases = _cases(facts, explanation.findings, chosen, case_summary(pool, facts, CASE_COLUMNS), judgement)
     view = {
         "facts": facts,
         "judgement": judgement,
-        "figures": _figures(facts, found),
-        "observed": _observed(facts, found),
-        "ladder": ladder_view(facts, styles, appeared, (blame or {}).get("steps", {})),
-        "blame": blame,
+        "figures": _figures(facts, explanation.findings),
+        "ladder": ladder_view(facts, styles, explanation.findings),
+        "blame": blame_view(explanation, styles),
         "heat": heat,
-        "rungs": [_rung_row(r, styles[r.name]) for r in facts.rungs],
+        "rungs": [_rung_row(r, styles[r.name]) for r in facts.rungs.values()],
         "cases": cases,
-        "case_columns": [m for m in METRICS if m.key in CASE_COLUMNS],
-        "units": {m.key: unit_text(m.quantity, facts.unit) for m in METRICS},
+        "case_columns": [m for m in columns() if m.name in CASE_COLUMNS],
+        "units": {m.name: unit_text(m.quantity, facts.length_unit) for m in columns()},
         "frames": frames,
-        "glossary": METRICS,
+        "glossary": columns(),
         "provenance": provenance(facts),
         "meta": facts.meta,
     }
     page = {
-        "unit": facts.unit,
+        "unit": facts.length_unit,
         "kind": facts.grid.frame,
         "edges": dict(zip(BANDS, facts.grid.edges, strict=True)),
         "size": [facts.grid.width, facts.grid.height],
@@ -104,11 +101,11 @@ def build_content(run: Tables, facts: RunFacts, verdict: Any, explanation: Any, 
     return Content(view, page, chosen)
 
 
-def _frames(run: Tables, chosen: Sequence[WorstFrame], facts: RunFacts) -> list[dict[str, Any]]:
+def _frames(run: RunLike, chosen: Sequence[WorstFrame], facts: RunFacts) -> list[dict[str, Any]]:
     lines = lines_of_frames(run, chosen, facts.ladder, facts.reference, facts.grid)
-    fps = {c.id: c.fps for c in facts.cases}
+    fps = {c.id: c.fps for c in facts.cases.values()}
     place = {name: i for i, name in enumerate(facts.ladder)}
-    parent = {r.name: r.parent for r in facts.rungs}
+    parent = {r.name: r.parent for r in facts.rungs.values()}
     return [
         {
             "case": f.case,
@@ -122,10 +119,10 @@ def _frames(run: Tables, chosen: Sequence[WorstFrame], facts: RunFacts) -> list[
             "definition": definition_of(f.kind),
             "track": f.track,
             "band": f.band,
-            "value": with_unit(f.value, quantity_of_unit(f.unit), facts.unit),
-            "threshold": with_unit(f.threshold, quantity_of_unit(f.unit), facts.unit),
+            "value": with_unit(f.value, quantity_of_unit(f.unit), facts.length_unit),
+            "threshold": with_unit(f.threshold, quantity_of_unit(f.unit), facts.length_unit),
             "severity": round(min(f.severity, 99.0), 2),
-            "owner": f.owner,
+            "sentence": f.sentence,
             "start": f.frame_start,
             "end": f.frame_end,
             "also": list(f.also),
@@ -138,25 +135,25 @@ def _frames(run: Tables, chosen: Sequence[WorstFrame], facts: RunFacts) -> list[
 
 def _cases(
     facts: RunFacts,
-    found: Sequence[WorstFrame],
+    findings: Sequence[Finding],
     chosen: Sequence[WorstFrame],
     summary: Mapping[str, Mapping[str, Any]],
     judgement: Mapping[str, Any] | None,
 ) -> list[dict[str, Any]]:
     """One row per case, worst first; `frame` is the position of its worst shown frame, None where none is shown."""
     rows = []
-    for case in facts.cases:
-        own = [f for f in found if f.case == case.id and f.owner == "candidate"]
+    for case in facts.cases.values():
+        own = [f for f in findings if f.case == case.id]
         shown = next((i for i, f in enumerate(chosen) if f.case == case.id), None)
         rows.append(_case(case, own, shown, summary[case.id], (judgement or {}).get("cases", {}).get(case.id)))
     return sorted(rows, key=lambda r: (-r["severity"], r["frame"] is None, r["frame"] or 0, r["id"]))
 
 
 def _case(
-    case: CaseFacts, own: Sequence[WorstFrame], shown: int | None, summary: Mapping[str, Any], status: str | None
+    case: CaseFact, own: Sequence[Finding], shown: int | None, summary: Mapping[str, Any], status: str | None
 ) -> dict[str, Any]:
     worst = own[0] if own else None
-    kinds = Counter(f.kind for f in own)
+    kinds = Counter(f.measure for f in own)
     return {
         "id": case.id,
         "frames": case.frames,
@@ -173,42 +170,29 @@ def _case(
     }
 
 
-def _figures(facts: RunFacts, found: Sequence[WorstFrame]) -> list[dict[str, str]]:
-    """The run in four numbers."""
-    status = Counter[str](r.status for r in facts.rungs)
-    frames = sum(c.frames for c in facts.cases)
-    seconds = sum(c.seconds for c in facts.cases)
+def _figures(facts: RunFacts, findings: Sequence[Finding]) -> list[dict[str, str]]:
+    """The run in four numbers; findings are those of the explanation, one count on the whole page."""
+    status = Counter[str](r.status for r in facts.rungs.values())
+    frames = sum(c.frames for c in facts.cases.values())
+    seconds = sum(c.seconds for c in facts.cases.values())
     length = f"{seconds / 60:.1f} min" if seconds >= 60 else f"{seconds:.1f} s"
-    own = [f for f in found if f.owner == "candidate"]
-    kinds = Counter(f.kind for f in own)
-    worst = own[0] if own else None
+    kinds = Counter(f.measure for f in findings)
+    worst = findings[0] if findings else None
     trouble = [f"{status[s]} {word}" for s, word in (("crashed", "crashed"), ("not_run", "not run")) if status[s]]
-    size = with_unit(worst.value, quantity_of_unit(worst.unit), facts.unit) if worst else "–"
     return [
         {"value": str(len(facts.cases)), "label": "cases" if len(facts.cases) != 1 else "case",
          "detail": f"{frames:,}".replace(",", " ") + f" frame{'s' if frames != 1 else ''}, {length}"},
         {"value": str(len(facts.rungs)), "label": "rungs" if len(facts.rungs) != 1 else "rung",
          "detail": ", ".join(trouble) or "all ran"},
-        {"value": str(len(own)), "label": "findings" if len(own) != 1 else "finding",
-         "detail": ", ".join(f"{n} {label_of(k)}" for k, n in kinds.most_common(3)) or "no events"},
-        {"value": size, "label": f"worst {label_of(worst.kind)}" if worst else "worst",
-         "detail": f"{worst.rung}, {worst.case}" if worst else "nothing passed a threshold"},
+        {"value": str(len(findings)), "label": "findings" if len(findings) != 1 else "finding",
+         "detail": ", ".join(f"{n} {label_of(k)}" for k, n in kinds.most_common(3)) or "nothing over a threshold"},
+        {"value": size_of(worst.value, worst.unit) if worst else "–",
+         "label": f"worst: {label_of(worst.measure)}" if worst else "worst",
+         "detail": f"{worst.rung}, {worst.case}" if worst else "nothing over a threshold"},
     ]  # fmt: skip
 
 
-def _observed(facts: RunFacts, found: Sequence[WorstFrame]) -> str:
-    """What was seen, in one sentence, for a run that no policy judged."""
-    own = [f for f in found if f.owner == "candidate"]
-    if not facts.cases:
-        return "The run has no cases."
-    if not own:
-        return "No rung's lines passed an event threshold against the reference."
-    first = Counter(f.rung for f in own).most_common(1)[0]
-    findings = f"{len(own)} finding{'s' if len(own) > 1 else ''}"
-    return f"{findings} passed an event threshold; {first[1]} of them reach full size first at {first[0]}."
-
-
-def _rung_row(rung: RungFacts, style: RungStyle) -> dict[str, Any]:
+def _rung_row(rung: RungFact, style: RungStyle) -> dict[str, Any]:
     return {
         "name": rung.name,
         "parent": rung.parent,
@@ -221,7 +205,7 @@ def _rung_row(rung: RungFacts, style: RungStyle) -> dict[str, Any]:
     }
 
 
-def _series(run: Tables, facts: RunFacts, ordered: Sequence[str]) -> dict[str, Any]:
+def _series(run: RunLike, facts: RunFacts, ordered: Sequence[str]) -> dict[str, Any]:
     """Time series of the worst cases first, until the budget is spent."""
     keys = run.table("line_metrics").filter(pl.col("reference") == facts.reference, pl.col("track").is_not_null())
     traces = dict(
@@ -233,7 +217,7 @@ def _series(run: Tables, facts: RunFacts, ordered: Sequence[str]) -> dict[str, A
         .iter_rows()
     )
     each = points_per_trace(sum(traces.values()), SERIES_VALUES)
-    by_id = {c.id: c for c in facts.cases}
+    by_id = facts.cases
     found: dict[str, Any] = {}
     spent = 0
     for name in ordered:

@@ -24,13 +24,13 @@ class WorstFrame:
 
     Attributes:
         case, frame, rung: where.
-        kind: kind of the event, or `largest_bend` / `largest_offset` / `first` where the case has none.
-        track, band: of the event; None where it has none.
-        value, threshold, unit: as in events.parquet; NaN where there is no value.
-        owner: candidate, reference or both.
-        frame_start, frame_end: the event's frames, both included.
-        severity: how bad, over kinds; 1 is at the threshold (see `worst_events`).
-        also: other rungs with the same event, in ladder order.
+        kind: measure of the finding, or `largest_bend` / `largest_offset` / `first` where the case has none.
+        track, band: of the finding; None where it has none.
+        value, threshold, unit: of the finding, in base units; NaN where there is no value.
+        frame_start, frame_end: its frames, both included.
+        severity: how bad, over kinds; 1 is at the threshold.
+        also: other rungs that have it, in ladder order.
+        sentence: the finding in one line; empty where there is none.
         pictured: whether the picture is embedded.
     """
 
@@ -43,9 +43,9 @@ class WorstFrame:
     value: float
     threshold: float
     unit: str
-    owner: str
     frame_start: int
     frame_end: int
     severity: float = 0.0
     also: tuple[str, ...] = ()
     pictured: bool = True
+    sentence: str = ""

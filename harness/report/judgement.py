@@ -10,9 +10,9 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from harness.report.glossary import definition_of, label_of, number
 from harness.report.plain import as_mapping, finite
-from harness.run.catalogue import find_metric
+from harness.run.catalogue import definition_of, find_measure, label_of
+from harness.run.numbers import number
 
 __all__ = ["GLYPHS", "STATUSES", "judgement_view", "worst_status"]
 
@@ -21,15 +21,6 @@ GLYPHS = {"CRASHED": "✕", "NONFINITE": "✕", "FAIL": "✕", "NOT_RUN": "–",
 _VERBS = {
     "CRASHED": "met a crash", "NONFINITE": "met values that are not finite", "FAIL": "failed",
     "NOT_RUN": "could not be judged", "INCONCLUSIVE": "stayed inconclusive", "PASS": "passed",
-}  # fmt: skip
-
-
-_NAMES = {
-    "offset_max": "offset", "offset_mean": "mean offset", "sway_rms": "sway", "lag_frames": "lag",
-    "toggles_per_min": "flicker", "frame_metrics.nonfinite": "non-finite numbers",
-    "tensor_metrics.nonfinite": "non-finite numbers", "p50_ms": "median latency", "p99_ms": "p99 latency",
-    "lateral_mae": "lateral MAE", "rel_rms": "tensor error", "f1_05": "F1 at 0.5 m", "f1_10": "F1 at 1.0 m",
-    "f1_15": "F1 at 1.5 m",
 }  # fmt: skip
 
 
@@ -104,7 +95,7 @@ def _rule(raw: Mapping[str, Any]) -> dict[str, Any]:
         "glyph": GLYPHS.get(status, "?"),
         "required": bool(raw.get("required", True)),
         "metric": metric,
-        "definition": definition_of(metric.removeprefix("event.")),
+        "definition": definition_of(metric),
         "what": f"{_statistic(str(raw.get('statistic', '')))} {_measured(metric)}",
         "band": ", ".join(raw.get("band") or ()) or "all",
         "pattern": str(raw.get("pattern", "*")),
@@ -126,7 +117,14 @@ def _statistic(name: str) -> str:
 def _measured(metric: str) -> str:
     """A metric in words."""
     kind = metric.removeprefix("event.")
-    return f"{label_of(kind)} events" if kind != metric else _NAMES.get(metric, metric.replace("_", " "))
+    return f"{label_of(kind)} events" if kind != metric else _label(metric)
+
+
+def _label(metric: str) -> str:
+    try:
+        return find_measure(metric).label or metric
+    except ValueError:
+        return metric.replace("_", " ")
 
 
 def _rung(raw: Mapping[str, Any], unit: str) -> dict[str, Any]:
@@ -155,7 +153,7 @@ def _badness(metric: str, value: float | None) -> float:
     if value is None:
         return -math.inf
     try:
-        higher_is_worse = find_metric(metric).higher_is_worse
+        higher_is_worse = find_measure(metric).higher_is_worse
     except ValueError:
         higher_is_worse = True
     return value if higher_is_worse else -value
@@ -165,7 +163,7 @@ def _shown(value: float | None, unit: str) -> str:
     """A number in the unit of the rule's limit."""
     if value is None:
         return "–"
-    text = number(value, "plain")
+    text = number(value, "number")
     return f"{text}{'' if unit in ('', '%', '%h', '/min') else ' '}{unit}"
 
 

@@ -1,4 +1,4 @@
-"""Where in a run to look: the frame at which an event is worst, and the worst frame of a case without events."""
+"""Where in a run to look: the worst frame of a finding over time, and of a case without findings."""
 
 from __future__ import annotations
 
@@ -8,17 +8,19 @@ from typing import Any
 
 import polars as pl
 
+from harness.model.grid import Grid
 from harness.report.finding import Tables, WorstFrame
+from harness.run.catalogue import event_kinds, find_measure
+from harness.run.tables import BANDS
 
 __all__ = ["at_their_peak", "largest_differences"]
 
-_FRAME_METRIC = {"bend": "bend", "kink": "kink", "largest_bend": "bend"}
 _KEY = ("case", "rung", "track", "band")
 
 
 def at_their_peak(line_metrics: pl.LazyFrame, found: list[WorstFrame]) -> list[WorstFrame]:
-    """Move each event to the frame of its window where its metric (the offset, for events over time) is largest."""
-    wanted = [f for f in found if f.band is not None and f.track is not None and f.frame_end > f.frame_start]
+    """Move each finding over time (a swing, a bias) to the frame of its window where the offset is largest."""
+    wanted = [f for f in found if f.band is not None and f.track is not None and _over_time(f)]
     if not wanted:
         return found
     keys = pl.LazyFrame(
@@ -30,17 +32,13 @@ def at_their_peak(line_metrics: pl.LazyFrame, found: list[WorstFrame]) -> list[W
             "band": [f.band for f in wanted],
             "from": [f.frame_start for f in wanted],
             "to": [f.frame_end for f in wanted],
-            "metric": [_FRAME_METRIC.get(f.kind, "offset_max") for f in wanted],
         }
     )
-    size = pl.coalesce(
-        pl.when(pl.col("metric") == name).then(pl.col(name).abs()) for name in ("bend", "kink", "offset_max")
-    )
     peaks = (
-        line_metrics.select(*_KEY, "frame", "bend", "kink", "offset_max")
+        line_metrics.select(*_KEY, "frame", "offset_max")
         .join(keys, on=_KEY)
         .filter(pl.col("frame").is_between(pl.col("from"), pl.col("to")))
-        .select("event", "frame", size.fill_nan(None).alias("size"))
+        .select("event", "frame", size=pl.col("offset_max").abs().fill_nan(None))
         .drop_nulls()
         .group_by("event")
         .agg(pl.col("frame").sort_by("frame").get(pl.col("size").sort_by("frame").arg_max()))
@@ -51,12 +49,18 @@ def at_their_peak(line_metrics: pl.LazyFrame, found: list[WorstFrame]) -> list[W
     return [replace(f, frame=moved.get(id(f), f.frame)) for f in found]
 
 
-def largest_differences(
-    run: Tables, cases: Sequence[str], reference: str, limits: dict[str, float], unit: str
-) -> list[WorstFrame]:
-    """For cases without events: the row with the largest bend of its band's threshold, else offset, else any frame."""
+def _over_time(frame: WorstFrame) -> bool:
+    entry = event_kinds().get(frame.kind)
+    return entry is not None and entry.sizing != "frames" and frame.frame_end > frame.frame_start
+
+
+def largest_differences(run: Tables, cases: Sequence[str], reference: str, grid: Grid) -> list[WorstFrame]:
+    """For cases without findings: the row with the largest bend by its threshold, else offset, else any frame."""
     if not cases:
         return []
+    thresholds = find_measure("bend").threshold
+    assert thresholds is not None  # the catalogue has one
+    limits = dict(zip(BANDS, thresholds.of(grid), strict=True))
     limit = pl.col("band").replace_strict(limits, default=None, return_dtype=pl.Float64)
     rows = (
         run.table("line_metrics")
@@ -74,7 +78,7 @@ def largest_differences(
         .unique("case", keep="first")
         .sort("by_bend", "case", descending=[True, False], nulls_last=True)
     )
-    found = [_difference(row, limits, unit) for row in worst.iter_rows(named=True)]
+    found = [_difference(row, limits, grid.unit) for row in worst.iter_rows(named=True)]
     have = {f.case for f in found}
     return found + _any_frames(run, [c for c in cases if c not in have], reference)
 
@@ -91,7 +95,6 @@ def _difference(row: dict[str, Any], limits: dict[str, float], unit: str) -> Wor
         value=row["bend"] if bent else row["offset_max"],
         threshold=limits[row["band"]] if bent else float("nan"),
         unit=unit,
-        owner="candidate",
         frame_start=row["frame"],
         frame_end=row["frame"],
         severity=row["by_bend"] or 0.0,
@@ -106,4 +109,4 @@ def _any_frames(run: Tables, cases: Sequence[str], reference: str) -> list[Worst
     first = dict(rows.collect().iter_rows())
     nan = float("nan")
     found = [(case, first.get(case, 0)) for case in cases]
-    return [WorstFrame(c, f, reference, "first", None, None, nan, nan, "", "", f, f) for c, f in found]
+    return [WorstFrame(c, f, reference, "first", None, None, nan, nan, "", f, f) for c, f in found]

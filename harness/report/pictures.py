@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 
 from harness.model.grid import Grid
 from harness.report.draw import place
-from harness.report.facts import RunFacts
 from harness.report.finding import WorstFrame
 from harness.report.recordings import NO_PICTURE, Recordings
+from harness.run.facts import RunFacts
 from trueline import TruelineError
 
 if TYPE_CHECKING:

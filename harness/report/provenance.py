@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from harness.report.facts import RunFacts
+from harness.run.facts import RunFacts
 
 __all__ = ["provenance"]
 
@@ -19,7 +19,7 @@ def provenance(facts: RunFacts) -> list[tuple[str, list[tuple[str, str]]]]:
         ("Model", _flat({k: v for k, v in card.items() if k != "grid"})),
         ("Software and machine", _flat(meta.get("provenance", {}))),
     ]
-    groups += [(f"Rung {r.name}", _flat({"status": r.status, **r.provenance})) for r in facts.rungs]
+    groups += [(f"Rung {r.name}", _flat({"status": r.status, **(r.provenance or {})})) for r in facts.rungs.values()]
     groups += [(f"Case {c['id']}", _flat({k: v for k, v in c.items() if k != "id"})) for c in meta.get("cases", ())]
     return [(name, rows) for name, rows in groups if rows]
 

@@ -1,25 +1,22 @@
-"""Which frames a report shows: the worst events, spread over kinds and cases, each once.
+"""Which frames a report shows: those of the worst findings, spread over kinds and cases, each once.
 
-An event that travels down the ladder is one finding: it is shown at the first rung that has (nearly) its full size, and
-names the others. Where a case has no event its largest difference is shown, so that every case has a frame to look at.
+Where a case has no finding its largest difference is shown, so that every case has a frame to look at.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
 
-import polars as pl
-
+from harness.ladder import Finding
+from harness.ladder.words import sentence
+from harness.model.grid import Grid
 from harness.report.finding import Tables, WorstFrame
 from harness.report.locate import at_their_peak, largest_differences
 
-__all__ = ["candidates", "choose", "worst_events", "worst_frames"]
+__all__ = ["choose", "frames_of", "worst_frames"]
 
-FULL_SIZE = 0.75  # share of an event's largest value that counts as already there
 MAX_PLAIN = 60  # frames without a picture, for cases that are not among the worst
-NONFINITE = 1000.0  # severity of what is not finite
 SAME_MOMENT = 2  # frames this close on one rung look the same
 
 
@@ -29,19 +26,17 @@ def worst_frames(
     found: Sequence[WorstFrame],
     cases: Sequence[str],
     reference: str,
-    limits: dict[str, float],
-    unit: str,
+    grid: Grid,
     max_frames: int,
 ) -> list[WorstFrame]:
     """The frames to show, worst first: at most `max_frames` with a picture, then one for every further case.
 
     Args:
         run: gives line_metrics and lines.
-        found: findings of the run, worst first (`candidates`).
+        found: frames of the findings, worst first (`frames_of`).
         cases: ids of all cases.
         reference: the rung the metrics are measured against.
-        limits: bend threshold of each band, for cases without events.
-        unit: of lengths, `m` or `px`.
+        grid: thresholds, for cases without findings.
         max_frames: how many pictures to embed.
     """
     chosen = choose(found, 2 * max_frames + 4)
@@ -49,44 +44,34 @@ def worst_frames(
     rest = [f for f in _best_of_each_case(found) if f.case in without]
     located = _distinct(at_their_peak(run.table("line_metrics"), chosen + rest))
     have = {f.case for f in located}
-    located += largest_differences(run, [c for c in cases if c not in have], reference, limits, unit)
+    located += largest_differences(run, [c for c in cases if c not in have], reference, grid)
     return _with_pictures(located, max_frames)
 
 
-def worst_events(events: pl.LazyFrame, reference: str) -> pl.DataFrame:
-    """The worst event of each (case, kind, track, band, rung) against `reference`, with `severity`, worst first.
+def frames_of(findings: Sequence[Finding]) -> list[WorstFrame]:
+    """The frame of each finding that has one, in their order: on the rung where it is told, the others named."""
+    return [_frame(f) for f in findings if f.frame is not None]
 
-    Severity is value over threshold. Counts and lengths in frames grow without bound where offsets do not, so they
-    enter by 1 + log2; an output that is not finite is worse than anything finite.
-    """
-    ratio = pl.when(pl.col("threshold") > 0).then(pl.col("value").abs() / pl.col("threshold")).otherwise(NONFINITE)
-    counted = pl.col("unit").is_in(["frames", "count"])
-    severity = (
-        pl.when(pl.col("kind") == "nonfinite")
-        .then(NONFINITE)
-        .when(counted & (ratio > 1))
-        .then(1 + ratio.log(2))
-        .otherwise(ratio)
+
+def _frame(finding: Finding) -> WorstFrame:
+    assert finding.frame is not None  # frames_of chose it so
+    first = finding.frame if finding.frame_start is None else finding.frame_start
+    return WorstFrame(
+        case=finding.case,
+        frame=finding.frame,
+        rung=finding.rung,
+        kind=finding.measure,
+        track=finding.track,
+        band=finding.band,
+        value=finding.value,
+        threshold=finding.threshold,
+        unit=finding.unit,
+        frame_start=first,
+        frame_end=finding.frame if finding.frame_end is None else finding.frame_end,
+        severity=finding.severity,
+        also=tuple(r for r in finding.rungs if r != finding.rung),
+        sentence=sentence(finding),
     )
-    return (
-        events.filter(pl.col("reference").is_null() | (pl.col("reference") == reference))
-        .with_columns(severity.fill_nan(0.0).fill_null(0.0).alias("severity"))
-        .sort("severity", descending=True, maintain_order=True)
-        .group_by("case", "kind", "track", "band", "rung", maintain_order=True)
-        .first()
-        .collect()
-    )
-
-
-def candidates(events: pl.LazyFrame, ladder: Sequence[str], reference: str) -> list[WorstFrame]:
-    """One finding per (case, kind, track, band), worst first, those that are not the candidate's own last."""
-    rows = worst_events(events, reference)
-    order = {name: i for i, name in enumerate(ladder)}
-    groups: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
-    for row in rows.iter_rows(named=True):
-        groups.setdefault((row["case"], row["kind"], row["track"], row["band"]), []).append(row)
-    found = [_finding(group, order) for group in groups.values()]
-    return sorted(found, key=lambda f: (f.owner != "candidate", -f.severity, f.case, f.kind, f.frame))
 
 
 def choose(found: Sequence[WorstFrame], count: int) -> list[WorstFrame]:
@@ -102,34 +87,7 @@ def choose(found: Sequence[WorstFrame], count: int) -> list[WorstFrame]:
             turn = turns[finding.case] = turns.get(finding.case, -1) + 1
             ranked.append((turn, finding))
     chosen += [f for _, f in sorted(ranked, key=lambda pair: pair[0])]
-    return sorted(chosen[:count], key=lambda f: (f.owner != "candidate", -f.severity))
-
-
-def _finding(group: list[dict[str, Any]], order: dict[str, int]) -> WorstFrame:
-    """The event at the first rung of the ladder that has it at full size."""
-    worst = max(row["severity"] for row in group)
-    along = sorted(group, key=lambda row: order.get(row["rung"], len(order)))
-    first = next(row for row in along if row["severity"] >= FULL_SIZE * worst)
-    return WorstFrame(
-        case=first["case"],
-        frame=first["frame_start"],
-        rung=first["rung"],
-        kind=first["kind"],
-        track=first["track"],
-        band=first["band"],
-        value=_float(first["value"]),
-        threshold=_float(first["threshold"]),
-        unit=first["unit"] or "",
-        owner=first["owner"] or "candidate",
-        frame_start=first["frame_start"],
-        frame_end=first["frame_end"],
-        severity=first["severity"],
-        also=tuple(row["rung"] for row in along if row is not first and _overlap(row, first)),
-    )
-
-
-def _overlap(a: dict[str, Any], b: dict[str, Any]) -> bool:
-    return bool(a["frame_start"] <= b["frame_end"] and b["frame_start"] <= a["frame_end"])
+    return sorted(chosen[:count], key=lambda f: -f.severity)
 
 
 def _best_of_each_case(found: Sequence[WorstFrame]) -> list[WorstFrame]:
@@ -140,12 +98,16 @@ def _best_of_each_case(found: Sequence[WorstFrame]) -> list[WorstFrame]:
 
 
 def _distinct(found: list[WorstFrame]) -> list[WorstFrame]:
-    """Leave out findings that would show the same moment of the same rung again."""
+    """Leave out findings that would show the same measure at the same moment of the same rung again."""
     kept: list[WorstFrame] = []
     for f in found:
-        if not any(k.case == f.case and k.rung == f.rung and abs(k.frame - f.frame) <= SAME_MOMENT for k in kept):
+        if not any(_same_moment(k, f) for k in kept):
             kept.append(f)
     return kept
+
+
+def _same_moment(a: WorstFrame, b: WorstFrame) -> bool:
+    return (a.case, a.rung, a.kind) == (b.case, b.rung, b.kind) and abs(a.frame - b.frame) <= SAME_MOMENT
 
 
 def _with_pictures(found: list[WorstFrame], max_frames: int) -> list[WorstFrame]:
@@ -158,7 +120,3 @@ def _with_pictures(found: list[WorstFrame], max_frames: int) -> list[WorstFrame]
             have.add(f.case)
             plain.append(replace(f, pictured=False))
     return shown + plain
-
-
-def _float(value: float | None) -> float:
-    return float("nan") if value is None else float(value)

@@ -2,7 +2,7 @@
 
 Columns are depth, from the lab on the left to the car on the right; the child with the longest way to go continues its
 parent's row, so the main chain is a straight line and everything that hangs off it stands below. A step has *moved the
-lines* where events appear on its rung that its parent does not have at half their size.
+lines* where findings begin: the numbers are those of the explanation.
 """
 
 from __future__ import annotations
@@ -10,23 +10,20 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import polars as pl
-
-from harness.report.facts import RunFacts, RungFacts
-from harness.report.glossary import label_of, quantity_of_unit, with_unit
+from harness.ladder import Finding
+from harness.ladder.words import size_of
 from harness.report.palette import RungStyle
-from harness.report.select import worst_events
+from harness.run.catalogue import label_of
+from harness.run.facts import RunFacts, RungFact
 
-__all__ = ["ladder_view", "layout", "new_events"]
+__all__ = ["ladder_view", "layout"]
 
 NODE_WIDTH, NODE_HEIGHT = 208, 66
 PITCH_X, PITCH_Y = 246, 84
 MARGIN = 6
-_EVENT = ("case", "kind", "track", "band", "rung")
-ALREADY_THERE = 0.5  # share of an event's size at which the parent is said to have it too
 
 
-def layout(rungs: Sequence[RungFacts]) -> dict[str, tuple[int, int]]:
+def layout(rungs: Sequence[RungFact]) -> dict[str, tuple[int, int]]:
     """(column, row) of each rung."""
     names = {r.name for r in rungs}
     children: dict[str | None, list[str]] = {}
@@ -49,37 +46,23 @@ def layout(rungs: Sequence[RungFacts]) -> dict[str, tuple[int, int]]:
     return places
 
 
-def new_events(events: pl.LazyFrame, facts: RunFacts) -> dict[str, list[dict[str, Any]]]:
-    """Events that appear at a rung and not (at half their size) at its parent: rung -> rows, worst first."""
-    worst = worst_events(events, facts.reference).filter(pl.col("owner").fill_null("candidate") == "candidate")
-    size = {tuple(row[c] for c in _EVENT): row["severity"] for row in worst.iter_rows(named=True)}
-    parent = {r.name: r.parent for r in facts.rungs}
-    found: dict[str, list[dict[str, Any]]] = {}
-    for row in worst.iter_rows(named=True):
-        key = tuple(row[c] for c in _EVENT[:-1])
-        if size.get((*key, parent.get(row["rung"])), 0.0) < ALREADY_THERE * row["severity"]:
-            found.setdefault(row["rung"], []).append(row)
-    return found
-
-
 def ladder_view(
     facts: RunFacts,
     styles: Mapping[str, RungStyle],
-    appeared: Mapping[str, Sequence[Mapping[str, Any]]],
-    blame: Mapping[str, int],
+    findings: Sequence[Finding],
 ) -> dict[str, Any]:
     """Boxes and elbows in pixels.
 
     Args:
         facts: the run.
         styles: colour of each rung.
-        appeared: `new_events`.
-        blame: rung -> anomalies that begin there, for the rungs an explanation speaks of; the others count `appeared`.
+        findings: of the explanation, worst first.
     """
-    places = layout(facts.rungs)
-    nodes = [_node(r, places[r.name], styles[r.name], appeared.get(r.name, ()), blame, facts) for r in facts.rungs]
+    rungs = list(facts.rungs.values())
+    places = layout(rungs)
+    nodes = [_node(r, places[r.name], styles[r.name], [f for f in findings if f.first == r.name], facts) for r in rungs]
     at = {n["name"]: n for n in nodes}
-    edges = [_edge(at[r.parent], at[r.name]) for r in facts.rungs if r.parent in at]
+    edges = [_edge(at[r.parent], at[r.name]) for r in rungs if r.parent in at]
     columns = max((c for c, _ in places.values()), default=0)
     rows = max((r for _, r in places.values()), default=0)
     return {
@@ -93,14 +76,12 @@ def ladder_view(
 
 
 def _node(
-    rung: RungFacts,
+    rung: RungFact,
     place: tuple[int, int],
     style: RungStyle,
-    appeared: Sequence[Mapping[str, Any]],
-    blame: Mapping[str, int],
+    own: Sequence[Finding],
     facts: RunFacts,
 ) -> dict[str, Any]:
-    count = blame.get(rung.name, len(appeared))
     is_reference = rung.name == facts.reference
     return {
         "name": rung.name,
@@ -110,26 +91,22 @@ def _node(
         "stroke": style.stroke,
         "status": rung.status,
         "reason": rung.reason,
-        "moved": count > 0 and not is_reference,
+        "moved": bool(own) and not is_reference,
         "step": "reference" if is_reference else " + ".join(rung.factors) or "no named factor",
         "several": len(rung.factors) > 1,
-        "text": "" if is_reference else _said(rung, count, appeared, facts.unit),
+        "text": "" if is_reference else _said(rung, own),
     }
 
 
-def _said(rung: RungFacts, count: int, appeared: Sequence[Mapping[str, Any]], length_unit: str) -> str:
-    """What happened at this step, in a few words."""
+def _said(rung: RungFact, own: Sequence[Finding]) -> str:
+    """What happened at this step, in a few words; `own`: findings that begin here, worst first."""
     if rung.status == "not_run":
         return "not run"
     if rung.status == "crashed":
         return "crashed"
-    if not count:
-        return "no new events"
-    if not appeared:
-        return f"{count} anomal{'y' if count == 1 else 'ies'} begin here"
-    worst = appeared[0]
-    size = with_unit(worst["value"], quantity_of_unit(worst["unit"] or ""), length_unit)
-    return f"{count} new, {label_of(worst['kind'])} {size}"
+    if not own:
+        return "no finding begins here"
+    return f"{len(own)} begin, {label_of(own[0].measure)} {size_of(own[0].value, own[0].unit)}"
 
 
 def _edge(parent: Mapping[str, Any], child: Mapping[str, Any]) -> dict[str, Any]:

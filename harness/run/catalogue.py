@@ -27,11 +27,13 @@ __all__ = [
     "Threshold",
     "columns_of",
     "computed",
+    "definition_of",
     "event_kinds",
     "events_of",
     "find_measure",
     "floors",
     "kin_of",
+    "label_of",
     "measures",
     "quantity_of",
     "registered",
@@ -476,10 +478,25 @@ def find_measure(name: str) -> Measure:
     raise ValueError(f"unknown metric {name!r}, must be in {sorted(_ALL)}")
 
 
+def _known(name: str) -> Measure | None:
+    return _ALL.get(f"event.{name}") or _ALL.get(name)
+
+
+def label_of(name: str) -> str:
+    """A measure, or a kind of event, in words for readers."""
+    found = _known(name)
+    return found.label if found is not None and found.label else name.replace("_", " ")
+
+
+def definition_of(name: str) -> str:
+    """What a measure, or a kind of event, is; empty where there is no such thing."""
+    found = _known(name)
+    return found.definition if found is not None else ""
+
+
 def kin_of(name: str) -> str:
     """Family of a measure, or of a kind of event, by name."""
-    found = _ALL.get(f"event.{name}") or find_measure(name)
-    return found.kin
+    return (_known(name) or find_measure(name)).kin
 
 
 def quantity_of(measure: Measure, statistic: Statistic) -> Quantity:

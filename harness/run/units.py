@@ -32,7 +32,6 @@ __all__ = [
     "Quantity",
     "base_unit",
     "check_unit",
-    "in_words",
     "parse_limit",
     "scale",
     "tighter_or_equal",
@@ -164,12 +163,3 @@ def base_unit(quantity: Quantity, run_unit: str) -> str:
     if quantity in ("length", "curvature"):
         return run_unit if quantity == "length" else f"1/{run_unit}"
     return next(unit for unit, (quantities, size) in UNITS.items() if quantity in quantities and size == 1.0)
-
-
-def in_words(value: float, unit: str) -> str:
-    """A number of base units as readers see it, with three significant digits: `0.364 m`, `3.1°`, `12 frames`."""
-    if unit == "rad":
-        return f"{math.degrees(value):.3g}°"
-    if unit == "/min":
-        return f"{value:.3g} a minute"
-    return f"{value:.3g} {unit}".rstrip()

@@ -9,7 +9,7 @@ from typing import Any
 
 import polars as pl
 
-from harness.model.grid import vehicle_grid
+from harness.model.grid import grid_to_json, vehicle_grid
 from harness.run.folder import Run
 from harness.run.rungs import build_tree
 from harness.run.tables import TABLES
@@ -44,22 +44,27 @@ def make_run(
     path.mkdir(parents=True, exist_ok=True)
     lines = [{"frame": 10, "track": 0, "band": "far", **row} for row in bend]
     found = [
-        {"kind": "bend", "frame_start": r["frame"], "frame_end": r["frame"], "value": r["value"], "threshold": LIMIT,
+        {"kind": "bend", "frame_start": r["frame"], "frame_end": r["frame"], "frame": r["frame"],
+         "value": r["value"], "threshold": LIMIT,
          **{k: r[k] for k in ("rung", "track", "band")}}
-        for r in lines if r["value"] is not None and r["value"] >= LIMIT
+        for r in lines if r["value"] is not None and r["value"] > LIMIT
     ]  # fmt: skip
     found += list(events)
-    default = {"frame_start": 10, "frame_end": 12, "track": 0, "band": None, "threshold": 0.2, "unit": "m"}
+    default = {"frame_start": 10, "frame_end": 12, "frame": 11, "track": 0, "band": None, "threshold": 0.2, "unit": "m"}
     always = {"case": "c1", "reference": ROOT}
     _write(path, "events", [{"owner": "candidate", **default, **always, **e} for e in found])
     _write(
         path, "line_metrics", [{**always, **r, "bend": r["value"], "heading": 0.1 * (r["value"] or 0)} for r in lines]
     )
+    seen = sorted({(r["rung"], r["frame"]) for r in lines})
+    rows = [{**always, "rung": rung, "frame": frame, "lines": 1, "matched": 1, "missing": 0, "extra": 0, "nonfinite": 0}
+            for rung, frame in seen]  # fmt: skip
+    _write(path, "frame_metrics", rows)
     ladder = build_tree(ROOT, engines, preprocess, steps)
     meta = {
         "reference": ROOT,
         "finished": True,
-        "card": {"length_unit": "m", "grid": {"look_ahead": list(vehicle_grid().look_ahead), "height": 0}},
+        "card": {"name": "toy", "length_unit": "m", "grid": grid_to_json(vehicle_grid())},
         "cases": [{"id": "c1", "frames": 100, "fps": 20.0, "lossy": lossy}],
         "rungs": [
             {"name": r.name, "preprocess": r.preprocess, "engine": r.engine, "parent": r.parent,

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from cases.case import open_case
 from harness.model.grid import Grid, grid_to_json, image_grid, vehicle_grid
+from harness.run.catalogue import find_measure
 from harness.run.folder import Run
 from harness.run.tables import SORT_KEYS, TABLES
 
@@ -234,7 +235,7 @@ def _line_metrics(case: str, rung: str, reference: str, d: NDArray[np.float64], 
                     "coverage": 1.0, "offset_mean": values.mean(), "offset_max": values[np.abs(values).argmax()],
                     "heading": slope[frame, track], "bend": bend[frame, track], "bend_rms": bend[frame, track] / 3,
                     "kink": bend[frame, track] / (s[-1] - s[0]), "curvature_gap": bend[frame, track] / 500,
-                    "chamfer": np.abs(values).mean(), "class_flip": False, "score_gap": 0.01,
+                    "chamfer": None, "class_flip": False, "score_gap": 0.01, "reach_gap": 0.0,
                 }
             )  # fmt: skip
     return pl.DataFrame(rows, schema=TABLES["line_metrics"])
@@ -296,28 +297,32 @@ def _series(case: str, rung: str, reference: str, d: NDArray[np.float64], grid: 
 
 def _events(case: str, rung: str, reference: str, d: NDArray[np.float64], grid: Grid, shape: Shape) -> pl.DataFrame:
     rows = []
+    thresholds = find_measure("bend").threshold
+    assert thresholds is not None
     for index, band in enumerate(("near", "mid", "far")):
         bend = _bend(d[:, :, 17 * index : 17 * index + 17], grid.stations[index])
-        limit = grid.thresholds.bend[index]
+        limit = thresholds.of(grid)[index]
         for track in range(d.shape[1]):
-            over = np.flatnonzero(bend[:, track] >= limit)
+            over = np.flatnonzero(bend[:, track] > limit)
             if len(over):
-                rows.append(_event(case, rung, reference, "bend", over[0], over[-1], track, band,
+                worst = over[bend[over, track].argmax()]
+                rows.append(_event(case, rung, reference, "bend", over[0], over[-1], worst, track, band,
                                    bend[over, track].max(), limit, grid.unit))  # fmt: skip
             series = d[:, track, 17 * index + 8]
             swing = np.ptp(series) if SWUNG.get(rung) else 0.0
             if swing >= grid.thresholds.swing:
-                rows.append(_event(case, rung, reference, "swing", 5, shape.frames - 1, track, band, swing,
+                rows.append(_event(case, rung, reference, "swing", 5, shape.frames - 1, 5, track, band, swing,
                                    grid.thresholds.swing, grid.unit))  # fmt: skip
     return pl.DataFrame(rows, schema=TABLES["events"])
 
 
 def _event(
-    case: str, rung: str, reference: str, kind: str, start: int, end: int, track: int, band: str,
+    case: str, rung: str, reference: str, kind: str, start: int, end: int, worst: int, track: int, band: str,
     value: float, threshold: float, unit: str,
 ) -> dict[str, Any]:  # fmt: skip
     return {
-        "case": case, "rung": rung, "kind": kind, "frame_start": int(start), "frame_end": int(end), "track": track,
+        "case": case, "rung": rung, "kind": kind, "frame_start": int(start), "frame_end": int(end),
+        "frame": int(worst), "track": track,
         "band": band, "reference": reference, "value": float(value), "threshold": threshold, "unit": unit,
         "owner": "candidate",
     }  # fmt: skip

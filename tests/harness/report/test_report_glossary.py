@@ -8,9 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.measures.events import KINDS
-from harness.report.glossary import METRICS, definition_of, label_of, number, quantity_of_unit, unit_text, with_unit
+from harness.report.glossary import columns, definition_of, label_of
+from harness.run.catalogue import event_kinds
+from harness.run.numbers import number, quantity_of_unit, unit_text, with_unit
 from harness.run.tables import TABLES
+from harness.run.units import base_unit
 from tests.strategies import quick
 
 
@@ -29,8 +31,8 @@ from tests.strategies import quick
         (12345.0, "count", "m", "12 345"),
         (0.25, "count", "m", "0.25"),
         (0.00123, "curvature", "m", "0.00123 1/m"),
-        (1.2345, "time_ms", "m", "1.23 ms"),
-        (12.345, "time_ms", "m", "12.3 ms"),
+        (1.2345, "time", "m", "1.23 ms"),
+        (12.345, "time", "m", "12.3 ms"),
         (1, "frames", "m", "1 frame"),
         (7, "frames", "m", "7 frames"),
         (1.5, "frames", "m", "1.5 frames"),
@@ -47,21 +49,23 @@ def test_no_value_is_a_dash_without_a_unit(value):
 
 
 @quick
-@given(st.floats(1e-12, 1e6), st.sampled_from(["length", "angle", "share", "time_ms", "rate", "curvature"]))
+@given(st.floats(1e-12, 1e6), st.sampled_from(["length", "angle", "share", "time", "rate", "curvature"]))
 def test_only_zero_reads_as_zero(value, quantity):
     text = number(value, quantity)
     assert any(c in "123456789" for c in text.partition("·")[0])
 
 
 def test_every_column_that_the_report_reads_is_in_its_table():
-    assert all(m.column in TABLES[m.table] for m in METRICS)
-    assert len({m.key for m in METRICS}) == len(METRICS)
+    assert all(m.column in TABLES[m.table] for m in columns())
+    assert len({m.name for m in columns()}) == len(columns())
 
 
-def test_every_kind_of_event_has_a_unit_the_report_can_write():
-    for kind, (unit, _) in KINDS.items():
+def test_every_kind_of_event_has_words_and_a_unit_that_leads_back_to_its_quantity():
+    for kind, entry in event_kinds().items():
         assert label_of(kind)
-        assert unit == "length" or quantity_of_unit(unit) != "plain", kind
+        assert definition_of(kind)
+        unit = base_unit(entry.quantity, "m")
+        assert not unit or quantity_of_unit(unit) == entry.quantity, kind
 
 
 def test_headings_name_the_unit_of_the_run():

@@ -11,11 +11,11 @@ import pytest
 from cases.case import open_case
 from cases.synth import draw_scene, write_synth_case
 from harness.feed.preprocess.colour import to_rgb_u8
-from harness.report.facts import read_facts
 from harness.report.finding import WorstFrame
 from harness.report.frames import lines_of_frames
 from harness.report.pictures import MAX_WIDTH, add_pictures, jpeg_uri
 from harness.report.recordings import Recordings
+from harness.run.facts import read_facts
 from tests.harness.report.fixture_run import Shape, make_run
 
 

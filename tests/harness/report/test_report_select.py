@@ -2,78 +2,27 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import polars as pl
-import pytest
 
+from harness.ladder import explain
+from harness.ladder.words import sentence
+from harness.model.grid import vehicle_grid
 from harness.report.finding import WorstFrame
-from harness.report.select import candidates, choose, worst_events, worst_frames
-from harness.run.tables import TABLES
+from harness.report.select import choose, frames_of, worst_frames
 from tests.harness.report.fixture_run import Shape, make_run
 
-LADDER = ["train/a", "deploy/a", "deploy/b", "deploy/c"]
-NAN = float("nan")
+
+def frame(case: str, kind: str, severity: float, number: int = 0) -> WorstFrame:
+    return WorstFrame(case, number, "deploy/a", kind, 0, "far", severity, 1.0, "m", number, number, severity)
 
 
-def event(**given: Any) -> dict[str, Any]:
-    base = {
-        "case": "one", "rung": "deploy/a", "kind": "bend", "frame_start": 3, "frame_end": 8, "track": 0, "band": "far",
-        "reference": "train/a", "value": 0.6, "threshold": 0.3, "unit": "m", "owner": "candidate",
-    }  # fmt: skip
-    return base | given
-
-
-def events(*rows: dict[str, Any]) -> pl.LazyFrame:
-    return pl.LazyFrame(list(rows), schema=TABLES["events"])
-
-
-def frame(case: str, kind: str, severity: float, number: int = 0, owner: str = "candidate") -> WorstFrame:
-    return WorstFrame(case, number, "deploy/a", kind, 0, "far", severity, 1.0, "m", owner, number, number, severity)
-
-
-def test_an_event_that_travels_down_the_ladder_is_one_finding_at_its_first_rung():
-    found = candidates(
-        events(event(), event(rung="deploy/b", value=0.62), event(rung="deploy/c", value=0.61)), LADDER, "train/a"
-    )
-    assert [(f.rung, f.also) for f in found] == [("deploy/a", ("deploy/b", "deploy/c"))]
-
-
-def test_a_rung_with_only_a_trace_of_the_event_is_not_where_it_begins():
-    (found,) = candidates(events(event(value=0.31), event(rung="deploy/b", value=0.9)), LADDER, "train/a")
-    assert found.rung == "deploy/b"
-
-
-def test_another_moment_is_not_the_same_event():
-    (found,) = candidates(
-        events(event(), event(rung="deploy/b", value=0.6, frame_start=50, frame_end=60)), LADDER, "train/a"
-    )
-    assert found.also == ()
-
-
-def test_events_against_the_parent_are_not_counted_again():
-    found = candidates(events(event(rung="deploy/b", reference="deploy/a", value=9.0)), LADDER, "train/a")
-    assert found == []
-
-
-@pytest.mark.parametrize(
-    ("given", "severity"),
-    [
-        ({"value": 0.6, "threshold": 0.3}, 2.0),
-        ({"kind": "missing", "value": 8.0, "threshold": 1.0, "unit": "frames"}, 4.0),
-        ({"kind": "nonfinite", "value": 1.0, "threshold": 1.0, "unit": "count"}, 1000.0),
-        ({"value": NAN}, 0.0),
-        ({"value": None}, 0.0),
-        ({"threshold": 0.0}, 1000.0),
-    ],
-)
-def test_severity_is_comparable_over_kinds(given, severity):
-    assert worst_events(events(event(**given)), "train/a")["severity"].to_list() == [severity]
-
-
-def test_the_reference_s_own_events_come_last():
-    found = candidates(events(event(owner="reference", value=9.0), event(case="two", value=0.4)), LADDER, "train/a")
-    assert [f.case for f in found] == ["two", "one"]
+def test_every_finding_with_a_frame_is_shown_on_its_rung_and_names_the_others(tmp_path):
+    findings = explain(make_run(tmp_path, Shape(cases=1, rungs=6))).findings
+    found = frames_of(findings)
+    assert [f.sentence for f in found] == [sentence(f) for f in findings if f.frame is not None]
+    first = next(f for f in findings if len(f.rungs) > 1)
+    shown = next(f for f in found if f.sentence == sentence(first))
+    assert (shown.rung, {shown.rung, *shown.also}) == (first.rung, set(first.rungs))
 
 
 def test_one_bad_case_does_not_fill_the_list():
@@ -89,14 +38,12 @@ def test_a_mild_kind_is_not_crowded_out():
 
 
 def select(run, cases, max_frames=12):
-    reference, ladder = run.meta["reference"], [r["name"] for r in run.meta["rungs"]]
     return worst_frames(
         run,
-        found=candidates(run.table("events"), ladder, reference),
+        found=frames_of(explain(run).findings),
         cases=cases,
-        reference=reference,
-        limits={"near": 0.15, "mid": 0.15, "far": 0.3},
-        unit="m",
+        reference=run.meta["reference"],
+        grid=vehicle_grid(),
         max_frames=max_frames,
     )
 
@@ -142,7 +89,10 @@ def test_every_case_has_a_frame_and_only_the_worst_have_pictures(tmp_path):
 def test_one_moment_is_not_shown_twice(tmp_path):
     run = make_run(tmp_path, Shape(cases=1, rungs=4))
     shown = select(run, ["highway_curve"])
-    assert len({(f.rung, f.frame // 3) for f in shown}) >= len(shown) - 1
+    assert len({(f.kind, f.rung, f.frame // 3) for f in shown}) >= len(shown) - 1
     assert not [
-        (a, b) for i, a in enumerate(shown) for b in shown[:i] if a.rung == b.rung and abs(a.frame - b.frame) <= 2
+        (a, b)
+        for i, a in enumerate(shown)
+        for b in shown[:i]
+        if (a.kind, a.rung) == (b.kind, b.rung) and abs(a.frame - b.frame) <= 2
     ]

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.report.facts import read_facts
 from harness.report.series import case_series, min_max_buckets, pack, points_per_trace, unpack
+from harness.run.facts import read_facts
 from tests.harness.report.fixture_run import Shape, make_run
 from tests.strategies import quick
 

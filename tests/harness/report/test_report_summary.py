@@ -6,8 +6,8 @@ import numpy as np
 import polars as pl
 import pytest
 
-from harness.report.facts import read_facts
 from harness.report.summary import case_summary, heat_table, pooled
+from harness.run.facts import read_facts
 from tests.harness.report.fixture_run import Shape, make_run
 
 
@@ -26,7 +26,7 @@ def test_worst_is_the_largest_of_all_rows(run, facts):
     rows = run.read("line_metrics")
     for rung in facts.ladder[1:]:
         for band in ("near", "mid", "far"):
-            mine = pool.filter(metric="offset", rung=rung, band=band)["worst"].max()
+            mine = pool.filter(metric="offset_max", rung=rung, band=band)["worst"].max()
             assert mine == pytest.approx(rows.filter(rung=rung, band=band)["offset_max"].abs().max())
 
 
@@ -56,7 +56,7 @@ def test_comparisons_with_the_parent_do_not_count(run, facts):
 
 
 def test_look_ahead_stations_stand_for_their_bands(run, facts):
-    pool = pooled(run, facts).filter(metric="swing", rung=facts.ladder[3])
+    pool = pooled(run, facts).filter(metric="swing_pp", rung=facts.ladder[3])
     series = run.read("series_metrics").filter(rung=facts.ladder[3], station=40.0)
     assert pool.filter(band="far")["worst"].max() == pytest.approx(series["swing_pp"].max())
 
@@ -78,13 +78,15 @@ def test_a_value_at_its_threshold_is_marked_and_shaded_more_than_one_below(run, 
     below, at, beyond = cell(0.29), cell(0.30), cell(0.60)
     assert (below["over"], at["over"], beyond["over"]) == (False, True, True)
     assert below["shade"] < at["shade"] < beyond["shade"] <= 1
-    assert "event threshold 0.300 m" in at["note"]
+    assert "a finding from 0.300 m" in at["note"]
 
 
 def test_noise_is_not_shaded_as_if_it_mattered(run, facts):
     rows = run.read("line_metrics").with_columns(pl.col("offset_max") * 1e-6)
     heat = heat_table(pooled(_Tables(run, line_metrics=rows), facts), facts)
-    assert all(cells["offset"]["worst.all"]["shade"] < 0.01 for cells in heat["cells"].values() if "offset" in cells)
+    cells = [c["offset_max"]["worst.all"] for c in heat["cells"].values() if "offset_max" in c]
+    assert cells
+    assert all(cell["shade"] < 0.01 for cell in cells)
 
 
 def test_the_first_rung_to_reach_the_worst_is_marked_once_per_column(run, facts):

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from itertools import combinations
 
-from harness.report.facts import RungFacts, read_facts
+from harness.ladder import explain
 from harness.report.palette import rung_styles
-from harness.report.tree import NODE_HEIGHT, NODE_WIDTH, ladder_view, layout, new_events
+from harness.report.tree import NODE_HEIGHT, NODE_WIDTH, ladder_view, layout
+from harness.run.facts import RungFact, read_facts
 from tests.harness.report.fixture_run import LADDER, Shape, make_run
 
-RUNGS = [RungFacts(n, p, tuple(f), "ok", "", {}) for n, p, f in LADDER]
+RUNGS = [RungFact(n, p, "ok", factors=tuple(f)) for n, p, f in LADDER]
 
 
-def view(run, blame=None):
+def view(run):
     facts = read_facts(run.meta)
-    styles = rung_styles(facts.ladder, facts.reference)
-    return ladder_view(facts, styles, new_events(run.table("events"), facts), blame or {})
+    return ladder_view(facts, rung_styles(facts.ladder, facts.reference), explain(run).findings)
 
 
 def test_no_two_boxes_stand_in_one_place():
@@ -46,23 +46,16 @@ def test_boxes_do_not_overlap_and_fit_the_drawing(tmp_path):
 
 
 def test_a_rung_without_its_parent_is_a_root_of_its_own():
-    orphan = RungFacts("deploy/x", "deploy/gone", (), "ok", "", {})
+    orphan = RungFact("deploy/x", "deploy/gone", "ok")
     assert layout([*RUNGS[:2], orphan])["deploy/x"][0] == 0
 
 
-def test_the_steps_that_moved_the_lines_are_marked_and_their_heirs_are_not(tmp_path):
-    drawing = view(make_run(tmp_path, Shape(cases=1, rungs=6)))
-    moved = {n["name"] for n in drawing["nodes"] if n["moved"]}
-    assert moved == {"deploy/torch-fp32", "deploy/ort-fp32", "train+resize/torch-fp32"}
-    assert [e["moved"] for e in drawing["edges"]].count(True) == 3
-
-
-def test_an_explanation_overrules_the_count_of_events(tmp_path):
-    drawing = view(make_run(tmp_path, Shape(cases=1, rungs=4)), {"deploy/ort-fp32-none": 2, "deploy/ort-fp32": 0})
-    moved = {n["name"]: n["moved"] for n in drawing["nodes"]}
-    assert moved["deploy/ort-fp32-none"]
-    assert not moved["deploy/ort-fp32"]
-    assert moved["deploy/torch-fp32"]  # of which the explanation does not speak
+def test_the_steps_at_which_findings_begin_are_marked_with_their_number(tmp_path):
+    run = make_run(tmp_path, Shape(cases=1, rungs=6))
+    drawing, explanation = view(run), explain(run)
+    assert {n["name"] for n in drawing["nodes"] if n["moved"]} == {s.rung for s in explanation.suspects}
+    told = sum(int(n["text"].split()[0]) for n in drawing["nodes"] if n["moved"])
+    assert told == len(explanation.findings)
 
 
 def test_a_clean_run_has_no_marked_step(tmp_path):

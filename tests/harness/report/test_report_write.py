@@ -8,7 +8,7 @@ import re
 import polars as pl
 import pytest
 
-from harness.errors import ReportError
+from harness.errors import ReportError, RunError
 from harness.ladder import explain
 from harness.report import write_report
 from harness.run.folder import Run
@@ -38,7 +38,7 @@ def test_a_folder_that_is_not_there_is_one_clear_line(tmp_path):
 def test_a_foreign_run_json_is_one_clear_line(tmp_path):
     run = make_run(tmp_path, Shape(cases=1, rungs=1, frames=2))
     del run.meta["card"]
-    with pytest.raises(ReportError, match="lacks what a report needs"):
+    with pytest.raises(RunError, match="lacks what every run has"):
         write_report(run)
 
 
@@ -67,7 +67,7 @@ def test_a_run_without_tables_still_shows_its_ladder(tmp_path):
 
 def test_no_event_is_said_in_so_many_words(tmp_path):
     html, data = written(make_run(tmp_path, Shape(cases=2, rungs=4, severity=0.01)))
-    assert "No rung&#39;s lines passed an event threshold against the reference." in html
+    assert "No finding against train/torch-fp32 on 3 rungs." in html
     assert {f["kind"] for f in data["frames"]} == {"largest_bend"}
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from harness.ladder.model import Explanation, Finding
 from harness.ladder.words import place_of, sentence, size_of
 from harness.run.catalogue import label_of
-from harness.terminal import table_console
+from harness.terminal import show, table
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -39,54 +39,32 @@ def render(explanation: Explanation, console: Console | None = None) -> None:
         explanation: of a run.
         console: where to; None for standard output.
     """
-    from rich.text import Text
-
-    console = console or table_console()
-    console.print(Text(headline(explanation)))
+    show(headline(explanation), console=console)
     if explanation.findings:
-        console.print(Text(f"worst: {sentence(explanation.findings[0])}"))
-        console.print(_suspects(explanation))
-        console.print(_findings(explanation))
+        show(f"worst: {sentence(explanation.findings[0])}", console=console)
+        show(_suspects(explanation), _findings(explanation), console=console)
         left = len(explanation.findings) - len(_shown(explanation))
         if left:
-            console.print(f"{left} more; --json has them all.")
-    for words in explanation.differences:
-        console.print(Text(f"train and deploy differ: {words}"))
-    for note in explanation.notes:
-        console.print(Text(f"note: {note}"))
+            show(f"{left} more; --json has them all.", console=console)
+    show(*(f"train and deploy differ: {words}" for words in explanation.differences), console=console)
+    show(*(f"note: {note}" for note in explanation.notes), console=console)
 
 
 def _suspects(explanation: Explanation) -> Table:
-    table = _table(f"Where findings against {explanation.reference} begin", "rung", "stage", "factor", "findings", "of")
+    rows = []
     for s in explanation.suspects:
         kinds = ", ".join(f"{count} {label_of(kind)}" for kind, count in s.kinds.items())
         factor = s.cause or s.factor or " + ".join(s.factors) or "none"
         cases = f"{len(s.cases)} case{'s' if len(s.cases) != 1 else ''}"
-        _row(table, s.rung, s.stage or "none alone", factor, f"{s.count} ({s.share:.0%})", f"{kinds}; {cases}")
-    return table
+        rows.append((s.rung, s.stage or "none alone", factor, f"{s.count} ({s.share:.0%})", f"{kinds}; {cases}"))
+    title = f"Where findings against {explanation.reference} begin"
+    return table(("rung", "stage", "factor", "findings", "of"), rows, title)
 
 
 def _findings(explanation: Explanation) -> Table:
-    table = _table("The worst of them", "case, rung", "what", "size", "first step", "shares of the steps", "alone")
-    for f in _shown(explanation):
-        _row(table, f"{f.case}\n{f.rung}", _what(f), _size(f), _first(f), _shares(f), _alone(f))
-    return table
-
-
-def _table(title: str, *columns: str) -> Table:
-    from rich.table import Table
-
-    table = Table(title=title, title_justify="left")
-    for column in columns:
-        table.add_column(column, overflow="fold")
-    return table
-
-
-def _row(table: Table, *cells: str) -> None:
-    """Cells are what others wrote too: no markup."""
-    from rich.text import Text
-
-    table.add_row(*(Text(cell) for cell in cells))
+    columns = ("case, rung", "what", "size", "first step", "shares of the steps", "alone")
+    rows = [(f"{f.case}\n{f.rung}", _what(f), _size(f), _first(f), _shares(f), _alone(f)) for f in _shown(explanation)]
+    return table(columns, rows, "The worst of them")
 
 
 def _shown(explanation: Explanation) -> list[Finding]:

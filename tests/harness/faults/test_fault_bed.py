@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -10,19 +11,26 @@ import pytest
 
 from harness.errors import FaultError
 from harness.faults import CONTROLS, FAULTS, Outcome, TestBed
-from harness.ladder import Limit
+from harness.gate.policy import Rule
 from harness.model.card import load_card
 from harness.run.folder import Run
 from harness.run.rungs import STAGES
 from tests.harness.faults.seeker import write_case, write_model
 
+
 # the clean chain of this model shows 0.001 m of offset and 0.0012 m of jitter (a pixel of its input is 0.25 m), no lag
 # at all, and 0.007 m of bend; a bow of 0.2 m is under the far band's event threshold of 0.30 m and needs its own limit
+def rule(metric: str, statistic: str, limit: str, **more: Any) -> Rule:
+    return Rule(**{"id": metric, "metric": metric, "rung": "deploy/*", "statistic": statistic, "limit": limit} | more)
+
+
 LIMITS = (
-    Limit("offset_mean", "p95", 0.01),
-    Limit("jitter", "max", 0.0025),
-    Limit("lag_frames", "max", 0.5),
-    Limit("bend", "max", 0.1, "far"),
+    rule("offset_mean", "p95", "0.01 m"),
+    rule("jitter", "max", "0.0025 m"),
+    rule("bend", "max", "0.1 m", band="far"),
+    rule("missing", "max", "0 lines"),
+    rule("extra", "max", "0 lines"),
+    rule("coverage", "min", ">= 80 %"),
 )
 # (fault, factor that it must be blamed on)
 FACTORS = {

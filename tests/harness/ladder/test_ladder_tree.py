@@ -63,6 +63,6 @@ def test_a_path_without_preprocessing_has_no_steps_to_take_out(tmp_path: Path) -
 
 def test_the_only_step_that_differs_is_blamed_by_its_name(tmp_path: Path) -> None:
     run = make_run(tmp_path, bend=bends({TORCH: 0.4}), steps=("resize",))
-    (anomaly,) = explain(run, ()).anomalies
-    assert (anomaly.first, anomaly.stage, anomaly.factor) == (TORCH, "preprocess", "preprocess:resize")
-    assert [a.factor for a in anomaly.alone] == ["preprocess:resize"]
+    (finding,) = explain(run).findings
+    assert (finding.first, finding.stage, finding.factor) == (TORCH, "preprocess", "preprocess:resize")
+    assert [a.factor for a in finding.alone] == ["preprocess:resize"]

@@ -13,6 +13,7 @@ from cases.case import open_case
 from cases.schema import CameraMeta
 from cases.writer import CaseWriter
 from harness.errors import RunError
+from harness.model.grid import grid_to_json, vehicle_grid
 from harness.run.folder import Run
 from harness.run.json import write_json
 from harness.run.tables import TABLES
@@ -99,7 +100,7 @@ def _meta(cases: Sequence[Any], rungs: Mapping[str, str]) -> dict[str, Any]:
     told = {"parent": ROOT, "factors": [], "provenance": {"onnxruntime": "1.2.3"}}
     names = {ROOT: "ok", **rungs}
     return {
-        "card": {"name": "toy", "length_unit": "m", "grid": {"look_ahead": [10, 20, 40], "height": 0}},
+        "card": {"name": "toy", "length_unit": "m", "grid": grid_to_json(vehicle_grid())},
         "reference": ROOT,
         "rungs": [told | {"name": n, "status": s, "reason": "" if s == "ok" else "no GPU"} for n, s in names.items()],
         "cases": [

@@ -124,10 +124,6 @@ class Tree:
                 found += taken or [(node.factors[0], node.name, self.root.name)]
         return [triple for triple in found if self._ran(*triple[1:])]
 
-    def without(self, name: str) -> list[tuple[str, str, str]]:
-        """(factor, rung that has it, rung that lacks it) for factors taken out of a path."""
-        return []
-
     def shows_every_factor(self, name: str) -> bool:
         """Whether `alone` covers the whole path, every step of preprocessing once."""
         shown = {f for f, _, _ in self.alone(name)}

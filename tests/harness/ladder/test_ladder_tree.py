@@ -32,7 +32,7 @@ def test_steps_are_shown_put_into_the_reference_and_taken_out_of_deploy(tmp_path
     assert tree.shows_every_factor(ORT)
 
 
-def test_rungs_that_swap_steps_have_no_anomalies_of_their_own(tmp_path: Path) -> None:
+def test_rungs_that_swap_steps_have_no_findings_of_their_own(tmp_path: Path) -> None:
     assert all(node.swap is None for node in _tree(tmp_path).chain())
 
 

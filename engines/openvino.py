@@ -91,7 +91,8 @@ def open_engine(
 
 def availability(name: str) -> Availability:
     """OpenVINO's version and the processor, or why it cannot run in this precision."""
-    from engines.registry import TABLE, base_name
+    from engines.registry import base_name
+    from engines.table import TABLE
 
     if "@" in name:
         return Availability(name, False, f"{name.partition('@')[0]} runs on the CPU only", "leave the device out")

@@ -71,7 +71,8 @@ def availability(name: str) -> Availability:
         import onnxruntime
     except ImportError as error:
         return Availability(name, False, f"ONNX Runtime does not import: {error}", "pip install 'trueline[cpu]'")
-    from engines.registry import TABLE, base_name
+    from engines.registry import base_name
+    from engines.table import TABLE
 
     entry = TABLE.get(base_name(name))
     kind = entry.options.get("provider", "cpu") if entry else "cpu"

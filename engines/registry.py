@@ -13,7 +13,8 @@ with `:WHICH`, of the whole name, the later over the earlier. A family without v
 that the card has options for, so one engine can run twice, differently.
 
 Third parties add engines by the entry-point group `trueline.engines`: entry name -> a module or object with the same
-`open_engine` and, if they like, `availability`. A name of ours always means our engine.
+`open_engine` and, if they like, `availability`, FILE_OPTIONS, and LADDER: engine -> (parent, factors), its place in the
+ladder (engines/ladder.py). A name of ours always means our engine.
 """
 
 from __future__ import annotations
@@ -22,21 +23,20 @@ import difflib
 import importlib
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from engines.base import whole_cause
 from engines.errors import EngineCrashed, EngineError, EngineOptionError, EngineUnavailable, UnknownEngine
 from engines.protocol import Availability, Engine, ModelSource
+from engines.table import TABLE
 from trueline import TruelineError
 
 __all__ = [
     "ENTRY_POINTS",
-    "TABLE",
-    "Entry",
     "availability",
     "check_name",
+    "declared_ladder",
     "family",
     "names",
     "open_engine",
@@ -45,68 +45,6 @@ __all__ = [
 
 ENTRY_POINTS = "trueline.engines"
 WITH_VARIANTS = ("emulated", "command", "recorded", "third-party")  # families that know what `:WHICH` means
-
-
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """One engine: where it lives, its family, what it is in one line, and the options its name stands for."""
-
-    module: str
-    family: str
-    summary: str
-    options: Mapping[str, Any] = field(default_factory=dict)
-
-
-TABLE: dict[str, Entry] = {
-    "torch-fp32": Entry("engines.torch_engine", "torch", "PyTorch, fp32, TF32 off", {"precision": "fp32"}),
-    "torch-fp16": Entry("engines.torch_engine", "torch", "PyTorch, module.half()", {"precision": "fp16"}),
-    "torch-bf16": Entry("engines.torch_engine", "torch", "PyTorch, module.bfloat16()", {"precision": "bf16"}),
-    "torch-autocast-fp16": Entry(
-        "engines.torch_engine", "torch", "PyTorch, fp32 module under fp16 autocast", {"precision": "autocast-fp16"}
-    ),
-    "torch-autocast-bf16": Entry(
-        "engines.torch_engine", "torch", "PyTorch, fp32 module under bf16 autocast", {"precision": "autocast-bf16"}
-    ),
-    "torch-tf32": Entry("engines.torch_engine", "torch", "PyTorch on CUDA, TF32 allowed", {"precision": "tf32"}),
-    "torch-compile": Entry("engines.torch_engine", "torch", "torch.compile, fp32, TF32 off", {"precision": "compile"}),
-    "ort-fp32-none": Entry(
-        "engines.ort_engine", "ort", "ONNX Runtime CPU, unoptimised export, optimisation off", {"level": "none"}
-    ),
-    "ort-fp32": Entry("engines.ort_engine", "ort", "ONNX Runtime CPU, every graph optimisation", {"level": "all"}),
-    "ort-fp32-basic": Entry("engines.ort_engine", "ort", "ONNX Runtime CPU, basic optimisation", {"level": "basic"}),
-    "ort-fp32-extended": Entry(
-        "engines.ort_engine", "ort", "ONNX Runtime CPU, basic and extended optimisation", {"level": "extended"}
-    ),
-    "ort-cuda-fp32": Entry(
-        "engines.ort_engine", "ort", "ONNX Runtime CUDA, TF32 off", {"level": "all", "provider": "cuda-fp32"}
-    ),
-    "ort-cuda-tf32": Entry(
-        "engines.ort_engine", "ort", "ONNX Runtime CUDA, TF32 allowed", {"level": "all", "provider": "cuda-tf32"}
-    ),
-    "ort-trt-fp32": Entry(
-        "engines.ort_engine", "ort", "ONNX Runtime's TensorRT provider, fp32", {"level": "all", "provider": "trt-fp32"}
-    ),
-    "ort-trt-fp16": Entry(
-        "engines.ort_engine", "ort", "ONNX Runtime's TensorRT provider, fp16", {"level": "all", "provider": "trt-fp16"}
-    ),
-    "openvino-fp32": Entry("engines.openvino", "openvino", "OpenVINO CPU, fp32", {"precision": "fp32"}),
-    "openvino-fp16": Entry("engines.openvino", "openvino", "OpenVINO CPU, real fp16", {"precision": "fp16"}),
-    "openvino-bf16": Entry("engines.openvino", "openvino", "OpenVINO CPU, real bf16", {"precision": "bf16"}),
-    "emulated-tf32": Entry("engines.emulated", "emulated", "operands of products rounded to TF32", {"method": "tf32"}),
-    "emulated-fp16": Entry("engines.emulated", "emulated", "fp16 after every operator", {"method": "fp16"}),
-    "emulated-fp16-fused": Entry(
-        "engines.emulated", "emulated", "fp16 at the ends of fused kernels", {"method": "fp16", "fused": True}
-    ),
-    "emulated-bf16": Entry("engines.emulated", "emulated", "bfloat16 after every operator", {"method": "bf16"}),
-    "emulated-reorder": Entry("engines.emulated", "emulated", "fp32, sums in another order", {"method": "reorder"}),
-    "trt-fp32": Entry("engines.tensorrt", "trt", "TensorRT, fp32, TF32 off", {"precision": "fp32"}),
-    "trt-tf32": Entry("engines.tensorrt", "trt", "TensorRT, fp32, TF32 allowed", {"precision": "tf32"}),
-    "trt-fp16": Entry("engines.tensorrt", "trt", "TensorRT, fp16 as the card says", {"precision": "fp16"}),
-    "trt-bf16": Entry("engines.tensorrt", "trt", "TensorRT, bf16 as the card's fp16 says", {"precision": "bf16"}),
-    "trt-int8": Entry("engines.tensorrt", "trt", "TensorRT, int8: Q/DQ or a cache", {"precision": "int8"}),
-    "command": Entry("engines.command", "command", "any program, by [command.NAME] of the card"),
-    "recorded": Entry("engines.recorded", "recorded", "outputs dumped elsewhere, aligned by timestamp"),
-}
 
 
 def open_engine(name: str, source: ModelSource, **options: Any) -> Engine:
@@ -190,6 +128,16 @@ def family(name: str) -> str:
     return entry.family if entry else "third-party"
 
 
+def declared_ladder(name: str) -> Mapping[str, tuple[str, tuple[str, ...]]]:
+    """Engine -> (parent, factors), as the package of another party's engine says in LADDER.
+
+    Raises:
+        UnknownEngine: no engine of that name.
+        EngineUnavailable: its package does not import, or LADDER is written otherwise.
+    """
+    return _ladder_of(_load(name, check_name(name)), name)
+
+
 def base_name(name: str) -> str:
     """The name without `@DEVICE` and `:WHICH`."""
     return name.partition("@")[0].partition(":")[0]
@@ -263,7 +211,27 @@ def _load(name: str, third_parties: Mapping[str, Any]) -> Any:
             where=f"entry point {ENTRY_POINTS}",
             remedy="ask its author to follow docs/engines.md",
         )
+    _ladder_of(found, entry.value)
     return found
+
+
+def _ladder_of(module: Any, name: str) -> Mapping[str, tuple[str, tuple[str, ...]]]:
+    """LADDER of a module, checked: engine -> (parent, at least one factor)."""
+    told = getattr(module, "LADDER", {})
+    try:
+        ladder = {str(engine): (parent, tuple(factors)) for engine, (parent, factors) in dict(told).items()}
+        texts = [text for parent, factors in ladder.values() for text in (parent, *factors)]
+        if not all(isinstance(text, str) and text for text in texts) or not all(f for _, f in ladder.values()):
+            raise ValueError("empty, or no text")
+        if any(isinstance(factors, str) for _, factors in dict(told).values()):
+            raise ValueError("factors are one text")
+    except (TypeError, ValueError) as error:
+        raise EngineUnavailable(
+            f"LADDER of {name} is not engine -> (parent, factors): {error}",
+            where=f"entry point {ENTRY_POINTS}",
+            remedy='ask its author to write it like {"acme-fp16": ("acme-fp32", ("precision:fp16",))}',
+        ) from error
+    return ladder
 
 
 def _third_parties() -> dict[str, Any]:

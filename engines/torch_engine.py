@@ -100,7 +100,8 @@ def availability(name: str) -> Availability:
         import torch
     except ImportError as error:
         return Availability(name, False, f"PyTorch does not import: {error}", "pip install torch")
-    from engines.registry import TABLE, base_name
+    from engines.registry import base_name
+    from engines.table import TABLE
 
     precision = TABLE[base_name(name)].options["precision"]
     try:

@@ -10,43 +10,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from engines.ladder import ancestry
 from harness.errors import UsageError
 from harness.run.swaps import PIPELINES, Swap, other_pipeline, single_swaps
 
-__all__ = ["ENGINE_PARENTS", "Rung", "build_tree", "stage_of", "swap_rung"]
-
-# engine -> (parent engine, factors that separate the two): docs/DESIGN.md section 5
-ENGINE_PARENTS: dict[str, tuple[str, tuple[str, ...]]] = {
-    "torch-fp16": ("torch-fp32", ("precision:fp16",)),
-    "torch-bf16": ("torch-fp32", ("precision:bf16",)),
-    "torch-tf32": ("torch-fp32", ("precision:tf32",)),
-    "torch-autocast-fp16": ("torch-fp32", ("precision:autocast-fp16",)),
-    "torch-autocast-bf16": ("torch-fp32", ("precision:autocast-bf16",)),
-    "torch-compile": ("torch-fp32", ("runtime:compile",)),
-    "ort-fp32-none": ("torch-fp32", ("export",)),
-    "ort-fp32": ("ort-fp32-none", ("graph-optimisation",)),
-    "ort-fp32-basic": ("ort-fp32-none", ("graph-optimisation:basic",)),
-    "ort-fp32-extended": ("ort-fp32-none", ("graph-optimisation:extended",)),
-    "ort-cuda-fp32": ("ort-fp32", ("runtime:cuda",)),
-    "ort-cuda-tf32": ("ort-cuda-fp32", ("precision:tf32",)),
-    "ort-trt-fp32": ("ort-fp32", ("runtime:ort-tensorrt",)),
-    "ort-trt-fp16": ("ort-trt-fp32", ("precision:fp16",)),
-    "openvino-fp32": ("ort-fp32", ("runtime:openvino",)),
-    "openvino-fp16": ("openvino-fp32", ("precision:fp16",)),
-    "openvino-bf16": ("openvino-fp32", ("precision:bf16",)),
-    "recorded": ("ort-fp32", ("car",)),
-    "command": ("ort-fp32", ("runtime:command",)),
-    "emulated-tf32": ("ort-fp32", ("precision:tf32",)),
-    "emulated-fp16": ("ort-fp32", ("precision:fp16",)),
-    "emulated-fp16-fused": ("ort-fp32", ("precision:fp16-fused",)),
-    "emulated-bf16": ("ort-fp32", ("precision:bf16",)),
-    "emulated-reorder": ("ort-fp32", ("accumulation:reorder",)),
-    "trt-fp32": ("ort-fp32", ("runtime:tensorrt",)),
-    "trt-tf32": ("trt-fp32", ("precision:tf32",)),
-    "trt-fp16": ("trt-fp32", ("precision:fp16",)),
-    "trt-bf16": ("trt-fp32", ("precision:bf16",)),
-    "trt-int8": ("trt-fp32", ("precision:int8",)),
-}
+__all__ = ["Rung", "build_tree", "stage_of", "swap_rung"]
 
 STAGES = ("preprocess", "export", "numerics", "engine", "car")
 
@@ -56,7 +24,8 @@ class Rung:
     """One (preprocessing, engine) pair and where it hangs in the ladder.
 
     factors are `preprocess` (all steps at once), `preprocess:STEP` (one step, or several joined by `+` that go
-    together), or those of ENGINE_PARENTS. A rung with several factors gets no single-factor blame.
+    together), or those that the engine declares
+    (engines/ladder.py). A rung with several factors gets no single-factor blame.
     """
 
     preprocess: str
@@ -114,7 +83,7 @@ def build_tree(
         )
     pipelines = list(dict.fromkeys([root_preprocess, *preprocess]))
     names = list(dict.fromkeys([root_engine, *engines]))
-    names.sort(key=lambda n: len(_ancestry(n)))
+    names.sort(key=lambda n: len(ancestry(n)))
     present = [
         (p, e) for p in pipelines for e in names if (p == root_preprocess and e == root_engine) or p in preprocess
     ]
@@ -141,32 +110,30 @@ def swap_rung(swap: Swap, reference: str) -> Rung:
     return Rung(swap.name, engine, parent, (swap.factor,))
 
 
-def _ancestry(engine: str) -> list[str]:
-    """The engine, its parent, ... up to the root of the engine table."""
-    chain = [engine]
-    while (base := _base(chain[-1])) in ENGINE_PARENTS:
-        chain.append(ENGINE_PARENTS[base][0])
-    return chain
-
-
-def _base(engine: str) -> str:
-    """The engine's name without `@DEVICE` and `:WHICH`."""
-    return engine.partition("@")[0].partition(":")[0]
-
-
 def _placed(p: str, e: str, root_p: str, root_e: str, present: set[tuple[str, str]], steps: Sequence[str]) -> Rung:
     """Find the nearest ancestor that runs, and the factors on the way to it."""
     if e == root_e:
         return Rung(p, e, f"{root_p}/{root_e}", (f"preprocess:{steps[0]}" if len(steps) == 1 else "preprocess",))
     factors: list[str] = []
-    for child, parent in zip(_ancestry(e), _ancestry(e)[1:], strict=False):
-        factors += ENGINE_PARENTS[_base(child)][1]
+    for parent, between in ancestry(e)[1:]:
+        factors += between
         if (p, parent) in present:
             return Rung(p, e, f"{p}/{parent}", tuple(factors))
-    # no ancestor runs (the reference is itself below it): hang under the reference's engine, factors both ways
-    up = [f for child in _ancestry(root_e)[:-1] for f in ENGINE_PARENTS[_base(child)][1]]
-    own = tuple(dict.fromkeys([f for f in factors if f not in up] + [f for f in up if f not in factors]))
-    return Rung(p, e, f"{p}/{root_e}", own or ("runtime",))
+    return Rung(p, e, f"{p}/{root_e}", _between(e, root_e))
+
+
+def _between(engine: str, reference: str) -> tuple[str, ...]:
+    """Factors that separate an engine from the reference's, neither of which descends from the other.
+
+    Down from a common ancestor they are those that only one of the two has. Without one, the engine's own and the
+    runtime that its ancestry begins with.
+    """
+    own, up = ancestry(engine), ancestry(reference)
+    mine, other = ([f for _, factors in chain for f in factors] for chain in (own, up))
+    if own[-1][0] != up[-1][0]:
+        return (*mine, f"runtime:{own[-1][0]}")
+    differ = dict.fromkeys([f for f in mine if f not in other] + [f for f in other if f not in mine])
+    return tuple(differ) or (f"runtime:{engine}",)
 
 
 PROBES = ("repeat", "rebuild", "reorder", "batch-row")

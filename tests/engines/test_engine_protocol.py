@@ -12,7 +12,8 @@ import engines
 from engines.denormals import flushed
 from engines.errors import EngineInputError, EngineOptionError
 from engines.protocol import CaseContext, DumpSpec, Engine, ModelSource
-from engines.registry import TABLE, family
+from engines.registry import family
+from engines.table import TABLE
 
 # `command` needs a program, which tests/engines/command brings; `torch-compile` compiles C++ for every model, and
 # test_torch_variants.py takes one through

@@ -9,6 +9,7 @@ import engines
 from engines import registry
 from engines.errors import EngineOptionError, EngineUnavailable, UnknownEngine
 from engines.protocol import Availability
+from engines.table import TABLE
 
 
 @pytest.fixture
@@ -81,7 +82,7 @@ def test_an_option_the_name_stands_for_is_refused(card):
 
 
 def test_every_built_in_engine_has_its_module_and_a_family():
-    assert [registry.family(name) for name in registry.TABLE].count("third-party") == 0
+    assert [registry.family(name) for name in TABLE].count("third-party") == 0
     assert registry.family("torch-fp32@cuda") == "torch"
     assert registry.family("recorded:orin") == "recorded"
 

@@ -11,7 +11,7 @@ from engine_models import inputs_of
 import engines
 from engines.errors import EngineUnavailable
 from engines.ort_providers import CPU, CUDA, KINDS, TENSORRT, available, granted, precision_facts, requests
-from engines.registry import TABLE
+from engines.table import TABLE
 from harness.run.rungs import build_tree
 
 GPU_NAMES = {"ort-cuda-fp32": CUDA, "ort-cuda-tf32": CUDA, "ort-trt-fp32": TENSORRT, "ort-trt-fp16": TENSORRT}

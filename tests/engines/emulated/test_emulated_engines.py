@@ -10,7 +10,7 @@ import engines
 from engines import emulated
 from engines.errors import EngineOptionError, ModelLoadError
 from engines.protocol import ModelSource, TensorSpec
-from engines.registry import TABLE
+from engines.table import TABLE
 
 NAMES = [name for name in TABLE if name.startswith("emulated-")]
 

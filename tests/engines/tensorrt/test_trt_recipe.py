@@ -3,7 +3,7 @@ import pytest
 import engines
 from engines.errors import EngineUnavailable
 from engines.protocol import ExportTarget, ModelSource
-from engines.registry import TABLE
+from engines.table import TABLE
 from engines.tensorrt import wants_calibration
 from engines.tensorrt.api import Api
 from engines.tensorrt.messages import Messages

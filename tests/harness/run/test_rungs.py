@@ -1,7 +1,15 @@
 from __future__ import annotations
 
+import sys
+from collections.abc import Callable
+from importlib.metadata import EntryPoint
+from itertools import permutations
+from types import SimpleNamespace
+
 import pytest
 
+from engines.registry import ENTRY_POINTS
+from engines.table import TABLE
 from harness.errors import UsageError
 from harness.run.rungs import build_tree, stage_of
 from harness.run.swaps import Swap, swap_of
@@ -105,7 +113,7 @@ def test_every_factor_has_its_stage(factor: str, stage: str) -> None:
 def test_a_command_hangs_below_the_onnx_file_it_most_likely_runs() -> None:
     assert _parents("train/torch-fp32", (*DEFAULT, "command:orin"), ("deploy",))["deploy/command:orin"] == (
         "deploy/ort-fp32",
-        ("runtime:command",),
+        ("runtime:command:orin",),
     )
 
 
@@ -119,3 +127,90 @@ def test_no_step_or_several_are_preprocessing_as_a_whole(steps: tuple[str, ...])
     tree = _parents("train/torch-fp32", DEFAULT, ("deploy",), steps, swaps=())
     assert tree["deploy/torch-fp32"] == ("train/torch-fp32", ("preprocess",))
     assert len(tree) == 4
+
+
+def test_two_variants_of_one_engine_are_told_apart_by_their_factors() -> None:
+    tree = _parents("train/torch-fp32", (*DEFAULT, "emulated-fp16", "emulated-fp16:unfolded"), ("deploy",))
+    assert tree["deploy/emulated-fp16"] == ("deploy/ort-fp32", ("precision:fp16",))
+    assert tree["deploy/emulated-fp16:unfolded"] == ("deploy/ort-fp32", ("precision:fp16:unfolded",))
+    assert stage_of("precision:fp16:unfolded") == "numerics"
+
+
+def test_another_device_is_one_step_of_its_own() -> None:
+    tree = _parents("train/torch-fp32", ("torch-fp32@cuda", "torch-fp16@cuda", "torch-fp16"), ("deploy",))
+    assert tree["deploy/torch-fp32@cuda"] == ("deploy/torch-fp32", ("runtime:cuda",))
+    assert tree["deploy/torch-fp16@cuda"] == ("deploy/torch-fp32@cuda", ("precision:fp16",))
+    assert tree["deploy/torch-fp16"] == ("deploy/torch-fp32", ("precision:fp16",))
+
+
+@pytest.fixture
+def their_engines(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Declares engines of another package: names, and the LADDER of their module."""
+
+    def declare(*names: str, **module: object) -> None:
+        found = SimpleNamespace(open_engine=lambda name, source, **options: None, **module)
+        monkeypatch.setitem(sys.modules, "their_engines", found)  # type: ignore[arg-type]  # any object may stand there
+        entries = [EntryPoint(name, "their_engines", ENTRY_POINTS) for name in names]
+        monkeypatch.setattr("importlib.metadata.entry_points", lambda group: entries)
+
+    return declare
+
+
+ACME = {"acme-fp32": ("ort-fp32", ("runtime:acme",)), "acme-fp16": ("acme-fp32", ["precision:fp16"])}
+
+
+def test_an_engine_of_another_package_hangs_where_it_declares(their_engines: Callable[..., None]) -> None:
+    their_engines("acme-fp32", "acme-fp16", LADDER=ACME)
+    tree = _parents("train/torch-fp32", (*DEFAULT, "acme-fp16", "acme-fp32"), ("deploy",))
+    assert tree["deploy/acme-fp32"] == ("deploy/ort-fp32", ("runtime:acme",))
+    assert tree["deploy/acme-fp16"] == ("deploy/acme-fp32", ("precision:fp16",))
+    without = _parents("train/torch-fp32", (*DEFAULT, "acme-fp16:b"), ("deploy",))
+    assert without["deploy/acme-fp16:b"] == ("deploy/ort-fp32", ("precision:fp16:b", "runtime:acme"))
+
+
+@pytest.mark.parametrize("reference", ["train/torch-fp32", "deploy/ort-fp32"])
+def test_an_engine_that_declares_nothing_hangs_under_the_references(
+    their_engines: Callable[..., None], reference: str
+) -> None:
+    their_engines("mine")
+    tree = _parents(reference, (*DEFAULT, "mine", "mine:left"), ("train", "deploy"))
+    engine = reference.partition("/")[2]
+    assert tree["deploy/mine"] == (f"deploy/{engine}", ("runtime:mine",))
+    assert tree["deploy/mine:left"] == ("deploy/mine", ("runtime:left",))
+
+
+@pytest.mark.parametrize(
+    "ladder",
+    [
+        {"a": ("b", ("runtime:a",)), "b": ("a", ("runtime:b",))},
+        {"a": ("a", ("runtime:a",))},
+        {"a": ("never-heard-of", ("precision:fp16",))},
+        {"a": "ort-fp32"},
+        {"a": ("ort-fp32", "runtime:a")},
+        {"a": ("ort-fp32", ())},
+        {"a": ("ort-fp32", (None,))},
+        7,
+    ],
+)
+def test_whatever_a_package_declares_the_ladder_stands(their_engines: Callable[..., None], ladder: object) -> None:
+    their_engines("a", "b", LADDER=ladder)
+    rungs = build_tree("train/torch-fp32", (*DEFAULT, "a", "b"), ("train", "deploy"))
+    names = [r.name for r in rungs]
+    assert len(set(names)) == len(names) == 10
+    assert all(r.parent in names[:k] for k, r in enumerate(rungs) if k)
+    assert all(r.factors for r in rungs[1:])
+
+
+def test_a_parent_nobody_has_is_a_runtime_of_its_own(their_engines: Callable[..., None]) -> None:
+    their_engines("a", LADDER={"a": ("never-heard-of", ("precision:fp16",))})
+    assert _parents("train/torch-fp32", ("a",), ("deploy",))["deploy/a"] == (
+        "deploy/torch-fp32",
+        ("precision:fp16", "runtime:never-heard-of"),
+    )
+
+
+def test_any_engine_can_be_the_reference_of_any_other() -> None:
+    for reference, engine in permutations(TABLE, 2):
+        _, rung = build_tree(f"deploy/{reference}", [engine], ["deploy"])
+        assert rung.parent == f"deploy/{reference}"
+        assert rung.factors, (reference, engine)

@@ -154,7 +154,7 @@ class Dump:
                 found |= padded(lines, *self._room)
             except ValueError as error:
                 raise RecordingError(
-                    f"no lines: {error}", where=str(file), remedy="see docs/engines.md for the form"
+                    f"no lines: {error}", where=str(file), remedy="see docs/recordings.md for the form"
                 ) from error
         return found
 

@@ -43,7 +43,7 @@ class ExportTarget:
 
 @dataclass(frozen=True)
 class CommandSpec:
-    """A program that runs the model (`[command.NAME]` of the card, docs/engines.md).
+    """A program that runs the model (`[command.NAME]` of the card, docs/programs.md).
 
     Attributes:
         run: program and arguments with placeholders; no shell reads them.

@@ -4,7 +4,7 @@
     run = ["./replay", "--in", "{inputs}", "--out", "{outputs}"]
 
 `template` fills the arguments, `per_frame` starts the program for every frame, `pipe` keeps it running. No shell reads
-the arguments. docs/engines.md has every key, the formats and the pipe protocol.
+the arguments. docs/programs.md has every key, the formats and the pipe protocol.
 """
 
 from __future__ import annotations

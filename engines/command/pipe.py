@@ -104,5 +104,5 @@ class PipeEngine(FrameEngine):
 
     def _crashed(self, what: str) -> EngineCrashed:
         return EngineCrashed(
-            f"{self._spec.run[0]}: {what}", where=self._where, remedy="run the command by hand; see docs/engines.md"
+            f"{self._spec.run[0]}: {what}", where=self._where, remedy="run the command by hand; see docs/programs.md"
         )

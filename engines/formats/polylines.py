@@ -182,5 +182,7 @@ def _stacked(parts: Sequence[Arrays]) -> Arrays:
 
 def _wrong(what: str, where: str) -> RecordingError:
     return RecordingError(
-        what, where=where, remedy='write {"lines": [[[x, y], ...], ...]} for each frame; docs/engines.md has the forms'
+        what,
+        where=where,
+        remedy='write {"lines": [[[x, y], ...], ...]} for each frame; docs/recordings.md has the forms',
     )

@@ -72,7 +72,7 @@ def _json(path: Path, stacked: bool, runner: str | None) -> Arrays:
         if isinstance(content, list)
         else "neither Polygraphy's JSON, nor trtexec's, nor lines",
         where=str(path),
-        remedy="write one <timestamp_ns>.json a frame, Polygraphy's RunResults, or lines as docs/engines.md says",
+        remedy="write one <timestamp_ns>.json a frame, Polygraphy's RunResults, or lines as docs/recordings.md says",
     )
 
 

@@ -125,7 +125,7 @@ class BandsPart(_Strict):
 
 
 class CommandPart(_Strict):
-    """A program that runs the model; its keys are those of engines.protocol.CommandSpec, docs/engines.md tells them."""
+    """A program that runs the model; its keys are those of engines.protocol.CommandSpec, docs/programs.md tells them."""
 
     run: Annotated[tuple[str, ...], Field(min_length=1)]
     inputs: Literal["raw", "npz", "safetensors"] = "safetensors"

@@ -46,7 +46,7 @@ class RecordedLines:
             raise DecoderError(
                 "no lines in the outputs",
                 where="[decoder] recorded-lines",
-                remedy=f"only a dump of lines has {LINE_ARRAYS}; see docs/engines.md",
+                remedy=f"only a dump of lines has {LINE_ARRAYS}; see docs/recordings.md",
             )
         points, length, score = (outputs[name] for name in (POINTS, LENGTHS, SCORES))
         inside = np.arange(points.shape[2]) < length[..., None]

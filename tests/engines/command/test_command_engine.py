@@ -21,7 +21,7 @@ from engines.errors import (
 )
 from engines.protocol import CaseContext, CommandSpec, Engine, ModelSource, TensorSpec
 
-DOCS = Path(__file__).parents[3] / "docs" / "engines.md"
+DOCS = Path(__file__).parents[3] / "docs" / "programs.md"
 INPUTS = (TensorSpec("image", (1, 3, 2)), TensorSpec("calib/K", (2,), "float16"))
 SHAPES = {"lines": (1, 3), "head/prob": (2,)}
 

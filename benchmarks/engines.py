@@ -3,7 +3,7 @@
     python -m benchmarks.engines examples/roadlines/robust.toml --seed 9000 --count 4 --seconds 3
     python -m benchmarks.engines examples/twinlitenet/torch.toml --cases cases_twinlitenet --frames 20
 
-Prints a Markdown table; docs/evidence/engines.md has it. How well emulated precision stands for real precision is another
+Prints a Markdown table (docs/evidence/engines.md). How well emulated precision stands for real precision is another
 question: benchmarks/emulation.py.
 """
 

@@ -125,7 +125,7 @@ class BandsPart(_Strict):
 
 
 class CommandPart(_Strict):
-    """A program that runs the model; its keys are those of engines.protocol.CommandSpec, docs/programs.md tells them."""
+    """A program that runs the model; keys as of engines.protocol.CommandSpec, told in docs/programs.md."""
 
     run: Annotated[tuple[str, ...], Field(min_length=1)]
     inputs: Literal["raw", "npz", "safetensors"] = "safetensors"

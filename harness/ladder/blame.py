@@ -199,9 +199,13 @@ class _Scene:
         shown = _largest([a for a in single if not a.taken_out])
         if shown is not None and shown.value >= enough:
             return _Blame("preprocess", shown.factor, "")
-        gone = _largest([a for a in single if a.taken_out])
-        if gone is not None and gone.value >= ALREADY_THERE * abs(value - seen.measure.best):
-            return _Blame("preprocess", gone.factor, "gone where this step is as in train; alone it does not show")
+        half = ALREADY_THERE * abs(value - seen.measure.best)
+        gone = [a.factor for a in single if a.taken_out and a.value >= half]
+        if len(gone) == 1:
+            return _Blame("preprocess", gone[0], "gone where this step is as in train; alone it does not show")
+        if gone:
+            together = " and ".join(f.removeprefix("preprocess:") for f in gone)
+            return _Blame("preprocess", "preprocess", f"only together: {together}; gone where any one is as in train")
         if not single:
             return _Blame("preprocess", "preprocess", "")
         return _Blame("preprocess", "preprocess", "no single preprocessing step shows it alone")

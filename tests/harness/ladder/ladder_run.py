@@ -83,6 +83,11 @@ def _write(path: Path, table: str, rows: Sequence[Mapping[str, Any]]) -> None:
 
 
 def bends(sizes: Mapping[str, float | None], **where: Any) -> list[dict[str, Any]]:
-    """Rows of `make_run(bend=...)` from rung -> size; rungs not named have size 0."""
+    """Rows of `make_run(bend=...)` from rung -> size; rungs not named have size 0.
+
+    Those without one step have the size of the first rung of deploy: no single step takes it away.
+    """
     names = [r.name for r in build_tree(ROOT, ENGINES, ("train", "deploy"), ("colour", "resize"))[1:]]
-    return [{"rung": n, "value": sizes.get(n, 0.0), **where} for n in names]
+    kept = sizes.get("deploy/torch-fp32", 0.0)
+    default = {n: kept if n.startswith("deploy-") else 0.0 for n in names}
+    return [{"rung": n, "value": sizes.get(n, default[n]), **where} for n in names]

@@ -69,7 +69,7 @@ def test_factors_alone_and_the_interaction_are_not_forced_to_add_up(tmp_path):
     }
     run = make_run(tmp_path, bend=bends({TORCH: 0.4, NONE: 0.4, ORT: 0.4} | alone), engines=ENGINES_WITHOUT_CAR)
     finding = only(run)
-    assert {a.factor: pytest.approx(a.value) for a in finding.alone} == {
+    assert {a.factor: pytest.approx(a.value) for a in finding.alone if not a.taken_out} == {
         "preprocess:colour": 0.1,
         "preprocess:resize": 0.05,
         "export": 0.02,
@@ -78,6 +78,31 @@ def test_factors_alone_and_the_interaction_are_not_forced_to_add_up(tmp_path):
     assert finding.interaction == pytest.approx(0.4 - 0.18)
     assert (finding.stage, finding.factor) == ("preprocess", "preprocess")
     assert "no single preprocessing step" in finding.note
+
+
+def test_a_step_that_masks_is_found_by_taking_it_out(tmp_path):
+    rows = bends(EVERYWHERE_BELOW | {"deploy-resize/torch-fp32": 0.02, "train+resize/torch-fp32": 0.01})
+    finding = only(make_run(tmp_path, bend=rows))
+    assert (finding.stage, finding.factor) == ("preprocess", "preprocess:resize")
+    assert "gone where this step is as in train" in finding.note
+
+
+def test_steps_that_only_together_show_it_are_both_named(tmp_path):
+    out = {"deploy-resize/torch-fp32": 0.02, "deploy-colour/torch-fp32": 0.01}
+    finding = only(make_run(tmp_path, bend=bends(EVERYWHERE_BELOW | out)))
+    assert (finding.stage, finding.factor) == ("preprocess", "preprocess")
+    assert "only together: colour and resize" in finding.note
+
+
+def test_a_factor_that_does_little_alone_says_what_it_needs(tmp_path):
+    engines = ("torch-fp32", "ort-fp32-none", "ort-fp32", "emulated-fp16")
+    sizes = {TORCH: 0.1, NONE: 0.1, ORT: 0.1, "deploy/emulated-fp16": 0.6, "train/emulated-fp16": 0.02}
+    rows = [{"rung": rung, "value": value} for rung, value in sizes.items()]
+    rows += [{"rung": f"train/{e}", "value": 0.0} for e in ("ort-fp32-none", "ort-fp32")]
+    finding = only(make_run(tmp_path, bend=rows, engines=engines))
+    assert (finding.first, finding.factor) == ("deploy/emulated-fp16", "precision:fp16")
+    assert "alone it gives 0.020 m: only together with" in finding.note
+    assert "preprocessing" in finding.note
 
 
 ENGINES_WITHOUT_CAR = ("torch-fp32", "ort-fp32-none", "ort-fp32")

@@ -36,7 +36,10 @@ EnginesOption = Annotated[
 PreprocessOption = Annotated[
     str, typer.Option("--preprocess", metavar="train,deploy", help="preprocessing pipelines to run")
 ]
-PolicyOption = Annotated[Path, typer.Option("--policy", metavar="FILE", help="NAME.trueline.toml")]
+PolicyOption = Annotated[
+    Path | None,
+    typer.Option("--policy", metavar="FILE", help="NAME.trueline.toml; without it the finding thresholds are the limits"),
+]
 ProfileOption = Annotated[str | None, typer.Option("--profile", metavar="NAME", help="profile of the policy")]
 BaselineOption = Annotated[Path | None, typer.Option("--baseline", metavar="RUN", help="run to compare with")]
 JunitOption = Annotated[Path | None, typer.Option("--junit", metavar="FILE", help="write JUnit XML")]

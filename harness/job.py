@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from harness.gate import Policy, Verdict, judge, load_policy, write_verdict
 from harness.gate.select import choose_profile
-from harness.ladder import Explanation, explain, limits_of_verdict
+from harness.ladder import Explanation, explain
 from harness.report import write_report
 from harness.run.folder import Run
 from trueline import TruelineError
@@ -49,7 +49,7 @@ def run_job(
     cases: Iterable[str | Path],
     *,
     out: str | Path,
-    policy: Policy | str | Path,
+    policy: Policy | str | Path | None = None,
     profile: str | None = None,
     engines: Sequence[str] | None = None,
     preprocess: Sequence[str] | None = None,
@@ -67,7 +67,7 @@ def run_job(
         card: the model.
         cases: case folders, or folders of case folders.
         out: the run folder; gets tables, verdict.json and report.html.
-        policy: what the candidate must pass.
+        policy: what the candidate must pass; None: no finding at the thresholds of the catalogue.
         profile: of the policy; None for the only one, or `default`.
         engines: engines to run; None for those of the profile, or the default ones where there is none.
         preprocess: pipelines to run; None as for engines.
@@ -82,8 +82,8 @@ def run_job(
     """
     from harness.replay.replay import DEFAULT_ENGINES, DEFAULT_PREPROCESS, replay
 
-    chosen = policy if isinstance(policy, Policy) else load_policy(Path(policy))
-    expected = choose_profile(chosen, profile)
+    chosen = policy if isinstance(policy, Policy) or policy is None else load_policy(Path(policy))
+    expected = choose_profile(chosen, profile) if chosen is not None else None
     before = baseline if isinstance(baseline, Run) or baseline is None else Run.open(Path(baseline))
     run = replay(
         card,
@@ -111,7 +111,7 @@ def conclude(run: Run, verdict: Verdict, out: Path | None = None) -> JobResult:
     """
     folder = out or run.path
     write_verdict(verdict, folder / "verdict.json")
-    explanation = explain(run, limits_of_verdict(verdict.to_json(), run))
+    explanation = explain(run, verdict)
     remarks: list[str] = []
     report: Path | None = None
     try:

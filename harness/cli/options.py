@@ -38,7 +38,9 @@ PreprocessOption = Annotated[
 ]
 PolicyOption = Annotated[
     Path | None,
-    typer.Option("--policy", metavar="FILE", help="NAME.trueline.toml; without it the finding thresholds are the limits"),
+    typer.Option(
+        "--policy", metavar="FILE", help="NAME.trueline.toml; without it the finding thresholds are the limits"
+    ),
 ]
 ProfileOption = Annotated[str | None, typer.Option("--profile", metavar="NAME", help="profile of the policy")]
 BaselineOption = Annotated[Path | None, typer.Option("--baseline", metavar="RUN", help="run to compare with")]

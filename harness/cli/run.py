@@ -33,8 +33,8 @@ __all__ = ["register", "tell"]
 def run(
     card: CardArgument,
     cases: CasesOption,
-    policy: PolicyOption,
     out: RunOutOption,
+    policy: PolicyOption = None,
     profile: ProfileOption = None,
     engines: EnginesOption = None,
     preprocess: Annotated[

@@ -130,7 +130,7 @@ def report(
 
 def gate(
     run: RunArgument,
-    policy: PolicyOption,
+    policy: PolicyOption = None,
     profile: ProfileOption = None,
     baseline: BaselineOption = None,
     junit: JunitOption = None,
@@ -143,7 +143,7 @@ def gate(
     opened = Run.open(run)
     verdict = judge(
         opened,
-        load_policy(policy),
+        load_policy(policy) if policy is not None else None,
         profile=profile,
         baseline=Run.open(baseline) if baseline else None,
     )

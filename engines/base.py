@@ -26,10 +26,13 @@ _NOISE = re.compile(
 class FrameEngine:
     """An engine whose outputs depend on nothing but its inputs; subclasses add `infer` and fill `_provenance`.
 
+    One that remembers frames sets `keeps_state`, and forgets them in `start_case`.
+
     One thread at a time may use an engine.
     """
 
     uses_time = False
+    keeps_state = False
 
     def __init__(self, name: str, provenance: Mapping[str, Any]) -> None:
         self.name = name

@@ -19,7 +19,7 @@ from engines.torch_model import name_outputs
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["OLDEST_DYNAMO_OPSET", "exporter_for", "run_exporter"]
+__all__ = ["OLDEST_DYNAMO_OPSET", "example_input", "exporter_for", "run_exporter"]
 
 OLDEST_DYNAMO_OPSET = 18
 PROTOBUF_LIMIT_BYTES = 1_900_000_000  # above it weights go into a file of their own
@@ -47,7 +47,7 @@ def run_exporter(
     import torch
 
     with modules_of(source.root), torch.inference_mode(False), torch.no_grad():
-        args = tuple(_example(spec) for spec in source.inputs)
+        args = tuple(example_input(spec) for spec in source.inputs)
         flat = _flat(module, source, args)
         settings: dict[str, Any] = {
             "input_names": [spec.name for spec in source.inputs],
@@ -130,7 +130,8 @@ def _flat(module: torch.nn.Module, source: ModelSource, args: tuple[torch.Tensor
     return Flat().eval()
 
 
-def _example(spec: TensorSpec) -> torch.Tensor:
+def example_input(spec: TensorSpec) -> torch.Tensor:
+    """Zeros of an input's shape, dynamic dimensions of a size that suits most networks."""
     import torch
 
     sizes = [

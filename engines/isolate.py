@@ -79,7 +79,7 @@ class IsolatedEngine:
         env: Mapping[str, str],
         options: Mapping[str, Any],
     ) -> None:
-        self.name, self.uses_time = name, False
+        self.name, self.uses_time, self.keeps_state = name, False, True
         self._timeout_s, self._env = timeout_s, dict(env)
         self._where = f"{source.name}, engine {name}, isolated"
         self._isolation = {"isolated": True, "timeout_s": timeout_s, "env": dict(env)}
@@ -159,7 +159,7 @@ class IsolatedEngine:
 
     def _learn(self, answer: Mapping[str, str]) -> None:
         facts = json.loads(answer["facts"])
-        self.uses_time = bool(facts["uses_time"])
+        self.uses_time, self.keeps_state = bool(facts["uses_time"]), bool(facts["keeps_state"])
         self._provenance = {**facts["provenance"], **self._isolation}
 
     def _call(

@@ -19,6 +19,7 @@ __all__ = [
     "ModelSource",
     "TensorSpec",
     "Tensors",
+    "keeps_state",
 ]
 
 Tensors = dict[str, NDArray[Any]]
@@ -51,6 +52,7 @@ class CommandSpec:
         outputs: how output files are read; not in pipe mode.
         mode: start it for every frame, or keep it running and talk through pipes.
         timeout_s: limit of one frame.
+        restart: `case`: in pipe mode every case gets a process of its own; `never`: one runs through all of them.
         env: environment variables, added to ours.
         cwd: folder it runs in, from the card's folder; default that folder.
         shapes: of the outputs whose shapes the card tells in numbers, for raw files.
@@ -62,6 +64,7 @@ class CommandSpec:
     outputs: Literal["raw", "npz", "safetensors", "trtexec"] = "safetensors"
     mode: Literal["per-frame", "pipe"] = "per-frame"
     timeout_s: float = 60.0
+    restart: Literal["case", "never"] = "case"
     env: Mapping[str, str] = field(default_factory=dict)
     cwd: Path | None = None
     shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
@@ -139,12 +142,14 @@ class CaseContext:
         root: its folder.
         outputs: its dumps by name.
         timestamps_ns: times of its frames, strictly increasing; empty where nobody knows them beforehand.
+        rung: name of the rung that the engine runs; empty where several share it.
     """
 
     case: str
     root: Path
     outputs: Mapping[str, DumpSpec] = field(default_factory=dict)
     timestamps_ns: tuple[int, ...] = ()
+    rung: str = ""
 
 
 @runtime_checkable
@@ -153,7 +158,10 @@ class Engine(Protocol):
 
     `infer` returns arrays that the next call does not overwrite, keyed by exact output name. `start_case` is called
     before the first frame of every case (stateful engines reset there); `seek` before every `infer`, and only where
-    `uses_time` is true. Recurrent state is not the engine's concern: it arrives among the inputs.
+    `uses_time` is true. Recurrent state of the card is not the engine's concern: it arrives among the inputs.
+
+    An engine whose `infer` depends on nothing but its inputs (and on the moment of `seek`) says `keeps_state = False`,
+    and rungs share it. Any other, and one that does not say, gets an instance for every rung: see `keeps_state` below.
     """
 
     name: str
@@ -184,6 +192,11 @@ class Engine(Protocol):
     def close(self) -> None:
         """Free what the engine holds; may be called twice."""
         ...
+
+
+def keeps_state(engine: Engine) -> bool:
+    """Whether an engine may remember frames, so that no two rungs may share it; true where it does not say."""
+    return bool(getattr(engine, "keeps_state", True))
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,8 +31,10 @@ from engines.base import FrameEngine, check_threads, refuse_options, whole_cause
 from engines.cache import file_sha256
 from engines.denormals import DenormalMode
 from engines.errors import EngineCrashed, EngineOptionError, EngineUnavailable
+from engines.exporters import example_input
 from engines.io_check import check_inputs
-from engines.protocol import Availability, ModelSource, Tensors
+from engines.protocol import Availability, CaseContext, ModelSource, Tensors
+from engines.torch_memory import remembers
 from engines.torch_model import name_outputs, settle_module
 
 if TYPE_CHECKING:
@@ -147,13 +149,23 @@ class TorchEngine(FrameEngine):
         }
         super().__init__(name, provenance)
         self._source, self._dtype, self._device = source, dtype, device
-        self._module: Any = module.to(device=device, dtype=dtype)
-        if denormals == "flush" and device.type == "cpu":
-            zero_denormals(module)
-        if precision == "compile":
-            self._module = _compiled(self._module)
+        self._compiles = precision == "compile"
         self._denormals = DenormalMode(flush=denormals == "flush")
         self._where = f"{source.name}, engine {name}"
+        self._module: Any = self._placed(module)
+        self.keeps_state = self._remembers()
+        if self.keeps_state:
+            self._provenance["keeps_state"] = True
+            self._module = self._placed(settle_module(source)[0])
+        if self._compiles:
+            self._module = _compiled(self._module)
+
+    def start_case(self, context: CaseContext) -> None:
+        """A network that remembers frames is made anew."""
+        if self.keeps_state:
+            self._module = self._placed(settle_module(self._source)[0])
+            if self._compiles:
+                self._module = _compiled(self._module)
 
     def infer(self, inputs: Mapping[str, NDArray[Any]]) -> Tensors:
         """Run the module once; outputs are copies.
@@ -171,8 +183,7 @@ class TorchEngine(FrameEngine):
         tensors = [self._put(inputs[spec.name]) for spec in self._source.inputs]
         with torch.inference_mode(), plain_numerics(self._tf32), self._denormals:
             try:
-                with self._casting():
-                    result = self._module(*tensors)
+                result = self._run(tensors)
             except Exception as error:
                 raise EngineCrashed(
                     f"PyTorch failed: {whole_cause(getattr(error, 'inner_exception', error))}",
@@ -185,6 +196,31 @@ class TorchEngine(FrameEngine):
     def close(self) -> None:
         """Drop the module."""
         self._module = None
+
+    def _run(self, tensors: Sequence[torch.Tensor]) -> Any:
+        with self._casting():
+            return self._module(*tensors)
+
+    def _placed(self, module: torch.nn.Module) -> torch.nn.Module:
+        """The module on its device, in its dtype, with the denormals it is to have."""
+        placed = module.to(device=self._device, dtype=self._dtype)
+        if self._denormals.flush and self._device.type == "cpu":
+            zero_denormals(placed)
+        return placed
+
+    def _remembers(self) -> bool:
+        """Whether the network remembers frames, tried on zeros; true where they do not suit it."""
+        import torch
+
+        def call() -> list[torch.Tensor]:
+            result = self._run([self._put(example_input(spec).numpy()) for spec in self._source.inputs])
+            return list(name_outputs(result, self._source.outputs, self._where).values())
+
+        try:
+            with torch.inference_mode(), plain_numerics(self._tf32), self._denormals:
+                return remembers(self._module, call)
+        except Exception:  # a network that zeros of the example's size do not suit: nobody knows, so nobody shares it
+            return True
 
     def _casting(self) -> Any:
         """Autocast where the name asks for it."""

@@ -18,7 +18,7 @@ from engines.child.mailbox import Mailbox
 from engines.child.messages import from_json, said
 from engines.child.pipes import Gone, deadline_of, read_exactly, write_all
 from engines.formats.packed import pack, unpack
-from engines.protocol import CaseContext, Engine, ModelSource, Tensors
+from engines.protocol import CaseContext, Engine, ModelSource, Tensors, keeps_state
 from engines.registry import open_engine
 
 __all__ = ["main"]
@@ -43,7 +43,11 @@ class _Server:
             self.engine = open_engine(ask["name"], source, **json.loads(ask["options"]))
         else:
             self.engine.start_case(from_json(CaseContext, ask["context"]))
-        facts = {"uses_time": self.engine.uses_time, "provenance": dict(self.engine.provenance)}
+        facts = {
+            "uses_time": self.engine.uses_time,
+            "keeps_state": keeps_state(self.engine),
+            "provenance": dict(self.engine.provenance),
+        }
         return {}, {"facts": json.dumps(facts)}
 
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from engines.base import FrameEngine
 from engines.child.process import Process
-from engines.command.template import check, facts, fill, fixed_values, folder_of
+from engines.command.template import check, environment, facts, fill, fixed_values, folder_of
 from engines.errors import EngineCrashed, EngineOptionError, EngineOutputMissing, RecordingError
 from engines.formats.packed import write_safetensors
 from engines.formats.reader import opened, widened
@@ -29,11 +29,12 @@ class PerFrameEngine(FrameEngine):
     """Starts the card's program anew for every frame."""
 
     uses_time = True
+    keeps_state = True  # it may write files
 
     def __init__(self, name: str, source: ModelSource, spec: CommandSpec) -> None:
         self._where = f"{source.name}, engine {name}"
         self._source, self._spec = source, spec
-        known = ["inputs", "outputs", "timestamp_ns", "case", "root", "onnx"]
+        known = ["inputs", "outputs", "timestamp_ns", "case", "rung", "root", "onnx"]
         known += [f"input.{i.name}" for i in source.inputs if spec.inputs == "raw"]
         known += [f"output.{o}" for o in source.outputs if spec.outputs == "raw"]
         check(spec.run, known, self._where)
@@ -41,11 +42,11 @@ class PerFrameEngine(FrameEngine):
         if self._named:
             self._check_shapes()
         super().__init__(name, {**facts(spec, source, self._where), "inputs": spec.inputs, "outputs": spec.outputs})
-        self._values = {**fixed_values(spec, source), "case": "", "timestamp_ns": "0"}
+        self._values = {**fixed_values(spec, source), "case": "", "rung": "", "timestamp_ns": "0"}
 
     def start_case(self, context: CaseContext) -> None:
-        """Fills {case}."""
-        self._values["case"] = context.case
+        """Fills {case} and {rung}."""
+        self._values |= {"case": context.case, "rung": context.rung}
 
     def seek(self, timestamp_ns: int) -> None:
         """Fills {timestamp_ns}."""
@@ -74,7 +75,8 @@ class PerFrameEngine(FrameEngine):
 
     def _run(self, argv: list[str]) -> None:
         try:
-            process = Process(argv, env=self._spec.env, cwd=folder_of(self._spec, self._source))
+            env = environment(self._spec, self._values["rung"])
+            process = Process(argv, env=env, cwd=folder_of(self._spec, self._source))
         except OSError as error:
             raise self._crashed(f"does not start: {error.strerror}") from error
         try:

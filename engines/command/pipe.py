@@ -1,8 +1,9 @@
 """A program that keeps running: a message of tensors to its standard input, one back from its standard output.
 
-A message is 8 bytes of length, little-endian, and a safetensors file of that length. Its metadata carries `case` and
-`timestamp_ns` of the frame one way, and, where the program could not do it, `error` the other way. At the end standard
-input is closed, and the program has five seconds to leave.
+A message is 8 bytes of length, little-endian, and a safetensors file of that length. Its metadata carries `rung`,
+`case` and `timestamp_ns` of the frame one way, and, where the program could not do it, `error` the other way. At the
+end of a case standard input is closed, and the program has five seconds to leave; the next case gets a process of its
+own.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from numpy.typing import NDArray
 from engines.base import FrameEngine
 from engines.child.pipes import Gone, Late, deadline_of, read_message, write_message
 from engines.child.process import Process
-from engines.command.template import check, facts, fill, fixed_values, folder_of
+from engines.command.template import check, environment, facts, fill, fixed_values, folder_of
 from engines.errors import EngineCrashed, EngineOutputMissing
 from engines.formats.packed import pack, unpack
 from engines.formats.reader import widened
@@ -28,9 +29,10 @@ _GRACE_S = 5.0
 
 
 class PipeEngine(FrameEngine):
-    """Talks to one process of the card's program; one that ended is started again by the next call."""
+    """Talks to one process of the card's program a case; one that ended is started again by the next call."""
 
     uses_time = True
+    keeps_state = True  # whatever the program remembers
 
     def __init__(self, name: str, source: ModelSource, spec: CommandSpec) -> None:
         self._where = f"{source.name}, engine {name}"
@@ -38,12 +40,14 @@ class PipeEngine(FrameEngine):
         check(spec.run, ["root", "onnx"], self._where)
         super().__init__(name, facts(spec, source, self._where))
         self._argv = fill(spec.run, fixed_values(spec, source))
-        self._about = {"case": "", "timestamp_ns": "0"}
+        self._about = {"case": "", "timestamp_ns": "0", "rung": ""}
         self._process: Process | None = None
 
     def start_case(self, context: CaseContext) -> None:
-        """Every message of the case names it."""
-        self._about["case"] = context.case
+        """Every message names case and rung; the process of the case before ends, unless the card lets it run on."""
+        if self._spec.restart == "case":
+            self.close()
+        self._about |= {"case": context.case, "rung": context.rung}
 
     def seek(self, timestamp_ns: int) -> None:
         """The next message names this moment."""
@@ -93,7 +97,8 @@ class PipeEngine(FrameEngine):
 
     def _start(self) -> Process:
         try:
-            return Process(self._argv, env=self._spec.env, cwd=folder_of(self._spec, self._source), pipes=True)
+            env = environment(self._spec, self._about["rung"])
+            return Process(self._argv, env=env, cwd=folder_of(self._spec, self._source), pipes=True)
         except OSError as error:
             raise self._crashed(f"does not start: {error.strerror}") from error
 

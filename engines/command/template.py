@@ -13,8 +13,9 @@ from engines.errors import EngineOptionError, EngineUnavailable
 from engines.export import exported
 from engines.protocol import CommandSpec, ModelSource
 
-__all__ = ["check", "facts", "fill", "fixed_values", "folder_of"]
+__all__ = ["RUNG", "check", "environment", "facts", "fill", "fixed_values", "folder_of"]
 
+RUNG = "TRUELINE_RUNG"  # environment variable of the program: the rung it runs for
 _PLACEHOLDER = re.compile(r"\{([a-z_]+(?:\.[\w./:-]+)?)\}")
 
 
@@ -46,6 +47,11 @@ def fixed_values(spec: CommandSpec, source: ModelSource) -> dict[str, str]:
     if any("{onnx}" in argument for argument in spec.run):
         values["onnx"] = str(exported(source, "command").resolve())
     return values
+
+
+def environment(spec: CommandSpec, rung: str) -> dict[str, str]:
+    """What the program finds in its environment beside ours: what the card says, and the rung it runs for."""
+    return {RUNG: rung, **spec.env}
 
 
 def folder_of(spec: CommandSpec, source: ModelSource) -> Path:

@@ -132,6 +132,7 @@ class CommandPart(_Strict):
     outputs: Literal["raw", "npz", "safetensors", "trtexec"] = "safetensors"
     mode: Literal["per-frame", "pipe"] = "per-frame"
     timeout_s: Annotated[float, Field(gt=0)] = 60.0
+    restart: Literal["case", "never"] = "case"
     env: dict[str, str] = {}
     cwd: Path | None = None
     dtypes: dict[str, Literal["float32", "float16", "int8", "uint8", "int32", "int64", "bool"]] = {}

@@ -52,6 +52,7 @@ def test_an_isolated_engine_keeps_the_protocol_and_lives_elsewhere(opened):
     engine = opened("none", env={"HOSTILE_TEST": "its own"}, options={"gain": 2})
     assert isinstance(engine, Engine)
     assert engine.uses_time
+    assert not engine.keeps_state, "what the engine inside says"
     assert engine.provenance["pid"] != os.getpid()
     assert engine.provenance["options"] == {"gain": 2}
     assert engine.provenance["variable"] == "its own"

@@ -293,3 +293,49 @@ def test_options_and_inputs_are_checked(tmp_path):
     with pytest.raises(EngineInputError, match="missing inputs"):
         engines.open("command:car", source).infer({})
     assert os.environ.get("DEVICE") is None
+
+
+def remembering(tmp_path, **spec):
+    """A program that answers each frame with the inputs of the frame before, and the number of its process."""
+    run = pipe_child(
+        "past = globals().get('past') or [x]",
+        "y = {'lines': past[-1]['image'].sum(-1), 'head/prob': np.array([os.getpid(), 0], np.float32)}",
+        "past.append(x)",
+        "answer(y)",
+    )
+    return source_of(tmp_path, run=run, mode="pipe", **spec)
+
+
+@pytest.mark.parametrize(("restart", "apart"), [("case", True), ("never", False)])
+def test_a_program_with_a_memory_begins_every_case_anew_unless_the_card_lets_it_run_on(tmp_path, restart, apart):
+    engine = engines.open("command:car", remembering(tmp_path, restart=restart))
+    assert engine.keeps_state
+    processes, firsts = [], []
+    for case in ("a", "b"):
+        engine.start_case(CaseContext(case, tmp_path))
+        found = [engine.infer(feed(seed)) for seed in range(3)]
+        assert len({float(f["head/prob"][0]) for f in found}) == 1, "one process a case"
+        processes.append(float(found[0]["head/prob"][0]))
+        firsts.append(found[0]["lines"])
+        np.testing.assert_array_equal(found[2]["lines"], feed(1)["image"].sum(-1))
+    assert (processes[0] != processes[1]) is apart
+    assert np.array_equal(*firsts) is apart
+    engine.close()
+
+
+@pytest.mark.parametrize("mode", ["pipe", "per-frame"])
+def test_the_program_knows_the_rung_it_runs_for(tmp_path, mode):
+    told = "[float(os.environ['TRUELINE_RUNG'] == 'deploy/command:car'), float({} == 'deploy/command:car')]"
+    if mode == "pipe":
+        body = (
+            f"y['head/prob'] = np.array({told.format('about[chr(114) + chr(117) + chr(110) + chr(103)]')}, np.float32)"
+        )
+        source = source_of(tmp_path, run=pipe_child(body, "answer(y)"), mode="pipe")
+    else:
+        body = f"y['head/prob'] = np.array({told.format('rung')}, np.float32)"
+        run = script("inputs, outputs, rung = sys.argv[1:]", READ["npz"], MODEL, body, WRITE["npz"])
+        source = source_of(tmp_path, run=(*run, "{inputs}", "{outputs}", "{rung}"), inputs="npz", outputs="npz")
+    engine = engines.open("command:car", source)
+    engine.start_case(CaseContext("a", tmp_path, rung="deploy/command:car"))
+    assert engine.infer(feed())["head/prob"].tolist() == [1, 1]
+    engine.close()

@@ -2,6 +2,8 @@
 
     task.toml + techniques -> OUT/model.toml, OUT/weights.safetensors, OUT/provenance.json and the network's own code
 
+Where a technique changes the network's architecture (blurpool), the folder has a module of its own that builds it so.
+
 techniques/ trains and knows nothing of cards; here its networks become candidates of a model card.
 """
 
@@ -16,6 +18,7 @@ import re
 import tomllib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
+from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -109,6 +112,7 @@ def train_candidate(
         TechniqueError: an unknown technique or option, techniques that exclude one another, a loss that is not finite.
     """
     from techniques.registry import build_all
+    from techniques.warm_start import weights_sha256
 
     called = _name(name or "-".join([file.name, *(chosen or ["plain"])]).replace("++", "-plus"))
     settings = _settings(file, seed, budget_passes, device)
@@ -119,6 +123,7 @@ def train_candidate(
         "task_sha256": _sha256(file.path),
         "options": file.options,
         "settings": asdict(settings),
+        "initial_sha256": weights_sha256(file.path.parent / settings.initial) if settings.initial else None,
         "techniques": {t.name: {f.name: getattr(t, f.name) for f in fields(t) if f.init} for t in techniques},
     }
     request = json.loads(json.dumps(request))
@@ -128,6 +133,7 @@ def train_candidate(
     card = _read_card(file.path.parent / file.card)
     root = (file.path.parent / file.card).parent.resolve()
     code = _code(card["torch"]["factory"], root)
+    _add_changes(card, code, techniques)
     out.mkdir(parents=True, exist_ok=True)
     trained, errors = _trained(file, techniques, settings, out, progress)
     provenance = {**request, **_outcome(trained, errors)}
@@ -193,6 +199,8 @@ def _trained(
             raise TaskError(
                 f"{file.factory} refuses [options]: {error}", where=str(file.path), remedy="mend them"
             ) from error
+        if settings.initial:
+            settings = replace(settings, initial=str(root / settings.initial))
         loop = Loop(task, techniques, settings, out, tell)
         trained = loop.run()
         errors: dict[str, Any] = {
@@ -224,6 +232,43 @@ def _code(factory: str, root: Path) -> dict[Path, bytes]:
     load_dotted(factory, root)
     files = source_files(factory.partition(":")[0], root)
     return {p.relative_to(root): p.read_bytes() for p in files if p.is_relative_to(root)}
+
+
+def _add_changes(card: dict[str, Any], code: dict[Path, bytes], techniques: Sequence[Any]) -> None:
+    """Where techniques change the architecture: a module that builds the network as it was trained, and its factory."""
+    changes = [change for t in techniques if (change := t.architecture()) is not None]
+    if not changes:
+        return
+    names = ("trained_network" + (f"_{i}" if i else "") for i in count())
+    name = next(n for n in names if Path(f"{n}.py") not in code)
+    code[Path(f"{name}.py")] = _changed_network(card["torch"]["factory"], changes).encode()
+    card["torch"]["factory"] = f"{name}:trained"
+
+
+def _changed_network(factory: str, changes: Sequence[tuple[Callable[..., Any], dict[str, Any]]]) -> str:
+    """Source of a module whose `trained` builds the factory's network and changes it as it was changed for training."""
+    module, _, attribute = factory.partition(":")
+    imports = [f"from {module} import {attribute} as plain"]
+    steps = []
+    for number, (change, options) in enumerate(changes, 1):
+        imports.append(f"from {change.__module__} import {change.__name__} as change_{number}")
+        given = "".join(f", {key}={value!r}" for key, value in options.items())
+        steps.append(f"    network = change_{number}(network{given})")
+    return "\n".join(
+        [
+            f'"""The network as it was trained: {factory}, changed; written by `trueline train` beside its weights."""',
+            "",
+            *imports,
+            "",
+            "",
+            "def trained(**args):",
+            f'    """{factory} with the architecture that its weights were trained in."""',
+            "    network = plain(**args)",
+            *steps,
+            "    return network",
+            "",
+        ]
+    )
 
 
 def _write_candidate(card: dict[str, Any], trained: Trained, out: Path, provenance: Mapping[str, Any]) -> None:

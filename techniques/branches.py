@@ -1,9 +1,10 @@
 """A training run that branches: a trunk, then several branches from the trunk's weights, all within one budget.
 
 Ingredients of a soup must share their start ("What is being transferred in transfer learning?", 2008.11687: networks
-fine-tuned from one start stay in one basin). Here the start is a trunk, trained for a share of the budget with the
-run's schedule; each branch goes on from it with a fresh optimiser, with examples in another order and at another rate,
-falling as a cosine to nothing. The branches share what is left of the budget; each has at least one step.
+fine-tuned from one start stay in one basin). Here the start is the run's first weights where those are trained ones, or
+else a trunk, trained for a share of the budget with the run's schedule; each branch goes on from it with a fresh
+optimiser, with examples in another order and at another rate, falling as a cosine to nothing. The branches share what
+is left of the budget; each has at least one step.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from typing import Any
 from techniques.errors import TechniqueOptionError
 from techniques.task import Batch
 from techniques.technique import Run, Technique
+from techniques.warm_start import check_warm
 from techniques.weights import cloned
 
 __all__ = ["Branched"]
@@ -27,7 +29,7 @@ class Branched(Technique):
 
     Args:
         branches: how many.
-        trunk: share of the budget that the trunk has.
+        trunk: share of the budget that the trunk has; 0 where the run's first weights are the trunk (a warm start).
         rate: of the branches: the middle one begins with this share of the run's rate.
         spread: the first branch begins with 1 / spread of that, the last one with spread times it.
 
@@ -47,7 +49,7 @@ class Branched(Technique):
     def __post_init__(self) -> None:
         checks = {
             "branches": (self.branches >= 1, "at least 1"),
-            "trunk": (0 < self.trunk < 1, "between 0 and 1, both excluded"),
+            "trunk": (0 <= self.trunk < 1, "0 or more and less than 1"),
             "rate": (self.rate > 0, "positive"),
             "spread": (self.spread >= 1, "at least 1"),
         }
@@ -65,6 +67,12 @@ class Branched(Technique):
         if self.branches == 1:
             return [self.rate]
         return [self.rate * self.spread ** (2 * i / (self.branches - 1) - 1) for i in range(self.branches)]
+
+    def start(self, loop: Run) -> None:
+        """The run's first weights are the trunk, where it has no share of the budget."""
+        if self.trunk == 0:
+            check_warm(loop, self.name, "trunk")
+            self._trunk = _weights(loop)
 
     def training_passes(self, loop: Run) -> int:
         """What trunk and branches may use of the budget."""
@@ -89,7 +97,7 @@ class Branched(Technique):
         if len(self.ingredients) == self.branches or loop.passes.total < self._span(loop)[1]:
             return
         if self._trunk is None:
-            self._trunk = {"model": cloned(loop.model.state_dict()), "extra": cloned(loop.extra_modules.state_dict())}
+            self._trunk = _weights(loop)
         else:
             self.ingredients.append(cloned(loop.model.state_dict()))
             loop.model.load_state_dict(self._trunk["model"])
@@ -124,3 +132,7 @@ class Branched(Technique):
         if self._trunk is None:
             return 0, self.trunk * budget
         return self._begin, self._begin + (budget - self._begin) / max(self.branches - len(self.ingredients), 1)
+
+
+def _weights(loop: Run) -> dict[str, Any]:
+    return {"model": cloned(loop.model.state_dict()), "extra": cloned(loop.extra_modules.state_dict())}

@@ -42,6 +42,8 @@ TABLE: dict[str, tuple[str, str]] = {
     "jacobian": ("techniques.jacobian", "Jacobian"),
     "preprocessing": ("techniques.preprocessing", "Preprocessing"),
     "quantisation-noise": ("techniques.quantisation_noise", "QuantisationNoise"),
+    # architecture
+    "blurpool": ("techniques.blurpool", "BlurPool"),
     # probes: they watch a training run and change nothing
     "criticality": ("techniques.criticality", "Criticality"),
     "datapath": ("techniques.datapath", "Datapath"),

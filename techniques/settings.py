@@ -29,6 +29,7 @@ class Settings:
         clip: greatest norm of the whole gradient; 0 for no limit.
         precision: "fp32", "bf16" for autocast, or "auto": bf16 on a GPU, fp32 elsewhere.
         checkpoint_s: seconds between two states written to the folder.
+        initial: safetensors file of the weights to begin with, see techniques.warm_start; "" for fresh ones.
 
     Raises:
         TechniqueOptionError: a value out of range.
@@ -45,6 +46,7 @@ class Settings:
     device: str = "cpu"
     precision: str = "auto"
     checkpoint_s: float = 30.0
+    initial: str = ""
 
     def __post_init__(self) -> None:
         for name in ("budget_passes", "batch", "rate", "checkpoint_s"):

@@ -235,6 +235,7 @@ class GreedySoup(_InLoop):
 
     def start(self, loop: Run) -> None:
         """Refuse a selection set that also judges."""
+        super().start(loop)
         _check_selection(loop, self.name)
 
     def cooked(self, loop: Run) -> tuple[State, dict[str, Any]]:
@@ -271,6 +272,7 @@ class LearnedSoup(_InLoop):
 
     def start(self, loop: Run) -> None:
         """Refuse a selection set that also judges."""
+        super().start(loop)
         _check_selection(loop, self.name)
 
     def training_passes(self, loop: Run) -> int:

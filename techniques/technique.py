@@ -120,6 +120,14 @@ class Technique:
         """A technique of the same options that remembers nothing; every run has its own."""
         return dataclasses.replace(self)
 
+    def architecture(self) -> tuple[Callable[..., nn.Module], dict[str, Any]] | None:
+        """A function that changes a network, f(network, **options) -> network, and its options; None for no change.
+
+        It is called once before training, and again wherever the candidate is built: a module-level function whose
+        options are numbers, texts and tuples of them. The names and shapes of weights must stay.
+        """
+        return None
+
     def start(self, loop: Run) -> None:
         """Once, before the first step (and before `restore` when a run is resumed); the network has its first weights.
 

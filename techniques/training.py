@@ -29,6 +29,7 @@ from techniques.passes import Counted, Passes
 from techniques.settings import Settings, device_of, optimiser_of, share_of_rate
 from techniques.task import Batch, Examples, Objective, Task, Tensors
 from techniques.technique import Gradient, Technique
+from techniques.warm_start import begin_with, weights_sha256
 
 __all__ = ["CHECKPOINT", "Loop", "Settings", "Trained"]
 
@@ -90,7 +91,11 @@ class Loop:
         device = device_of(self.settings)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.settings.seed)
-            self.model: nn.Module = self.task.network().to(device).train()
+            self.model: nn.Module = self._network().to(device).train()
+        self._initial_sha256 = ""
+        if self.settings.initial:
+            begin_with(self.model, Path(self.settings.initial))
+            self._initial_sha256 = weights_sha256(Path(self.settings.initial))
         self.device = device
         self.passes = Passes()
         self.objective: Objective = Counted(self.task.objective, self.passes)
@@ -290,8 +295,18 @@ class Loop:
     def _identity(self) -> str:
         """Settings and techniques with their options, as far as they decide the outcome."""
         settings = {k: v for k, v in asdict(self.settings).items() if k != "checkpoint_s"}
+        settings["initial"] = self._initial_sha256
         chosen = [(t.name, [(f.name, getattr(t, f.name)) for f in fields(t) if f.init]) for t in self.techniques]
         return repr((settings, chosen))
+
+    def _network(self) -> nn.Module:
+        """A fresh network, with the architecture that the techniques want."""
+        network: nn.Module = self.task.network()
+        for technique in self.techniques:
+            change = technique.architecture()
+            if change is not None:
+                network = change[0](network, **change[1])
+        return network
 
     def _gradient(self) -> Gradient:
         """The loss and its gradient, wrapped by every technique; the first technique is outermost."""

@@ -31,6 +31,7 @@ from techniques.batchnorm import evaluating, statistics_kept
 from techniques.errors import Collapse, TechniqueOptionError
 from techniques.task import Batch, Domain, Objective, Tensors
 from techniques.technique import Run, Technique
+from techniques.warm_start import check_warm
 
 __all__ = ["UATFT", "UATOT", "UATPlusPlus", "fixed_outputs", "ramp", "told_apart", "worst_divergence"]
 
@@ -203,7 +204,8 @@ class UATFT(_UAT):
     """Unlabelled smoothness with fixed targets: a picture's worst neighbour is answered as a frozen teacher would.
 
     Args:
-        teacher_share: share of the budget after which the network is copied and frozen as the teacher.
+        teacher_share: share of the budget after which the network is copied and frozen as the teacher; 0 where the run
+            begins with a teacher's weights (a warm start).
     """
 
     name: ClassVar[str] = "uat-ft"
@@ -212,11 +214,13 @@ class UATFT(_UAT):
     def __post_init__(self) -> None:
         super().__post_init__()
         self.teacher: nn.Module | None = None
-        if not 0 < self.teacher_share < 1:
-            raise self._refused("teacher_share", "between 0 and 1: before it the teacher is trained, after it used")
+        if not 0 <= self.teacher_share < 1:
+            raise self._refused("teacher_share", "0 or more and less than 1: before it the teacher is trained")
 
     def start(self, loop: Run) -> None:
         """No teacher yet."""
+        if self.teacher_share == 0:
+            check_warm(loop, self.name, "teacher_share")
         self.teacher, self._model = None, loop.model
 
     def before_step(self, loop: Run, batch: Batch) -> Batch:

@@ -6,10 +6,11 @@ th_0 knows a broad distribution, th_1 was fine-tuned from it on the narrow one t
 shift often rises above both ends while the narrow error hardly changes. The ends are the two networks bit for bit;
 between them BatchNorm statistics are computed anew for every a, because an average of statistics belongs to no network.
 
-In a training loop there is no broad network to begin with, so one is trained first: on randomised preprocessing (each
+With a warm start (`[training] initial`) and `broad = 0` the run's first weights are th_0, as in the paper, whose th_0
+is CLIP. Without one there is no broad network to begin with, so one is trained first: on randomised preprocessing (each
 example as one of the pipelines of `Batch.variants`, or as it is), or on Gaussian noise where there are no variants.
-The paper starts from CLIP; that is the departure. a is an option, .5 as the paper advises when nothing is known of the
-shift; the report has the errors along the whole path on the selection set, which may be used to choose another one.
+That is the departure. a is an option, .5 as the paper advises when nothing is known of the shift; the report has the
+errors along the whole path on the selection set, which may be used to choose another one.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from techniques.errors import EmptyData, TechniqueOptionError
 from techniques.gaussian import noisy
 from techniques.task import Batch, Domain, Examples
 from techniques.technique import Run, Technique
+from techniques.warm_start import check_warm
 from techniques.weights import State, cloned, interpolate
 
 __all__ = ["WiSEFT", "broadened", "path_errors", "point_on_path"]
@@ -79,7 +81,7 @@ class WiSEFT(Technique):
 
     Args:
         alpha: of the final network; 0 is the broad one, 1 the fine-tuned one.
-        broad: share of the budget for broad training.
+        broad: share of the budget for broad training; 0 where the run begins with broad weights (a warm start).
         rate: fine-tuning begins with this share of the run's rate and falls as a cosine.
         noise: standard deviation in broad training without variants, raw units.
         points: alphas in the report, from 0 to 1.
@@ -99,7 +101,7 @@ class WiSEFT(Technique):
     def __post_init__(self) -> None:
         checks = {
             "alpha": (0 <= self.alpha <= 1, "in 0..1"),
-            "broad": (0 < self.broad < 1, "between 0 and 1, both excluded"),
+            "broad": (0 <= self.broad < 1, "0 or more and less than 1"),
             "rate": (self.rate > 0, "positive"),
             "noise": (self.noise > 0, "positive"),
             "points": (self.points >= 2, "at least 2"),
@@ -111,6 +113,12 @@ class WiSEFT(Technique):
                     where=f"[technique.wise-ft] {option}",
                     remedy="change it",
                 )
+
+    def start(self, loop: Run) -> None:
+        """The run's first weights are the broad network, where its training has no share of the budget."""
+        if self.broad == 0:
+            check_warm(loop, self.name, "broad")
+            self._broad_network = cloned(loop.model.state_dict())
 
     def before_step(self, loop: Run, batch: Batch) -> Batch:
         """Broad inputs at first, and the phase's rate."""

@@ -293,7 +293,7 @@ def test_learning_the_mix_is_part_of_the_budget():
 
 @pytest.mark.parametrize(
     ("option", "value"),
-    [("branches", 0), ("trunk", 0.0), ("trunk", 1.0), ("rate", 0.0), ("rate", math.nan), ("spread", 0.5)],
+    [("branches", 0), ("trunk", -0.1), ("trunk", 1.0), ("rate", 0.0), ("rate", math.nan), ("spread", 0.5)],
 )
 def test_options_out_of_range_are_named(option, value):
     with pytest.raises(TechniqueOptionError) as error:

@@ -194,7 +194,7 @@ def test_it_trains_in_bf16() -> None:
         {"on_collapse": "ignore"},
         {"eps": 0.0},
         {"steps": 0},
-        {"teacher_share": 0.0},
+        {"teacher_share": -0.1},
         {"teacher_share": 1.0},
     ],
 )

@@ -115,7 +115,7 @@ def test_the_broad_phase_sees_other_pipelines_and_fine_tuning_the_plain_inputs()
 
 @pytest.mark.parametrize(
     ("option", "value"),
-    [("alpha", 1.1), ("alpha", math.nan), ("broad", 0.0), ("broad", 1.0), ("rate", 0), ("noise", 0), ("points", 1)],
+    [("alpha", 1.1), ("alpha", math.nan), ("broad", -0.1), ("broad", 1.0), ("rate", 0), ("noise", 0), ("points", 1)],
 )
 def test_options_out_of_range_are_named(option, value):
     with pytest.raises(TechniqueOptionError) as error:

@@ -1,8 +1,9 @@
 """Which swaps of preprocessing steps can run: each is tried on the first picture before the replay begins.
 
-A step may need another one: a crop needs the resize before it, a JPEG step needs 8-bit pixels. A swap that cannot be
-built, fails on the picture or gives the network another shape is not run. Its step is then joined with the smallest set
-of other differing steps with which it runs.
+A step may need another one: a crop needs the resize before it, a JPEG step needs 8-bit pixels. Not run is a swap that
+cannot be built, fails on the picture, gives the network another shape, or shows a step a picture of a size that it is
+not meant for (harness/feed/sizes.py). Its step is then joined with the smallest set of other differing steps with which
+it runs.
 """
 
 from __future__ import annotations
@@ -17,8 +18,11 @@ from cases.errors import CaseError
 from cases.picture import Tick
 from harness.feed.inputs import cameras_of, steps_of_variant
 from harness.feed.preprocess import build_pipeline
-from harness.model.card import Card
-from harness.run.swaps import Swap, other_pipeline
+from harness.feed.preprocess.mixing import checked_steps
+from harness.feed.preprocess.pipeline import Size
+from harness.feed.sizes import Seen, out_of_place
+from harness.model.card import Card, InputSpec
+from harness.run.swaps import PIPELINES, Swap, other_pipeline
 from trueline import TruelineError
 
 __all__ = ["StepProbes", "step_probes"]
@@ -94,15 +98,12 @@ def _smallest(whole: Swap, step: str, trial: Trial) -> Swap | None:
 def _trial(card: Card, case: Case) -> Trial:
     """Tries a swap on the case's first pictures, each swap once; without a readable picture every swap seems to run."""
     tick, known = _first_tick(card, case), dict[Swap, str]()
+    inputs = [] if tick is None else [_Input(card, case, spec, tick) for spec in card.inputs if _is_camera(spec)]
 
     def why_not(swap: Swap) -> str:
-        if tick is not None and swap not in known:
-            try:
-                _run_once(card, case, swap, tick)
-                known[swap] = ""
-            except TruelineError as error:
-                known[swap] = error.what
-        return known.get(swap, "")
+        if swap not in known:
+            known[swap] = next((why for why in (one.why_not(swap) for one in inputs) if why), "")
+        return known[swap]
 
     return why_not
 
@@ -113,14 +114,30 @@ def _first_tick(card: Card, case: Case) -> Tick | None:
     return None
 
 
-def _run_once(card: Card, case: Case, swap: Swap, tick: Tick) -> None:
-    """The tensors of one moment.
+def _is_camera(spec: InputSpec) -> bool:
+    return spec.source.startswith("camera.")
 
-    Raises:
-        PreprocessError: a step cannot run, or what comes out does not fit the input.
-    """
-    for spec in card.inputs:
-        kind, _, camera = spec.source.partition(".")
-        if kind == "camera":
-            steps = steps_of_variant(card, spec, swap.name)
-            build_pipeline(steps, spec, case.calibration(camera), swap.name, card.root)(tick.pictures[camera])
+
+class _Input:
+    """One camera input on one picture."""
+
+    def __init__(self, card: Card, case: Case, spec: InputSpec, tick: Tick) -> None:
+        camera = spec.source.partition(".")[2]
+        self._card, self._spec, self._calibration = card, spec, case.calibration(camera)
+        self._picture = tick.pictures[camera]
+        self._pipelines = [self._run(name)[0] for name in PIPELINES]
+
+    def why_not(self, swap: Swap) -> str:
+        """Why a swap cannot run here; empty where it can."""
+        seen, failed = self._run(swap.name)
+        return failed or out_of_place(seen, self._pipelines)
+
+    def _run(self, variant: str) -> tuple[Seen, str]:
+        """A pipeline on the picture, as far as it runs, and why no further."""
+        sizes: dict[str, Size] = {}
+        steps = checked_steps(steps_of_variant(self._card, self._spec, variant), variant, self._card.root)
+        try:
+            build_pipeline(steps, self._spec, self._calibration, variant, self._card.root)(self._picture, sizes)
+        except TruelineError as error:
+            return Seen(steps, sizes), error.what
+        return Seen(steps, sizes), ""

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.feed.preprocess.mixing import ORDER, by_name, checked_steps, merged_names, moved, same_value
+from harness.feed.preprocess.ops import defaults_of
 
 __all__ = ["Difference", "differences", "written"]
 
@@ -103,8 +104,10 @@ def _only(name: str, ours: Step | None, theirs: Step | None) -> Difference:
 
 
 def _told(step: Step, options: Collection[str]) -> list[str]:
-    """`quality 60`, for those of the options that the step has, in its order."""
-    return [f"{o} {written(v)}" for o, v in step.items() if o not in ("op", "step") and o in options]
+    """`quality 60`, for those of the options that are not our op's defaults, in the step's order."""
+    usual = defaults_of(step["op"])
+    own = {o: v for o, v in step.items() if o in options and o not in ("op", "step")}
+    return [f"{o} {written(v)}" for o, v in own.items() if o not in usual or not same_value(step["op"], v, usual[o])]
 
 
 def _bracket(parts: Sequence[str]) -> str:

@@ -13,7 +13,17 @@ from typing import Any
 from harness.errors import PreprocessError
 from harness.feed.preprocess.ops import OPS, canonical
 
-__all__ = ["ORDER", "by_name", "checked_steps", "differing_steps", "merged_names", "mixed_steps", "moved", "same_value"]
+__all__ = [
+    "ORDER",
+    "by_name",
+    "checked_steps",
+    "differing_steps",
+    "merged_names",
+    "mixed_steps",
+    "moved",
+    "same_step",
+    "same_value",
+]
 
 ORDER = "order"
 
@@ -54,7 +64,7 @@ def differing_steps(train: Sequence[Step], deploy: Sequence[Step], root: Path | 
         PreprocessError: a step is wrong.
     """
     ours, theirs = (by_name(checked_steps(s, w, root)) for s, w in ((train, "train"), (deploy, "deploy")))
-    differ = [n for n in merged_names(list(ours), list(theirs)) if not _same_step(ours.get(n), theirs.get(n))]
+    differ = [n for n in merged_names(list(ours), list(theirs)) if not same_step(ours.get(n), theirs.get(n))]
     return (*differ, *([ORDER] if any(moved(list(ours), list(theirs))) else []))
 
 
@@ -113,7 +123,8 @@ def same_value(op: object, a: object, b: object) -> bool:
     return a == b or (a != a and b != b)
 
 
-def _same_step(ours: Step | None, theirs: Step | None) -> bool:
+def same_step(ours: Step | None, theirs: Step | None) -> bool:
+    """Whether two checked steps of one name do the same; not where one pipeline lacks it."""
     if ours is None or theirs is None:
         return False
     return ours.keys() == theirs.keys() and all(same_value(ours["op"], ours[k], theirs[k]) for k in ours)

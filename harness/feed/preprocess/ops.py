@@ -34,7 +34,7 @@ from harness.feed.preprocess.geometry import (
 from harness.feed.preprocess.resample import resize
 from harness.feed.preprocess.values import arrange, normalise, pick_channels, round_u8
 
-__all__ = ["OPS", "Apply", "Op", "Value", "bind", "canonical", "step_name"]
+__all__ = ["OPS", "Apply", "Op", "Value", "bind", "canonical", "defaults_of", "meant_for", "step_name"]
 
 Array = NDArray[Any]
 Value = Picture | Array
@@ -85,12 +85,15 @@ class Op:
         run: the function; its first parameter is the value (or, with `calibrated`, the case's calibration).
         takes: `picture` (as recorded), `pixels` ([height, width, channels]) or `array` (any shape).
         calibrated: `run(calibration, **options)` makes the function.
+        meant_for: pictures of which size its options make sense for: `any`; `either` pipeline's, where both have the
+            step; `own`, that of the pipeline they are written in.
     """
 
     step: str
     run: Callable[..., Any]
     takes: Literal["picture", "pixels", "array"] = "pixels"
     calibrated: bool = False
+    meant_for: Literal["any", "either", "own"] = "any"
 
 
 OPS: dict[str, Op] = {
@@ -98,17 +101,28 @@ OPS: dict[str, Op] = {
     "to_rgb": Op("colour", to_rgb, "picture"),
     "to_bgr": Op("colour", to_bgr, "picture"),
     "to_gray": Op("colour", to_gray, "picture"),
-    "undistort": Op("undistort", Undistort, calibrated=True),
-    "crop": Op("crop", crop),
-    "resize": Op("resize", resize),
-    "letterbox": Op("letterbox", letterbox),
-    "warp": Op("warp", warp),
+    "undistort": Op("undistort", Undistort, calibrated=True, meant_for="own"),
+    "crop": Op("crop", crop, meant_for="own"),
+    "resize": Op("resize", resize, meant_for="either"),
+    "letterbox": Op("letterbox", letterbox, meant_for="either"),
+    "warp": Op("warp", warp, meant_for="own"),
     "round_u8": Op("round", round_u8, "array"),
     "normalise": Op("normalise", normalise, "array"),
     "dtype": Op("dtype", cast, "array"),
     "channels": Op("channels", pick_channels),
     "layout": Op("layout", arrange),
 }
+
+
+def meant_for(op: str) -> Literal["any", "either", "own"]:
+    """`Op.meant_for`; what the card's own functions expect is not known, so their own pipeline's."""
+    return OPS[op].meant_for if op in OPS else "own"
+
+
+def defaults_of(op: str) -> dict[str, Any]:
+    """Options of an op of ours that a card may leave out, and what they are then; none are known of others."""
+    fields = _options_model(op).model_fields if op in OPS else {}
+    return {name: field.default for name, field in fields.items() if not field.is_required()}
 
 
 def step_name(step: Mapping[str, Any]) -> str:

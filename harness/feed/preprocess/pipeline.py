@@ -18,9 +18,11 @@ from harness.feed.preprocess.ops import OPS, Apply, Value, bind
 from harness.feed.preprocess.values import arrange
 from harness.model.card import InputSpec
 
-__all__ = ["Pipeline", "build_pipeline"]
+__all__ = ["Pipeline", "Size", "build_pipeline"]
 
 Array = NDArray[Any]
+Size = tuple[int, ...]
+"""Height and width, pixels."""
 
 
 def build_pipeline(
@@ -68,10 +70,14 @@ class Pipeline:
         """Names of the steps, in order."""
         return tuple(name for name, _ in self._steps)
 
-    def __call__(self, picture: Picture) -> Array:
+    def __call__(self, picture: Picture, sizes: dict[str, Size] | None = None) -> Array:
         """The input tensor of one picture, in the spec's shape, dtype and layout.
 
         The picture is never written to; without steps its own array is returned.
+
+        Args:
+            picture: as recorded.
+            sizes: filled with the size of what reaches each step, as far as they run.
 
         Raises:
             PreprocessError: a step cannot run on what reaches it, or the result is not what the input needs.
@@ -82,6 +88,8 @@ class Pipeline:
                 return data
         value: Value = picture
         for name, apply in self._steps:
+            if sizes is not None:
+                sizes[name] = _size(value)
             try:
                 value = apply(_owned(value, picture) if name in self._foreign else value)
             except PreprocessError as error:
@@ -128,6 +136,12 @@ def _owned(value: Value, picture: Picture) -> Value:
     if isinstance(value, Picture):
         return replace(value, data=value.data.copy()) if value is picture else value
     return value.copy() if np.may_share_memory(value, picture.data) else value
+
+
+def _size(value: Value) -> Size:
+    """(height, width) of a picture or of pixels."""
+    shape = value.data.shape if isinstance(value, Picture) else value.shape
+    return (value.height, value.width) if isinstance(value, Picture) and value.height else shape[:2]
 
 
 def _fits(shape: tuple[int, ...], wanted: tuple[int | str, ...]) -> bool:

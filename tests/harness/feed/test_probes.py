@@ -40,6 +40,9 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Card:
         "    if pixels.dtype != np.uint8:\n"
         "        raise TypeError('8-bit pixels only')\n"
         "    return pixels // 2 * 2\n\n\n"
+        "def scale(pixels):\n"
+        "    rows, columns = (np.linspace(0, n - 1, m).astype(int) for n, m in zip(pixels.shape, (36, 64)))\n"
+        "    return np.ascontiguousarray(pixels[rows][:, columns]).astype(np.uint8)\n\n\n"
         "def scrawl(pixels):\n"
         "    pixels[:] = 0\n"
         "    return pixels\n\n\n"
@@ -107,6 +110,36 @@ def test_a_class_that_cannot_be_made_costs_only_its_swap(tiny: Card, case: Case)
     found = _probes(_with(tiny, [RGB, FIT, NORMALISE], [{"op": "to_bgr"}, FIT, broken, NORMALISE]), case)
     assert "no licence" in found.refused[Swap("train", "+", ("Broken",))]
     assert {"train+colour", "deploy-Broken"} <= set(_names(found.swaps))
+
+
+def test_a_step_that_replaces_two_is_swapped_with_both(tiny: Card, case: Case) -> None:
+    """The crop would fit the recorded picture too, and a second scaling runs: both say nothing about their step."""
+    scale, jpeg = {"op": "car_steps:scale"}, {"op": "car_steps:jpeg"}
+    card = _with(tiny, [RGB, WIDE, CROP, NORMALISE], [{"op": "to_bgr"}, scale, jpeg, NORMALISE])
+    found = _probes(card, case)
+    assert _names(found.swaps) == [
+        "train+colour",
+        "train+scale+resize+crop",
+        "train+scale+jpeg+resize+crop",
+        "deploy-colour",
+        "deploy-jpeg",
+        "deploy-scale+jpeg+resize+crop",
+    ]
+    assert found.refused[Swap("train", "+", ("resize",))].startswith("step 'crop' would see ")
+    assert found.refused[Swap("train", "+", ("scale",))].startswith("step 'resize' would see 64x36 pixels")
+
+
+def test_a_letterbox_in_the_place_of_a_resize_is_swapped_with_it(tiny: Card, case: Case) -> None:
+    fit = {"op": "letterbox", "size": SIZE}
+    found = _probes(_with(tiny, [RGB, {"op": "resize", "size": SIZE}, NORMALISE], [RGB, fit, NORMALISE]), case)
+    assert found.steps == ("letterbox+resize",)
+
+
+def test_a_crop_before_a_resize_that_both_have_goes_by_itself(tiny: Card, case: Case) -> None:
+    lab, car = {"op": "crop", "box": [0, 0, 200, 120]}, {"op": "crop", "box": [8, 0, 200, 100]}
+    resize = {"op": "resize", "size": SIZE}
+    found = _probes(_with(tiny, [RGB, lab, {**resize, "antialias": True}], [RGB, car, resize]), case)
+    assert _names(found.swaps) == [f"{p}{s}" for p in ("train+", "deploy-") for s in ("crop", "resize")]
 
 
 @pytest.mark.parametrize("reference", ["train", "deploy"])

@@ -66,8 +66,10 @@ def test_the_words_tell_the_two_values_apart(train: Steps, deploy: Steps) -> Non
         ([], [{"op": "prep:jpeg", "quality": 60}], "only in deploy: jpeg (prep:jpeg, quality 60)"),
         ([CROP], [], "only in train: crop (box [0, 0, 64, 66])"),
         ([RGB, RESIZE, CROP], [RGB, CROP, RESIZE], "order: resize, crop -> crop, resize"),
-        ([RESIZE], [{"op": "letterbox", "step": "resize", **SIZE}],
-         "resize: resize -> letterbox (pad 114, anchor center)"),
+        ([RESIZE], [{"op": "letterbox", "step": "resize", **SIZE}], "resize: resize -> letterbox"),
+        ([RESIZE], [{"op": "letterbox", "step": "resize", "pad": 0, **SIZE}], "resize: resize -> letterbox (pad 0)"),
+        ([], [{"op": "nv12", "range": "full"}], "only in deploy: nv12 (range full)"),
+        ([], [{"op": "round_u8"}], "only in deploy: round (round_u8)"),
         ([{"op": "p:f"}], [{"op": "p:f", "gain": 2}], "f: gain none -> 2"),
     ],
 )  # fmt: skip

@@ -185,6 +185,7 @@ def open_session(
     plugins: tuple[Path, ...] = (),
     save_to: Path | None = None,
     providers: Sequence[Request] = (CPU,),
+    without: Sequence[str] = (),
 ) -> Any:
     """An ONNX Runtime session; the calling thread's denormal flag is left as it was.
 
@@ -196,6 +197,7 @@ def open_session(
         plugins: libraries with custom ops; those of other runtimes are left alone (engines/plugins.py).
         save_to: where to write the graph as it was optimised.
         providers: to ask for, best first, as engines.ort_providers.requests gives them.
+        without: optimisations to leave out, by ONNX Runtime's names.
 
     Raises:
         EngineUnavailable: ONNX Runtime is not installed.
@@ -238,7 +240,9 @@ def open_session(
             for place in map(str, for_onnx_runtime(plugins)):
                 options.register_custom_ops_library(place)
             place = str(model)
-            return ort.InferenceSession(place, options, providers=list(providers), enable_fallback=0)
+            return ort.InferenceSession(
+                place, options, providers=list(providers), enable_fallback=0, disabled_optimizers=list(without)
+            )
     except Exception as error:
         optimised = level != "none" and place == str(model) and _loads_unoptimised(ort, place, options)
         raise ModelLoadError(

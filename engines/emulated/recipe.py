@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,6 +20,8 @@ from engines.emulated.reorder import permute_channels
 from engines.emulated.selection import Chosen, choose, restore_scopes
 from engines.emulated.typed import half_products, is_typed, lower_types
 from engines.errors import EngineOptionError
+from engines.inspect.composites import has_composites, spell_out
+from engines.inspect.definitions import COMPOSITES, OPSET, WITH_PRODUCTS
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -27,8 +29,8 @@ if TYPE_CHECKING:
 __all__ = ["Recipe", "read_recipe", "rewrite"]
 
 _USED = {
-    "fp16": ("fused", "chunk", "batchnorm"),
-    "bf16": ("fused", "batchnorm"),
+    "fp16": ("fused", "chunk", "batchnorm", "inside"),
+    "bf16": ("fused", "batchnorm", "inside"),
     "tf32": ("rounding",),
     "reorder": ("seed",),
 }
@@ -47,6 +49,8 @@ class Recipe:
         chunk: channels per rounded partial sum, 0 for fp32 accumulation (fp16).
         batchnorm: `folded` in fp32 before anything is rounded; `late-fold`, its scale and shift computed in the format
             from rounded parameters; `unfolded`, apart and by its rounded parameters (fp16, bf16).
+        inside: composite operators (normalisations, softmax, ...) are spelled out, and every step is rounded; otherwise
+            they compute in fp32 inside and are rounded once, at the end (fp16, bf16).
         rounding: rne, rna or rz (tf32).
         seed: of the permutation (reorder).
         only: nodes, modules and inputs that are rounded, all others stay fp32; None for everything (fp16, bf16).
@@ -56,6 +60,7 @@ class Recipe:
     fused: bool = False
     chunk: int = 0
     batchnorm: str = "folded"
+    inside: bool = False
     rounding: str = "rne"
     seed: int = 0
     only: tuple[str, ...] | None = None
@@ -69,7 +74,7 @@ class Recipe:
 def read_recipe(name: str, recipe: Recipe, options: Mapping[str, Any]) -> Recipe:
     """Refine a recipe by the name's suffix and by options.
 
-    Suffixes: `emulated-tf32:rz`, `emulated-fp16:chunk16`, `emulated-fp16:unfolded`, `emulated-reorder:3`.
+    Suffixes: `emulated-tf32:rz`, `emulated-fp16:chunk16`, `:unfolded`, `:inside`, `emulated-reorder:3`.
 
     Raises:
         EngineOptionError: a suffix or a value that the method does not have.
@@ -94,11 +99,12 @@ def read_recipe(name: str, recipe: Recipe, options: Mapping[str, Any]) -> Recipe
     refined = replace(recipe, **given)
     numbers = (refined.chunk, refined.seed)
     whole = all(isinstance(number, int) and not isinstance(number, bool) and number >= 0 for number in numbers)
-    if refined.rounding not in TF32_ROUNDINGS or refined.batchnorm not in BATCHNORMS or not whole:
+    known = refined.rounding in TF32_ROUNDINGS and refined.batchnorm in BATCHNORMS and isinstance(refined.inside, bool)
+    if not known or not whole:
         raise EngineOptionError(
             f"{given}",
             where=f"options of {name}",
-            remedy=f"rounding in {TF32_ROUNDINGS}, batchnorm in {BATCHNORMS}, chunk and seed 0 or more",
+            remedy=f"rounding in {TF32_ROUNDINGS}, batchnorm in {BATCHNORMS}, inside or not, chunk and seed 0 or more",
         )
     return refined
 
@@ -129,12 +135,16 @@ def rewrite(path: Path, recipe: Recipe, plugins: tuple[Path, ...] = ()) -> tuple
         model = _prepared(path, model, recipe.batchnorm, form, plugins)
     if form is not None:
         model = at_opset(model, max(form.opset, SLICE_OPSET if recipe.chunk else 1), f"{form.name} rounding")
+    if recipe.inside and has_composites(model):
+        model = at_opset(model, OPSET, "spelling out composite operators")
     chosen = None
     if recipe.only is not None:
         restore_scopes(model, path)
         chosen = choose(model, recipe.only)
     demand = lower_types(model) if typed else {}
     facts: dict[str, Any] = {"typed_graph": typed}
+    if recipe.inside or recipe.method not in _CHOOSING:
+        facts["spelled_out"] = _spell_out(model, demand, chosen, COMPOSITES if recipe.inside else WITH_PRODUCTS)
     if recipe.method == "reorder":
         facts["products_reordered"] = permute_channels(model, recipe.seed)
     elif recipe.method == "tf32":
@@ -162,6 +172,22 @@ def _prepared(path: Path, model: ir.Model, batchnorm: str, form: Format, plugins
     return model
 
 
+def _spell_out(model: ir.Model, demand: dict[ir.Value, Format], chosen: Chosen | None, ops: Container[str]) -> int:
+    """Spell composite operators out; their steps are chosen, and want a format, where the operator did."""
+    import onnx_ir as ir
+
+    done = spell_out(model, ops)
+    for spelled in done:
+        if chosen is not None and spelled.node in chosen:
+            chosen.update(spelled.steps)
+        forms = [demand.pop(old) for old in spelled.outputs if old in demand]
+        for step in spelled.steps if forms else ():
+            constants = [v for i, v in enumerate(step.inputs) if array_of(v) is not None and not is_shape_slot(step, i)]
+            floats = [v for v in (*step.outputs, *constants) if v is not None and v.dtype == ir.DataType.FLOAT]
+            demand.update(dict.fromkeys(floats, forms[0]))
+    return len(done)
+
+
 def _form(recipe: Recipe) -> Format | None:
     """The format of a method that has one."""
     return FORMATS.get(f"tf32-{recipe.rounding}" if recipe.method == "tf32" else recipe.method)
@@ -176,12 +202,14 @@ def _read_suffix(name: str, method: str, suffix: str) -> tuple[str, Any]:
         return "chunk", int(number)
     if method in _CHOOSING and suffix in BATCHNORMS:
         return "batchnorm", suffix
+    if method in _CHOOSING and suffix == "inside":
+        return "inside", True
     if method == "reorder" and suffix.isdecimal():
         return "seed", int(suffix)
     known = {
         "tf32": "one of ':rne', ':rna', ':rz'",
-        "fp16": "':chunk16', ':late-fold' or ':unfolded'",
-        "bf16": "':late-fold' or ':unfolded'",
+        "fp16": "':chunk16', ':inside', ':late-fold' or ':unfolded'",
+        "bf16": "':inside', ':late-fold' or ':unfolded'",
         "reorder": "':SEED', a number",
     }
     raise EngineOptionError(

@@ -8,6 +8,7 @@ shows nothing of fp16. These engines put the roundings where a GPU's engine has 
     emulated-fp16:chunk16 and the sums themselves, over 16 channels each
     emulated-fp16:unfolded, :late-fold
                           BatchNorm apart, as PyTorch has it, or folded in fp16, as OpenVINO does
+    emulated-fp16:inside  composite operators (normalisations, softmax) spelled out, every step of them rounded
     emulated-bf16         after every operator
     emulated-tf32         operands of products; :rne (default), :rna, :rz
     emulated-reorder      fp32, only the order of additions; :SEED
@@ -54,7 +55,7 @@ def open_engine(
         fused: round at the ends of fused kernels only; fixed by the name.
         threads: as of `ort-fp32`.
         denormals: as of `ort-fp32`.
-        options: rounding (tf32), chunk (fp16), batchnorm (fp16, bf16), seed (reorder), only (fp16, bf16).
+        options: rounding (tf32), chunk (fp16), batchnorm, inside and only (fp16, bf16), seed (reorder).
 
     Raises:
         EngineOptionError, EngineUnavailable, ExportError, ModelLoadError, EngineOutputMissing: as their names say.

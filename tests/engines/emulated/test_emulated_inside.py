@@ -208,3 +208,27 @@ def test_an_older_opset_is_brought_up_for_it(tmp_path: Path) -> None:
     spelled = source_of(tmp_path / "spelled", PAIRS["L2"].spelled, ROWS, 18)
     x = halves(ROWS, 300)
     np.testing.assert_array_equal(run("emulated-fp16:inside", source, x), run("emulated-fp16", spelled, x))
+
+
+REAL = {
+    "layer norm": ("y = LayerNormalization (x, w, b)", lambda f, x, w, b: f.layer_norm(x, w.shape, w, b)),
+    "softmax": ("y = Softmax (x)", lambda f, x, w, b: f.softmax(x, -1)),
+    "log softmax": ("y = LogSoftmax (x)", lambda f, x, w, b: f.log_softmax(x, -1)),
+    "gelu": ("y = Gelu (x)", lambda f, x, w, b: f.gelu(x)),
+}
+
+
+@pytest.mark.parametrize("kernel", REAL)
+def test_pytorchs_own_half_computes_in_fp32_inside(tmp_path: Path, kernel: str) -> None:
+    import torch
+
+    body, real = REAL[kernel]
+    source = source_of(tmp_path / "one", body, ROWS, 20)
+    x = halves(ROWS, 200 if kernel == "layer norm" else 2)
+    weights = {i.name: onnx.numpy_helper.to_array(i) for i in onnx.load(source.onnx).graph.initializer}
+    w, b = (torch.tensor(weights.get(name, np.ones(ROWS[-1], np.float32))).half() for name in "wb")
+    with np.errstate(all="ignore"):
+        want = real(torch.nn.functional, torch.tensor(x).half(), w, b).float().numpy()
+    whole, inside = ((run(name, source, x) == want).mean() for name in ("emulated-fp16", "emulated-fp16:inside"))
+    assert whole > 0.9
+    assert inside < whole - 0.05

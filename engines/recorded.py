@@ -19,16 +19,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from engines.alignment import NONE, UNITS_NS, Alignment, align, estimate_shift, likely_unit
+from engines.alignment import NONE, UNITS_NS, Alignment, align, estimate_shift
+from engines.alignment_words import ESTIMATE, counts, explained, facts, remedy
 from engines.base import FrameEngine, refuse_options
 from engines.dumps import Dump, Wanted
-from engines.errors import EngineCrashed, EngineOptionError, NotRecorded, RecordingError, RecordingGap
+from engines.errors import EngineCrashed, EngineError, EngineOptionError, NotRecorded, RecordingError, RecordingGap
 from engines.protocol import Availability, CaseContext, DumpSpec, ModelSource, Tensors
 
 __all__ = ["RecordedEngine", "availability", "open_engine"]
 
 OPTIONS = ("rename", "runner", "time_offset_ms", "time_unit")
-ESTIMATE = "estimate"
 
 
 def open_engine(
@@ -125,7 +125,15 @@ class RecordedEngine(FrameEngine):
         """
         self._dump = self._pairs = None
         self._where = f"case {context.case}, engine {self.name}"
-        spec = self._spec = self._spec_of(context)
+        which = self._chosen(context)
+        try:
+            self._begin(self._spec_of(context.outputs[which]), context)
+        except EngineError as error:
+            error.remedy = error.remedy.replace("DUMP", which)  # who reads files knows no names
+            raise
+
+    def _begin(self, spec: DumpSpec, context: CaseContext) -> None:
+        self._spec = spec
         dump = Dump(spec, self._wanted, context.timestamps_ns)
         if dump.precision:
             self._provenance["dump_precision"] = dump.precision
@@ -174,8 +182,8 @@ class RecordedEngine(FrameEngine):
             remedy="dump every frame, or widen the tolerance if the clocks are known to differ",
         )
 
-    def _spec_of(self, context: CaseContext) -> DumpSpec:
-        """The dump of this case, with what card and caller say where the case says nothing."""
+    def _chosen(self, context: CaseContext) -> str:
+        """The dump of this case."""
         known = sorted(context.outputs)
         if self._which and self._which not in context.outputs:
             raise RecordingError(
@@ -187,7 +195,10 @@ class RecordedEngine(FrameEngine):
                 where=self._where,
                 remedy=f"name one, 'recorded:{known[0]}'" if known else "add outputs/NAME to the case folder",
             )
-        spec = context.outputs[self._which or known[0]]
+        return self._which or known[0]
+
+    def _spec_of(self, spec: DumpSpec) -> DumpSpec:
+        """A dump with what card and caller say where the case says nothing."""
         unsaid = {key: value for key, value in self._said.items() if getattr(spec, key) is None}
         return replace(spec, **unsaid, rename={**self._rename, **spec.rename})
 
@@ -205,65 +216,17 @@ class RecordedEngine(FrameEngine):
         if spec.time_offset_ms == ESTIMATE:
             self._shift_ns = estimate_shift(case_ns, dump.timestamps_ns, spec.tolerance_ns).offset_ns
         pairs = align(case_ns, dump.timestamps_ns - self._shift_ns, spec.tolerance_ns)
-        facts = _facts(pairs, spec, self._shift_ns)
-        notes = [*dump.notes, *_explained(case_ns, dump.timestamps_ns - self._shift_ns, pairs, spec)]
+        found = facts(pairs, spec, self._shift_ns)
+        notes = [*dump.notes, *explained(case_ns, dump.timestamps_ns - self._shift_ns, pairs, spec)]
         self._provenance["alignment"] = {
             **self._provenance["alignment"],
-            context.case: facts | ({"notes": notes} if notes else {}),
+            context.case: found | ({"notes": notes} if notes else {}),
         }
         if not pairs.comparable:
             raise RecordingError(
-                f"{_counts(pairs)}, so nothing is compared" + "".join(f"; {note}" for note in notes),
+                f"{counts(pairs)}, so nothing is compared" + "".join(f"; {note}" for note in notes),
                 where=f"{self._where}, {spec.path}",
-                remedy=_remedy(spec, notes),
+                remedy=remedy(spec, notes),
             )
         self._pairs = pairs
         self._frame_of = {moment: frame for frame, moment in enumerate(context.timestamps_ns)}
-
-
-def _counts(pairs: Alignment) -> str:
-    return (
-        f"{pairs.matched} of the case's {len(pairs.position)} frames have a dumped frame ({pairs.dumped} in the dump), "
-        f"the nearest is {pairs.nearest_ns / 1e6:.6g} ms away"
-    )
-
-
-def _facts(pairs: Alignment, spec: DumpSpec, shift_ns: int) -> dict[str, Any]:
-    """Numbers for the provenance."""
-    return {
-        "frames": len(pairs.position),
-        "dumped": pairs.dumped,
-        "matched": pairs.matched,
-        "dropped": int(pairs.dropped.sum()),
-        "not_recorded": len(pairs.position) - pairs.matched - int(pairs.dropped.sum()),
-        "nearest_ms": pairs.nearest_ns / 1e6,
-        "tolerance_ms": spec.tolerance_ns / 1e6,
-        "median_offset_ms": pairs.offset_ns / 1e6,
-        "time_offset_ms": shift_ns / 1e6,
-        "time_offset": "estimated" if spec.time_offset_ms == ESTIMATE else "given" if shift_ns else "none",
-        "time_unit": spec.time_unit or "ns",
-    }
-
-
-def _explained(case_ns: NDArray[np.int64], dump_ns: NDArray[np.int64], pairs: Alignment, spec: DumpSpec) -> list[str]:
-    """What would explain frames that do not match: another unit, or a constant offset."""
-    least = min(len(case_ns), len(dump_ns))
-    if pairs.matched >= least or spec.time_offset_ms == ESTIMATE:
-        return []
-    if not pairs.comparable and (unit := likely_unit(case_ns, dump_ns, spec.tolerance_ns)):
-        return [f'the times look like {unit}: say time_unit = "{unit}"']
-    shift = estimate_shift(case_ns, dump_ns, spec.tolerance_ns)
-    if shift.matched > max(pairs.matched, 0.9 * least):
-        late = "late" if shift.offset_ns > 0 else "early"
-        return [
-            f"a clock {abs(shift.offset_ns) / 1e6:.6g} ms {late} would explain it, {shift.matched} frames would match"
-        ]
-    return []
-
-
-def _remedy(spec: DumpSpec, notes: list[str]) -> str:
-    if any("time_unit" in note for note in notes):
-        return "set time_unit under [outputs.DUMP] of case.toml, or write nanoseconds"
-    if any("clock" in note for note in notes):
-        return 'if it is known to be so, give time_offset_ms, or "estimate", under [outputs.DUMP] of case.toml'
-    return f"dump frames of this case with its own timestamps, or widen tolerance_ms (now {spec.tolerance_ns / 1e6:g})"

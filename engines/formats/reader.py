@@ -19,9 +19,10 @@ from engines.formats.polygraphy import Iteration, is_runs, iterations_of, runner
 from engines.formats.polylines import frame_arrays, is_lines, read_parquet, stacked_frames
 from engines.formats.trtexec import outputs_of_json, parse_json, read_raw_folder
 
-__all__ = ["SUFFIXES", "opened", "widened"]
+__all__ = ["MANY", "SUFFIXES", "opened", "widened"]
 
 SUFFIXES = (".npz", ".safetensors", ".json", ".jsonl", ".parquet")
+MANY = (".jsonl", ".parquet")  # these always hold many frames
 _PICKLE = b"\x80"  # the first byte of every pickle since protocol 2
 
 Arrays = Mapping[str, NDArray[Any]]

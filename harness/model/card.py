@@ -13,7 +13,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from engines.errors import UnknownEngine
 from engines.protocol import CommandSpec, ExportTarget, ModelSource, TensorSpec
-from engines.registry import check_name
+from engines.registry import base_name, check_name
 from harness.errors import CardError
 from harness.model.grid import Grid, image_grid, vehicle_grid
 
@@ -116,6 +116,13 @@ class ImageGridPart(_Strict):
         return self
 
 
+class RungPart(_Strict):
+    """What one rung has of its own: options of its decoder; for logged lines, the rung whose tensors they are from."""
+
+    decoder: dict[str, Any] = {}
+    tensors_of: str = ""
+
+
 class BandsPart(_Strict):
     """Band edges in metres, vehicle frame."""
 
@@ -160,6 +167,14 @@ def _known_engine(name: str) -> str:
     return name
 
 
+def _known_rung(name: str) -> str:
+    preprocess, slash, engine = name.partition("/")
+    if preprocess not in ("train", "deploy") or not slash:
+        raise ValueError(f"{name!r} is no rung: write it train/ENGINE or deploy/ENGINE")
+    _known_engine(engine)
+    return name
+
+
 class Card(_Strict):
     """A validated model card. Paths are absolute; `path` is the file it came from."""
 
@@ -183,6 +198,7 @@ class Card(_Strict):
     fp16: Literal["weak", "strong"] = "strong"
     command: dict[Annotated[str, Field(pattern=r"^\w[\w.-]*$")], CommandPart] = {}
     engines: dict[Annotated[str, AfterValidator(_known_engine)], dict[str, Any]] = {}
+    rungs: dict[Annotated[str, AfterValidator(_known_rung)], RungPart] = {}
 
     @model_validator(mode="after")
     def _parts_fit(self) -> Self:
@@ -192,6 +208,8 @@ class Card(_Strict):
             raise ValueError(f"frame {self.frame!r} and length_unit {self.length_unit!r} contradict each other")
         if self.frame == "image" and self.image is None:
             raise ValueError("the image frame needs [image] with width, height and rows")
+        if strange := [name for name, said in self.engines.items() if not isinstance(said.get("decoder", {}), dict)]:
+            raise ValueError(f"[engines.{strange[0]}] decoder must be a table of options")
         names = {i.name for i in self.inputs}
         outputs = {o.name for o in self.outputs}
         for out, into in self.state.items():
@@ -226,6 +244,21 @@ class Card(_Strict):
             return image_grid(self.image.width, self.image.height, self.image.rows)
         return vehicle_grid((self.bands.near, self.bands.mid, self.bands.far))
 
+    def decoder_of(self, rung: str) -> DecoderPart | None:
+        """The decoder that a rung has of its own, None where it is the card's.
+
+        [rungs."NAME".decoder] is above [engines.ENGINE.decoder], that of the whole name above that of the plain one. A
+        table without a name is the card's decoder with these options changed.
+        """
+        engine = rung.partition("/")[2]
+        tables = (self.engines.get(key, {}).get("decoder", {}) for key in dict.fromkeys((base_name(engine), engine)))
+        said: dict[str, Any] = {}
+        for table in (*tables, self.rungs[rung].decoder if rung in self.rungs else {}):
+            said = table if "name" in table else said | table
+        if not said:
+            return None
+        return DecoderPart(**said if "name" in said else {"name": self.decoder.name, **self.decoder.options, **said})
+
     def source(self, cache: Path = DEFAULT_CACHE) -> ModelSource:
         """What engines are told of this model."""
         export = {"default": ExportTarget(self.export.exporter, self.export.opset)}
@@ -244,7 +277,10 @@ class Card(_Strict):
             shapes={o.name: o.shape for o in self.outputs if o.shape is not None},
             plugins=self.plugins,
             fp16=self.fp16,
-            options=self.engines,
+            options={
+                name: {key: value for key, value in options.items() if key != "decoder"}
+                for name, options in self.engines.items()
+            },
             commands={name: part.spec(self.outputs) for name, part in self.command.items()},
             cache=cache,
         )

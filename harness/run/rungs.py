@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from engines.ladder import ancestry
 from harness.errors import UsageError
@@ -16,7 +17,7 @@ from harness.run.swaps import PIPELINES, Swap, other_pipeline, single_swaps
 
 __all__ = ["Rung", "build_tree", "stage_of", "swap_rung"]
 
-STAGES = ("preprocess", "export", "numerics", "engine", "car")
+STAGES = ("preprocess", "export", "numerics", "engine", "car", "decoder")
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,18 +26,21 @@ class Rung:
 
     factors are `preprocess` (all steps at once), `preprocess:STEP` (one step, or several joined by `+` that go
     together), or those that the engine declares
-    (engines/ladder.py). A rung with several factors gets no single-factor blame.
+    (engines/ladder.py), or `decoder`. A rung with several factors gets no single-factor blame. `decoder` is whose
+    decoder reads the tensors: the card's, the rung's own, or the card's where another rung has its own (`lab`); see
+    harness/run/decoder_rungs.py.
     """
 
     preprocess: str
     engine: str
     parent: str | None = None
     factors: tuple[str, ...] = ()
+    decoder: Literal["card", "own", "lab"] = "card"
 
     @property
     def name(self) -> str:
-        """`PREPROCESS/ENGINE`."""
-        return f"{self.preprocess}/{self.engine}"
+        """`PREPROCESS/ENGINE`, with `+lab-decoder` where the rung of that name has a decoder of its own."""
+        return f"{self.preprocess}/{self.engine}{'+lab-decoder' if self.decoder == 'lab' else ''}"
 
 
 def stage_of(factor: str) -> str:
@@ -50,6 +54,7 @@ def stage_of(factor: str) -> str:
         "precision": "numerics",
         "accumulation": "numerics",
         "car": "car",
+        "decoder": "decoder",
     }.get(kind, "engine")
 
 

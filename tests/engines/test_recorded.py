@@ -12,6 +12,7 @@ from engines.errors import (
     RecordingError,
     RecordingGap,
 )
+from engines.isolate import isolated
 from engines.protocol import CaseContext, DumpSpec, ModelSource
 
 MS = 1_000_000
@@ -220,6 +221,15 @@ def test_the_unit_may_be_said(source, tmp_path, unit, suffix):
     assert engine.provenance["alignment"]["drive"]["time_unit"] == unit
 
 
+def test_times_beyond_any_clock_are_refused(source, tmp_path):
+    place = write_frames(tmp_path / "dump", [1_700_000_000 * 10**9 + k for k in range(3)])
+    engine = engines.open("recorded", source, time_unit="s")
+    with pytest.raises(RecordingError, match=r"1.70e\+27 ns is beyond any clock, is time_unit 's' right"):
+        engine.start_case(CaseContext("drive", place, {"car": DumpSpec(place, 5)}, (0, 1)))
+    with pytest.raises(RecordingError, match="beyond any clock"):
+        opened(source, write_frames(tmp_path / "long", [10**21]))
+
+
 def test_a_wide_tolerance_never_gives_a_neighbours_lines(source, tmp_path):
     case = tuple(50 * k * MS for k in range(20))
     place = write_frames(tmp_path / "dump", [t for t in case if t != case[9]])
@@ -300,3 +310,25 @@ def test_frames_without_times_are_the_cases_where_they_are_as_many(source, tmp_p
 def test_an_option_it_cannot_take_is_refused(source, options):
     with pytest.raises(EngineOptionError):
         engines.open("recorded", source, **options)
+
+
+def test_in_a_process_of_its_own_it_says_the_same(source, tmp_path):
+    case = tuple(50 * k * MS for k in range(30))
+    place = write_frames(tmp_path / "dump", [t for t in case[3:] if t != case[9]])
+    engine = isolated("recorded:car", source, timeout_s=60)
+    try:
+        engine.start_case(CaseContext("drive", place, {"car": DumpSpec(place, 5 * MS)}, case))
+        assert not engine.keeps_state
+        assert (at(engine, case[5])["lines"] == 250).all()
+        for moment, kind in ((case[0], NotRecorded), (case[9], RecordingGap)):
+            with pytest.raises(RecordingGap) as caught:
+                at(engine, moment)
+            assert type(caught.value) is kind
+        assert engine.provenance["alignment"]["drive"]["matched"] == 26
+        late = tuple(t + 20 * MS for t in case)
+        with pytest.raises(RecordingError, match="20 ms early") as caught:
+            engine.start_case(CaseContext("drive", place, {"car": DumpSpec(place, 5 * MS)}, late))
+        assert caught.value.rung_status == "not_run"
+        assert "[outputs.car]" in caught.value.remedy
+    finally:
+        engine.close()

@@ -143,3 +143,48 @@ def test_options_of_engines_reach_the_source(tmp_path: Path) -> None:
         "trt-fp16:car": {"plan": "a.plan", "names": {"lines": "l_0"}},
         "ort-fp32": {"threads": 1},
     }
+
+
+OWN = """
+[engines."recorded"]
+time_offset_ms = 37
+decoder = {threshold = 0.6}
+[engines."recorded:car".decoder]
+slots = false
+[rungs."deploy/recorded:lidar".decoder]
+name = "openpilot"
+reach_m = 100
+[rungs."train/ort-fp32".decoder]
+threshold = 0.7
+"""
+
+
+def test_a_rung_may_have_a_decoder_of_its_own(tmp_path: Path) -> None:
+    card = load_card(_card(tmp_path, MINIMAL + OWN))
+
+    def told(rung: str) -> tuple[str, dict[str, object]] | None:
+        part = card.decoder_of(rung)
+        return None if part is None else (part.name, part.options)
+
+    assert told("deploy/torch-fp32") is None
+    assert told("deploy/ort-fp32") is None
+    assert told("train/ort-fp32") == ("polyline", {"threshold": 0.7})
+    assert told("deploy/recorded:far") == ("polyline", {"threshold": 0.6})
+    assert told("deploy/recorded:car") == ("polyline", {"threshold": 0.6, "slots": False})
+    assert told("deploy/recorded:lidar") == ("openpilot", {"reach_m": 100}), "with a name it is another decoder"
+    assert card.source().options["recorded"] == {"time_offset_ms": 37}, "the engine is not told of it"
+    assert card.source().options["recorded:car"] == {}
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ('[rungs."car".decoder]\nthreshold = 1', "'car' is no rung"),
+        ('[rungs."deploy/ort-fp33".decoder]\nthreshold = 1', "no engine 'ort-fp33'"),
+        ('[rungs."deploy/ort-fp32"]\ncoder = 1', "coder"),
+        ("[engines.ort-fp32]\ndecoder = 3", "decoder must be a table"),
+    ],
+)
+def test_a_rung_of_the_card_that_cannot_be_is_one_line(tmp_path: Path, text: str, said: str) -> None:
+    with pytest.raises(CardError, match=said):
+        load_card(_card(tmp_path, MINIMAL + text))

@@ -8,7 +8,6 @@ cases, its activations are measured on their frames. docs/model-check.md says wh
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -47,9 +46,6 @@ __all__ = ["Finding", "check_model"]
 
 
 DEFAULT_FRAMES = 8
-OPTIMISATION = (
-    "ort-fp32-none runs it, so ONNX Runtime's graph optimisation breaks it: report it there, or try another version"
-)
 UNMEASURED = Finding("ok", "activations not measured: give cases with --cases", "activations")
 
 
@@ -74,14 +70,10 @@ def check_model(
     if card.onnx is not None and (refused := _refusal(card.onnx.file)) is not None:
         return [*findings, refused]  # no engine shall open it
     outputs: Tensors | None = None
-    plain = False
     for name in ("torch-fp32",) * (card.torch is not None) + ("ort-fp32-none", "ort-fp32"):
         given, finding = _try_engine(card, name, cache)
-        if plain and given is None:
-            finding = replace(finding, remedy=OPTIMISATION)
         findings.append(finding)
         outputs = given or outputs
-        plain = plain or (given is not None and name == "ort-fp32-none")
     feeds: list[Tensors] = []
     if outputs is not None:
         findings.append(_attempt("decoder", lambda: _decode(card, outputs)))

@@ -83,11 +83,10 @@ def _advice(found: Found, folder: Path) -> list[str]:
             ),
         ]
     policy = ["--policy", str(found.policies[0])] if found.policies else []
-    verb, does = ("run", ", judge and report") if policy else ("replay", "")
     return [
         "",
-        f"Next, replay the cases from lab to car{does}:",
-        *_commands([verb, str(card), "--cases", str(found.cases[0]), *policy, "--out", "runs/first"]),
+        "Next, replay the cases from lab to car, judge and report:",
+        *_commands(["run", str(card), "--cases", str(found.cases[0]), *policy, "--out", "runs/first"]),
     ]
 
 
@@ -106,11 +105,10 @@ def _without_card(found: Found) -> list[str]:
 def _after_replay(found: Found, folder: Path) -> list[str]:
     run = found.finished[0]
     policy = ["--policy", str(found.policies[0])] if found.policies else []
-    gate = [["gate", str(run), *policy]] if policy else []
-    explain, report = ["explain", str(run)], ["report", str(run)]
+    gate, explain, report = ["gate", str(run), *policy], ["explain", str(run)], ["report", str(run)]
     if not (folder / run / "verdict.json").exists():
         return [f"{run} is replayed. Next, judge it, see which step moved the lines, and write the report:",
-                *_commands(*gate, explain, report)]  # fmt: skip
+                *_commands(gate, explain, report)]  # fmt: skip
     verdict = _json(folder / run / "verdict.json").get("verdict", "unknown")
     if not (folder / run / "report.html").exists():
         return [f"{run} is judged: {verdict}. Next:", *_commands(explain, report)]

@@ -91,7 +91,7 @@ def replay(
     _say_growth(run)
     for line in warnings_of(run.meta["batch"]["rows"]):
         say(f"warning: {line}")
-    say(f"run: {run.path}   next: trueline explain {out}, trueline report {out}, trueline gate {out} --policy FILE")
+    say(f"run: {run.path}   next: trueline gate {out}, trueline explain {out}, trueline report {out}")
 
 
 def explain(run: RunArgument, json: JsonOption = False) -> None:

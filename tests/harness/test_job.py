@@ -62,6 +62,13 @@ def test_a_job_on_a_finished_run_judges_anew(files: Path) -> None:
     assert json.loads((files / "run" / "verdict.json").read_text())["verdict"] == "PASS"
 
 
+def test_without_a_policy_the_verdict_is_whether_there_is_a_finding(files: Path) -> None:
+    card = load_card(files / "model" / CARD)
+    result = run_job(card, [files / "drives"], engines=["torch-fp32"], out=files / "unjudged")
+    assert (result.verdict.status is Status.PASS) == (not result.explanation.findings)
+    assert result.verdict.policy["name"] == "default"
+
+
 def test_the_engines_are_those_of_the_profile(files: Path) -> None:
     rungs = {r["name"] for r in _job(files, "wide").run.rungs}
     assert "deploy/ort-fp32" in rungs

@@ -239,9 +239,7 @@ def test_a_graph_that_no_engine_runs_is_looked_at_all_the_same(tmp_path: Path) -
     text = LINES.replace("mean = GlobalAveragePool(image)", "squared = GlobalAveragePool(image)\n mean = Relu(squared)")
     findings = check_model(card_of(tmp_path, text, epsilon=1e-9))
     errors = [f for f in findings if f.level == "error"]
-    assert [f.where for f in errors[:2]] == [
-        f"{name}: {tmp_path / 'model.onnx'}" for name in ("ort-fp32-none", "ort-fp32")
-    ]
+    assert [f.where.partition(":")[0] for f in errors[:2]] == ["ort-fp32-none", "ort-fp32"]
     assert "two values are called 'squared'" in errors[2].what
     assert any("epsilon" in f.what for f in findings if f.level == "warning")
 

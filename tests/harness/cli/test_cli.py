@@ -73,6 +73,15 @@ def test_gate_exit_codes(files: Files, capsys: pytest.CaptureFixture[str]) -> No
     assert json.loads(capsys.readouterr().out)["verdict"] == "FAIL"
 
 
+def test_a_gate_without_a_policy_asks_for_findings(files: Files, capsys: pytest.CaptureFixture[str]) -> None:
+    code = _run("gate", files.run, "--json")
+    verdict = json.loads(capsys.readouterr().out)
+    assert verdict["policy"]["name"] == "default"
+    assert _run("explain", files.run, "--json") == 0
+    findings = json.loads(capsys.readouterr().out)["findings"]
+    assert (code == 1) == bool(findings)
+
+
 def test_the_floor_that_a_replay_measured_reaches_the_gate(files: Files, tmp_path: Path) -> None:
     run, policy = tmp_path / "run", tmp_path / "floor.trueline.toml"
     policy.write_text(

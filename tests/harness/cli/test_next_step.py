@@ -48,7 +48,7 @@ def _said(root: Path) -> str:
 STAGES = {
     0: "trueline demo",
     1: "trueline case import drive.mp4 --id drive_01 --out drives",
-    2: "trueline replay model.toml --cases drives --out runs/first",
+    2: "trueline run model.toml --cases drives --out runs/first",
     3: "trueline run model.toml --cases drives --policy release.trueline.toml --out runs/first",
     4: "The replay into runs/rc 1 has not finished",
     5: "trueline gate 'runs/rc 1' --policy release.trueline.toml",

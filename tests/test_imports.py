@@ -6,6 +6,7 @@ import ast
 import subprocess
 import sys
 import time
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -38,6 +39,50 @@ def test_imports_point_one_way(package: str) -> None:
 
 def test_the_import_rule_sees_nested_imports() -> None:
     assert _imported("def f():\n    from harness.lines.table import concat\n") == {"harness"}
+
+
+# the way of the data; a room imports only rooms before it
+ROOMS = (
+    "errors", "terminal", "ownership", "model", "feed", "lines", "run", "measures", "replay", "gate", "ladder",
+    "report", "checks", "faults", "training", "job", "plugin", "cli",
+)  # fmt: skip
+
+
+def _room(module: Path) -> str:
+    return module.relative_to(ROOT / "harness").parts[0].removesuffix(".py")
+
+
+def _rooms_imported(source: str) -> set[str]:
+    """Rooms of harness that a module imports, nested imports too."""
+    nodes = [n for n in ast.walk(ast.parse(source)) if isinstance(n, ast.ImportFrom) and n.module and n.level == 0]
+    deep = {n.module.split(".")[1] for n in nodes if n.module.startswith("harness.")}
+    return deep | {alias.name for n in nodes if n.module == "harness" for alias in n.names}
+
+
+def test_rooms_import_only_rooms_before_them_on_the_way_of_the_data() -> None:
+    modules = [m for m in (ROOT / "harness").rglob("*.py") if m.parent != ROOT / "harness" or m.stem != "__init__"]
+    assert {_room(m) for m in modules} == set(ROOMS)
+    for module in modules:
+        allowed = ROOMS[: ROOMS.index(_room(module)) + 1]
+        later = _rooms_imported(module.read_text()) - set(allowed)
+        assert not later, f"{module.relative_to(ROOT)} imports {sorted(later)}"
+
+
+def _modules_imported(source: str, known: set[str]) -> set[str]:
+    """Modules that are imported when this one is: imports at the top alone."""
+    body = [n for n in ast.parse(source).body if isinstance(n, ast.ImportFrom) and n.module and n.level == 0]
+    names = {n.module for n in body} | {f"{n.module}.{alias.name}" for n in body for alias in n.names}
+    return names & known
+
+
+def test_no_modules_import_each_other_in_a_circle() -> None:
+    files = {
+        ".".join(p.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): p
+        for package in (*PACKAGES, "trueline")
+        for p in (ROOT / package).rglob("*.py")
+    }
+    graph = {name: _modules_imported(path.read_text(), set(files)) - {name} for name, path in files.items()}
+    TopologicalSorter({name: {n for n in to if not name.startswith(f"{n}.")} for name, to in graph.items()}).prepare()
 
 
 def _loaded_by(statement: str) -> set[str]:

@@ -212,20 +212,13 @@ def _told_by(limit: Broken, found: Sequence[Observation], facts: RunFacts) -> Ob
         if o.measure.kin == question.measure.kin
         and (o.reference == reference or reference is None)
         and (not question.band or o.event["band"] is None or o.event["band"] in question.band)
-        and (o.has(limit.breach.rung) or _same_rule(o, limit))
+        and o.has(limit.breach.rung)
     ]
     track, band = limit.worst.get("track"), _band(limit.worst, facts)
     if question.extreme and question.measure.kind == "value" and question.measure.table != "tensor_metrics":
         here = [o for o in fitting if (track, band) == (o.event["track"], o.event["band"])]
         fitting = here or [o for o in fitting if track is None or o.event["track"] is None]
     return max(fitting, key=lambda o: float(o.event["value"]) / (o.event["threshold"] or 1.0), default=None)
-
-
-def _same_rule(seen: Observation, limit: Broken) -> bool:
-    """Whether an observation was made for the same rule, and its rung's number is over the limit there too."""
-    if not any(b.rule == limit.breach.rule for b in seen.breaches):
-        return False
-    return exceeds(limit.question.measure, seen.sizes.get(limit.breach.rung, float("nan")), limit.limit)
 
 
 def _band(worst: Mapping[str, Any], facts: RunFacts) -> str | None:

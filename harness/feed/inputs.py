@@ -14,8 +14,8 @@ from cases.picture import Ego, Tick
 from engines.protocol import CaseContext, DumpSpec, Tensors
 from harness.errors import CardError, PreprocessError
 from harness.feed.preprocess import build_pipeline, differing_steps, mixed_steps
+from harness.feed.swaps import PIPELINES, other_pipeline, swap_of
 from harness.model.card import Card, InputSpec
-from harness.run.swaps import PIPELINES, other_pipeline, swap_of
 
 __all__ = [
     "InputBuilder",
@@ -104,7 +104,7 @@ def _camera_feed(card: Card, case: Case, spec: InputSpec, variant: str, camera: 
 
 
 def steps_of_variant(card: Card, spec: InputSpec, variant: str) -> list[dict[str, Any]]:
-    """Steps of one camera input under `train`, `deploy` or a swap of some steps (harness/run/swaps.py).
+    """Steps of one camera input under `train`, `deploy` or a swap of some steps (harness/feed/swaps.py).
 
     Raises:
         PreprocessError: a step is wrong.

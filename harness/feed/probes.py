@@ -21,8 +21,8 @@ from harness.feed.preprocess import build_pipeline
 from harness.feed.preprocess.mixing import checked_steps
 from harness.feed.preprocess.pipeline import Size
 from harness.feed.sizes import Seen, out_of_place
+from harness.feed.swaps import PIPELINES, Swap, other_pipeline
 from harness.model.card import Card, InputSpec
-from harness.run.swaps import PIPELINES, Swap, other_pipeline
 from trueline import TruelineError
 
 __all__ = ["StepProbes", "step_probes"]

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from harness.errors import RunError
+from harness.feed.swaps import Swap, swap_of
 from harness.run.rungs import stage_of
-from harness.run.swaps import Swap, swap_of
 
 __all__ = ["Node", "Tree"]
 

@@ -22,10 +22,10 @@ from engines.formats.polygraphy import Iteration, feeds_into, write_runs
 from engines.protocol import Engine, Tensors
 from harness.errors import UsageError
 from harness.feed.inputs import InputBuilder, cameras_of, context_of, initial_state, is_variant, steps_of_card
+from harness.feed.swaps import single_swaps
 from harness.model.card import DEFAULT_CACHE, Card
 from harness.replay.hooks import Hooks
 from harness.replay.open import calibrated
-from harness.run.swaps import single_swaps
 
 __all__ = ["write_outputs"]
 

@@ -23,6 +23,7 @@ from harness.errors import RunError, UsageError
 from harness.feed.inputs import steps_of_card
 from harness.feed.pipelines import told_pipelines
 from harness.feed.probes import StepProbes, step_probes
+from harness.feed.swaps import other_pipeline
 from harness.lines.decode import build_decoder
 from harness.model.card import DEFAULT_CACHE, Card
 from harness.replay.batches import batched, check_rows
@@ -33,7 +34,6 @@ from harness.replay.open import Opened, open_engines, open_probes, reopen
 from harness.run.folder import Run, finished_cases, write_tables
 from harness.run.json import read_json, write_json
 from harness.run.rungs import Rung, build_tree, swap_rung
-from harness.run.swaps import other_pipeline
 
 # Runtimes with thread pools of their own take turns in a replay. OpenMP threads that spin while another pool works made
 # a 0.2 ms PyTorch call take 35 to 55 ms on two busy cores; waiting passively costs microseconds. It takes effect where

@@ -13,7 +13,7 @@ from typing import Literal
 
 from engines.ladder import ancestry
 from harness.errors import UsageError
-from harness.run.swaps import PIPELINES, Swap, other_pipeline, single_swaps
+from harness.feed.swaps import PIPELINES, Swap, other_pipeline, single_swaps
 
 __all__ = ["Rung", "build_tree", "stage_of", "swap_rung"]
 

@@ -15,8 +15,8 @@ from cases.case import Case, open_case
 from cases.synth import synth_cases
 from harness.feed.inputs import InputBuilder, cameras_of, is_variant, steps_of_card
 from harness.feed.probes import StepProbes, step_probes
+from harness.feed.swaps import Swap
 from harness.model.card import Card, PreprocessPart, load_card
-from harness.run.swaps import Swap
 from tests.harness.tiny_model import write_tiny
 
 Steps = list[dict[str, Any]]

@@ -11,8 +11,8 @@ import pytest
 from engines.registry import ENTRY_POINTS
 from engines.table import TABLE
 from harness.errors import UsageError
+from harness.feed.swaps import Swap, swap_of
 from harness.run.rungs import build_tree, stage_of
-from harness.run.swaps import Swap, swap_of
 
 DEFAULT = ("torch-fp32", "ort-fp32-none", "ort-fp32")
 

@@ -129,6 +129,13 @@ def test_a_step_that_replaces_two_is_swapped_with_both(tiny: Card, case: Case) -
     assert found.refused[Swap("train", "+", ("scale",))].startswith("step 'resize' would see 64x36 pixels")
 
 
+def test_a_box_belongs_to_the_size_it_was_written_for(tiny: Card, case: Case) -> None:
+    """Either crop fits either resize, and with the other one cuts out something else."""
+    lab, car = ([{"op": "resize", "size": [64 + 2 * n, 36]}, {"op": "crop", "box": [n, 0, 64, 36]}] for n in (8, 4))
+    found = _probes(_with(tiny, [RGB, *lab, NORMALISE], [{"op": "to_bgr"}, *car, NORMALISE]), case)
+    assert _names(found.swaps) == ["train+colour", "train+resize+crop", "deploy-colour", "deploy-resize+crop"]
+
+
 def test_a_letterbox_in_the_place_of_a_resize_is_swapped_with_it(tiny: Card, case: Case) -> None:
     fit = {"op": "letterbox", "size": SIZE}
     found = _probes(_with(tiny, [RGB, {"op": "resize", "size": SIZE}, NORMALISE], [RGB, fit, NORMALISE]), case)

@@ -1,0 +1,200 @@
+"""What Trueline has to answer, as data. Every `Right` looks at one answer and fails with what was said instead."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import polars as pl
+import pytest
+
+from tests.reports.arithmetic import Offsets
+from tests.reports.trial import Answer
+
+__all__ = ["Blamed", "Checked", "Clean", "Judged", "Measured", "Right", "Silent", "Status", "Told", "Unchecked"]
+
+
+class Right(Protocol):
+    """One thing that must hold of an answer."""
+
+    def hold(self, answer: Answer) -> None:
+        """Raise AssertionError where it does not."""
+
+
+@dataclass(frozen=True)
+class Blamed:
+    """Every finding begins at this rung and is blamed on this factor; the worst is told with its size, in these words.
+
+    Attributes:
+        rung: where the findings first appear.
+        stage, factor: that are blamed; one of several names of the factor.
+        measure: findings whose measure begins so are among them.
+        sizes: right sizes of all offsets among them; None where any will do.
+        tolerance: share of them.
+        words: all of them are in what a person reads.
+    """
+
+    rung: str
+    stage: str
+    factor: tuple[str, ...]
+    measure: str = "offset"
+    sizes: Offsets | None = None
+    tolerance: float = 0.02
+    words: tuple[str, ...] = ()
+
+    def hold(self, answer: Answer) -> None:
+        found = answer.findings
+        assert found, f"nothing found; explain says: {answer.words}"
+        wrong = [
+            (f["measure"], f["value"], f["first"], f["stage"], f["factor"], f["note"])
+            for f in found
+            if (f["first"], f["stage"]) != (self.rung, self.stage) or f["factor"] not in self.factor
+        ]
+        assert not wrong, wrong
+        own = [f for f in found if f["measure"].startswith(self.measure)]
+        assert own, f"no {self.measure} among {[(f['measure'], f['first']) for f in found]}"
+        if self.sizes is not None:
+            for f in own:
+                right = self.sizes.of[f["measure"], f["track"], f["band"]]
+                assert abs(f["value"]) == pytest.approx(right, rel=self.tolerance), (f, right)
+        _said((self.rung, *self.words, *([] if self.sizes is None else [_shown(own[0])])), answer.words)
+
+
+@dataclass(frozen=True)
+class Measured:
+    """The largest offset of a rung from the reference, whoever is blamed for it.
+
+    Attributes:
+        rung: of deploy.
+        size: in the card's unit; NaN: nothing may be measured there.
+        tolerance: share of the size.
+        atol: added to it.
+        parent: a rung to hold it against in place of the reference.
+        case: of this case only.
+    """
+
+    rung: str
+    size: float | Offsets
+    tolerance: float = 0.02
+    atol: float = 1e-4
+    parent: str = ""
+    case: str = ""
+
+    def hold(self, answer: Answer) -> None:
+        assert answer.meta
+        size = self.size.largest if isinstance(self.size, Offsets) else self.size
+        table = pl.read_parquet(answer.trial.folder / "run" / "line_metrics.parquet")
+        reference = self.parent or answer.meta["reference"]
+        rows = table.filter((pl.col("rung") == self.rung) & (pl.col("reference") == reference))
+        if self.case:
+            rows = rows.filter(pl.col("case") == self.case)
+        found = rows["offset_max"].abs().max()
+        if math.isnan(size):
+            assert found is None or math.isnan(found), f"{self.rung}: {found}"
+            return
+        assert found is not None, f"no rows for {self.rung} against {reference}"
+        assert found == pytest.approx(size, rel=self.tolerance, abs=self.atol)
+
+
+@dataclass(frozen=True)
+class Silent:
+    """No finding at all, or none that begins at one of these rungs, or none of a kind."""
+
+    rungs: tuple[str, ...] = ()
+    measure: str = ""
+
+    def hold(self, answer: Answer) -> None:
+        found = [
+            (f["measure"], f["first"], f["value"], f["unit"])
+            for f in answer.findings
+            if (not self.rungs or f["first"] in self.rungs) and f["measure"].startswith(self.measure)
+        ]
+        assert not found, found
+
+
+@dataclass(frozen=True)
+class Status:
+    """A rung's own status, and words of its reason; every other rung ran."""
+
+    rung: str
+    status: tuple[str, ...]
+    words: tuple[str, ...] = ()
+    others: bool = True
+
+    def hold(self, answer: Answer) -> None:
+        rung = answer.rung(self.rung)
+        assert rung["status"] in self.status, (rung["status"], rung["reason"])
+        _said(self.words, rung["reason"])
+        if self.others:
+            bad = [(r["name"], r["status"], r["reason"]) for r in answer.meta["rungs"] if r["name"] != self.rung]
+            assert all(status == "ok" for _, status, _ in bad), bad
+
+
+@dataclass(frozen=True)
+class Clean:
+    """Every rung ran."""
+
+    def hold(self, answer: Answer) -> None:
+        bad = [(r["name"], r["status"], r["reason"]) for r in answer.meta["rungs"] if r["status"] != "ok"]
+        assert not bad, bad
+
+
+@dataclass(frozen=True)
+class Told:
+    """Words that a person reads in `explain`, or in what `replay` prints."""
+
+    words: tuple[str, ...]
+    of: str = "explain"
+
+    def hold(self, answer: Answer) -> None:
+        _said(self.words, answer.words if self.of == "explain" else answer.replay.text)
+
+
+@dataclass(frozen=True)
+class Judged:
+    """The gate's verdict, and words of it."""
+
+    verdict: tuple[str, ...]
+    words: tuple[str, ...] = ()
+
+    def hold(self, answer: Answer) -> None:
+        assert answer.verdict["verdict"] in self.verdict, answer.verdict["verdict"]
+        _said(self.words, str(answer.verdict))
+
+
+@dataclass(frozen=True)
+class Checked:
+    """One finding of `model check` above `ok` has all these words."""
+
+    words: tuple[str, ...]
+
+    def hold(self, answer: Answer) -> None:
+        same = [_line(f) for f in answer.checked if f["level"] != "ok"]
+        assert any(all(w.lower() in line.lower() for w in self.words) for line in same), (self.words, same)
+
+
+@dataclass(frozen=True)
+class Unchecked:
+    """No finding of `model check` above `ok` has all these words."""
+
+    words: tuple[str, ...]
+
+    def hold(self, answer: Answer) -> None:
+        same = [_line(f) for f in answer.checked if f["level"] != "ok"]
+        assert not any(all(w.lower() in line.lower() for w in self.words) for line in same), (self.words, same)
+
+
+def _shown(finding: Mapping[str, Any]) -> str:
+    """A length as people read it."""
+    return f"{abs(finding['value']):.3g} {finding['unit']}"
+
+
+def _line(finding: Mapping[str, Any]) -> str:
+    return f"{finding['what']} | {finding['where']} | {finding['remedy']}"
+
+
+def _said(words: Sequence[str], text: str) -> None:
+    absent = [w for w in words if w.lower() not in text.lower()]
+    assert not absent, f"not said: {absent}; said: {text[:3000]}"

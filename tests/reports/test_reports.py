@@ -1,0 +1,45 @@
+"""The public reports of deployment mismatches, made small: Trueline blames the right step, in words, with the right size.
+
+Every maker builds its situation from a variant (seed, names, sizes, number of lines); the right values come from the
+arithmetic of the little networks, never from Trueline. docs/reports.md is the guide to them.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.reports.makers import MAKERS
+from tests.reports.trial import Answer
+from tests.reports.variant import drawn
+
+SEEDS = (0, 1, 2, 3)
+QUICK = (  # one of each kind, of the canonical variant, in every run of the suite
+    "01-grid-sample-20",
+    "02-resize-to-one-pixel",
+    "04-batchnorm-in-training-mode",
+    "07-l2-norm-spelled-out",
+    "17-mean-and-std-missing",
+    "18-lanes-only",
+    "22-custom-operator",
+    "35-late-by-some-milliseconds",
+)
+TRIALS = [
+    pytest.param(name, seed, marks=() if seed == 0 and name in QUICK else pytest.mark.reports, id=f"{name}-{seed}")
+    for name in MAKERS
+    for seed in SEEDS
+]
+
+
+@pytest.mark.parametrize(("name", "seed"), TRIALS)
+def test_a_report_comes_out_right(name: str, seed: int, tmp_path: Path) -> None:
+    trial = MAKERS[name](tmp_path, drawn(seed))
+    answer = Answer(trial)
+    for right in trial.rights:
+        right.hold(answer)
+
+
+def test_every_report_has_a_maker() -> None:
+    reports = {name.partition("-")[0] for name in MAKERS}
+    assert reports == set("01 02 04 05 07 08 09 10 15 16 17 18 19 20 22 23 25 26 28 31 33 34 35 39".split())

@@ -13,7 +13,21 @@ import pytest
 from tests.reports.arithmetic import Offsets
 from tests.reports.trial import Answer
 
-__all__ = ["Blamed", "Checked", "Clean", "Judged", "Measured", "Right", "Silent", "Status", "Told", "Unchecked"]
+__all__ = [
+    "Blamed",
+    "Checked",
+    "Clean",
+    "Judged",
+    "Measured",
+    "NobodyBlamed",
+    "OnlyCase",
+    "Right",
+    "RowsDiffer",
+    "Silent",
+    "Status",
+    "Told",
+    "Unchecked",
+]
 
 
 class Right(Protocol):
@@ -150,6 +164,54 @@ class Told:
 
     def hold(self, answer: Answer) -> None:
         _said(self.words, answer.words if self.of == "explain" else answer.replay.text)
+
+
+@dataclass(frozen=True)
+class OnlyCase:
+    """Every finding is of one case."""
+
+    case: str
+
+    def hold(self, answer: Answer) -> None:
+        cases = {f["case"] for f in answer.findings}
+        assert cases == {self.case}, cases
+
+
+@dataclass(frozen=True)
+class RowsDiffer:
+    """run.json, `replay` and `explain` say by how much rows of a batch differ from the frames alone.
+
+    Attributes:
+        size: largest difference, in the lines' unit.
+        engines: every one of them has it.
+        tolerance: share of the size.
+    """
+
+    size: float
+    engines: tuple[str, ...]
+    tolerance: float = 0.02
+
+    def hold(self, answer: Answer) -> None:
+        checks = answer.meta["batch"]["rows"]
+        assert {c["engine"] for c in checks} == set(self.engines), checks
+        for check in checks:
+            assert check["max_abs"] == pytest.approx(self.size, rel=self.tolerance), (check, self.size)
+        words = ("batch", f"{checks[0]['max_abs']:.2g}")
+        _said(words, answer.replay.text)
+        _said(words, answer.words)
+
+
+@dataclass(frozen=True)
+class NobodyBlamed:
+    """The frames of a rung were never compared, so nothing is found against it, and that is said in these words."""
+
+    rung: str
+    words: tuple[str, ...]
+
+    def hold(self, answer: Answer) -> None:
+        assert answer.rung(self.rung)["status"] != "ok", answer.rung(self.rung)
+        Silent().hold(answer)
+        _said((*self.words, self.rung), answer.words)
 
 
 @dataclass(frozen=True)

@@ -13,9 +13,9 @@ import numpy as np
 from tests.reports.arithmetic import Array, lateral, pooled, shift, softmax
 from tests.reports.cards import write_card
 from tests.reports.networks import write_network
-from tests.reports.rights import Blamed, Clean, Silent, Status, Told
+from tests.reports.rights import Blamed, Clean, NobodyBlamed, Silent, Status
 from tests.reports.roads import moments_ns, road, write_tensors
-from tests.reports.trial import Answer, Trial
+from tests.reports.trial import Trial
 from tests.reports.variant import Variant
 
 __all__ = ["MAKERS"]
@@ -135,18 +135,6 @@ def padded_output(folder: Path, v: Variant) -> Trial:
     return Trial(folder, ENGINES, (Status(CAR, ("not_run", "crashed"), (str(many + extra), str(many))), Silent()))
 
 
-class _NobodyBlamed:
-    """The car's frames were never compared, so nothing is found against it, and that is said."""
-
-    def __init__(self, *words: str) -> None:
-        self.words = words
-
-    def hold(self, answer: Answer) -> None:
-        assert answer.rung(CAR)["status"] != "ok", answer.rung(CAR)
-        Silent().hold(answer)
-        Told((*self.words, CAR)).hold(answer)
-
-
 def _timed(folder: Path, v: Variant, change: Callable[[int], int]) -> None:
     """The network's own outputs, dumped under changed times."""
     lines = _plain(folder, v)
@@ -161,14 +149,14 @@ def late_by_some_milliseconds(folder: Path, v: Variant) -> Trial:
     late_ms = round(0.74 * step_ms)
     _timed(folder, v, lambda moment: moment + late_ms * 1_000_000)
     nearest_ms = min(late_ms, step_ms - late_ms)  # the frame before the next one is nearer
-    return Trial(folder, ENGINES, (_NobodyBlamed(f"0 of {v.frames}", f"{nearest_ms:.3g}"),))
+    return Trial(folder, ENGINES, (NobodyBlamed(CAR, (f"0 of {v.frames}", f"{nearest_ms:.3g}")),))
 
 
 def times_in_another_unit(folder: Path, v: Variant) -> Trial:
     """35: the dump counts milliseconds or microseconds where nanoseconds are meant."""
     unit, divisor = (("milliseconds", 10**6), ("microseconds", 10**3))[v.seed % 2]
     _timed(folder, v, lambda moment: moment // divisor)
-    return Trial(folder, ENGINES, (_NobodyBlamed(f"0 of {v.frames}", unit),))
+    return Trial(folder, ENGINES, (NobodyBlamed(CAR, (f"0 of {v.frames}", unit)),))
 
 
 MAKERS = {

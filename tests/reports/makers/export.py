@@ -12,7 +12,7 @@ from tests.reports.arithmetic import Array, Offsets, largest, lateral, offsets, 
 from tests.reports.cards import write_card
 from tests.reports.graphs import Graph
 from tests.reports.networks import write_network
-from tests.reports.rights import Blamed, Checked, Clean, Measured, Silent, Unchecked
+from tests.reports.rights import Blamed, Checked, Clean, Measured, OnlyCase, Silent, Unchecked
 from tests.reports.roads import road, road_pictures, write_pictures, write_tensors
 from tests.reports.trial import Trial
 from tests.reports.variant import Variant
@@ -208,20 +208,9 @@ def frozen_size(folder: Path, v: Variant) -> Trial:
         Measured(FIRST, size, case="wide"),
         Measured(FIRST, 0.0, case="small"),
         Blamed(FIRST, "export", ("export",), sizes=shift(v, size), words=("export", "wide")),
-        _OnlyCase("wide"),
+        OnlyCase("wide"),
     )
     return Trial(folder, ORT, rights)
-
-
-class _OnlyCase:
-    """Every finding is of one case."""
-
-    def __init__(self, case: str) -> None:
-        self.case = case
-
-    def hold(self, answer: object) -> None:
-        cases = {f["case"] for f in answer.findings}  # type: ignore[attr-defined]  # an Answer
-        assert cases == {self.case}, cases
 
 
 PLAIN = """

@@ -176,7 +176,7 @@ def attention_mask(folder: Path, v: Variant) -> Trial:
     rights = (
         Clean(),
         Measured(HALF, np.nan),
-        Blamed(HALF, "numerics", ("precision:fp16",), measure="nonfinite", words=("fp16", "not finite")),
+        Blamed(HALF, "numerics", ("precision:fp16",), measure="nonfinite", words=("fp16", "finite")),
         Checked((weight, name, "infinite in fp16", "clamp")),
     )
     return Trial(folder, (*ORT, "torch-fp16", "emulated-fp16"), rights)
@@ -242,7 +242,7 @@ def half_island(folder: Path, v: Variant) -> Trial:
     rights = (
         Clean(),
         Measured(HALF, np.nan),
-        Blamed(HALF, "numerics", ("precision:fp16",), measure="nonfinite", words=("fp16", "not finite")),
+        Blamed(HALF, "numerics", ("precision:fp16",), measure="nonfinite", words=("fp16", "finite")),
         Silent(rungs=others),
         Checked((name, "infinite in fp16")),
         Unchecked(("lacks", v.image)),

@@ -231,9 +231,7 @@ def no_line_left(folder: Path, v: Variant) -> Trial:
     wrong = {"op": "normalise", "scale": 1.0} | ({"mean": MEAN, "std": STD} if v.seed % 2 else {})
     pipelines = {"train": [{"op": "to_rgb"}, NORMALISE], "deploy": [{"op": "to_rgb"}, wrong]}
     write_card(folder, v, args=args, layout="NCHW", pipelines=pipelines, export=LEGACY, scores="scores")
-    blamed = Blamed(
-        LAB, "preprocess", ("preprocess:normalise",), measure="missing", words=("normalise", "scale", "missing")
-    )
+    blamed = Blamed(LAB, "preprocess", ("preprocess:normalise",), measure="", words=("normalise", "scale"))
     rights = (Clean(), _AllMissing(v.frames * v.count), blamed, Told(("no line",)), Judged(("FAIL",)))
     return Trial(folder, ENGINES, rights, preprocess="train,deploy")
 

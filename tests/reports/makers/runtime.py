@@ -14,9 +14,9 @@ from tests.reports.arithmetic import largest, lateral, pooled
 from tests.reports.cards import write_card
 from tests.reports.graphs import Graph
 from tests.reports.networks import write_network
-from tests.reports.rights import Checked, Clean, Judged, Measured, Silent, Status, Told
+from tests.reports.rights import Checked, Clean, Judged, Measured, RowsDiffer, Silent, Status, Told
 from tests.reports.roads import road, write_tensors
-from tests.reports.trial import Answer, Trial
+from tests.reports.trial import Trial
 from tests.reports.variant import Variant
 
 __all__ = ["MAKERS"]
@@ -85,21 +85,6 @@ def _refused_only_when_optimised(path: Path) -> None:
         pytest.skip(f"ONNX Runtime {ort.__version__} optimises this graph rightly")
 
 
-class _RowsDiffer:
-    """run.json and `explain` say by how much rows of a batch differ from the frames alone, for every engine."""
-
-    def __init__(self, size: float) -> None:
-        self.size = size
-
-    def hold(self, answer: Answer) -> None:
-        checks = answer.meta["batch"]["rows"]
-        assert {c["engine"] for c in checks} == set(ORT), checks
-        for check in checks:
-            assert check["max_abs"] == pytest.approx(self.size, rel=0.02), (check, self.size)
-        Told(("batch", f"{self.size:.2g}"), of="replay").hold(answer)
-        Told(("batch", f"{self.size:.2g}")).hold(answer)
-
-
 def rows_of_a_batch(folder: Path, v: Variant) -> Trial:
     """10: every row of a batch gets the first row's lines; alone each frame is right."""
     frames = road(v, drift=0.25)
@@ -113,7 +98,7 @@ def rows_of_a_batch(folder: Path, v: Variant) -> Trial:
     write_card(folder, v, args=args, onnx="first.onnx")
     lines = lateral(v, pooled(frames[:4, 0].astype(float)), 8.0)
     size = max(largest(lines - lines[0]), largest(lines - lines[3]))  # a batch of 4, and in reverse
-    rights = (Clean(), _RowsDiffer(size), Judged(("FAIL", "INCONCLUSIVE"), ("batch",)))
+    rights = (Clean(), RowsDiffer(size, ORT), Judged(("FAIL", "INCONCLUSIVE"), ("batch",)))
     return Trial(folder, ORT, rights, options=("--batch", "4"))
 
 

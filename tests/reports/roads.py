@@ -44,7 +44,7 @@ def road(
     bend = 0.1 * part * (v / height) ** 2
     frames = np.empty((variant.frames, 1, 3, height, width))
     for frame, moved in enumerate(sway):
-        off = (u - bend - moved) % part - 0.5 * part  # every slice has its line in the middle
+        off = (u - bend - moved) % part - 0.3 * part  # off the middle, so that a flat map moves the line
         glow = np.exp(-((off / (thin * part)) ** 2))
         for channel in range(3):
             frames[frame, 0, channel] = glow * (0.8 - 0.15 * channel) + texture[channel]

@@ -74,5 +74,5 @@ def drawn(seed: int) -> Variant:
         count=count,
         frames=free.choice((12, 16, 24)),
         fps=free.choice((10.0, 20.0, 30.0)),
-        metres=free.choice((12.0, 16.0, 20.0)),
+        metres=count * free.choice((7.0, 8.0, 10.0)),
     )

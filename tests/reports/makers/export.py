@@ -79,8 +79,8 @@ def resize_to_one_pixel(folder: Path, v: Variant) -> Trial:
         mode="linear", coordinate_transformation_mode="pytorch_half_pixel",
     )  # fmt: skip
     mean = graph.node("Reshape", graph.mean(one, 1), graph.const([1, 1, 1], np.int64))
-    shift = graph.node("Mul", mean, graph.const(gain))
-    graph.save(folder / "older.onnx", graph.node("Add", graph.head(graph.rows(v.image), 8.0), shift))
+    added = graph.node("Mul", mean, graph.const(gain))
+    graph.save(folder / "older.onnx", graph.node("Add", graph.head(graph.rows(v.image), 8.0), added))
     write_card(folder, v, args=args, onnx="older.onnx")
     rights = (
         Clean(),
@@ -99,7 +99,7 @@ class Net(nn.Module):
         self.mix.weight.data = torch.tensor(weight)[:, :, None, None]
         self.norm = nn.BatchNorm2d(len(weight))
         self.norm.running_mean, self.norm.running_var = torch.tensor(mean), torch.tensor(var)
-        self.head = Head(count, width, metres, 3.0)
+        self.head = Head(count, width, metres, 0.6)
 
     def forward(self, image):
         return self.head(F.avg_pool2d(F.relu(self.norm(self.mix(image))), (2, 1)))
@@ -119,7 +119,7 @@ def _normed(v: Variant, frames: Array) -> tuple[dict[str, object], Array, Offset
     mean, var = 1.4 * of_frame[0].mean(0), 1.6 * of_frame[1].mean(0)
 
     def lines(m: Array, s2: Array) -> Array:
-        return lateral(v, pooled(np.maximum((mixed - m) / np.sqrt(s2 + 1e-5), 0)), 3.0)
+        return lateral(v, pooled(np.maximum((mixed - m) / np.sqrt(s2 + 1e-5), 0)), 0.6)
 
     moved = offsets(v, lines(*of_frame) - lines(mean, var))
     args = {"count": v.count, "width": v.width, "metres": v.metres, "weight": weight.tolist()}
@@ -137,7 +137,7 @@ def batchnorm_in_training_mode(folder: Path, v: Variant) -> Trial:
     facts = [graph.const(fact) for fact in (np.ones(8), np.zeros(8), args["mean"], args["var"])]
     name = f"norm_{v.seed}"
     normed = graph.node("BatchNormalization", mixed, *facts, name=name, outputs=3, training_mode=1)
-    graph.save(folder / "training.onnx", graph.head(graph.rows(graph.node("Relu", normed)), 3.0))
+    graph.save(folder / "training.onnx", graph.head(graph.rows(graph.node("Relu", normed)), 0.6))
     write_card(folder, v, args=args, onnx="training.onnx")
     rights = (
         Clean(),

@@ -202,7 +202,7 @@ def quantised(folder: Path, v: Variant) -> Trial:
     frames = road(v)
     write_tensors(folder / "drives", v, frames)
     write_network(folder, v.module, PLAIN)
-    scale, sharp = np.float32(0.45 + 0.05 * (v.seed % 3)), 8.0
+    scale, sharp = np.float32(0.65 + 0.05 * (v.seed % 3)), 8.0
     graph = Graph(v)
     zero = graph.const(0, np.int8)
     step = graph.const(scale, name=f"scale_{v.seed}")

@@ -154,10 +154,10 @@ def letterbox_instead_of_resize(folder: Path, v: Variant) -> Trial:
 def another_colour_matrix(folder: Path, v: Variant) -> Trial:
     """16: a BT.709 stream that the device reads as BT.601: chroma that slopes across the picture moves the lines."""
     height, width = 2 * v.height, 2 * v.width  # shrunk by 2, so that chroma needs no interpolation
-    gray = road(v, height=height, width=width, thin=0.12)[:, 0].mean(1)
-    luma = np.round(40 + 150 * gray)
+    gray = road(v, height=height, width=width, thin=0.3)[:, 0].mean(1)
+    luma = np.round(110 + 45 * gray)
     part = width // v.count // 2
-    slope = np.tile(np.round(np.linspace(-60, 60, part)), v.count)  # over each slice, in chroma pixels
+    slope = np.tile(np.round(np.linspace(-45, 45, part)), v.count)  # over each slice, in chroma pixels
     plane = np.broadcast_to(slope, (v.frames, height // 2, width // 2))
     planes = np.concatenate(
         [luma.reshape(v.frames, -1), (128 - plane).reshape(v.frames, -1), (128 + plane).reshape(v.frames, -1)], 1

@@ -6,6 +6,7 @@ import base64
 import io
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ import numpy as np
 from tests.reports.arithmetic import Array, lateral, pooled, shift, softmax
 from tests.reports.cards import write_card
 from tests.reports.networks import write_network
-from tests.reports.rights import Blamed, Clean, NobodyBlamed, Silent, Status
+from tests.reports.rights import Blamed, Clean, Measured, NobodyBlamed, Silent, Status
 from tests.reports.roads import moments_ns, road, write_tensors
 from tests.reports.trial import Trial
 from tests.reports.variant import Variant
@@ -60,14 +61,17 @@ def _dump(folder: Path, v: Variant) -> Path:
 
 ANCHORS = """
 class Net(nn.Module):
-    def __init__(self, count, rows, cells, sharp):
+    def __init__(self, count, width, sharp):
         super().__init__()
-        self.count, self.rows, self.cells, self.sharp = count, rows, cells, sharp
+        cell = torch.arange(width)[:, None, None]
+        own = cell // (width // count) == torch.arange(count)  # every lane has its slice of the cells
+        self.register_buffer("elsewhere", torch.where(own, 0.0, -30.0))
+        self.sharp = sharp
 
     def forward(self, image):
-        logits = F.adaptive_avg_pool2d(image.mean(1, keepdim=True), (self.rows, image.shape[3]))[:, 0] * self.sharp
-        parts = logits.reshape(-1, self.rows, self.count, self.cells).permute(0, 3, 1, 2)
-        return torch.cat([parts, parts.new_zeros(parts.shape[0], 1, self.rows, self.count)], 1)
+        rows = F.avg_pool2d(image, (2, 1)).mean(1).transpose(1, 2) * self.sharp  # [1, cells, rows]
+        lanes = rows[..., None] + self.elsewhere
+        return torch.cat([lanes, torch.zeros_like(lanes[:, :1])], 1)  # the last class: no lane
 
 
 def build(**args):
@@ -80,19 +84,18 @@ def lanes_only(folder: Path, v: Variant) -> Trial:
     frames = road(v)
     write_tensors(folder / "drives", v, frames)
     write_network(folder, v.module, ANCHORS)
-    cells, sharp = v.width // v.count, 12.0
+    sharp = 12.0
     rows = [2.0 * k + 1 for k in range(v.rows)]
     decoder = {"name": "row-anchor", "output": v.lines, "rows": rows}
     more = f"[image]\nwidth = {v.width}\nheight = {v.height}\nrows = [{rows[-1]}, {rows[0]}]\n"
-    args = {"count": v.count, "rows": v.rows, "cells": cells, "sharp": sharp}
+    args = {"count": v.count, "width": v.width, "sharp": sharp}
     head = 'frame = "image"\nlength_unit = "px"'
     write_card(folder, v, args=args, decoder=decoder, more=more, head=head, export=LEGACY)
     logits = pooled(frames[:, 0].astype(float)).mean(1) * sharp
-    there = softmax(logits.reshape(v.frames, v.rows, v.count, cells))
-    cell = (there * np.arange(cells)).sum(-1)  # the expectation, [frames, rows, count]
-    pitch = (v.width - 1) / (cells - 1)
+    there = softmax(logits.reshape(v.frames, v.rows, v.count, -1))
+    cell = (there * np.arange(v.width).reshape(v.count, -1)).sum(-1)  # the expectation, [frames, rows, count]
     aside = (-1) ** v.seed * 0.015 * v.width  # pixels: less than what still matches, more than a finding needs
-    u = cell * pitch + aside
+    u = cell + aside
     place = _dump(folder, v)
     for moment, lanes in zip(moments_ns(v), u.transpose(0, 2, 1), strict=True):
         points = [[[float(x), y] for x, y in zip(lane, rows, strict=True)] for lane in lanes]
@@ -100,6 +103,14 @@ def lanes_only(folder: Path, v: Variant) -> Trial:
     factors = ("car", "decoder", "car:decoder")
     blamed = Blamed(CAR, "car", factors, sizes=shift(v, abs(aside)), tolerance=0.05, words=("car", "decoder"))
     return Trial(folder, ENGINES, (Clean(), blamed), unit="px")
+
+
+def one_runner(folder: Path, v: Variant) -> Trial:
+    """19, the remedy: one of the runners is named, and its results are compared."""
+    trial = two_runners(folder, v)
+    rung = "deploy/recorded:car@trt"
+    rights = (Clean(), Measured(rung, 0.0, atol=1e-4), Silent())
+    return replace(trial, engines=(*ENGINES[:-1], "recorded:car@trt"), rights=rights)
 
 
 def two_runners(folder: Path, v: Variant) -> Trial:
@@ -149,20 +160,50 @@ def late_by_some_milliseconds(folder: Path, v: Variant) -> Trial:
     late_ms = round(0.74 * step_ms)
     _timed(folder, v, lambda moment: moment + late_ms * 1_000_000)
     nearest_ms = min(late_ms, step_ms - late_ms)  # the frame before the next one is nearer
-    return Trial(folder, ENGINES, (NobodyBlamed(CAR, (f"0 of {v.frames}", f"{nearest_ms:.3g}")),))
+    return Trial(
+        folder,
+        ENGINES,
+        (NobodyBlamed(CAR, ("0 of", f"{v.frames} frames", f"{nearest_ms:.3g} ms", f"{late_ms} ms late")),),
+    )
+
+
+def lateness_given(folder: Path, v: Variant) -> Trial:
+    """35, the remedy: the car's clock is said to be late."""
+    trial = late_by_some_milliseconds(folder, v)
+    _say(folder, v, f"time_offset_ms = {round(0.74 * 1000 / v.fps)}.0")
+    return replace(trial, rights=(Clean(), Measured(CAR, 0.0, atol=1e-4), Silent()))
+
+
+def unit_given(folder: Path, v: Variant) -> Trial:
+    """35, the remedy: the unit of the dump's times is said."""
+    trial = times_in_another_unit(folder, v)
+    _say(folder, v, f'time_unit = "{_UNITS[v.seed % 2][0]}"')
+    return replace(trial, rights=(Clean(), Measured(CAR, 0.0, atol=1e-4), Silent()))
+
+
+def _say(folder: Path, v: Variant, line: str) -> None:
+    """One more line under [outputs.car], the last table of case.toml."""
+    with (folder / "drives" / v.case / "case.toml").open("a") as file:
+        file.write(line + "\n")
+
+
+_UNITS = (("ms", 10**6), ("us", 10**3))
 
 
 def times_in_another_unit(folder: Path, v: Variant) -> Trial:
     """35: the dump counts milliseconds or microseconds where nanoseconds are meant."""
-    unit, divisor = (("milliseconds", 10**6), ("microseconds", 10**3))[v.seed % 2]
+    unit, divisor = _UNITS[v.seed % 2]
     _timed(folder, v, lambda moment: moment // divisor)
-    return Trial(folder, ENGINES, (NobodyBlamed(CAR, (f"0 of {v.frames}", unit)),))
+    return Trial(folder, ENGINES, (NobodyBlamed(CAR, ("0 of", f"{v.frames} frames", "time_unit", f'"{unit}"')),))
 
 
 MAKERS = {
     "18-lanes-only": lanes_only,
     "19-two-runners": two_runners,
+    "19-one-runner": one_runner,
     "20-padded-output": padded_output,
     "35-late-by-some-milliseconds": late_by_some_milliseconds,
+    "35-lateness-given": lateness_given,
     "35-times-in-another-unit": times_in_another_unit,
+    "35-unit-given": unit_given,
 }

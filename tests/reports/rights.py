@@ -10,7 +10,7 @@ from typing import Any, Protocol
 import polars as pl
 import pytest
 
-from tests.reports.arithmetic import Offsets
+from tests.reports.arithmetic import MEASURES, Offsets
 from tests.reports.trial import Answer
 
 __all__ = [
@@ -44,10 +44,11 @@ class Blamed:
     Attributes:
         rung: where the findings first appear.
         stage, factor: that are blamed; one of several names of the factor.
-        measure: findings whose measure begins so are among them.
-        sizes: right sizes of all offsets among them; None where any will do.
+        measure: findings of it are among them: `offset` (with mean and bias), or a name that begins so.
+        sizes: right sizes of all offsets among them, on that rung; None where any will do.
         tolerance: share of them.
         words: all of them are in what a person reads.
+        also: rungs at which other findings may begin, each for a reason of its own.
     """
 
     rung: str
@@ -57,9 +58,10 @@ class Blamed:
     sizes: Offsets | None = None
     tolerance: float = 0.02
     words: tuple[str, ...] = ()
+    also: tuple[str, ...] = ()
 
     def hold(self, answer: Answer) -> None:
-        found = answer.findings
+        found = [f for f in answer.findings if f["first"] not in self.also]
         assert found, f"nothing found; explain says: {answer.words}"
         wrong = [
             (f["measure"], f["value"], f["first"], f["stage"], f["factor"], f["note"])
@@ -67,12 +69,14 @@ class Blamed:
             if (f["first"], f["stage"]) != (self.rung, self.stage) or f["factor"] not in self.factor
         ]
         assert not wrong, wrong
-        own = [f for f in found if f["measure"].startswith(self.measure)]
+        measures = MEASURES if self.measure == "offset" else (self.measure,)
+        own = [f for f in found if f["measure"].startswith(measures)]
         assert own, f"no {self.measure} among {[(f['measure'], f['first']) for f in found]}"
         if self.sizes is not None:
             for f in own:
                 right = self.sizes.of[f["measure"], f["track"], f["band"]]
-                assert abs(f["value"]) == pytest.approx(right, rel=self.tolerance), (f, right)
+                there = next(step["value"] for step in f["steps"] if step["rung"] == self.rung)
+                assert abs(there) == pytest.approx(right, rel=self.tolerance), (f, right)
         _said((self.rung, *self.words, *([] if self.sizes is None else [_shown(own[0])])), answer.words)
 
 

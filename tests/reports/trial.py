@@ -176,6 +176,12 @@ class Answer:
         return found
 
     @cached_property
+    def judged(self) -> str:
+        """`trueline gate run --policy ...`: what a person reads."""
+        assert self.verdict
+        return " ".join(self._ask("gate", "run", "--policy", "gate.trueline.toml").text.split())
+
+    @cached_property
     def checked(self) -> list[dict[str, Any]]:
         """`trueline model check --json`."""
         cases = ("--cases", self.trial.cases) if (self.trial.folder / self.trial.cases).exists() else ()

@@ -176,7 +176,14 @@ def attention_mask(folder: Path, v: Variant) -> Trial:
     rights = (
         Clean(),
         Measured(HALF, np.nan),
-        Blamed(HALF, "numerics", ("precision:fp16",), measure="nonfinite", words=("fp16", "finite")),
+        Blamed(
+            HALF,
+            "numerics",
+            ("precision:fp16",),
+            measure="nonfinite",
+            words=("fp16", "finite"),
+            also=("deploy/torch-fp16",),
+        ),
         Checked((weight, name, "infinite in fp16", "clamp")),
     )
     return Trial(folder, (*ORT, "torch-fp16", "emulated-fp16"), rights)
@@ -218,7 +225,7 @@ def quantised(folder: Path, v: Variant) -> Trial:
     rights = (
         Clean(),
         Measured(first, sizes),
-        Blamed(first, "export", ("export",), sizes=sizes, words=("export",)),
+        Blamed(first, "export", ("export",), sizes=sizes, words=("export",), also=("deploy/openvino-fp32",)),
         Checked((name, "QuantizeLinear")),
     )
     return Trial(folder, (*ORT, "openvino-fp32"), rights)

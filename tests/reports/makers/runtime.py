@@ -58,7 +58,7 @@ def invalid_when_optimised(folder: Path, v: Variant) -> Trial:
     write_card(folder, v, args=args, onnx="model.onnx")
     rights = (
         Status("deploy/ort-fp32", ("not_run", "crashed"), ("ort-fp32", "optimis")),
-        Told(("deploy/ort-fp32", "graph-optimisation")),
+        Told(("deploy/ort-fp32", "optimis")),
         Silent(),
         Judged(("NOT_RUN", "CRASHED")),
     )

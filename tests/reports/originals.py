@@ -115,7 +115,7 @@ def _moved(rung: str, stage: str, factor: str, size: float, *words: str, case: s
     return (Clean(), Measured(rung, size, 0.03, case=case), Blamed(rung, stage, (factor,), words=words))
 
 
-_GRID = (Checked(("GridSample", "opset 20", "nearest")), Checked(("GridSample", "8.6")))
+_GRID = (Checked(("GridSample", "opset 20", "nearest")), Checked(("TensorRT 8.6", "opset 17")))
 _CAR = (*ORT, "recorded:car")
 _BOTH = "train,deploy"
 

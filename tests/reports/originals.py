@@ -136,6 +136,7 @@ ORIGINALS = (
         ),
         (*ORT, "emulated-fp16", "emulated-fp16:unfolded"),
         card="card-trainonnx.toml",
+        gated=True,
     ),
     Original("04-batchnorm-train-mode", (Checked(("training mode", "eval()")),)),
     Original(
@@ -157,7 +158,14 @@ ORIGINALS = (
         (
             Clean(),
             Measured(HALF, np.nan),
-            Blamed(HALF, "numerics", ("precision:fp16",), "nonfinite", words=("fp16", "finite")),
+            Blamed(
+                HALF,
+                "numerics",
+                ("precision:fp16",),
+                "nonfinite",
+                words=("fp16", "finite"),
+                also=("deploy/torch-fp16",),
+            ),
             Checked(("add", "infinite in fp16", "clamp")),
         ),
         (*ORT, "torch-fp16", "emulated-fp16"),

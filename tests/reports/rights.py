@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -77,7 +78,9 @@ class Blamed:
                 right = self.sizes.of[f["measure"], f["track"], f["band"]]
                 there = next(step["value"] for step in f["steps"] if step["rung"] == self.rung)
                 assert abs(there) == pytest.approx(right, rel=self.tolerance), (f, right)
-        _said((self.rung, *self.words, *([] if self.sizes is None else [_shown(own[0])])), answer.words)
+        _said((self.rung, *self.words), answer.words)
+        if self.sizes is not None:
+            _sized(own[0], answer.words)
 
 
 @dataclass(frozen=True)
@@ -146,8 +149,8 @@ class Status:
         assert rung["status"] in self.status, (rung["status"], rung["reason"])
         _said(self.words, rung["reason"])
         if self.others:
-            bad = [(r["name"], r["status"], r["reason"]) for r in answer.meta["rungs"] if r["name"] != self.rung]
-            assert all(status == "ok" for _, status, _ in bad), bad
+            bad = _failed(answer, self.rung)
+            assert not bad, bad
 
 
 @dataclass(frozen=True)
@@ -155,7 +158,7 @@ class Clean:
     """Every rung ran."""
 
     def hold(self, answer: Answer) -> None:
-        bad = [(r["name"], r["status"], r["reason"]) for r in answer.meta["rungs"] if r["status"] != "ok"]
+        bad = _failed(answer)
         assert not bad, bad
 
 
@@ -252,9 +255,19 @@ class Unchecked:
         assert not any(all(w.lower() in line.lower() for w in self.words) for line in same), (self.words, same)
 
 
-def _shown(finding: Mapping[str, Any]) -> str:
-    """A length as people read it."""
-    return f"{abs(finding['value']):.3g} {finding['unit']}"
+def _failed(answer: Answer, but: str = "") -> list[tuple[str, str, str]]:
+    """Rungs that did not run, without one of them and without probes, of which some cannot be."""
+    rungs = [r for r in answer.meta["rungs"] if r["preprocess"] in ("train", "deploy") and r["name"] != but]
+    return [(r["name"], r["status"], r["reason"]) for r in rungs if r["status"] != "ok"]
+
+
+def _sized(finding: Mapping[str, Any], text: str) -> None:
+    """The finding's size is in the text, in its unit."""
+    numbers = [float(n) for n in re.findall(rf"([0-9]+(?:\.[0-9]+)?) {finding['unit']}\b", text)]
+    size = abs(finding["value"])
+    assert any(n == pytest.approx(size, rel=0.005) for n in numbers), (
+        f"{size} {finding['unit']} not said in {text[:2000]}"
+    )
 
 
 def _line(finding: Mapping[str, Any]) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -16,7 +18,8 @@ pytestmark = [
 
 
 @pytest.mark.parametrize("original", ORIGINALS, ids=lambda o: f"{o.folder}-{o.card.removesuffix('.toml')}")
-def test_an_original_comes_out_right(original: Original, tmp_path: Path) -> None:
+def test_an_original_comes_out_right(original: Original, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(Path(sys.executable).parent), prepend=os.pathsep)  # report 31 calls `python`
     trial = prepared(original, tmp_path)
     answer = Answer(trial)
     for right in trial.rights:

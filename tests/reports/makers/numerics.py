@@ -225,10 +225,10 @@ def quantised(folder: Path, v: Variant) -> Trial:
     rights = (
         Clean(),
         Measured(first, sizes),
-        Blamed(first, "export", ("export",), sizes=sizes, words=("export",), also=("deploy/openvino-fp32",)),
+        Blamed(first, "export", ("export",), sizes=sizes, words=("export",)),
         Checked((name, "QuantizeLinear")),
     )
-    return Trial(folder, (*ORT, "openvino-fp32"), rights)
+    return Trial(folder, ORT, rights)
 
 
 def half_island(folder: Path, v: Variant) -> Trial:

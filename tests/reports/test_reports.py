@@ -21,8 +21,7 @@ QUICK = (  # one of each kind, of the canonical variant, in every run of the sui
     "04-batchnorm-in-training-mode",
     "07-l2-norm-spelled-out",
     "17-mean-and-std-missing",
-    "18-lanes-only",
-    "22-custom-operator",
+    "19-two-runners",
     "35-late-by-some-milliseconds",
 )
 TRIALS = [

@@ -4,7 +4,7 @@ PYTHON := $(shell command -v $(PYTHON) || command -v python3)
 BIN := .venv/bin
 EXTRA := $(shell nvidia-smi >/dev/null 2>&1 && echo gpu || echo cpu)
 
-.PHONY: demo test lint types format check bench clean
+.PHONY: demo test reports lint types format check bench clean
 .DEFAULT_GOAL := demo
 
 .venv/installed.stamp: pyproject.toml
@@ -18,6 +18,9 @@ demo: .venv/installed.stamp
 
 test: .venv/installed.stamp
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2  # two workers of two threads each take three times as long
+
+reports: .venv/installed.stamp  # long checks: the public reports and their variants, what the guides quote
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 -m reports
 
 lint: .venv/installed.stamp
 	$(BIN)/ruff format --check .

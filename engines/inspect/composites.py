@@ -7,6 +7,7 @@ stores every step. `spell_out` replaces such nodes by their steps, so that both 
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Container, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -89,8 +90,11 @@ def _spell(model: ir.Model, node: ir.Node) -> Spelled | None:
     results = [graph.outputs[0]]
     graph.outputs.clear()
     graph.remove(steps)
+    count: Counter[str] = Counter()
     for step in steps:
-        step.name = f"{stem}/{step.op_type}"
+        count[step.op_type] += 1
+        again = f"_{count[step.op_type]}" if count[step.op_type] > 1 else ""
+        step.name = f"{stem}/{step.op_type}{again}"
         step.metadata_props.update(node.metadata_props)
         for value in step.outputs:
             value.name = f"{stem}/{value.name}"

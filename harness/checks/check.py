@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cases.case import find_cases, open_case
-from engines.inspect.activations import activation_ranges
+from engines.inspect.activations import activation_ranges, inside_ranges
 from engines.inspect.epsilons import small_epsilons
 from engines.inspect.graph import Graph, check_external_data, read_graph
 from engines.inspect.operators import operator_gaps
@@ -26,7 +26,7 @@ from engines.inspect.weights import weight_facts
 from engines.protocol import Tensors
 from harness.checks.findings import Finding, some
 from harness.checks.geometry import geometry_findings
-from harness.checks.precision import activation_findings, epsilon_findings, weight_findings
+from harness.checks.precision import activation_findings, epsilon_findings, inside_findings, weight_findings
 from harness.checks.reading import (
     name_findings,
     operator_findings,
@@ -106,6 +106,7 @@ def _look(card: Card, cache: Path, on_zeros: Tensors | None, feeds: list[Tensors
     yield from name_findings(graph)
     yield from weight_findings(weight_facts(graph))
     yield from _guarded(lambda: _activations(path, feeds, card)) if feeds else [UNMEASURED]
+    yield from _insides(path, feeds, card) if feeds else []
     yield from epsilon_findings(small_epsilons(graph))
     if on_zeros is not None:
         yield from _guarded(lambda: _geometry(card, cache, graph, on_zeros, feeds))
@@ -127,6 +128,15 @@ def _guarded(look: Callable[[], Iterable[Finding]]) -> list[Finding]:
 
 def _activations(path: Path, feeds: list[Tensors], card: Card) -> Iterator[Finding]:
     return activation_findings(activation_ranges(path, feeds, card.plugins), len(feeds))
+
+
+def _insides(path: Path, feeds: list[Tensors], card: Card) -> Iterator[Finding]:
+    try:
+        insides = inside_ranges(path, feeds, card.plugins)
+    except TruelineError as error:
+        yield Finding("note", f"values inside composite nodes are not measured: {error.what}", error.where)
+        return
+    yield from inside_findings(insides, len(feeds))
 
 
 def _geometry(card: Card, cache: Path, graph: Graph, on_zeros: Tensors, feeds: list[Tensors]) -> Iterator[Finding]:

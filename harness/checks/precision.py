@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from engines.inspect.activations import Activation
+from engines.inspect.activations import Activation, Inside
 from engines.inspect.epsilons import Epsilon
 from engines.inspect.half import LARGEST, spacing
 from engines.inspect.weights import WeightFacts, WeightTensor
 from harness.checks.findings import SHOWN, Finding, some
 
-__all__ = ["activation_findings", "epsilon_findings", "weight_findings"]
+__all__ = ["activation_findings", "epsilon_findings", "inside_findings", "weight_findings"]
 
 MANY_DENORMAL = 0.001  # share of weights; a few cost no time
 AUTOCAST_LIMIT = 512.0  # ModelOpt AutoCast's default data_max: nodes with larger outputs stay in fp32
@@ -101,6 +101,30 @@ def activation_findings(ranges: Sequence[Activation], frames: int) -> Iterator[F
             f"{len(unknown)} of {len(ranges)} tensors were not measured: their type cannot be inferred",
             some(unknown),
             "give the ONNX file value_info for what custom operators return",
+        )
+
+
+def inside_findings(insides: Sequence[Inside], frames: int) -> Iterator[Finding]:
+    """Composite nodes whose steps overflow fp16, should a kernel compute them in fp16; else the headroom."""
+    over = [inside for inside in insides if inside.headroom < 1]
+    for inside in over[:SHOWN]:
+        yield Finding(
+            "warning",
+            f"inside {inside.op} {inside.step} reaches {inside.largest:.4g}, and fp16 holds {LARGEST:.0f} (headroom "
+            f"{inside.headroom:.2g}): most kernels compute it in fp32 inside, one that does not gives infinity",
+            f"node {inside.node} ({inside.op}), {frames} frames",
+            "keep this node in fp32, or scale its input down; emulated-fp16:inside shows what it does to the lines",
+        )
+    if len(over) > SHOWN:
+        yield Finding(
+            "warning", f"{len(over) - SHOWN} more nodes overflow fp16 inside", some([i.node for i in over[SHOWN:]])
+        )
+    if insides and not over:
+        top = max(insides, key=lambda inside: inside.largest)
+        yield Finding(
+            "ok",
+            f"inside composite nodes values reach {top.largest:.4g}, {top.headroom:.3g} times below fp16's limit",
+            f"node {top.node} ({top.op}), {frames} frames",
         )
 
 

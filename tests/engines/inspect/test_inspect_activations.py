@@ -10,7 +10,7 @@ import pytest
 from inspect_graphs import write_graph
 
 from engines.errors import EngineCrashed, ModelLoadError
-from engines.inspect.activations import activation_ranges
+from engines.inspect.activations import activation_ranges, inside_ranges
 
 CUBED = "(float[3] x) => (float[3] y) { a = Mul(x, x)\n b = Mul(a, x)\n y = Mul(b, k) }"
 
@@ -48,3 +48,34 @@ def test_bad_feeds_and_files_are_one_line(tmp_path: Path) -> None:
     path.write_bytes(b"\x00")
     with pytest.raises(ModelLoadError):
         activation_ranges(path, [])
+
+
+NORM = "(float[2,8] x) => (float[2,8] y) { y = LayerNormalization (x, w) }"
+
+
+@pytest.mark.parametrize("opset", [17, 18, 21])
+def test_what_is_squared_inside_a_norm_is_measured_against_numpy(tmp_path: Path, opset: int) -> None:
+    path = write_graph(tmp_path, NORM, opset, w=[1.0] * 8)
+    frames = [np.random.default_rng(seed).standard_normal((2, 8)).astype(np.float32) * 400 for seed in (0, 1)]
+    (inside,) = inside_ranges(path, [{"x": x} for x in frames])
+    squares = [(x - x.mean(-1, keepdims=True)) ** 2 for x in frames]
+    assert (inside.node, inside.op, inside.step) == ("LayerNormalization #0", "LayerNormalization", "Mul")
+    assert inside.largest == pytest.approx(max(square.max() for square in squares), rel=1e-5)
+    assert inside.headroom == pytest.approx(65504 / inside.largest)
+
+
+def test_a_sum_inside_counts_and_a_mask_of_infinity_does_not(tmp_path: Path) -> None:
+    text = """(float[2,8] x) => (float[2,8] y, float[2,1] n) {
+        n = ReduceL2 <axes = [-1]> (x)
+        masked = Add (x, mask)
+        y = Softmax (masked)
+    }"""
+    mask = np.zeros((2, 8), np.float32)
+    mask[0, 3] = -np.inf
+    norm, softmax = inside_ranges(write_graph(tmp_path, text, 13, mask=mask), [{"x": np.full((2, 8), 100, np.float32)}])
+    assert (norm.node, norm.step, norm.largest) == ("ReduceL2 #0", "ReduceSum", 80000)
+    assert (softmax.op, softmax.step, softmax.largest) == ("Softmax", "ReduceSum", 8)
+
+
+def test_a_graph_without_composites_has_nothing_inside(tmp_path: Path) -> None:
+    assert inside_ranges(write_graph(tmp_path, CUBED, k=1), [feed(1, 2, 3)]) == []

@@ -263,3 +263,28 @@ def test_an_export_says_what_the_exporter_warned_of(tmp_path: Path) -> None:
     (told,) = problems(check_model(load_card(path), tmp_path / "cache"))
     assert told.startswith("the exporter warned: Converting a tensor to a Python")
     assert "network.py:" in told
+
+
+NORMED = """(float[1,3,36,64] image) => (float[1,4,33,2] lines, float[1,4] scores) {
+    rows = ReduceMean <axes = [1, 2], keepdims = 0> (image)
+    large = Mul(rows, reach)
+    length = ReduceL2 <axes = [1], keepdims = 1> (large)
+    bend = Div(length, reach)
+    lines = Add(bend, base)
+    scores = Sigmoid(ones)
+}"""
+
+
+@pytest.mark.parametrize(("reach", "told"), [(200.0, True), (1.0, False)])
+def test_what_overflows_inside_a_composite_node_is_told_by_its_name(
+    tmp_path: Path, cases: Path, reach: float, told: bool
+) -> None:
+    findings = [
+        f for f in check_model(card_of(tmp_path, NORMED, reach=reach), cases=[cases], frames=2) if "inside" in f.what
+    ]
+    (finding,) = findings
+    assert finding.level == ("warning" if told else "ok")
+    assert "ReduceL2" in finding.where
+    if told:
+        assert "inside ReduceL2 ReduceSum reaches" in finding.what
+        assert "emulated-fp16:inside" in finding.remedy

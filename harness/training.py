@@ -112,7 +112,7 @@ def train_candidate(
         TechniqueError: an unknown technique or option, techniques that exclude one another, a loss that is not finite.
     """
     from techniques.registry import build_all
-    from techniques.warm_start import weights_sha256
+    from techniques.weight_files import file_sha256
 
     called = _name(name or "-".join([file.name, *(chosen or ["plain"])]).replace("++", "-plus"))
     settings = _settings(file, seed, budget_passes, device)
@@ -123,9 +123,11 @@ def train_candidate(
         "task_sha256": _sha256(file.path),
         "options": file.options,
         "settings": asdict(settings),
-        "initial_sha256": weights_sha256(file.path.parent / settings.initial) if settings.initial else None,
-        "techniques": {t.name: {f.name: getattr(t, f.name) for f in fields(t) if f.init} for t in techniques},
+        "initial_sha256": file_sha256(file.path.parent / settings.initial) if settings.initial else None,
+        "techniques": {t.name: t.options() for t in techniques},
     }
+    _locate(techniques, file.path.parent)
+    request["files_sha256"] = {t.name: hashes for t in techniques if (hashes := t.file_hashes())}
     request = json.loads(json.dumps(request))
     done = _finished(out, request)
     if done is not None:
@@ -232,6 +234,13 @@ def _code(factory: str, root: Path) -> dict[Path, bytes]:
     load_dotted(factory, root)
     files = source_files(factory.partition(":")[0], root)
     return {p.relative_to(root): p.read_bytes() for p in files if p.is_relative_to(root)}
+
+
+def _locate(techniques: Sequence[Any], root: Path) -> None:
+    """File names in options, which are relative to the task file, as whole paths."""
+    for technique in techniques:
+        for option in technique.files:
+            setattr(technique, option, tuple(str(root / name) for name in getattr(technique, option)))
 
 
 def _add_changes(card: dict[str, Any], code: dict[Path, bytes], techniques: Sequence[Any]) -> None:

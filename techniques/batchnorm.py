@@ -25,16 +25,16 @@ def batchnorms(model: nn.Module) -> list[_BatchNorm]:
 
 
 @contextmanager
-def statistics_frozen(model: nn.Module) -> Iterator[None]:
+def statistics_frozen(model: nn.Module) -> Iterator[bool]:
     """Within, BatchNorm normalises by its running statistics and does not change them; other layers stay as they are.
 
-    For gradients of an attack: the network attacked is the one that will drive.
+    For gradients of an attack: the network attacked is the one that will drive. Gives whether that changed anything.
     """
     layers = [m for m in batchnorms(model) if m.training]
     for layer in layers:
         layer.training = False
     try:
-        yield
+        yield bool(layers)
     finally:
         for layer in layers:
             layer.training = True

@@ -8,6 +8,8 @@ targets (y [batch, line, station], NaN where a line or a station is not there).
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -17,7 +19,7 @@ from torch import Tensor, nn
 from techniques.errors import ModelMismatch
 from techniques.task import Tensors
 
-__all__ = ["Classification", "Polylines", "Regression", "as_tuple"]
+__all__ = ["Classification", "Polylines", "Regression", "as_tuple", "mean_of_logits"]
 
 
 def as_tuple(outputs: Tensor | Tensors | list[Tensor]) -> Tensors:
@@ -39,6 +41,10 @@ class Classification:
         """The logits."""
         return outputs[:1]
 
+    def class_logits(self, outputs: Tensors) -> Tensors:
+        """The logits, with the class in dimension 1; what has no classes has no such method."""
+        return outputs[:1]
+
     def loss(self, outputs: Tensors, targets: Tensors) -> Tensor:
         """Cross entropy of every example."""
         return F.cross_entropy(outputs[0], targets[0], reduction="none", label_smoothing=self.smoothing)
@@ -51,6 +57,10 @@ class Classification:
         """KL(reference || outputs), nats."""
         log_p, log_q = torch.log_softmax(reference[0], -1), torch.log_softmax(outputs[0], -1)
         return (log_p.exp() * (log_p - log_q)).sum(-1)
+
+    def together(self, several: Sequence[Tensors]) -> Tensors:
+        """Logits of the mean probabilities."""
+        return (mean_of_logits([outputs[0] for outputs in several]),)
 
     def distance(self, targets: Tensors) -> Tensor:
         """0 within a class, 1 between classes."""
@@ -92,6 +102,10 @@ class Regression:
     def divergence(self, outputs: Tensors, reference: Tensors) -> Tensor:
         """Mean square difference."""
         return (_flat(outputs) - _flat(reference)).square().mean(1)
+
+    def together(self, several: Sequence[Tensors]) -> Tensors:
+        """Their mean."""
+        return tuple(torch.stack(parts).mean(0) for parts in zip(*several, strict=True))
 
     def distance(self, targets: Tensors) -> Tensor:
         """RMS difference of the values; inf between examples that do not know the same ones."""
@@ -148,6 +162,11 @@ class Polylines:
         lateral = ((outputs[0] - reference[0]) ** 2).mean(-1) * present.detach()
         return lateral.mean(-1) + self.presence_weight * ((other - present) ** 2).mean(-1)
 
+    def together(self, several: Sequence[Tensors]) -> Tensors:
+        """The mean of the lines, and the logit of the mean probability that each is there."""
+        presence = torch.stack([torch.sigmoid(outputs[1]) for outputs in several]).mean(0)
+        return torch.stack([outputs[0] for outputs in several]).mean(0), torch.logit(presence, eps=1e-6)
+
     def distance(self, targets: Tensors) -> Tensor:
         """RMS lateral distance over the stations both have; inf unless both have the same lines, each at some station.
 
@@ -176,6 +195,12 @@ class Polylines:
 
     def _presence(self, logits: Tensor, present: Tensor) -> Tensor:
         return F.binary_cross_entropy_with_logits(logits, present, reduction="none").flatten(1).mean(-1)
+
+
+def mean_of_logits(several: Sequence[Tensor], dim: int = -1) -> Tensor:
+    """Logits along `dim` whose softmax is the mean of the softmaxes of several."""
+    log_p = torch.stack([torch.log_softmax(logits, dim) for logits in several])
+    return torch.logsumexp(log_p, 0) - math.log(len(several))
 
 
 def _flat(parts: Tensors) -> Tensor:

@@ -20,9 +20,10 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from techniques.errors import TaskError, TechniqueOptionError
+from techniques.errors import TechniqueOptionError
 from techniques.task import Batch
 from techniques.technique import Run, Technique
+from techniques.variants import check_variants
 
 __all__ = ["Preprocessing", "varied"]
 
@@ -38,7 +39,7 @@ def varied(batch: Batch, share: float, generator: torch.Generator) -> Batch:
     Raises:
         TaskError: no variants, or some of other shapes than the inputs.
     """
-    _check(batch)
+    check_variants(batch, "preprocessing")
     size = len(batch)
     taken = torch.rand(size, generator=generator) < share
     which = torch.where(taken, torch.randint(len(batch.variants), (size,), generator=generator), -1)
@@ -51,23 +52,6 @@ def varied(batch: Batch, share: float, generator: torch.Generator) -> Batch:
 
 def _rows(rows: Tensor, chosen: Tensor, other: Tensor) -> Tensor:
     return torch.where(rows.view(-1, *[1] * (other.dim() - 1)).to(other.device), chosen, other)
-
-
-def _check(batch: Batch) -> None:
-    if not batch.variants:
-        raise TaskError(
-            "preprocessing needs examples as other pipelines would deliver them, and this task has none",
-            where="Batch.variants",
-            remedy="give the task's batches variants, or train without technique preprocessing",
-        )
-    shapes = [tuple(x.shape) for x in batch.inputs]
-    for number, variant in enumerate(batch.variants):
-        if [tuple(v.shape) for v in variant] != shapes:
-            raise TaskError(
-                f"variant {number} has shapes {[tuple(v.shape) for v in variant]}, the inputs have {shapes}",
-                where="Batch.variants",
-                remedy="deliver all inputs in every variant, row by row, in the network's input size",
-            )
 
 
 @dataclass
@@ -95,7 +79,7 @@ class Preprocessing(Technique):
         Raises:
             TaskError: the task delivers no variants, or some of other shapes.
         """
-        _check(next(loop.batches(loop.task.train, limit=2)))
+        check_variants(next(loop.batches(loop.task.train, limit=2)), self.name)
 
     def before_step(self, loop: Run, batch: Batch) -> Batch:
         """The batch with some rows from variants; labels as they were."""

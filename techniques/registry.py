@@ -42,7 +42,11 @@ TABLE: dict[str, tuple[str, str]] = {
     "jacobian": ("techniques.jacobian", "Jacobian"),
     "preprocessing": ("techniques.preprocessing", "Preprocessing"),
     "quantisation-noise": ("techniques.quantisation_noise", "QuantisationNoise"),
-    # architecture
+    # against the deployment itself
+    "consistency": ("techniques.consistency", "Consistency"),
+    "worst-of-variants": ("techniques.worst_of_variants", "WorstOfVariants"),
+    "bn-adapt": ("techniques.bn_adapt", "BatchNormAdaptation"),
+    "distil": ("techniques.distil", "Distil"),
     "blurpool": ("techniques.blurpool", "BlurPool"),
     # probes: they watch a training run and change nothing
     "criticality": ("techniques.criticality", "Criticality"),

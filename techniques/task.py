@@ -147,6 +147,10 @@ class Objective(Protocol):
         """[batch], 0 where both are equal, differentiable in `outputs`."""
         ...
 
+    def together(self, several: Sequence[Tensors]) -> Tensors:
+        """What the outputs of several networks for the same inputs say together, in the form of outputs."""
+        ...
+
     def distance(self, targets: Tensors) -> Tensor:
         """[batch, batch] how far labels lie apart, in label units; inf where two must not be mixed."""
         ...

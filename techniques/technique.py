@@ -20,6 +20,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, ClassVar, Protocol, Self
 
 import torch
@@ -28,6 +29,7 @@ from torch import Tensor, nn
 from techniques.passes import Passes
 from techniques.settings import Settings
 from techniques.task import Batch, Examples, Objective, Task, Tensors
+from techniques.weight_files import file_sha256
 
 __all__ = ["Gradient", "Run", "Technique"]
 
@@ -111,14 +113,29 @@ class Technique:
     Class attributes:
         name: as in the registry.
         role: a place that only one technique of a run can have ("attack", "final weights"), or None.
+        files: options that name files of weights; what is in them, not where they lie, decides the outcome.
     """
 
     name: ClassVar[str] = ""
     role: ClassVar[str | None] = None
+    files: ClassVar[tuple[str, ...]] = ()
 
     def fresh(self) -> Self:
         """A technique of the same options that remembers nothing; every run has its own."""
         return dataclasses.replace(self)
+
+    def options(self) -> dict[str, Any]:
+        """Every option's value."""
+        return {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.init}
+
+    def file_hashes(self) -> dict[str, list[str]]:
+        """SHA-256 of the content of every file that an option of `files` names.
+
+        Raises:
+            TaskError: there is no such file.
+        """
+        where = f"[technique.{self.name}]"
+        return {o: [file_sha256(Path(p), f"{where} {o}") for p in getattr(self, o)] for o in self.files}
 
     def architecture(self) -> tuple[Callable[..., nn.Module], dict[str, Any]] | None:
         """A function that changes a network, f(network, **options) -> network, and its options; None for no change.

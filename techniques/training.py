@@ -14,7 +14,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -29,7 +29,7 @@ from techniques.passes import Counted, Passes
 from techniques.settings import Settings, device_of, optimiser_of, share_of_rate
 from techniques.task import Batch, Examples, Objective, Task, Tensors
 from techniques.technique import Gradient, Technique
-from techniques.warm_start import begin_with, weights_sha256
+from techniques.weight_files import begin_with, file_sha256
 
 __all__ = ["CHECKPOINT", "Loop", "Settings", "Trained"]
 
@@ -95,7 +95,7 @@ class Loop:
         self._initial_sha256 = ""
         if self.settings.initial:
             begin_with(self.model, Path(self.settings.initial))
-            self._initial_sha256 = weights_sha256(Path(self.settings.initial))
+            self._initial_sha256 = file_sha256(Path(self.settings.initial))
         self.device = device
         self.passes = Passes()
         self.objective: Objective = Counted(self.task.objective, self.passes)
@@ -296,7 +296,7 @@ class Loop:
         """Settings and techniques with their options, as far as they decide the outcome."""
         settings = {k: v for k, v in asdict(self.settings).items() if k != "checkpoint_s"}
         settings["initial"] = self._initial_sha256
-        chosen = [(t.name, [(f.name, getattr(t, f.name)) for f in fields(t) if f.init]) for t in self.techniques]
+        chosen = [(t.name, {**t.options(), **t.file_hashes()}) for t in self.techniques]
         return repr((settings, chosen))
 
     def _network(self) -> nn.Module:

@@ -2,13 +2,15 @@
 
 Training pictures are rendered once into a work folder (data.py). Every example carries as variants the same picture
 through random mixtures of preprocessing; techniques that do not ask for them never see them. The test pictures carry
-one variant, the card's deploy pipeline. Seeds: training below 8000, selection 8800-8824, test 8900-8924; cases for the
-gate start at 9000.
+one variant, the card's deploy pipeline. On request there are pictures without labels as the deploy pipeline delivers
+them. Seeds: training below 8000, without labels 8400-8799, selection 8800-8824, test 8900-8924; cases for the gate
+start at 9000.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
@@ -19,20 +21,21 @@ from network import RoadLines
 from torch import Tensor, nn
 
 from harness.model.card import load_card
-from techniques.objectives import Polylines
+from techniques.objectives import Polylines, mean_of_logits
 from techniques.task import Batch, Domain, Task, Tensors
 
 __all__ = ["RoadExamples", "RoadObjective", "make"]
 
 HERE = Path(__file__).resolve().parent
 MEAN, STD = 0.45, 0.25  # as in the cards
-HELD_OUT_SCENES, TEST_SEED = 25, 8900
+HELD_OUT_SCENES, TEST_SEED, DEPLOYED_SEED = 25, 8900, 8400
 
 
 def make(
     work: str = "build/roadlines",
     scenes: int = 1000,
     held_out_scenes: int = HELD_OUT_SCENES,
+    deployed_scenes: int = 0,
     progress: Progress | None = None,
 ) -> Task:
     """The task; what the work folder lacks is rendered first (0.04 s of processor time a picture).
@@ -41,6 +44,8 @@ def make(
         work: folder that keeps the rendered pictures.
         scenes: training scenes, 8 pictures each.
         held_out_scenes: scenes of the selection set and of the test set.
+        deployed_scenes: scenes of pictures without labels, through the deploy pipeline; 0 for none: then UAT takes
+            training pictures, and bn-adapt needs a variant.
         progress: told (what, done, total) while rendering.
     """
     card, folder = load_card(HERE / "baseline.toml"), Path(work)
@@ -48,6 +53,7 @@ def make(
         (TRAINING_SEED, scenes, False),
         (VALIDATION_SEED, held_out_scenes, False),
         (TEST_SEED, held_out_scenes, True),
+        (DEPLOYED_SEED, deployed_scenes, True),
     )
     for seed, count, deploy in sets:
         make_samples(card, folder, count, first_seed=seed, deploy=deploy, progress=progress)
@@ -60,6 +66,7 @@ def make(
         train=RoadExamples(train, mirrored=True),
         selection=RoadExamples(selection),
         test=RoadExamples(test),
+        unlabelled=_deployed(folder, deployed_scenes),
         unit="m",
         feature_layer="across",
     )
@@ -121,6 +128,11 @@ class RoadObjective(Polylines):
         present = share[:, None] * own + (1 - share[:, None]) * other
         return self._lines(outputs, mixed) + self.presence_weight * self._presence(outputs[1], present)
 
+    def together(self, several: Sequence[Tensors]) -> Tensors:
+        """The mean of the lines, and logits of the mean probabilities of presence and column."""
+        y_m, presence = super().together(several)
+        return y_m, presence, mean_of_logits([outputs[2] for outputs in several])
+
     def divergence(self, outputs: Tensors, reference: Tensors) -> Tensor:
         """Mean square y difference, weighted towards the vehicle as the loss is, plus that of presence."""
         present, other = torch.sigmoid(reference[1]), torch.sigmoid(outputs[1])
@@ -152,6 +164,14 @@ class RoadObjective(Polylines):
         near = (1 - (column[..., None] - torch.arange(logits.shape[-1])).abs()).clamp(min=0)
         entropy = -(near * torch.log_softmax(logits, dim=-1)).sum(-1) * inside
         return entropy.flatten(1).sum(-1) / inside.flatten(1).sum(-1).clamp(min=1)
+
+
+def _deployed(folder: Path, scenes: int) -> RoadExamples | None:
+    """Pictures as the deploy pipeline delivers them, as the only version there is."""
+    if not scenes:
+        return None
+    samples = load_samples(folder, scenes, first_seed=DEPLOYED_SEED, deploy=True)
+    return RoadExamples(replace(samples, images=samples.images[:, 1:]))
 
 
 def _geometry(network: RoadLines) -> tuple[float, float, Tensor, Tensor, Tensor]:

@@ -74,6 +74,8 @@ batch = 8
 criticality = {draws = 2, examples = 8}
 datapath = {examples = 8, steps = 3}
 lazy = {examples = 4}
+bn-adapt = {variant = 0}
+distil = {teachers = ["tiny.safetensors"]}
 """
 POLICY = """schema = 1
 reference = "train/torch-fp32"
@@ -177,10 +179,12 @@ def test_filters_put_in_before_training_are_in_the_candidate(file, tmp_path):
 @pytest.mark.slow
 def test_the_example_is_a_task_whose_candidate_carries_what_its_card_needs(tmp_path):
     found = load_task_file(ROADLINES / "task.toml")
-    options = {"work": str(tmp_path / "pictures"), "scenes": 1, "held_out_scenes": 1}
-    training = {**found.training, "budget_passes": 4, "batch": 2}
-    small = found.model_copy(update={"options": options, "training": training})
-    candidate = train_candidate(small, ["preprocessing"], tmp_path / "candidate")
+    options = {"work": str(tmp_path / "pictures"), "scenes": 1, "held_out_scenes": 1, "deployed_scenes": 1}
+    training = {**found.training, "budget_passes": 4, "batch": 4, "initial": "baseline.safetensors"}
+    technique = {"distil": {"teachers": ["baseline.safetensors", "robust.safetensors"]}}
+    small = found.model_copy(update={"options": options, "training": training, "technique": technique})
+    candidate = train_candidate(small, ["distil", "consistency", "bn-adapt"], tmp_path / "candidate")
+    assert candidate.provenance["reports"]["bn-adapt"]["frames"] == 8
     card = load_card(candidate.folder)
     assert (candidate.folder / "network.py").read_bytes() == (ROADLINES / "network.py").read_bytes()
     assert card.preprocess == load_card(ROADLINES / "baseline.toml").preprocess
@@ -215,10 +219,24 @@ def test_a_warm_start_is_at_the_file_beside_the_task_wherever_it_is_called_from(
         train_candidate(warm, [], tmp_path / "warm")
 
 
+def test_files_in_options_lie_beside_the_task_and_their_content_belongs_to_the_run(
+    file, folder, plain, tmp_path, monkeypatch
+):
+    (folder / "teacher.safetensors").write_bytes((folder / "tiny.safetensors").read_bytes())
+    taught = file.model_copy(update={"technique": {"distil": {"teachers": ["teacher.safetensors"]}}})
+    monkeypatch.chdir(tmp_path)
+    candidate = train_candidate(taught, ["distil"], tmp_path / "taught")
+    assert candidate.provenance["techniques"]["distil"]["teachers"] == ["teacher.safetensors"]
+    assert not train_candidate(taught, ["distil"], tmp_path / "taught").fresh
+    save_file(_weights(plain), folder / "teacher.safetensors")
+    with pytest.raises(UsageError, match="another candidate: files_sha256 differ"):
+        train_candidate(taught, ["distil"], tmp_path / "taught")
+
+
 def test_first_weights_that_do_not_fit_are_one_clear_line(file, folder, plain, tmp_path):
     missing = file.model_copy(update={"training": {**file.training, "initial": "nowhere.safetensors"}})
     touched = missing.model_copy(update={"options": {"touched": str(tmp_path / "made")}})
-    with pytest.raises(TaskError, match="cannot read the first weights") as raised:
+    with pytest.raises(TaskError, match="cannot read weights") as raised:
         train_candidate(touched, [], tmp_path / "out")
     assert not (tmp_path / "made").exists()  # refused before the task is made
     assert "\n" not in str(raised.value)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from techniques.masks import Masks
 from techniques.objectives import Classification, Polylines, Regression
 from techniques.task import Batch, Domain, Examples, Task, TensorExamples
 
@@ -27,6 +28,30 @@ def numbers_task(count: int = 192, *, seed: int = 0) -> Task:
     y = torch.stack([x[..., :4].mean((1, 2, 3)), x[..., 4:].mean((1, 2, 3))], 1)
     parts = [TensorExamples((x[i::3],), (y[i::3],)) for i in range(3)]
     return Task(_classes_network, Regression(), (Domain(),), *parts, unit="brightness", feature_layer="1")
+
+
+def masks_task(count: int = 96, *, seed: int = 0) -> Task:
+    """Where a picture [1, 8, 8] is bright, and where it is dark, as two masks of two classes; a tenth is unknown."""
+    generator = torch.Generator().manual_seed(seed)
+    parts = []
+    for _ in range(3):
+        x = torch.rand(count, 1, 8, 8, generator=generator)
+        bright, dark = (x[:, 0] > 0.6).long(), (x[:, 0] < 0.3).long()
+        bright[torch.rand(bright.shape, generator=generator) < 0.1] = -1
+        parts.append(_WithVariants(TensorExamples((x,), (bright, dark))))
+    return Task(_MasksNetwork, Masks(), (Domain(),), *parts, unit="wrong", feature_layer="body")
+
+
+class _MasksNetwork(nn.Module):
+    """Logits [batch, 2, 8, 8] of two masks."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.body = nn.Sequential(nn.Conv2d(1, 8, 3, padding=1), nn.BatchNorm2d(8), nn.ReLU())
+        self.head = nn.Conv2d(8, 4, 1)
+
+    def forward(self, picture: Tensor) -> tuple[Tensor, ...]:
+        return self.head(self.body(picture)).chunk(2, 1)
 
 
 def polylines_task(count: int = 192, *, seed: int = 0) -> Task:
@@ -56,8 +81,8 @@ class _WithVariants:
 
     def batch(self, rows: Tensor, generator: torch.Generator) -> Batch:
         batch = self.examples.batch(rows, generator)
-        picture, pose = batch.inputs
-        return Batch(batch.inputs, batch.targets, ((picture - 0.05, pose),))
+        picture, *others = batch.inputs
+        return Batch(batch.inputs, batch.targets, ((picture - 0.05, *others),))
 
 
 class LinesNetwork(nn.Module):

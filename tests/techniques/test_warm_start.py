@@ -93,7 +93,7 @@ def test_weights_of_another_network_are_one_clear_line(weights: Path, tmp_path: 
 
 def test_a_file_that_is_none_is_one_clear_line(tmp_path: Path) -> None:
     (tmp_path / "text.safetensors").write_text("no weights")
-    for name, said in (("missing.safetensors", "cannot read"), ("text.safetensors", "not a safetensors file")):
+    for name, said in (("missing.safetensors", "cannot read weights"), ("text.safetensors", "not a safetensors file")):
         with pytest.raises(TaskError, match=said) as caught:
             Loop(TASK, [], _settings(tmp_path / name))
         assert "\n" not in str(caught.value)

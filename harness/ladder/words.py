@@ -17,7 +17,7 @@ _FACTORS = {
     "runtime": "another runtime",
     "precision": "arithmetic in",
     "accumulation": "another order of sums",
-    "car": "the car itself (all that a recording cannot tell apart)",
+    "car": "the car itself: pictures, preprocessing, engine, and its own decoder where it logged lines",
     "decoder": "another decoder",
     "preprocess": "preprocessing",
 }

@@ -1,23 +1,27 @@
 """Lag: by how many frames the candidate's line follows the reference's, from the cross-correlation of their own series.
 
 A stale frame or a queue before the engine moves every line late by the same number of frames; nothing in a single frame
-shows it while the road is straight.
+shows it while the road is straight. So a lag is one of all lines: where lines and stations do not agree, there is none.
+Another resize, say, moves a line as it crosses pixels, which looks like a lag here and there.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["LONGEST_LAG", "lag_frames"]
+__all__ = ["LONGEST_LAG", "agreed_lags", "lag_frames"]
 
 Floats = NDArray[np.float64]
 
 LONGEST_LAG = 10
 _FEWEST_OVERLAPPING = 20
 _CLEARLY_BETTER = 0.5
+_LEAST_GAIN = 0.5  # a delayed line moves as far as the one it follows; one that moves half or twice as far is another
+_AGREEING, _WITHIN = 0.75, 0.5  # share of lines and stations whose lags lie within so many frames of their median
 
 
 def lag_frames(
@@ -38,7 +42,8 @@ def lag_frames(
         longest: largest lag tried, either way.
 
     Returns:
-        Frames; NaN where under 20 frames overlap, the reference stands still, or the two are not alike (r below 0.5).
+        Frames; NaN where under 20 frames overlap, the reference stands still, or the two are not alike (r below 0.5, or
+        one moves less than half as far as the other).
 
     Source: ours, docs/DESIGN.md section 4.
     """
@@ -48,6 +53,9 @@ def lag_frames(
         return float("nan")
     lags = np.arange(-longest, longest + 1)
     likeness = np.array([_correlation(c, r, int(k)) for k in lags])
+    gain = float(np.nanstd(c) / np.nanstd(r)) if np.isfinite(c).any() else 0.0
+    if not _LEAST_GAIN <= gain <= 1 / _LEAST_GAIN:
+        return float("nan")
     if not np.isfinite(likeness[longest]) or np.nanmax(likeness) < 0.5:
         return float("nan")
     best = int(np.nanargmax(likeness))
@@ -55,6 +63,26 @@ def lag_frames(
     if left >= _CLEARLY_BETTER * left_without:
         return 0.0
     return float(lags[best]) + _vertex(likeness, best)
+
+
+def agreed_lags(lags: Sequence[float]) -> list[float]:
+    """The lags of all lines and stations of a case, as far as they agree.
+
+    Args:
+        lags: of `lag_frames`, NaN where one tells none.
+
+    Returns:
+        As they are where three in four lie within half a frame of their median, NaN for those that do not; else 0 for
+        every one that was a number.
+    """
+    values = np.asarray(lags, np.float64)
+    known = np.isfinite(values)
+    if not known.any():
+        return [float("nan")] * len(values)
+    agree = known & (np.abs(values - np.median(values[known])) <= _WITHIN)
+    if agree.sum() < _AGREEING * known.sum():
+        return [float(v) for v in np.where(known, 0.0, np.nan)]
+    return [float(v) for v in np.where(agree, values, np.nan)]
 
 
 def _correlation(candidate: Floats, reference: Floats, lag: int) -> float:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ from harness.measures.blocks import StationBlock
 from harness.measures.events import FLICKER_PER_MIN, FLICKER_TOGGLES, ROUNDING, Event, EventLog
 from harness.measures.flicker import toggles, toggles_per_min
 from harness.measures.jitter import jitter, jitter_sums
-from harness.measures.lag import lag_frames
+from harness.measures.lag import agreed_lags, lag_frames
 from harness.measures.series import MIN_FPS, SeriesStore, TrackSeries
 from harness.measures.sway import sway, sway_sums
 from harness.measures.swing import Swing, find_swings
@@ -46,18 +47,40 @@ def series_metrics_table(
     Returns:
         Columns and order of tables.TABLES["series_metrics"].
     """
-    rows = []
+    found: list[_Row] = []
     for series in store.tracks():
         known = {"case": case, "rung": rung, "track": series.track, "reference": reference, "fps": series.fps}
         per_min = toggles_per_min(series.in_candidate, series.in_reference, series.fps)
         if log is not None:
             _log_flicker(log, series, per_min)
+        first, last = (int(series.frame[at]) for at in (0, -1)) if len(series.frame) else (0, 0)
         for k, station in enumerate(store.look_ahead):
             values = _station_metrics(series, k, grid, log)
-            rows.append({**known, "station": station, "toggles_per_min": per_min, **values})
+            found.append(_Row(k, first, last, {**known, "station": station, "toggles_per_min": per_min, **values}))
         del series  # before the next one is made dense
-    table = pl.DataFrame([{k: _null(v) for k, v in row.items()} for row in rows], schema=TABLES["series_metrics"])
-    return table.sort(*SORT_KEYS["series_metrics"])
+    _settle_lags(found)
+    if log is not None:
+        for row in found:
+            _log_over(log, row, grid)
+    rows = [{k: _null(v) for k, v in row.values.items()} for row in found]
+    return pl.DataFrame(rows, schema=TABLES["series_metrics"]).sort(*SORT_KEYS["series_metrics"])
+
+
+@dataclass(frozen=True, slots=True)
+class _Row:
+    """A row of the table; `station` is the position of its look-ahead, `first` and `last` are the track's frames."""
+
+    station: int
+    first: int
+    last: int
+    values: dict[str, Any]
+
+
+def _settle_lags(rows: Sequence[_Row]) -> None:
+    """A lag is one of all lines and stations, or none."""
+    lags = [row.values["lag_frames"] for row in rows]
+    for row, lag in zip(rows, agreed_lags([math.nan if lag is None else lag for lag in lags]), strict=True):
+        row.values["lag_frames"] = lag
 
 
 def bias_of(block: StationBlock) -> float | None:
@@ -85,8 +108,6 @@ def _station_metrics(series: TrackSeries, k: int, grid: Grid, log: EventLog | No
     block = StationBlock(offset, series.candidate[:, k], series.reference[:, k], series.fps, hysteresis)
     metrics: dict[str, Any] = {"frames": int(np.isfinite(offset).sum())}
     metrics |= {m.column: m.function(block) for m in computed("series_metrics")}
-    if log is not None:
-        _log_over(log, series, k, grid, metrics)
     found = find_swings(
         np.where(series.merging, np.nan, offset),
         series.fps,
@@ -103,15 +124,14 @@ def _station_metrics(series: TrackSeries, k: int, grid: Grid, log: EventLog | No
     return metrics | _summary([s for s in swings if s.owner == "candidate"], looked_at / series.fps / 60)
 
 
-def _log_over(log: EventLog, series: TrackSeries, k: int, grid: Grid, metrics: Mapping[str, Any]) -> None:
+def _log_over(log: EventLog, row: _Row, grid: Grid) -> None:
     """Measures of the whole track that are over their threshold, one event each, over all its frames."""
     for m in events_of("series_metrics"):
-        value = metrics[m.column]
+        value = row.values[m.column]
         assert m.threshold is not None  # events_of chose it so
-        threshold = m.threshold.of(grid)[k]
+        threshold = m.threshold.of(grid)[row.station]
         if value is not None and abs(value) > threshold * (1 + ROUNDING):
-            first, last = int(series.frame[0]), int(series.frame[-1])
-            log.add(Event(m.name, first, last, series.track, k, abs(value), threshold))
+            log.add(Event(m.name, row.first, row.last, row.values["track"], row.station, abs(value), threshold))
 
 
 def _summary(swings: list[Swing], minutes: float) -> dict[str, Any]:

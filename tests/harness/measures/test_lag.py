@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.measures.lag import LONGEST_LAG, lag_frames
+from harness.measures.lag import LONGEST_LAG, agreed_lags, lag_frames
 
 
 def weaving(seed, count=200):
@@ -68,3 +68,26 @@ def test_series_that_are_not_alike_tell_no_lag():
 def test_too_few_frames_tell_no_lag():
     assert np.isnan(lag_frames(weaving(0, 19), weaving(0, 19), 0.01))
     assert np.isnan(lag_frames(np.full(100, np.nan), weaving(0, 100), 0.01))
+
+
+@given(st.integers(0, 20), st.floats(0.05, 0.4))
+def test_a_line_that_hardly_moves_follows_nobody(seed, gain):
+    road = weaving(seed, 220)
+    assert np.isnan(lag_frames(gain * road[7:207], road[10:210], 0.01))
+
+
+@given(st.floats(-8, 8), st.lists(st.floats(-0.2, 0.2), min_size=1, max_size=12))
+def test_lags_that_agree_stay(delay, errors):
+    lags = [delay + error for error in errors]
+    assert agreed_lags([*lags, np.nan])[:-1] == lags
+
+
+def test_lags_that_disagree_are_none():
+    assert agreed_lags([0.0, -0.62, 1.14, 0.0, 0.0, np.nan]) == [0, 0, 0, 0, 0, pytest.approx(np.nan, nan_ok=True)]
+    assert agreed_lags([2.58, 3.22, 0.0, 0.0]) == [0, 0, 0, 0]
+    assert agreed_lags([2.0, 2.1, 1.9, 5.0]) == [2.0, 2.1, 1.9, pytest.approx(np.nan, nan_ok=True)]
+
+
+def test_nothing_measured_is_nothing_agreed():
+    assert np.isnan(agreed_lags([np.nan, np.nan])).all()
+    assert agreed_lags([]) == []

@@ -19,7 +19,7 @@ from engines.emulated.placement import demand_everywhere, plan_roundings
 from engines.emulated.reorder import permute_channels
 from engines.emulated.selection import Chosen, choose, restore_scopes
 from engines.emulated.typed import half_products, is_typed, lower_types
-from engines.errors import EngineOptionError
+from engines.errors import EngineOptionError, ExportError
 from engines.inspect.composites import has_composites, spell_out
 from engines.inspect.definitions import COMPOSITES, OPSET, WITH_PRODUCTS
 
@@ -135,16 +135,15 @@ def rewrite(path: Path, recipe: Recipe, plugins: tuple[Path, ...] = ()) -> tuple
         model = _prepared(path, model, recipe.batchnorm, form, plugins)
     if form is not None:
         model = at_opset(model, max(form.opset, SLICE_OPSET if recipe.chunk else 1), f"{form.name} rounding")
-    if recipe.inside and has_composites(model):
-        model = at_opset(model, OPSET, "spelling out composite operators")
+    model, composites = _with_definitions(model, recipe)
     chosen = None
     if recipe.only is not None:
         restore_scopes(model, path)
         chosen = choose(model, recipe.only)
     demand = lower_types(model) if typed else {}
     facts: dict[str, Any] = {"typed_graph": typed}
-    if recipe.inside or recipe.method not in _CHOOSING:
-        facts["spelled_out"] = _spell_out(model, demand, chosen, COMPOSITES if recipe.inside else WITH_PRODUCTS)
+    if composites:
+        facts["spelled_out"] = _spell_out(model, demand, chosen, composites)
     if recipe.method == "reorder":
         facts["products_reordered"] = permute_channels(model, recipe.seed)
     elif recipe.method == "tf32":
@@ -170,6 +169,22 @@ def _prepared(path: Path, model: ir.Model, batchnorm: str, form: Format, plugins
     elif batchnorm == "late-fold":
         settle_batchnorms(model, form)
     return model
+
+
+def _with_definitions(model: ir.Model, recipe: Recipe) -> tuple[ir.Model, frozenset[str]]:
+    """The model at an opset that has definitions, and the operators to spell out.
+
+    TF32 and the order of additions reach products inside operators; where the opset cannot be had, they do not.
+    """
+    ops = COMPOSITES if recipe.inside else frozenset() if recipe.method in _CHOOSING else WITH_PRODUCTS
+    if not has_composites(model, ops):
+        return model, ops if recipe.inside else frozenset()
+    try:
+        return at_opset(model, OPSET, "spelling out composite operators"), ops
+    except ExportError:
+        if recipe.inside:
+            raise
+        return model, frozenset()
 
 
 def _spell_out(model: ir.Model, demand: dict[ir.Value, Format], chosen: Chosen | None, ops: Container[str]) -> int:

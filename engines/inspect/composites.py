@@ -30,9 +30,9 @@ class Spelled:
     outputs: Mapping[ir.Value, ir.Value]
 
 
-def has_composites(model: ir.Model) -> bool:
+def has_composites(model: ir.Model, ops: Container[str] = COMPOSITES) -> bool:
     """Whether there is anything to spell out."""
-    return any(_is_composite(node) for node in _nodes(model))
+    return any(_is_composite(node) and node.op_type in ops for node in _nodes(model))
 
 
 def spell_out(model: ir.Model, ops: Container[str] = COMPOSITES) -> list[Spelled]:
@@ -69,10 +69,9 @@ def _spell(model: ir.Model, node: ir.Node) -> Spelled | None:
     from onnx_ir.passes import common
     from onnxscript.optimizer import fold_constants_ir
 
-    further = any(value.is_graph_output() or list(value.uses()) for value in node.outputs[1:])
     shape = node.inputs[0].shape if node.inputs and node.inputs[0] is not None else None
-    proto = None if further or shape is None else _definition(node, model.opset_imports[""])
-    if proto is None or node.graph is None:
+    proto = None if shape is None else _definition(node, model.opset_imports[""])
+    if proto is None or node.graph is None or any(_is_used(value) for value in node.outputs[len(proto.graph.output) :]):
         return None
     part = ir.serde.deserialize_model(proto)
     fold_constants_ir(part)
@@ -84,10 +83,10 @@ def _spell(model: ir.Model, node: ir.Node) -> Spelled | None:
     stem = node.name or f"{node.op_type}.{node.outputs[0].name}"
     for value in list(graph.initializers.values()):
         _adopt(node.graph, value, stem)
-    for outer, inner in zip(node.inputs, graph.inputs, strict=False):
-        if outer is not None:
-            inner.replace_all_uses_with(outer)
-    results = [graph.outputs[0]]
+    given = [value for value in node.inputs if value is not None]
+    for outer, inner in zip(given, graph.inputs, strict=True):
+        inner.replace_all_uses_with(outer)
+    results = list(graph.outputs)[: len(node.outputs)]
     graph.outputs.clear()
     graph.remove(steps)
     count: Counter[str] = Counter()
@@ -104,18 +103,24 @@ def _spell(model: ir.Model, node: ir.Node) -> Spelled | None:
     return Spelled(node, tuple(steps), outputs)
 
 
+def _is_used(value: ir.Value) -> bool:
+    return bool(value.is_graph_output() or list(value.uses()))
+
+
 def _drop_idle_casts(graph: ir.Graph) -> None:
     """Casts to the type that a value has already, of definitions that hold for every type."""
     for node in list(graph):
         value, result = node.inputs[0] if node.inputs else None, node.outputs[0]
         idle = node.op_type in ("Cast", "CastLike", "Identity") and value is not None and value.dtype == result.dtype
-        if idle and value is not None and value.dtype is not None and not result.is_graph_output():
-            result.replace_all_uses_with(value)
-            graph.remove(node, safe=True)
-        elif idle and value is not None and value.producer() is not None and len(list(value.uses())) == 1:
-            value.name = result.name
-            graph.outputs[0] = value
-            graph.remove(node, safe=True)
+        if not idle or value is None or value.dtype is None:
+            continue
+        if result.is_graph_output():
+            if value.producer() is None or value.is_graph_output():
+                continue
+            place = list(graph.outputs).index(result)
+            graph.outputs[place] = value
+        result.replace_all_uses_with(value)
+        graph.remove(node, safe=True)
 
 
 def _adopt(graph: ir.Graph, value: ir.Value, stem: str) -> None:
@@ -141,7 +146,8 @@ def _definition(node: ir.Node, opset: int) -> onnx.ModelProto | None:
         return None
     given = {f"i{place}": value for place, value in enumerate(node.inputs) if value is not None}
     if body is not None:
-        header = f'<domain: "own", opset_import: ["": {opset}]> steps ({", ".join(given)}) => (o0)'
+        outputs = ", ".join(body.outputs)
+        header = f'<domain: "own", opset_import: ["": {opset}]> steps ({", ".join(given)}) => ({outputs})'
         steps = list(onnx.parser.parse_function(f"{header} {{ {body.text} }}").node)
     else:
         steps = [_with_defaults(ir.serde.serialize_node(node), opset)]
@@ -151,7 +157,7 @@ def _definition(node: ir.Node, opset: int) -> onnx.ModelProto | None:
         steps,
         "steps",
         [_info(value, name) for name, value in given.items()],
-        [_info(node.outputs[0], "o0")],
+        [_info(value, name) for value, name in zip(node.outputs, body.outputs if body else ("o0",), strict=False)],
         [onnx.numpy_helper.from_array(array, name) for name, array in (body.constants if body else {}).items()],
     )
     model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", opset)], ir_version=10)

@@ -9,47 +9,24 @@ that of ReduceLogSumExp goes through float64.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from engines.inspect.body import Body, has_input, ints, number, rank_of
+from engines.inspect.recurrent import recurrent
+
 if TYPE_CHECKING:
     import onnx_ir as ir
 
-__all__ = ["BY_ONNX", "COMPOSITES", "OPSET", "OWN", "WITH_PRODUCTS", "Body"]
+__all__ = ["BY_ONNX", "COMPOSITES", "OPSET", "OWN", "WITH_PRODUCTS"]
 
 OPSET = 18  # of the definitions: reductions take their axes as an input
 BY_ONNX = frozenset(
     {"Attention", "Celu", "Gelu", "HardSwish", "LogSoftmax", "Mish", "RMSNormalization", "Softmax", "Swish"}
     | {"ReduceL1", "ReduceL2", "ReduceLogSum", "ReduceSumSquare"}
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Body:
-    """Steps as ONNX text over the inputs i0, i1, ... and the constants, giving o0."""
-
-    text: str
-    constants: Mapping[str, NDArray[Any]] = field(default_factory=dict)
-
-
-def _float(number: float) -> NDArray[np.float32]:
-    return np.array(number, np.float32)
-
-
-def _ints(*numbers: int) -> NDArray[np.int64]:
-    return np.array(numbers, np.int64)
-
-
-def _rank(node: ir.Node) -> int:
-    shape = node.inputs[0].shape if node.inputs[0] is not None else None
-    return len(shape) if shape is not None else 0
-
-
-def _has(node: ir.Node, place: int) -> bool:
-    return len(node.inputs) > place and node.inputs[place] is not None
 
 
 NORMALISE = """
@@ -64,19 +41,19 @@ NORMALISE = """
 
 
 def _layer_norm(node: ir.Node, opset: int) -> Body:
-    rank = _rank(node)
+    rank = rank_of(node)
     axis = node.attributes.get_int("axis", -1) % rank
-    ending = "scaled = Mul (normal, i1)\n o0 = Add (scaled, i2)" if _has(node, 2) else "o0 = Mul (normal, i1)"
+    ending = "scaled = Mul (normal, i1)\n o0 = Add (scaled, i2)" if has_input(node, 2) else "o0 = Mul (normal, i1)"
     return _normalised(node, NORMALISE + ending, tuple(range(axis, rank)))
 
 
 def _instance_norm(node: ir.Node, opset: int) -> Body:
-    return _normalised(node, NORMALISE + CHANNELS, tuple(range(2, _rank(node))), column=_column(node))
+    return _normalised(node, NORMALISE + CHANNELS, tuple(range(2, rank_of(node))), column=_column(node))
 
 
 def _batch_norm(node: ir.Node, opset: int) -> Body:
     """In training mode: by the mean and variance of what it reads."""
-    axes = tuple(axis for axis in range(_rank(node)) if axis != 1)
+    axes = tuple(axis for axis in range(rank_of(node)) if axis != 1)
     return _normalised(node, NORMALISE + CHANNELS, axes, column=_column(node))
 
 
@@ -89,7 +66,7 @@ CHANNELS = """
 
 
 def _column(node: ir.Node) -> NDArray[np.int64]:
-    return _ints(-1, *[1] * (_rank(node) - 2))
+    return ints(-1, *[1] * (rank_of(node) - 2))
 
 
 def _group_norm(node: ir.Node, opset: int) -> Body:
@@ -99,21 +76,21 @@ def _group_norm(node: ir.Node, opset: int) -> Body:
         text = inside + "whole = Reshape (normal, shape)" + CHANNELS.replace("(normal,", "(whole,")
     else:
         text = inside + CHANNELS.replace("o0 =", "whole =") + "o0 = Reshape (whole, shape)"
-    groups = _ints(0, node.attributes.get_int("num_groups", 1), -1)
-    column = _column(node) if opset >= 21 else _ints(-1, 1)
+    groups = ints(0, node.attributes.get_int("num_groups", 1), -1)
+    column = _column(node) if opset >= 21 else ints(-1, 1)
     return _normalised(node, text, (2,), groups=groups, column=column)
 
 
 def _normalised(node: ir.Node, text: str, axes: tuple[int, ...], **constants: NDArray[Any]) -> Body:
-    epsilon = _float(node.attributes.get_float("epsilon", 1e-5))
-    return Body(text, {"axes": _ints(*axes), "epsilon": epsilon, **constants})
+    epsilon = number(node.attributes.get_float("epsilon", 1e-5))
+    return Body(text, {"axes": ints(*axes), "epsilon": epsilon, **constants})
 
 
 def _mean_variance_norm(node: ir.Node, opset: int) -> Body:
     """Its epsilon is added to the deviation."""
     text = NORMALISE.replace("guarded = Add (variance, epsilon)", "root = Sqrt (variance)")
     text = text.replace("deviation = Sqrt (guarded)", "deviation = Add (root, epsilon)").replace("normal =", "o0 =")
-    return Body(text, {"axes": _ints(*node.attributes.get_ints("axes", (0, 2, 3))), "epsilon": _float(1e-9)})
+    return Body(text, {"axes": ints(*node.attributes.get_ints("axes", (0, 2, 3))), "epsilon": number(1e-9)})
 
 
 def _lp_norm(node: ir.Node, opset: int) -> Body:
@@ -123,8 +100,8 @@ def _lp_norm(node: ir.Node, opset: int) -> Body:
     else:
         norm = "square = Mul (i0, i0)\n sum = ReduceSum (square, axes)\n norm = Sqrt (sum)"
     text = f"{norm}\n none = Equal (norm, nought)\n divisor = Where (none, one, norm)\n o0 = Div (i0, divisor)"
-    axes = _ints(node.attributes.get_int("axis", -1))
-    return Body(text, {"axes": axes, "nought": _float(0), "one": _float(1)})
+    axes = ints(node.attributes.get_int("axis", -1))
+    return Body(text, {"axes": axes, "nought": number(0), "one": number(1)})
 
 
 def _local_response_norm(node: ir.Node, opset: int) -> Body | None:
@@ -145,8 +122,8 @@ def _local_response_norm(node: ir.Node, opset: int) -> Body | None:
         divisor = Pow (base, beta)
         o0 = Div (i0, divisor)
     """
-    numbers = {name: _float(node.attributes.get_float(name, default)) for name, default in RESPONSE.items()}
-    return Body(text, {"layout": _ints(0, 1, shape[1], -1), **numbers})
+    numbers = {name: number(node.attributes.get_float(name, default)) for name, default in RESPONSE.items()}
+    return Body(text, {"layout": ints(0, 1, shape[1], -1), **numbers})
 
 
 RESPONSE = {"alpha": 1e-4, "beta": 0.75, "bias": 1.0}
@@ -155,7 +132,7 @@ RESPONSE = {"alpha": 1e-4, "beta": 0.75, "bias": 1.0}
 def _log_sum_exp(node: ir.Node, opset: int) -> Body:
     """As it is written, which overflows from 11 on in fp16; a softmax takes the largest off first."""
     flags = [f"{name} = {node.attributes.get_int(name, default)}" for name, default in REDUCTION.items()]
-    axes = ", i1" if _has(node, 1) else ""
+    axes = ", i1" if has_input(node, 1) else ""
     return Body(f"power = Exp (i0)\n sum = ReduceSum <{', '.join(flags)}> (power{axes})\n o0 = Log (sum)")
 
 
@@ -163,7 +140,7 @@ REDUCTION = {"keepdims": 1, "noop_with_empty_axes": 0}
 
 
 def _softplus(node: ir.Node, opset: int) -> Body:
-    return Body("power = Exp (i0)\n more = Add (power, one)\n o0 = Log (more)", {"one": _float(1)})
+    return Body("power = Exp (i0)\n more = Add (power, one)\n o0 = Log (more)", {"one": number(1)})
 
 
 OWN: Mapping[str, Callable[[ir.Node, int], Body | None]] = {
@@ -176,6 +153,9 @@ OWN: Mapping[str, Callable[[ir.Node, int], Body | None]] = {
     "MeanVarianceNormalization": _mean_variance_norm,
     "ReduceLogSumExp": _log_sum_exp,
     "Softplus": _softplus,
+    **dict.fromkeys(("GRU", "LSTM", "RNN"), recurrent),
 }
 COMPOSITES = BY_ONNX | OWN.keys()
-WITH_PRODUCTS = frozenset({"Attention"})  # sums of products inside: TF32 and the order of additions reach them
+WITH_PRODUCTS = frozenset(
+    {"Attention", "GRU", "LSTM", "RNN"}
+)  # sums of products inside: TF32 and the order of additions reach them

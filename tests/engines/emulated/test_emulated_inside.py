@@ -193,6 +193,28 @@ def test_the_products_inside_attention_are_reached(tmp_path: Path, name: str) ->
     assert (1e-5 < error < 5e-3) if name == "emulated-tf32" else (0 < error < 1e-5)
 
 
+@pytest.mark.parametrize("opset", [14, 22])
+def test_a_recurrent_operator_is_rounded_once_or_at_every_moment(tmp_path: Path, opset: int) -> None:
+    """And TF32 and another order of additions reach its products."""
+    random = np.random.default_rng(9)
+    source = source_of(tmp_path / "one", "h, y = LSTM <hidden_size = 8> (x, lw, lr)", (6, 1, 16), opset)
+    model = onnx.load(source.onnx)
+    for name, shape in (("lw", (1, 32, 16)), ("lr", (1, 32, 8))):
+        array = random.standard_normal(shape).astype(np.float16).astype(np.float32)
+        model.graph.initializer.append(onnx.numpy_helper.from_array(array, name))
+    onnx.save(model, source.onnx)
+    x = halves((6, 1, 16), 1)
+    exact = run("ort-fp32", source, x)
+    errors = {
+        name: np.abs(run(name, source, x) - exact).max()
+        for name in ("emulated-fp16", "emulated-fp16:inside", "emulated-tf32", "emulated-reorder")
+    }
+    assert errors["emulated-fp16"] <= 2.0**-12, "one rounding of a number below 1"
+    assert errors["emulated-fp16"] < errors["emulated-fp16:inside"] < 0.05
+    assert 1e-6 < errors["emulated-tf32"] < 0.01
+    assert 0 < errors["emulated-reorder"] < 1e-5
+
+
 def test_inside_is_a_variant_with_a_name_and_an_option(tmp_path: Path) -> None:
     source = source_of(tmp_path / "one", PAIRS["softmax"].one, ROWS, 18)
     facts = engines.open("emulated-fp16:inside", source).provenance

@@ -61,9 +61,9 @@ def written(folder: Path, opset: int, shape: str, node: str) -> Path:
 SIZES = {"w8": 8, "w48": (4, 8), "b48": (4, 8), "w4": 4, "b4": 4, "w2": 2, "b2": 2, "m4": 4, "v4": 4}
 
 
-def run(path: Path, x: np.ndarray) -> np.ndarray:
+def run(path: Path, x: np.ndarray, outputs: list[str]) -> list[np.ndarray]:
     session = open_session(path, level="none", threads=1, mode=DenormalMode(flush=False))
-    return session.run(["y"], {"x": x})[0]
+    return session.run(outputs, {"x": x})
 
 
 @pytest.mark.parametrize(("opset", "shape", "node"), CASES)
@@ -78,11 +78,67 @@ def test_the_steps_compute_what_the_node_computes(tmp_path: Path, opset: int, sh
     assert len([step for spelled in done for step in spelled.steps]) >= 2
     assert not has_composites(model)
     save(model, tmp_path / "spelled.onnx")
-    np.testing.assert_allclose(run(tmp_path / "spelled.onnx", x), run(path, x), rtol=2e-5, atol=2e-6)
+    (got,), (want,) = run(tmp_path / "spelled.onnx", x, ["y"]), run(path, x, ["y"])
+    np.testing.assert_allclose(got, want, rtol=2e-5, atol=2e-6)
 
 
 def test_every_composite_operator_has_a_case() -> None:
-    assert {node.partition(" ")[0] for _, _, node in CASES} == set(COMPOSITES)
+    assert {node.partition(" ")[0] for _, _, node in CASES} | {"LSTM", "GRU", "RNN"} == set(COMPOSITES)
+
+
+GATES = {"LSTM": 4, "GRU": 3, "RNN": 1}
+
+
+def recurrent(folder: Path, op: str, directions: int, given: tuple[str, ...], attributes: str = "") -> Path:
+    """Five moments of two sequences of three numbers, a state of four."""
+    random = np.random.default_rng(4)
+    gates, d = GATES[op], directions
+    sizes = {"w": (d, gates * 4, 3), "r": (d, gates * 4, 4), "b": (d, gates * 8), "h": (d, 2, 4), "c": (d, 2, 4)}
+    weights = {k: random.standard_normal(sizes[k]).astype(np.float32) for k in ("w", "r", *given)}
+    names = ", ".join(["x", "w", "r", "b" if "b" in given else "", "", *(k for k in ("h", "c") if k in given)])
+    way = {1: "forward", 2: "bidirectional"}[directions]
+    outputs = "y, last, cell" if op == "LSTM" else "y, last"
+    text = f'{outputs} = {op} <hidden_size = 4, direction = "{way}"{attributes}> ({names})'
+    more = ", float[] last" + (", float[] cell" if op == "LSTM" else "")
+    return write_graph(folder, f"(float[5,2,3] x) => (float[] y{more}) {{ {text} }}", 18, **weights)
+
+
+@pytest.mark.parametrize(
+    ("op", "given", "attributes"),
+    [
+        ("LSTM", ("b", "h", "c"), ""),
+        ("LSTM", (), ""),
+        ("GRU", ("b", "h"), ", linear_before_reset = 1"),
+        ("GRU", ("b",), ", linear_before_reset = 1"),
+        ("GRU", ("b", "h"), ""),
+        ("GRU", ("b",), ""),
+        ("GRU", (), ""),
+        ("RNN", ("b", "h"), ""),
+        ("RNN", (), ""),
+    ],
+)
+@pytest.mark.parametrize("directions", [1, 2])
+def test_recurrent_operators_are_spelled_out_moment_by_moment(
+    tmp_path: Path, op: str, given: tuple[str, ...], attributes: str, directions: int
+) -> None:
+    path = recurrent(tmp_path, op, directions, given, attributes)
+    x = np.random.default_rng(5).standard_normal((5, 2, 3)).astype(np.float32)
+    model = load(path)
+    assert len(spell_out(model)) == 1
+    assert not has_composites(model)
+    save(model, tmp_path / "spelled.onnx")
+    outputs = ["y", "last", *(["cell"] if op == "LSTM" else [])]
+    for got, want in zip(run(tmp_path / "spelled.onnx", x, outputs), run(path, x, outputs), strict=True):
+        np.testing.assert_allclose(got, want, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "attributes", [", clip = 3.0", ', activations = ["Relu", "Tanh", "Tanh"]', ", input_forget = 1"]
+)
+def test_an_unusual_recurrent_operator_stays(tmp_path: Path, attributes: str) -> None:
+    model = load(recurrent(tmp_path, "LSTM", 1, ("b",), attributes))
+    assert spell_out(model) == []
+    assert has_composites(model)
 
 
 def test_a_batchnorm_of_stored_statistics_is_no_composite(tmp_path: Path) -> None:

@@ -56,8 +56,11 @@ class _Look:
     before: RuleView | None
 
     def show(self, value: float) -> str:
-        """A number with the limit's unit."""
-        return str(replace(self.rule.limit, value=value))
+        """A number with the limit's unit, in three digits; in more where three would read as the limit."""
+        limit = self.rule.limit
+        told = (replace(limit, value=float(f"{value:.{digits}g}")) for digits in range(3, 10))
+        same = math.isclose(value, limit.value, rel_tol=_ROUNDING)
+        return str(next((t for t in told if same or t.value != limit.value), replace(limit, value=value)))
 
 
 def judge_rule(rule: Rule, scene: Scene) -> RuleOutcome | LeftOut:

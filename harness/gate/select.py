@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from fnmatch import fnmatchcase
 
 from harness.errors import PolicyError
+from harness.feed.swaps import swap_of
 from harness.gate.policy import Policy, Profile, Rule
 
 __all__ = ["choose_profile", "select_rungs"]
@@ -37,13 +38,18 @@ def choose_profile(policy: Policy, name: str | None) -> Profile | None:
 def select_rungs(rule: Rule, profile: Profile | None, present: Iterable[str], reference: str) -> tuple[str, ...]:
     """Rungs that a rule looks at: of those the profile expects, or without a profile of those present in the run.
 
-    The reference is left out where the metric compares with it, a recording where the metric is a noise floor: what the
-    car dumped cannot be run again.
+    Without a profile, rungs that swap single steps of the preprocessing are left out: they are evidence, nobody drives
+    them. The reference is left out where the metric compares with it, a recording where the metric is a noise floor:
+    what the car dumped cannot be run again.
     """
-    candidates = profile.rungs if profile is not None else tuple(present)
+    candidates = profile.rungs if profile is not None else tuple(r for r in present if not _swaps(r))
     compared_with = (rule.reference or reference) if rule.spec.has_reference else None
     if compared_with == "parent":
         compared_with = reference  # the root of the ladder has no parent
     if rule.spec.kind == "floor":
         candidates = tuple(r for r in candidates if not r.partition("/")[2].startswith("recorded"))
     return tuple(dict.fromkeys(r for r in candidates if fnmatchcase(r, rule.rung) and r != compared_with))
+
+
+def _swaps(rung: str) -> bool:
+    return swap_of(rung.partition("/")[0]) is not None

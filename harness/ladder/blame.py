@@ -46,7 +46,8 @@ def explain(run: Run, verdict: Any = None) -> Explanation:
     told = _as_json(verdict) if verdict is not None else run.verdict()
     stale = told is not None and (told.get("run") or {}).get("meta", {}).get("digest") != run.meta.get("digest")
     told = None if stale else told
-    facts, tree = read_facts(run.meta), Tree(run.rungs, run.reference)
+    facts = read_facts(run.meta)
+    tree = Tree(facts.rungs.values(), run.reference)
     scene = _Scene(run, facts, tree, differences_of(run.meta))
     numbers = Numbers(run, facts)
     broken = sorted(broken_limits(told, facts), key=lambda b: -scene.depth(b.breach.rung))

@@ -7,12 +7,12 @@ probes: they show what a factor does alone, or what is left without it, and have
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
 
 from harness.errors import RunError
 from harness.feed.swaps import Swap, swap_of
+from harness.run.facts import RungFact
 from harness.run.rungs import stage_of
 
 __all__ = ["Node", "Tree"]
@@ -45,15 +45,15 @@ class Tree:
     """The ladder of a run.
 
     Args:
-        rungs: `rungs` of run.json.
+        rungs: of the run.
         reference: name of the root.
 
     Raises:
         RunError: the reference is not among the rungs, or a rung's ancestry does not lead to it.
     """
 
-    def __init__(self, rungs: Sequence[Mapping[str, Any]], reference: str) -> None:
-        self.nodes = {r["name"]: _node(r) for r in rungs}
+    def __init__(self, rungs: Iterable[RungFact], reference: str) -> None:
+        self.nodes = {r.name: _node(r) for r in rungs}
         if reference not in self.nodes:
             raise RunError(
                 f"reference {reference!r} is not among its rungs {sorted(self.nodes)}",
@@ -146,13 +146,5 @@ class Tree:
         return all(n in self.nodes and self.nodes[n].status == "ok" for n in names)
 
 
-def _node(rung: Mapping[str, Any]) -> Node:
-    return Node(
-        rung["name"],
-        rung["preprocess"],
-        rung["engine"],
-        rung["parent"],
-        tuple(rung["factors"]),
-        rung.get("status", "ok"),
-        rung.get("reason", ""),
-    )
+def _node(rung: RungFact) -> Node:
+    return Node(rung.name, rung.preprocess, rung.engine, rung.parent, rung.factors, rung.status, rung.reason)

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 __all__ = ["headline", "render"]
 
 SHOWN = 12
+LITTLE = 0.05  # of the size of a finding: what a factor alone gives below that is not worth a line
 
 
 def headline(explanation: Explanation) -> str:
@@ -99,9 +100,14 @@ def _shares(f: Finding) -> str:
 
 
 def _alone(f: Finding) -> str:
-    rows = [f"{'without ' if a.taken_out else ''}{a.factor} {size_of(a.value, f.unit)}" for a in f.alone]
-    return "\n".join([*rows, f"interaction {size_of(f.interaction, f.unit)}"] if rows else rows)
+    """Each factor by itself on the reference, and what is gone without it; those that do nothing are left out."""
+    rows = [
+        f"{'without ' if a.taken_out else ''}{a.factor} {'-' if a.taken_out else ''}{size_of(a.value, f.unit)}"
+        for a in f.alone
+        if not abs(a.value) < LITTLE * abs(f.value)
+    ]
+    return "\n".join([*rows, f"interaction {size_of(f.interaction, f.unit)}"] if f.alone else rows)
 
 
 def _share(share: float) -> str:
-    return "not measured" if math.isnan(share) else f"{share:.0%}"
+    return "not measured" if math.isnan(share) else f"{round(share, 2) + 0.0:.0%}"  # no minus before a zero

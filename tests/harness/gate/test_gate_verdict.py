@@ -166,7 +166,7 @@ def test_junit_tells_advice_without_failing(tmp_path: Path) -> None:
     assert suite.get("failures") == "0"
     told = [str(e.text) for e in suite.iter("system-out")]
     assert [t for t in told if t.startswith("advisory")] == [
-        "advisory: FAIL: 5.72958 deg > 3 deg at frame 0, track 0, band near"
+        "advisory: FAIL: 5.73 deg > 3 deg at frame 0, track 0, band near"
     ]
 
 

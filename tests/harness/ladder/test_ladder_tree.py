@@ -8,6 +8,7 @@ import pytest
 
 from harness.ladder import explain
 from harness.ladder.tree import Tree
+from harness.run.facts import read_facts
 from tests.harness.ladder.ladder_run import ROOT, bends, make_run
 
 TORCH, ORT = "deploy/torch-fp32", "deploy/ort-fp32"
@@ -15,7 +16,7 @@ TORCH, ORT = "deploy/torch-fp32", "deploy/ort-fp32"
 
 def _tree(folder: Path, **ladder: object) -> Tree:
     run = make_run(folder, **ladder)  # type: ignore[arg-type]  # its own keywords
-    return Tree(run.rungs, run.reference)
+    return Tree(read_facts(run.meta).rungs.values(), run.reference)
 
 
 def test_the_only_step_that_differs_is_shown_by_the_deploy_rung_itself(tmp_path: Path) -> None:

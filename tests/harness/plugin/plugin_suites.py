@@ -96,13 +96,21 @@ def write_run(folder: Path, cases: Sequence[Path], rungs: Mapping[str, str], kin
     return Run.open(folder)
 
 
+def _parent(rung: str) -> str | None:
+    return None if rung == ROOT else ROOT
+
+
 def _meta(cases: Sequence[Any], rungs: Mapping[str, str]) -> dict[str, Any]:
-    told = {"parent": ROOT, "factors": [], "provenance": {"onnxruntime": "1.2.3"}}
+    told = {"factors": [], "provenance": {"onnxruntime": "1.2.3"}}
     names = {ROOT: "ok", **rungs}
     return {
         "card": {"name": "toy", "length_unit": "m", "grid": grid_to_json(vehicle_grid())},
         "reference": ROOT,
-        "rungs": [told | {"name": n, "status": s, "reason": "" if s == "ok" else "no GPU"} for n, s in names.items()],
+        "rungs": [
+            told
+            | {"name": n, "parent": None if n == ROOT else ROOT, "status": s, "reason": "" if s == "ok" else "no GPU"}
+            for n, s in names.items()
+        ],
         "cases": [
             {"id": c.id, "frames": len(c.timestamps_ns), "fps": c.fps, "tags": list(c.meta.tags), "digest": c.digest()}
             for c in cases

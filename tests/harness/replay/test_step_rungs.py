@@ -12,6 +12,7 @@ from cases.synth import synth_cases
 from harness.ladder.tree import Tree
 from harness.model.card import load_card
 from harness.replay.replay import replay
+from harness.run.facts import read_facts
 from harness.run.folder import Run
 from tests.harness.replay.bright_model import CARD, write_bright
 
@@ -84,7 +85,7 @@ def test_a_fault_that_acts_only_among_the_cars_own_steps_is_shown_by_taking_it_o
         tmp_path, cases, f'{{op = "to_rgb"}}, {RESIZE}, {{op = "normalise"}}',
         f'{{op = "to_rgb"}}, {RESIZE}, {{op = "round_u8"}}, {{op = "masked_steps:darken"}}, {{op = "normalise"}}',
     )  # fmt: skip
-    tree, moved = Tree(run.rungs, run.reference), _biases(run)
+    tree, moved = Tree(read_facts(run.meta).rungs.values(), run.reference), _biases(run)
     car = "deploy/ort-fp32"
     assert moved[car] > 0.1
     alone = {factor: moved[with_it] for factor, with_it, _ in tree.alone(car)}
@@ -105,7 +106,7 @@ def test_a_step_that_cannot_be_swapped_costs_only_its_rung(tmp_path: Path, cases
     assert rungs["train+fussy"]["reason"].endswith("8-bit pixels only")
     assert rungs["train+round+fussy"]["factors"] == ["preprocess:round+fussy"]
     assert "train+fussy/ort-fp32" not in _biases(run)
-    tree = Tree(run.rungs, run.reference)
+    tree = Tree(read_facts(run.meta).rungs.values(), run.reference)
     listed = {
         rung for triple in (*tree.alone("deploy/ort-fp32"), *tree.without("deploy/ort-fp32")) for rung in triple[1:]
     }
@@ -123,7 +124,7 @@ def test_steps_that_only_go_together_do_not_end_the_run(tmp_path: Path, cases: l
     assert {r["name"] for r in run.rungs if r["status"] == "not_run"} == {
         f"{p}{s}/ort-fp32" for p in ("train+", "deploy-") for s in ("resize", "crop")
     }
-    assert Tree(run.rungs, run.reference).alone("deploy/ort-fp32") == [
+    assert Tree(read_facts(run.meta).rungs.values(), run.reference).alone("deploy/ort-fp32") == [
         ("preprocess:resize+crop", "deploy/ort-fp32", "train/ort-fp32")
     ]
     assert Run.open(tmp_path / "run").rungs == run.rungs

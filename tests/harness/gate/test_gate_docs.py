@@ -9,7 +9,8 @@ from harness.gate.load import load_policy
 from harness.gate.policy import Policy, Rule
 from harness.gate.stats import cases_needed, share_bounds
 from harness.plugin.options import OPTIONS
-from harness.run.catalogue import measures
+from harness.run.catalogue import event_kinds, find_measure, measures
+from harness.run.numbers import with_unit
 from harness.run.units import UNITS
 
 DOCS = Path(__file__).parents[3] / "docs"
@@ -56,3 +57,14 @@ def test_the_numbers_are_those_of_the_code() -> None:
         assert f"{100 * bound:.1f} %" in GATE
     for allowed in (0.1, 0.05, 0.01):
         assert re.search(rf"\b{cases_needed(allowed, 0.95)}\b", GATE)
+
+
+def test_the_table_of_finding_thresholds_is_that_of_the_catalogue() -> None:
+    explain = (DOCS / "explain.md").read_text(encoding="utf-8")
+    rows = dict(re.findall(r"^\| `(\w+)`: [^|]*\| ([^|]*) \|", explain, re.MULTILINE))
+    known = {m.measured: find_measure(m.measured) for m in event_kinds().values() if m.measured in measures()}
+    expected = {name: m for name, m in known.items() if m.threshold is not None}
+    assert rows.keys() == expected.keys()
+    for name, measure in expected.items():
+        told = [with_unit(value, measure.quantity) for value in dict.fromkeys(measure.threshold.vehicle)]  # type: ignore[union-attr]  # chosen so
+        assert all(text in rows[name] for text in told), name

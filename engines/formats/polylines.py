@@ -84,7 +84,7 @@ def read_parquet(path: Path) -> Arrays:
     import polars as pl
 
     try:
-        table = pl.read_parquet(path)
+        table = pl.read_parquet(path, glob=False)
         if absent := [name for name in (_TIME, "x", "y") if name not in table.columns]:
             raise ValueError(f"no column {absent[0]!r}, it has {table.columns}")
         order = [_TIME, "line"] if "line" in table.columns else [_TIME]

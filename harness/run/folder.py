@@ -140,7 +140,7 @@ class Run:
     def table(self, name: str) -> pl.LazyFrame:
         """One table, lazily; a table no metric was defined for is empty."""
         file = self.path / f"{name}.parquet"
-        return pl.scan_parquet(file) if file.exists() else empty(name).lazy()
+        return pl.scan_parquet(file, glob=False) if file.exists() else empty(name).lazy()
 
     def read(self, name: str) -> pl.DataFrame:
         """One table, in memory."""
@@ -212,4 +212,4 @@ def _column(name: str, values: Sequence[Any], heights: Sequence[int]) -> pl.Seri
 
 
 def _scan(files: Sequence[Path], table: str) -> pl.LazyFrame:
-    return pl.scan_parquet(list(files)) if files else empty(table).lazy()
+    return pl.scan_parquet(list(files), glob=False) if files else empty(table).lazy()

@@ -79,3 +79,13 @@ def test_what_is_no_run_is_refused_in_one_line(tmp_path: Path, content: str | No
         Run.open(tmp_path)
     assert "\n" not in str(caught.value)
     assert "remedy" in str(caught.value)
+
+
+def test_a_folder_whose_name_is_a_pattern_reads_its_own_tables(tmp_path: Path) -> None:
+    for name, frames in (("rc1", 1), ("rc[1]", 2)):
+        folder = tmp_path / name
+        folder.mkdir()
+        rows = {"case": ["a"] * frames, "rung": ["deploy/x"] * frames, "p50_ms": [1.0] * frames}
+        pl.DataFrame(rows).write_parquet(folder / "latency.parquet")
+        (folder / "run.json").write_text('{"rungs": [], "finished": true}')
+    assert Run.open(tmp_path / "rc[1]").read("latency").height == 2

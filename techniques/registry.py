@@ -30,6 +30,7 @@ TABLE: dict[str, tuple[str, str]] = {
     "uniform-soup": ("techniques.soups", "UniformSoup"),
     "greedy-soup": ("techniques.soups", "GreedySoup"),
     "learned-soup": ("techniques.soups", "LearnedSoup"),
+    "seasoned-soup": ("techniques.seasoned_soup", "SeasonedSoup"),
     "wise-ft": ("techniques.wiseft", "WiSEFT"),
     # regularisers
     "regmixup": ("techniques.regmixup", "RegMixup"),

@@ -34,7 +34,20 @@ from techniques.task import Batch, Examples, Objective, Tensors
 from techniques.technique import Run
 from techniques.weights import State, average, check_alike, cloned, least_cosine
 
-__all__ = ["GreedySoup", "LearnedSoup", "Soup", "UniformSoup", "greedy_soup", "learned_soup", "mixed", "uniform_soup"]
+__all__ = [
+    "GreedySoup",
+    "LearnedSoup",
+    "LoopSoup",
+    "Measure",
+    "Repair",
+    "Soup",
+    "UniformSoup",
+    "check_selection",
+    "greedy_soup",
+    "learned_soup",
+    "mixed",
+    "uniform_soup",
+]
 
 Measure = Callable[[State], float]
 Repair = Callable[[State], State]
@@ -181,7 +194,7 @@ def _finite(value: float, where: str) -> float:
 
 
 @dataclass
-class _InLoop(Branched, ABC):
+class LoopSoup(Branched, ABC):
     """A soup of the run's branches becomes the final network."""
 
     role: ClassVar[str | None] = "final weights"
@@ -189,12 +202,12 @@ class _InLoop(Branched, ABC):
     def finish(self, loop: Run) -> None:
         """Load the soup; report the errors of the ingredients and of the soup on the selection set."""
         self.check_complete(loop)
-        errors = [self._error(loop, state) for state in self.ingredients]
+        errors = [self.error(loop, state) for state in self.ingredients]
         state, details = self.cooked(loop)
         loop.reports[self.name] = {
             "rates": [loop.settings.rate * share for share in self.rates],
             "ingredient_errors": errors,
-            "soup_error": self._error(loop, state),
+            "soup_error": self.error(loop, state),
             "least_cosine": least_cosine(self.ingredients),
             **details,
         }
@@ -211,13 +224,14 @@ class _InLoop(Branched, ABC):
         loop.recompute_batchnorm(loop.model)
         return cloned(loop.model.state_dict())
 
-    def _error(self, loop: Run, state: State) -> float:
+    def error(self, loop: Run, state: State) -> float:
+        """Of weights, on the selection set."""
         loop.model.load_state_dict(state)
         return loop.mean_error(loop.model, loop.task.selection)
 
 
 @dataclass
-class UniformSoup(_InLoop):
+class UniformSoup(LoopSoup):
     """The mean of several branches' weights (model soups, uniform)."""
 
     name: ClassVar[str] = "uniform-soup"
@@ -228,7 +242,7 @@ class UniformSoup(_InLoop):
 
 
 @dataclass
-class GreedySoup(_InLoop):
+class GreedySoup(LoopSoup):
     """The mean of those branches that do not make it worse on the selection set (model soups, greedy)."""
 
     name: ClassVar[str] = "greedy-soup"
@@ -236,16 +250,16 @@ class GreedySoup(_InLoop):
     def start(self, loop: Run) -> None:
         """Refuse a selection set that also judges."""
         super().start(loop)
-        _check_selection(loop, self.name)
+        check_selection(loop, self.name)
 
     def cooked(self, loop: Run) -> tuple[State, dict[str, Any]]:
         """What greedy selection finds, on weights with BatchNorm recomputed."""
-        soup = greedy_soup(self.ingredients, lambda s: self._error(loop, s), repaired=lambda s: self.repaired(loop, s))
+        soup = greedy_soup(self.ingredients, lambda s: self.error(loop, s), repaired=lambda s: self.repaired(loop, s))
         return soup.state, {"chosen": list(soup.chosen)}
 
 
 @dataclass
-class LearnedSoup(_InLoop):
+class LearnedSoup(LoopSoup):
     """A mix of several branches' weights, learned tensor by tensor on the selection set (model soups, learned).
 
     Args:
@@ -273,7 +287,7 @@ class LearnedSoup(_InLoop):
     def start(self, loop: Run) -> None:
         """Refuse a selection set that also judges."""
         super().start(loop)
-        _check_selection(loop, self.name)
+        check_selection(loop, self.name)
 
     def training_passes(self, loop: Run) -> int:
         """The budget less what learning the mix takes."""
@@ -290,7 +304,7 @@ class LearnedSoup(_InLoop):
         """The learned mix."""
         soup = self.repaired(loop, mixed(loop.model, self.ingredients, self._shares))
         return soup, {
-            "uniform_error": self._error(loop, self.repaired(loop, uniform_soup(self.ingredients))),
+            "uniform_error": self.error(loop, self.repaired(loop, uniform_soup(self.ingredients))),
             "shares": {name: share.tolist() for name, share in self._shares.items()},
         }
 
@@ -329,7 +343,13 @@ class _Shuffled:
         return self.examples.batch(self.order[rows], generator)
 
 
-def _check_selection(loop: Run, name: str) -> None:
+def check_selection(loop: Run, name: str) -> None:
+    """Nothing if the task has a selection set of its own.
+
+    Raises:
+        EmptyData: it is empty.
+        TechniqueOptionError: it is the set that judges.
+    """
     if not len(loop.task.selection):
         raise EmptyData("there is nothing to select by", where="Task.selection", remedy="give it examples")
     if loop.task.selection is loop.task.test:

@@ -30,7 +30,7 @@ from techniques.technique import Run, Technique
 from techniques.warm_start import check_warm
 from techniques.weights import State, cloned, interpolate
 
-__all__ = ["WiSEFT", "broadened", "path_errors", "point_on_path"]
+__all__ = ["AllVariants", "WiSEFT", "broadened", "path_errors", "point_on_path"]
 
 Repair = Callable[[State], State]
 
@@ -140,7 +140,7 @@ class WiSEFT(Technique):
         """Load the network at alpha; report the path's errors on the selection set, plain and broad."""
         start, end = self._ends(loop)
         alphas = [i / (self.points - 1) for i in range(self.points)]
-        sets = {"plain": loop.task.selection, "broad": _Broad(loop.task.selection, loop.task.domains, self.noise)}
+        sets = {"plain": loop.task.selection, "broad": AllVariants(loop.task.selection, loop.task.domains, self.noise)}
         errors: dict[str, list[float]] = {name: [] for name in sets}
         for alpha in alphas:
             loop.model.load_state_dict(self._at(loop, start, end, alpha))
@@ -178,17 +178,22 @@ class WiSEFT(Technique):
 
 
 @dataclass(frozen=True)
-class _Broad:
-    """Examples as all their variants, one after another; noisy ones where there are none."""
+class AllVariants:
+    """Examples as all their variants, one after another; noisy ones where there are none.
+
+    Args:
+        noise: standard deviation where there are no variants, raw units.
+    """
 
     examples: Examples
     domains: Sequence[Domain | None]
-    noise: float
+    noise: float = 0.1
 
     def __len__(self) -> int:
         return len(self.examples)
 
     def batch(self, rows: Tensor, generator: torch.Generator) -> Batch:
+        """As many times the rows as there are variants."""
         plain = self.examples.batch(rows, generator)
         if not plain.variants:
             return plain.with_inputs(noisy(plain.inputs, self.domains, self.noise, generator, random=False))

@@ -75,6 +75,7 @@ criticality = {draws = 2, examples = 8}
 datapath = {examples = 8, steps = 3}
 lazy = {examples = 4}
 bn-adapt = {variant = 0}
+seasoned-soup = {of = "gaussian", option = "sigma", strengths = [0, 0.05]}
 distil = {teachers = ["tiny.safetensors"]}
 """
 POLICY = """schema = 1

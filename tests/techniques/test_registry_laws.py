@@ -44,6 +44,7 @@ def options(name: str, network: Callable[[], nn.Module] = StridedLines) -> dict[
         "datapath": {"examples": 8, "steps": 3},
         "lazy": {"examples": 4, "outputs": 2},
         "bn-adapt": {"variant": 0},
+        "seasoned-soup": {"of": "gaussian", "option": "sigma", "strengths": (0.0, 0.05)},
     }
     if name == "distil":
         return {"teachers": (teacher_of(network),), "share": 0.5 if network is StridedLines else 0}

@@ -13,8 +13,9 @@ import numpy as np
 
 from engines.inspect.graph import Graph
 
-__all__ = ["WideInteger", "float64_nodes", "wide_integers"]
+__all__ = ["WideInteger", "nodes_of_type", "wide_integers"]
 
+CODES = {"float16": 10, "float64": 11, "bfloat16": 16}  # of onnx.TensorProto
 INT32 = np.iinfo(np.int32)
 # operator -> inputs that clamping to int32 does not change: bounds, and how often at most
 BOUNDS = {"Slice": {1, 2}, "Clip": {1, 2}, "Loop": {0}}
@@ -44,14 +45,14 @@ def wide_integers(graph: Graph) -> list[WideInteger]:
     return found
 
 
-def float64_nodes(graph: Graph) -> list[str]:
-    """Nodes that read float64 constants, or cast to float64."""
-    double = 11  # onnx.TensorProto.DOUBLE
+def nodes_of_type(graph: Graph, *types: str) -> list[str]:
+    """Nodes that read constants of these types (`float64`, `float16`, `bfloat16`), or cast to them."""
+    codes = {CODES[name] for name in types}
     return [
         node.name
         for node in graph.nodes
-        if (node.op == "Cast" and node.attributes.get("to") == double)
-        or any(name in graph.constants and graph.constants[name].dtype == np.float64 for name in node.inputs)
+        if (node.op == "Cast" and node.attributes.get("to") in codes)
+        or any(name in graph.constants and graph.constants[name].dtype.name in types for name in node.inputs)
     ]
 
 

@@ -9,7 +9,7 @@ from engines.inspect.operators import NEWEST_OPSET_8, OperatorGap, opset_gap
 from engines.inspect.quantised import quantisation
 from engines.inspect.readings import Reading
 from engines.inspect.shapes import DynamicShape
-from engines.inspect.values import float64_nodes, wide_integers
+from engines.inspect.values import nodes_of_type, wide_integers
 from engines.protocol import ExportTarget
 from harness.checks.findings import Finding, some
 
@@ -90,7 +90,15 @@ def type_findings(graph: Graph) -> Iterator[Finding]:
             f"node {wide.node} ({wide.op})",
             "keep integers within int32, or compute with floats",
         )
-    if doubles := float64_nodes(graph):
+    if halves := nodes_of_type(graph, "float16", "bfloat16"):
+        yield Finding(
+            "note",
+            f"the file is fp16 or bf16 at {len(halves)} nodes: ONNX Runtime's CPU provider computes them in fp32 "
+            "and shows no overflow, the emulated engines round as the types say",
+            f"nodes {some(halves)}",
+            "compare with emulated-fp16, and measure activations with --cases",
+        )
+    if doubles := nodes_of_type(graph, "float64"):
         yield Finding(
             "note",
             f"{len(doubles)} nodes compute in float64; TensorRT and OpenVINO compute them in float32",

@@ -5,10 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 from inspect_graphs import make_graph
 
-from engines.inspect.values import float64_nodes, wide_integers
+from engines.inspect.values import nodes_of_type, wide_integers
 
 END = np.iinfo(np.int64).max
 NOUGHT = np.array([0], np.int64)
@@ -44,5 +45,15 @@ def test_a_constant_beyond_int32_is_told_unless_it_is_a_bound(
 
 def test_float64_is_told_by_the_nodes_that_compute_in_it(tmp_path: Path) -> None:
     text = "(float[1] x) => (float[1] y) { d = Cast <to = 11> (x)\n s = Add(d, c)\n y = Cast <to = 1> (s) }"
-    assert float64_nodes(make_graph(tmp_path, text, 17, c=np.array([1.0]))) == ["Cast #0", "Add #1"]
-    assert float64_nodes(make_graph(tmp_path, "(float[1] x) => (float[1] y) { y = Add(x, c) }", 17, c=[1.0])) == []
+    assert nodes_of_type(make_graph(tmp_path, text, 17, c=np.array([1.0])), "float64") == ["Cast #0", "Add #1"]
+    plain = "(float[1] x) => (float[1] y) { y = Add(x, c) }"
+    assert nodes_of_type(make_graph(tmp_path, plain, 17, c=[1.0]), "float64", "float16", "bfloat16") == []
+
+
+@pytest.mark.parametrize(("name", "code"), [("float16", 10), ("bfloat16", 16)])
+def test_half_types_are_told_by_casts_and_constants(tmp_path: Path, name: str, code: int) -> None:
+    text = f"(float[1] x) => (float[1] y) {{ d = Cast <to = {code}> (x)\n s = Add(d, c)\n y = Cast <to = 1> (s) }}"
+    constant = np.array([1.0]).astype(onnx.helper.tensor_dtype_to_np_dtype(code))
+    graph = make_graph(tmp_path, text, 17, c=constant)
+    assert nodes_of_type(graph, "float16", "bfloat16") == ["Cast #0", "Add #1"]
+    assert nodes_of_type(graph, name) == ["Cast #0", "Add #1"]

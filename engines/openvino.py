@@ -17,7 +17,6 @@ imported, which OpenVINO takes for "not installed".
 
 from __future__ import annotations
 
-import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from functools import cache
@@ -35,6 +34,7 @@ from engines.export import exported, inlined
 from engines.inspect.graph import model_sha256
 from engines.io_check import check_inputs, check_io, fits, onnx_io
 from engines.protocol import Availability, ModelSource, Tensors, TensorSpec
+from engines.silent import load_openvino
 
 __all__ = ["OpenVinoEngine", "availability", "default_precision", "open_engine"]
 
@@ -100,7 +100,9 @@ def availability(name: str) -> Availability:
         _demand(name, TABLE[base_name(name)].options["precision"])
     except EngineUnavailable as error:
         return Availability(name, False, error.what, error.remedy)
-    return Availability(name, True, f"openvino {_release(_openvino())} on {_processor()}, {physical_cores()} threads")
+    return Availability(
+        name, True, f"openvino {_release(load_openvino())} on {_processor()}, {physical_cores()} threads"
+    )
 
 
 def default_precision() -> str | None:
@@ -140,7 +142,7 @@ class OpenVinoEngine(FrameEngine):
         super().__init__(
             name,
             {
-                "openvino": _release(_openvino()),
+                "openvino": _release(load_openvino()),
                 "model": f"{model.parent.name}/{model.name}",
                 "model_sha256": model_sha256(model),
                 "precision": precision_name,
@@ -239,20 +241,7 @@ def _first_mode(denormals: str) -> str:
 @cache
 def _core() -> Any:
     """The one OpenVINO core of the process."""
-    return _openvino().Core()
-
-
-def _openvino() -> Any:
-    """The package, imported without its telemetry.
-
-    Raises:
-        ImportError: not installed, or it does not load.
-    """
-    if "openvino" not in sys.modules:
-        sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]  # how the import system bars a module
-    import openvino
-
-    return openvino
+    return load_openvino().Core()
 
 
 def _processor() -> str:

@@ -26,6 +26,7 @@ from engines.io_check import check_inputs, check_io
 from engines.ort_providers import CPU, KINDS, Request, available, granted, precision_facts, requests
 from engines.plugins import for_onnx_runtime
 from engines.protocol import Availability, ModelSource, Tensors, TensorSpec
+from engines.silent import load_onnxruntime
 
 __all__ = ["OrtEngine", "availability", "open_engine", "open_session"]
 
@@ -68,7 +69,7 @@ def open_engine(
 def availability(name: str) -> Availability:
     """ONNX Runtime's version, or that it is missing."""
     try:
-        import onnxruntime
+        onnxruntime = load_onnxruntime()
     except ImportError as error:
         return Availability(name, False, f"ONNX Runtime does not import: {error}", "pip install 'trueline[cpu]'")
     from engines.registry import base_name
@@ -100,7 +101,7 @@ class OrtEngine(FrameEngine):
         facts: Mapping[str, Any] | None = None,
         provider: str = "cpu",
     ) -> None:
-        import onnxruntime
+        onnxruntime = load_onnxruntime()
 
         check_threads(name, threads)
         self._mode = _denormal_mode(name, denormals)
@@ -205,7 +206,7 @@ def open_session(
         ModelLoadError: the file or a plugin does not load.
     """
     try:
-        import onnxruntime as ort
+        ort = load_onnxruntime()
     except ImportError as error:
         raise EngineUnavailable(
             f"ONNX Runtime does not import: {error}", where="onnxruntime", remedy="pip install 'trueline[cpu]'"
@@ -276,7 +277,7 @@ def _providers() -> list[str]:
         EngineUnavailable: it is not installed.
     """
     try:
-        import onnxruntime
+        onnxruntime = load_onnxruntime()
     except ImportError as error:
         raise EngineUnavailable(
             f"ONNX Runtime does not import: {error}", where="onnxruntime", remedy="pip install 'trueline[cpu]'"

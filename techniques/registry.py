@@ -48,6 +48,7 @@ TABLE: dict[str, tuple[str, str]] = {
     "worst-of-variants": ("techniques.worst_of_variants", "WorstOfVariants"),
     "bn-adapt": ("techniques.bn_adapt", "BatchNormAdaptation"),
     "distil": ("techniques.distil", "Distil"),
+    "temporal": ("techniques.temporal", "Temporal"),
     "blurpool": ("techniques.blurpool", "BlurPool"),
     # probes: they watch a training run and change nothing
     "criticality": ("techniques.criticality", "Criticality"),

@@ -16,9 +16,23 @@ from torch import Tensor, nn
 
 from techniques.errors import EmptyData, TechniqueOptionError
 
-__all__ = ["Batch", "Domain", "Examples", "Objective", "Task", "TensorExamples", "Tensors"]
+__all__ = ["Batch", "Domain", "Examples", "Following", "Objective", "Task", "TensorExamples", "Tensors"]
 
 Tensors = tuple[Tensor, ...]
+
+
+@dataclass(frozen=True)
+class Following:
+    """The frame after each example, and how the vehicle moved in between.
+
+    Attributes:
+        inputs: each [batch, ...], as the network takes them.
+        motion: [batch, 3] forward and to the left, label units, and turned to the left, radians: the vehicle's place at
+            the later frame in the vehicle frame of the earlier one.
+    """
+
+    inputs: Tensors
+    motion: Tensor
 
 
 @dataclass(frozen=True)
@@ -29,11 +43,13 @@ class Batch:
         inputs: each [batch, ...], as the network takes them.
         targets: each [batch, ...]; () where unlabelled.
         variants: the same examples as other preprocessing pipelines would deliver them, row by row; may be empty.
+        following: the next frame of each, row by row; None where examples are single pictures.
     """
 
     inputs: Tensors
     targets: Tensors = ()
     variants: tuple[Tensors, ...] = ()
+    following: Following | None = None
 
     def __len__(self) -> int:
         return len(self.inputs[0])

@@ -14,7 +14,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -27,7 +27,7 @@ from techniques.checkpoint import load_state, save_state
 from techniques.errors import CheckpointError, EmptyData, NonFiniteLoss
 from techniques.passes import Counted, Passes
 from techniques.settings import Settings, device_of, optimiser_of, share_of_rate
-from techniques.task import Batch, Examples, Objective, Task, Tensors
+from techniques.task import Batch, Examples, Following, Objective, Task, Tensors
 from techniques.technique import Gradient, Technique
 from techniques.weight_files import begin_with, file_sha256
 
@@ -208,7 +208,7 @@ class Loop:
         examples = self.task.unlabelled if self.task.unlabelled is not None else self.task.train
         rows = torch.randint(len(examples), (size or self.settings.batch,), generator=self._other)
         batch = examples.batch(rows, self._other)
-        return self._moved(Batch(batch.inputs, (), batch.variants))
+        return self._moved(replace(batch, targets=()))
 
     def batches(self, examples: Examples, size: int = 64, limit: int | None = None) -> Iterator[Batch]:
         """All examples, or the first `limit`, in order, on the run's device; what is random is the same every time."""
@@ -340,4 +340,7 @@ class Loop:
         def to(tensors: Tensors) -> Tensors:
             return tuple(t.to(self.device, non_blocking=True) for t in tensors)
 
-        return Batch(to(batch.inputs), to(batch.targets), tuple(to(v) for v in batch.variants))
+        following = batch.following
+        if following is not None:
+            following = Following(to(following.inputs), *to((following.motion,)))
+        return Batch(to(batch.inputs), to(batch.targets), tuple(to(v) for v in batch.variants), following)

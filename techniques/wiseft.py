@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 import torch
@@ -199,4 +199,5 @@ class AllVariants:
             return plain.with_inputs(noisy(plain.inputs, self.domains, self.noise, generator, random=False))
         count = len(plain.variants)
         inputs = tuple(torch.cat(versions) for versions in zip(*plain.variants, strict=True))
-        return replace(plain, inputs=inputs, targets=tuple(torch.cat([y] * count) for y in plain.targets), variants=())
+        targets = tuple(torch.cat([y] * count) for y in plain.targets)
+        return Batch(inputs, targets)

@@ -14,15 +14,28 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 import torch
 import torch.nn.functional as F
-from data import TRAINING_SEED, VALIDATION_SEED, Progress, Samples, load_samples, make_samples
+from data import (
+    TRAINING_SEED,
+    VALIDATION_SEED,
+    NextFrames,
+    Progress,
+    Samples,
+    load_next_frames,
+    load_samples,
+    make_next_frames,
+    make_samples,
+)
 from network import RoadLines
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from harness.model.card import load_card
 from techniques.objectives import Polylines, mean_of_logits
-from techniques.task import Batch, Domain, Task, Tensors
+from techniques.task import Batch, Domain, Following, Task, Tensors
+from techniques.temporal import carried_lines
 
 __all__ = ["RoadExamples", "RoadObjective", "make"]
 
@@ -36,6 +49,7 @@ def make(
     scenes: int = 1000,
     held_out_scenes: int = HELD_OUT_SCENES,
     deployed_scenes: int = 0,
+    next_frames: bool = False,
     progress: Progress | None = None,
 ) -> Task:
     """The task; what the work folder lacks is rendered first (0.04 s of processor time a picture).
@@ -46,6 +60,7 @@ def make(
         held_out_scenes: scenes of the selection set and of the test set.
         deployed_scenes: scenes of pictures without labels, through the deploy pipeline; 0 for none: then UAT takes
             training pictures, and bn-adapt needs a variant.
+        next_frames: render the frame after each training picture too, for technique temporal.
         progress: told (what, done, total) while rendering.
     """
     card, folder = load_card(HERE / "baseline.toml"), Path(work)
@@ -57,13 +72,15 @@ def make(
     )
     for seed, count, deploy in sets:
         make_samples(card, folder, count, first_seed=seed, deploy=deploy, progress=progress)
+    if next_frames:
+        make_next_frames(card, folder, scenes, progress=progress)
     train, selection = (load_samples(folder, count, first_seed=seed) for seed, count, _ in sets[:2])
     test = load_samples(folder, held_out_scenes, first_seed=TEST_SEED, deploy=True)
     return Task(
         lambda: RoadLines().to(memory_format=torch.channels_last),  # type: ignore[call-overload]  # torch's stub
         RoadObjective(*_geometry(RoadLines())),
         (Domain(0, 1, (MEAN,), (STD,)),),
-        train=RoadExamples(train, mirrored=True),
+        train=RoadExamples(train, mirrored=True, following=load_next_frames(folder, scenes) if next_frames else None),
         selection=RoadExamples(selection),
         test=RoadExamples(test),
         unlabelled=_deployed(folder, deployed_scenes),
@@ -78,10 +95,12 @@ class RoadExamples:
 
     Args:
         mirrored: exchange left and right at random; the principal point is the picture's middle, so this is exact.
+        following: the next frame of each.
     """
 
     samples: Samples
     mirrored: bool = False
+    following: NextFrames | None = None
 
     def __len__(self) -> int:
         return len(self.samples.images)
@@ -91,12 +110,14 @@ class RoadExamples:
         numbers = rows.numpy()
         images = torch.from_numpy(self.samples.images[numbers])
         lines = torch.from_numpy(self.samples.lines[numbers])
+        mirror = torch.zeros(len(rows), dtype=torch.bool)
         if self.mirrored:
             mirror = torch.rand(len(rows), generator=generator) < 0.5
             images = torch.where(mirror[:, None, None, None, None], images.flip(-1), images)
             lines = torch.where(mirror[:, None, None], -lines.flip(1), lines)
         inputs = [_normalised(image) for image in images.unbind(1)]
-        return Batch((inputs[0],), (lines,), tuple((x,) for x in inputs[1:]))
+        following = None if self.following is None else _following(self.following, numbers, mirror)
+        return Batch((inputs[0],), (lines,), tuple((x,) for x in inputs[1:]), following)
 
 
 @dataclass(frozen=True)
@@ -133,6 +154,11 @@ class RoadObjective(Polylines):
         y_m, presence = super().together(several)
         return y_m, presence, mean_of_logits([outputs[2] for outputs in several])
 
+    def carried(self, outputs: Tensors, motion: Tensor, onto: Tensors) -> Tensors:
+        """The lines as the next frame should have them; where they do not reach, and for all else, those of `onto`."""
+        y_m, there = carried_lines(outputs[0], self.station_m, motion)
+        return torch.where(there, y_m, onto[0].detach()), outputs[1], onto[2].detach()
+
     def divergence(self, outputs: Tensors, reference: Tensors) -> Tensor:
         """Mean square y difference, weighted towards the vehicle as the loss is, plus that of presence."""
         present, other = torch.sigmoid(reference[1]), torch.sigmoid(outputs[1])
@@ -164,6 +190,14 @@ class RoadObjective(Polylines):
         near = (1 - (column[..., None] - torch.arange(logits.shape[-1])).abs()).clamp(min=0)
         entropy = -(near * torch.log_softmax(logits, dim=-1)).sum(-1) * inside
         return entropy.flatten(1).sum(-1) / inside.flatten(1).sum(-1).clamp(min=1)
+
+
+def _following(frames: NextFrames, rows: NDArray[np.int64], mirror: Tensor) -> Following:
+    """Next frames of those rows, mirrored as their pictures are: what went to the left goes to the right."""
+    images, motion = torch.from_numpy(frames.images[rows]), torch.from_numpy(frames.motion[rows])
+    images = torch.where(mirror[:, None, None, None], images.flip(-1), images)
+    motion = torch.where(mirror[:, None], motion * torch.tensor([1.0, -1.0, -1.0]), motion)
+    return Following((_normalised(images),), motion)
 
 
 def _deployed(folder: Path, scenes: int) -> RoadExamples | None:

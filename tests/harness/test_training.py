@@ -30,13 +30,18 @@ import torch
 from network import Tiny
 
 from techniques.objectives import Polylines
-from techniques.task import Batch, Domain, Task, TensorExamples
+from techniques.task import Batch, Domain, Following, Task, TensorExamples
+from techniques.temporal import carried_lines
 
 
 class Lines(Polylines):
     def outputs(self, model, inputs):
         lines, scores = model(*inputs)
         return lines[..., 1], torch.logit(scores)
+
+    def carried(self, outputs, motion, onto):
+        y, there = carried_lines(outputs[0], torch.linspace(0, 80, 33), motion)
+        return torch.where(there, y, onto[0].detach()), outputs[1]
 
 
 class Varied:
@@ -48,7 +53,8 @@ class Varied:
 
     def batch(self, rows, generator):
         batch = self.examples.batch(rows, generator)
-        return Batch(batch.inputs, batch.targets, ((0.9 * batch.inputs[0],),))
+        following = Following((0.8 * batch.inputs[0],), torch.tensor([1.0, 0.0, 0.01]).repeat(len(rows), 1))
+        return Batch(batch.inputs, batch.targets, ((0.9 * batch.inputs[0],),), following)
 
 
 def make(count=16, touched=None, progress=None):
@@ -181,10 +187,11 @@ def test_filters_put_in_before_training_are_in_the_candidate(file, tmp_path):
 def test_the_example_is_a_task_whose_candidate_carries_what_its_card_needs(tmp_path):
     found = load_task_file(ROADLINES / "task.toml")
     options = {"work": str(tmp_path / "pictures"), "scenes": 1, "held_out_scenes": 1, "deployed_scenes": 1}
-    training = {**found.training, "budget_passes": 4, "batch": 4, "initial": "baseline.safetensors"}
+    options["next_frames"] = True
+    training = {**found.training, "budget_passes": 12, "batch": 4, "initial": "baseline.safetensors"}
     technique = {"distil": {"teachers": ["baseline.safetensors", "robust.safetensors"]}}
     small = found.model_copy(update={"options": options, "training": training, "technique": technique})
-    candidate = train_candidate(small, ["distil", "consistency", "bn-adapt"], tmp_path / "candidate")
+    candidate = train_candidate(small, ["distil", "consistency", "temporal", "bn-adapt"], tmp_path / "candidate")
     assert candidate.provenance["reports"]["bn-adapt"]["frames"] == 8
     card = load_card(candidate.folder)
     assert (candidate.folder / "network.py").read_bytes() == (ROADLINES / "network.py").read_bytes()

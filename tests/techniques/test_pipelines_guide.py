@@ -11,6 +11,7 @@ from tempfile import mkdtemp
 
 import pytest
 import torch
+from pipelines import with_next
 from safetensors.torch import save_file
 from small_tasks import LinesNetwork, polylines_task
 
@@ -28,7 +29,7 @@ class _Strided(LinesNetwork):
 
 
 def _task() -> Task:
-    return replace(polylines_task(48), network=_Strided)
+    return replace(with_next(polylines_task(48)), network=_Strided)
 
 
 def test_the_snippets_run() -> None:

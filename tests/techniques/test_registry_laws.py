@@ -10,6 +10,7 @@ from tempfile import mkdtemp
 
 import pytest
 import torch
+from pipelines import with_next
 from safetensors.torch import save_file
 from small_tasks import LinesNetwork, numbers_task, polylines_task
 from stopped import same
@@ -33,8 +34,11 @@ def strided_numbers() -> nn.Module:
     return nn.Sequential(nn.Conv2d(1, 8, 3, 2, 1), nn.BatchNorm2d(8), nn.ReLU(), nn.Flatten(), nn.Linear(8 * 16, 2))
 
 
-TASKS = {name: replace(polylines_task(48, seed=i), network=StridedLines) for i, name in enumerate(("first", "second"))}
-ELSEWHERE = ("preprocessing", "consistency", "worst-of-variants", "bn-adapt")  # they need variants
+TASKS = {
+    name: replace(with_next(polylines_task(48, seed=seed)), network=StridedLines)
+    for name, seed in (("first", 0), ("second", 1))
+}
+ELSEWHERE = ("preprocessing", "consistency", "worst-of-variants", "bn-adapt", "temporal")  # need variants, frames
 
 
 def options(name: str, network: Callable[[], nn.Module] = StridedLines) -> dict[str, object]:

@@ -9,9 +9,10 @@ from typing import Any
 from engines.errors import EngineOptionError
 from engines.protocol import CaseContext
 
-__all__ = ["FrameEngine", "check_threads", "first_line", "refuse_options", "whole_cause"]
+__all__ = ["FrameEngine", "check_threads", "first_line", "refuse_options", "told_lines", "whole_cause"]
 
 LONGEST = 600  # characters of a cause
+_CONTROL = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]|\x1b[@-_]|[\x00-\x08\x0b-\x1f\x7f]")
 # what runtimes print around the cause: places in their own sources, stacks, advice on their own debugging
 _NOISE = re.compile(
     r"""Exception\ from\ \S+:\d+: | Exception\ raised\ from\ .* | Check\ '.*?'\ failed\ at\ \S+:\d+:
@@ -87,15 +88,19 @@ def whole_cause(error: BaseException) -> str:
     Places in the runtime's own sources, stacks and repeated lines are left out; of a long text the beginning and the
     end are kept, since some runtimes name the cause first and others last.
     """
-    found: dict[str, None] = {}
-    for line in str(error).splitlines():
-        if text := " ".join(_NOISE.sub("", line.strip().lstrip("- ")).split()).strip(":; "):
-            found[text] = None
-    texts = [text for text in found if not any(text != other and text in other for other in found)]
-    whole = "; ".join(texts)
+    whole = "; ".join(told_lines(str(error)))
     if len(whole) > LONGEST:
         whole = f"{whole[: LONGEST // 2].rstrip()} ... {whole[-LONGEST // 2 :].lstrip()}"
     return f"{type(error).__name__}: {whole}" if whole else type(error).__name__
+
+
+def told_lines(text: str) -> list[str]:
+    """Lines of an outside error's text that say something, each once, without colours and other control characters."""
+    found: dict[str, None] = {}
+    for line in _CONTROL.sub("", text).splitlines():
+        if told := " ".join(_NOISE.sub("", line.strip().lstrip("- ")).split()).strip(":; "):
+            found[told] = None
+    return [told for told in found if not any(told != other and told in other for other in found)]
 
 
 def first_line(error: BaseException) -> str:

@@ -26,8 +26,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from engines.base import whole_cause
-from engines.errors import EngineCrashed, EngineError, EngineOptionError, EngineUnavailable, UnknownEngine
+from engines.errors import EngineError, EngineOptionError, EngineUnavailable, ModelLoadError, UnknownEngine
+from engines.foreign import guarded
 from engines.protocol import Availability, Engine, ModelSource
 from engines.table import TABLE
 from trueline import TruelineError
@@ -74,17 +74,18 @@ def open_engine(name: str, source: ModelSource, **options: Any) -> Engine:
                 where=f"options of {name}",
                 remedy=f"leave {clash[0]} out, or choose another engine of {names()}",
             )
-        engine: Engine = module.open_engine(name, source, **fixed, **given)
+        with guarded(
+            lambda cause: ModelLoadError(
+                f"{name} does not open: {cause}",
+                where=f"{source.name}, engine {name}",
+                remedy="open it by hand on this model, and tell whoever made the engine",
+            )
+        ):
+            engine: Engine = module.open_engine(name, source, **fixed, **given)
     except EngineOptionError as error:
         raise (error.within(f"{source.name}, [engines] of its model card") if of_card else error) from error.__cause__
     except TruelineError as error:
         raise (error if name in error.where else error.within(f"engine {name}")) from error.__cause__
-    except Exception as error:
-        raise EngineCrashed(
-            f"{name} does not open: {whole_cause(error)}",
-            where=f"{source.name}, engine {name}",
-            remedy="open it by hand on this model, and tell whoever made the engine",
-        ) from error
     return engine
 
 

@@ -4,6 +4,7 @@ TruelineError
 └── HarnessError
     ├── CardError          a model card that cannot be used
     ├── PreprocessError    a preprocessing pipeline that cannot run
+    ├── OutputError        outputs that are not what the card declares
     ├── DecoderError       outputs that cannot become lines
     ├── PolicyError        a policy that cannot be judged
     │   └── UnitMismatch   a limit in one unit, a metric in another
@@ -26,6 +27,7 @@ __all__ = [
     "FaultError",
     "HarnessError",
     "MetricError",
+    "OutputError",
     "PolicyError",
     "PreprocessError",
     "ReportError",
@@ -45,6 +47,10 @@ class CardError(HarnessError):
 
 class PreprocessError(HarnessError):
     """A preprocessing pipeline that cannot run."""
+
+
+class OutputError(HarnessError):
+    """Outputs that are not what the card declares, or change their shape."""
 
 
 class DecoderError(HarnessError):

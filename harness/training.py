@@ -12,7 +12,6 @@ from __future__ import annotations
 import hashlib
 import inspect
 import json
-import math
 import platform
 import re
 import tomllib
@@ -25,7 +24,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from harness.errors import UsageError
-from harness.run.json import write_json
+from harness.replay.hooks import Progress
+from harness.run.json import plain, write_json
 from techniques.errors import TaskError
 from trueline import __version__
 
@@ -34,7 +34,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Candidate", "TaskFile", "load_task_file", "train_candidate"]
 
-Progress = Callable[[str, int, int], None]
 PROVENANCE = "provenance.json"
 
 
@@ -292,18 +291,7 @@ def _write_candidate(card: dict[str, Any], trained: Trained, out: Path, provenan
     for other in ("onnx", "engines", "command"):  # files, plans and programs that hold other weights
         card.pop(other, None)
     (out / "model.toml").write_text(dump_toml(card), encoding="utf-8")
-    write_json(out / PROVENANCE, _plain(provenance))
-
-
-def _plain(value: Any) -> Any:
-    """What JSON can hold: text keys, lists, and null for numbers that are not finite."""
-    if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return value if isinstance(value, str | int | float | bool | None) else str(value)
+    write_json(out / PROVENANCE, plain(provenance))
 
 
 def _read_card(path: Path) -> dict[str, Any]:

@@ -7,8 +7,8 @@ from functools import cache
 from typing import Any
 
 from engines import errors
-from engines.base import whole_cause
 from engines.errors import EngineCrashed, EngineError
+from engines.foreign import cause_of
 from engines.protocol import CaseContext, ModelSource
 
 __all__ = ["from_json", "raised", "said", "to_json"]
@@ -25,12 +25,17 @@ def from_json(kind: Any, text: str) -> Any:
     return _adapter(kind).validate_python(json.loads(text))
 
 
-def said(error: Exception) -> str:
-    """An exception as JSON: every name it goes by, and its three parts; a foreign one has only its first line."""
-    names = [kind.__name__ for kind in type(error).__mro__]
+def said(error: BaseException, kind: type[EngineError] = EngineCrashed) -> str:
+    """An exception as JSON: every name it goes by, its whole cause, where and remedy.
+
+    Args:
+        error: what was raised.
+        kind: what an exception becomes that is none of engines.errors; it has neither where nor remedy.
+    """
+    names = [base.__name__ for base in type(error).__mro__]
     if isinstance(error, EngineError):
-        return json.dumps([names, error.what, error.where, error.remedy])
-    return json.dumps([["EngineCrashed"], whole_cause(error), "", ""])
+        return json.dumps([names, cause_of(error), error.where, error.remedy])
+    return json.dumps([[kind.__name__], cause_of(error), "", ""])
 
 
 def raised(text: str, where: str, remedy: str) -> EngineError:

@@ -17,6 +17,7 @@ import numpy as np
 from engines.child.mailbox import Mailbox
 from engines.child.messages import from_json, said
 from engines.child.pipes import Gone, deadline_of, read_exactly, write_all
+from engines.errors import EngineCrashed, ModelLoadError
 from engines.formats.packed import pack, unpack
 from engines.protocol import CaseContext, Engine, ModelSource, Tensors, keeps_state
 from engines.registry import open_engine
@@ -69,8 +70,8 @@ def main(requests: int, replies: int, lifeline: int, inbox: int, outbox: int) ->
 def _answered(server: _Server, tensors: Tensors, ask: Mapping[str, str]) -> list[Any]:
     try:
         return pack(*server.answer(tensors, ask))
-    except Exception as error:  # whatever an engine raises is an answer
-        return pack({}, {"error": said(error)})
+    except (Exception, SystemExit) as error:  # whatever an engine raises is an answer
+        return pack({}, {"error": said(error, ModelLoadError if ask["op"] == "open" else EngineCrashed)})
 
 
 def _end_with_parent(lifeline: int) -> None:

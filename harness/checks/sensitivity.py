@@ -12,7 +12,7 @@ and cannot show is in docs/engines.md, how to read the table in docs/techniques/
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -30,10 +30,10 @@ from harness.measures.pairs import pair_metrics
 from harness.measures.stations import resample
 from harness.model.card import DEFAULT_CACHE, Card
 from harness.model.grid import Grid
+from harness.replay.hooks import Progress, quiet
 
 __all__ = ["GroupSensitivity", "Movement", "Sensitivity", "movement", "sensitivity"]
 
-Progress = Callable[[str, int, int], None]
 Outputs = Mapping[str, NDArray[np.float32]]
 METHODS = ("fp16", "fp16-fused", "bf16")
 
@@ -128,7 +128,7 @@ def sensitivity(
     moved = []
     for done, only in enumerate(wanted, start=1):
         moved.append(movement(card.grid, decoder, reference, _run(f"emulated-{method}", source, feeds, only)))
-        (progress or _quiet)("graphs", done, len(wanted))
+        (progress or quiet)("graphs", done, len(wanted))
     alone, rest = moved[1 : 1 + len(found)], [*moved[1 + len(found) :]] if without else [None] * len(found)
     rows = [GroupSensitivity(*row) for row in zip(found, found.values(), alone, rest, strict=True)]
     return Sensitivity(method, len(feeds), card.grid.unit, moved[0], rows)
@@ -190,7 +190,3 @@ def _run(name: str, source: ModelSource, feeds: Sequence[Tensors], only: tuple[s
             "the frames give outputs of different shapes", where="--cases", remedy="give cases of one picture size"
         )
     return {key: np.stack([result[key] for result in results]) for key in results[0]}
-
-
-def _quiet(what: str, done: int, total: int) -> None:
-    """No progress shown."""

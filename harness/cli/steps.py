@@ -64,7 +64,6 @@ def replay(
 ) -> None:
     """Replay cases through the ladder of a model and write the run folder."""
     from harness.model.card import load_card
-    from harness.replay.batches import warnings_of
     from harness.replay.replay import DEFAULT_ENGINES
     from harness.replay.replay import replay as replay_cases
 
@@ -89,8 +88,8 @@ def replay(
     rows = [(r["name"], r["parent"] or "", ", ".join(r["factors"]), r["status"], r["reason"]) for r in run.rungs]
     show(table(("rung", "parent", "differs in", "status", "reason"), rows))
     _say_growth(run)
-    for line in warnings_of(run.meta["batch"]["rows"]):
-        say(f"warning: {line}")
+    for warning in run.meta["warnings"]:
+        say(f"warning: {warning['text']}")
     say(f"run: {run.path}   next: trueline gate {out}, trueline explain {out}, trueline report {out}")
 
 

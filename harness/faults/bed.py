@@ -109,7 +109,7 @@ class TestBed:
             self.cases,
             engines=(*self.engines, CAR),
             out=folder / "run",
-            hooks=Hooks(with_car(planted.hooks.open_engine, planted.car), planted.hooks.outputs),
+            hooks=Hooks(with_car(planted.hooks.open_engine, planted.car)),
             cache=self.cache,
             settings={"planted": name},
         )

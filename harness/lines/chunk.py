@@ -1,4 +1,4 @@
-"""Outputs of every rung over consecutive frames of one case: what a replay hands to the comparison."""
+"""What every rung gave over consecutive frames of one case: what a replay hands to the comparison."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engines.protocol import Tensors
+from harness.lines.table import LineTable
 
 __all__ = ["Chunk", "Ints", "RungOutputs"]
 
@@ -19,13 +20,18 @@ Ints = NDArray[np.int64]
 class RungOutputs:
     """What one rung gave in a chunk of n frames.
 
-    valid: frames with outputs, bool [n]. ran: frames the rung was asked for, bool [n]; asked but not valid is a gap in
-    a recording, not asked is after a crash. stacked: outputs [frames with outputs, ...].
+    Attributes:
+        valid: frames with outputs, bool [n].
+        ran: frames the rung was asked for, bool [n]; asked but not valid is a gap in a recording, not asked is after a
+            failure.
+        stacked: outputs [frames with outputs, ...].
+        lines: what the decoder made of them, with the case's frame numbers.
     """
 
     valid: NDArray[np.bool_]
     ran: NDArray[np.bool_]
     stacked: Tensors
+    lines: LineTable
 
 
 @dataclass(frozen=True)

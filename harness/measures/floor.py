@@ -20,9 +20,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from engines.protocol import Tensors
-from harness.lines.table import LineTable
-from harness.measures.match import Matches
+from harness.lines.chunk import RungOutputs
+from harness.measures.match import match
+from harness.measures.measured import Measured
 from harness.measures.pairs import pair_metrics
 from harness.measures.series import Clock, SeriesStore
 from harness.measures.series_table import series_metrics_table
@@ -33,8 +33,6 @@ from harness.run.rungs import Probe
 from harness.run.tables import BANDS
 
 __all__ = ["FloorMeter"]
-
-Floats = NDArray[np.float64]
 
 
 class FloorMeter:
@@ -47,7 +45,7 @@ class FloorMeter:
     """
 
     def __init__(self, probe: Probe, grid: Grid, clock: Clock) -> None:
-        self._probe = probe
+        self.probe = probe
         self._grid = grid
         self._series = SeriesStore(grid.look_ahead, clock, vehicle_frame=grid.frame == "vehicle")
         self._largest: dict[tuple[str, str | None], float] = {}
@@ -57,60 +55,50 @@ class FloorMeter:
         """Give buffers back."""
         self._series.close()
 
-    def lines(
-        self,
-        base: LineTable,
-        again: LineTable,
-        found: Matches,
-        at_bands: tuple[Floats, Floats],
-        at_look_ahead: tuple[Floats, Floats],
-        track: NDArray[np.int32],
-    ) -> None:
-        """Take the lines of a chunk: those of the rung, those of the probe, and how they were matched.
+    def add(self, base: RungOutputs, again: RungOutputs, base_lines: Measured, again_lines: Measured) -> None:
+        """Take a chunk: outputs and lines of the rung, and of the probe."""
+        both = base.valid & again.valid
+        if not both.any():
+            return
+        self._lines(base_lines, again_lines)
+        for output, values in again.stacked.items():
+            found = tensor_metrics(base.stacked[output][both[base.valid]], values[both[again.valid]])
+            for metric in _with_floor("tensor_metrics"):
+                self._take(metric, None, found[metric])
 
-        Args:
-            base, again: lines.
-            found: matches of the two.
-            at_bands, at_look_ahead: lateral positions of both at the stations.
-            track: of each line of the rung.
-        """
-        pairs = pair_metrics(base, again, found, self._grid, *at_bands)
+    def _lines(self, base: Measured, again: Measured) -> None:
+        found = match(base.lines, again.lines, self._grid, base.at_bands, again.at_bands)
+        pairs = pair_metrics(base.lines, again.lines, found, self._grid, base.at_bands, again.at_bands)
         for metric in _with_floor("line_metrics"):
             if metric in pairs.bands:
                 for k, band in enumerate(BANDS):
                     self._take(metric, band, pairs.bands[metric][:, k])
             else:
                 self._take(metric, None, getattr(pairs, metric))
-        offset = np.full(at_look_ahead[0].shape, np.nan)
-        offset[found.reference] = at_look_ahead[1][found.candidate] - at_look_ahead[0][found.reference]
-        matched = np.zeros(len(base), bool)
+        offset = np.full(base.at_look_ahead.shape, np.nan)
+        offset[found.reference] = again.at_look_ahead[found.candidate] - base.at_look_ahead[found.reference]
+        matched = np.zeros(len(base.lines), bool)
         matched[found.reference] = True
-        self._series.append(base.frame, track, offset, at_look_ahead[0], matched=matched)
-        for metric, unmatched in (("missing", base.frame[found.missing]), ("extra", again.frame[found.extra])):
+        self._series.append(base.lines.frame, base.track, offset, base.at_look_ahead, matched=matched)
+        missing, extra = base.lines.frame[found.missing], again.lines.frame[found.extra]
+        for metric, unmatched in (("missing", missing), ("extra", extra)):
             self._take(metric, None, np.unique(unmatched, return_counts=True)[1].astype(float))
-
-    def tensors(self, base: Tensors, again: Tensors) -> None:
-        """Take the stacked outputs of a chunk, the same frames of both."""
-        for output, values in again.items():
-            measured = tensor_metrics(base[output], values)
-            for metric in _with_floor("tensor_metrics"):
-                self._take(metric, None, measured[metric])
 
     def rows(self, case: str) -> Iterator[dict[str, Any]]:
         """Rows of the floors table; a metric that never had a value has none."""
         table = series_metrics_table(
             self._series,
             case=case,
-            rung=self._probe.rung.name,
-            reference=self._probe.base.name,
+            rung=self.probe.rung.name,
+            reference=self.probe.base.name,
             grid=self._grid,
         )
         for metric in _with_floor("series_metrics"):
             self._take(metric, None, table[metric].drop_nulls().to_numpy())
         for (metric, band), value in sorted(self._largest.items(), key=lambda item: (item[0][0], item[0][1] or "")):
             yield {
-                "rung": self._probe.base.name,
-                "probe": self._probe.kind,
+                "rung": self.probe.base.name,
+                "probe": self.probe.kind,
                 "metric": metric,
                 "band": band,
                 "value": value,

@@ -18,15 +18,19 @@ from numpy.typing import NDArray
 
 from cases.case import Case
 from engines.errors import EngineCrashed, EngineError
+from engines.foreign import guarded
 from engines.io_check import onnx_io
 from engines.protocol import Engine, Tensors
 from harness.errors import UsageError
 from harness.feed.inputs import InputBuilder, cameras_of, context_of
 from harness.measures.tensor import tensor_metrics
 from harness.model.card import Card, InputSpec
+from harness.replay.failure import Failure
 from harness.run.rungs import Rung
+from harness.run.warning import RunWarning
+from trueline import TruelineError
 
-__all__ = ["RowCheck", "batched", "check_rows", "rows_of", "stacked", "warnings_of"]
+__all__ = ["RowCheck", "batched", "check_rows", "row_warnings", "rows_of", "stacked"]
 
 BATCH = "batch"  # name of the dynamic dimension
 
@@ -116,31 +120,40 @@ def rows_of(outputs: Mapping[str, NDArray[Any]], count: int, engine: str) -> lis
 
 def check_rows(
     card: Card, case: Case, rungs: Sequence[Rung], engines: Mapping[str, Engine], size: int
-) -> list[RowCheck]:
+) -> tuple[list[RowCheck], dict[str, Failure]]:
     """Hold rows of batches against frames alone, for every engine that takes batches, on the first frames of a case.
 
     Args:
         card: the model.
         case: the first of the replay.
-        rungs: the ladder; an engine is checked under the first pipeline it runs under.
+        rungs: the ladder, the reference first; an engine is checked under the first pipeline it runs under.
         engines: by name.
         size: of a full batch.
 
+    Returns:
+        What was found, and the engines that cannot run the batch or give no row for each frame, with the reason.
+
     Raises:
-        UsageError: an engine cannot run the batch, or gives no row for each frame.
+        TruelineError: the reference's engine is one of these.
     """
     variants = {rung.engine: rung.preprocess for rung in reversed(rungs)}
     frames: dict[str, list[Tensors]] = {}
-    checks = []
+    checks, refused = [], {}
     for name, variant in sorted(variants.items()):
         if engines[name].uses_time:
             continue
-        if variant not in frames:
-            build = InputBuilder(card, case, variant)
-            frames[variant] = [build(tick) for tick in islice(case.ticks(cameras_of(card)), size)]
-        engines[name].start_case(context_of(case))
-        checks.append(_check(name, engines[name], frames[variant], size))
-    return checks
+        try:
+            if variant not in frames:
+                build = InputBuilder(card, case, variant)
+                frames[variant] = [build(tick) for tick in islice(case.ticks(cameras_of(card)), size)]
+            with guarded(lambda cause: EngineCrashed(cause, where="--batch", remedy="leave --batch out")):
+                engines[name].start_case(context_of(case))
+                checks.append(_check(name, engines[name], frames[variant], size))
+        except TruelineError as error:
+            if name == rungs[0].engine:
+                raise
+            refused[name] = Failure.of(error, "not_run")
+    return checks, refused
 
 
 def _check(name: str, engine: Engine, frames: Sequence[Tensors], size: int) -> RowCheck:
@@ -181,7 +194,6 @@ def _worse(found: RowCheck, alone: Tensors, row: Tensors) -> RowCheck:
     return found
 
 
-def warnings_of(checks: Sequence[Mapping[str, Any]]) -> list[str]:
-    """One line for each engine whose rows are not the frames alone, from what run.json keeps."""
-    found = [RowCheck(**check) for check in checks]
-    return [str(check) for check in found if not check.bit_equal]
+def row_warnings(checks: Sequence[RowCheck]) -> list[RunWarning]:
+    """One warning for each engine whose rows are not the frames alone."""
+    return [RunWarning("batch-rows", str(check)) for check in checks if not check.bit_equal]

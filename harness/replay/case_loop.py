@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,92 +18,147 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cases.case import Case
-from engines.errors import EngineCrashed, EngineError
-from engines.protocol import CaseContext, Engine
+from engines.errors import ModelLoadError
+from engines.foreign import guarded
+from engines.protocol import Engine
+from engines.registry import family
 from harness.feed.inputs import InputBuilder, cameras_of, context_of, initial_state
-from harness.lines.chunk import Chunk, RungOutputs
+from harness.lines.chunk import Chunk, Ints, RungOutputs
 from harness.lines.decode import Decoder
+from harness.lines.decode.recorded import RecordedLines
 from harness.measures.compare import Comparer
 from harness.model.card import Card
-from harness.replay.hooks import Hooks
+from harness.replay.failure import Failure
+from harness.replay.outputs import OutputCheck
 from harness.replay.rung_loop import Group, Runner
 from harness.run.folder import CaseParts
-from harness.run.json import write_json
+from harness.run.json import read_json, write_json
 from harness.run.rungs import Probe, Rung
 from trueline import TruelineError
 
 if TYPE_CHECKING:
     from harness.replay.hooks import Progress
 
-__all__ = ["replay_case"]
+__all__ = ["Ladder", "Outcome", "outcome_of", "replay_case"]
 
 CHUNK_BYTES = 192 * 2**20
 CHUNK_FRAMES = 512
+STATUS = "status.json"
 
 
-def replay_case(
-    card: Card,
-    case: Case,
-    rungs: Sequence[Rung],
-    engines: Mapping[str, Engine],
-    decoder: Decoder,
-    hooks: Hooks,
-    out: Path,
-    progress: Progress,
-    probes: Sequence[Probe] = (),
-    batch: int = 1,
-) -> None:
-    """Replay one case, `batch` frames at once, and leave its part files in `out`; none are left behind on an error."""
-    runners = [_runner(card, rung, engines[rung.engine], batch) for rung in (*rungs, *(p.rung for p in probes))]
-    context = context_of(case)
-    total = len(case.timestamps_ns)
-    with CaseParts(out / "parts", case.id) as parts, Comparer(card, case, rungs, decoder, parts, probes) as comparer:
+@dataclass(frozen=True)
+class Ladder:
+    """What runs in every case of a replay.
+
+    Attributes:
+        card: the model.
+        rungs: the root first.
+        engines: open engines by name, those of probes among them.
+        decoder: of the card.
+        probes: engines against themselves.
+        batch: frames at once.
+        refused: engines that cannot run after all, and why.
+    """
+
+    card: Card
+    rungs: Sequence[Rung]
+    engines: Mapping[str, Engine]
+    decoder: Decoder
+    probes: Sequence[Probe] = ()
+    batch: int = 1
+    refused: Mapping[str, Failure] = field(default_factory=dict)
+
+    def runners(self) -> list[Runner]:
+        """A fresh runner for every rung, those of probes last."""
+        return [self._runner(rung) for rung in (*self.rungs, *(probe.rung for probe in self.probes))]
+
+    def _runner(self, rung: Rung) -> Runner:
+        engine = self.engines[rung.engine]
+        optional = tuple(self.card.state) if family(rung.engine) == "recorded" else ()
+        return Runner(
+            rung,
+            engine,
+            self.decoder,
+            RecordedLines(self.card.frame),
+            OutputCheck(self.card.outputs, rung.name, optional),
+            initial_state(self.card),
+            self.card.state,
+            batch=1 if engine.uses_time else self.batch,
+            required=rung == self.rungs[0],
+            failure=self.refused.get(rung.engine),
+        )
+
+
+def replay_case(ladder: Ladder, case: Case, out: Path, progress: Progress) -> None:
+    """Replay one case and leave its part files in `out`; none are left behind on an error.
+
+    Raises:
+        TruelineError: the case cannot be read, or the reference failed; another rung's failure is its own status.
+    """
+    runners, total = ladder.runners(), len(case.timestamps_ns)
+    slots = {rung.name: ladder.decoder.slots for rung in ladder.rungs}
+    with (
+        CaseParts(out / "parts", case.id) as parts,
+        Comparer(ladder.card, case, ladder.rungs, slots, parts, ladder.probes) as comparer,
+    ):
         try:
-            _start(runners, context)
-            for frames, timestamps_ns in _chunks(card, case, runners, batch):
-                comparer.add(_chunk(case, runners, frames, timestamps_ns, hooks))
+            _start(case, runners)
+            for frames, timestamps_ns in _chunks(ladder.card, case, runners, ladder.batch):
+                comparer.add(Chunk(frames, timestamps_ns, _taken(runners, frames)))
                 progress(case.id, comparer.frames_done, total)
             comparer.finish()
         except TruelineError as error:
             raise error.within(f"case {case.id}") from error.__cause__
-        for row in _latency(runners[: len(rungs)]):
+        for row in _latency(runners[: len(ladder.rungs)]):
             parts.add("latency", row)
-        write_json(
-            parts.folder / "status.json",
-            {r.rung.name: {"status": r.status, "reason": f"case {case.id}, {r.crash}"} for r in runners if r.crash},
-        )
+        failed = {r.rung.name: _in_case(r.failure, case) for r in runners if r.failure}
+        write_json(parts.folder / STATUS, asdict(Outcome(case.id, failed, comparer.frames, comparer.lines)))
         parts.commit()
 
 
-def _start(runners: Sequence[Runner], context: CaseContext) -> None:
-    """Begin the case with every engine; one that cannot costs its rungs, unless it is the reference's.
+@dataclass(frozen=True)
+class Outcome:
+    """How the rungs of a finished case fared.
 
-    Raises:
-        EngineError: the reference's engine cannot.
+    Attributes:
+        case: id.
+        failed: rungs that ran no (more) frames, with the reason.
+        frames: how many frames each rung ran, by rung.
+        lines: how many lines it drew in them.
     """
-    failed: dict[int, EngineError | None] = {}
-    for runner in runners:
-        key = id(runner.engine)
-        if key not in failed:
-            failed[key] = _failure(runner.engine, context)
-        if (error := failed[key]) is None:
-            continue
-        if runner is runners[0]:
-            raise error
-        runner.lose(error, "")
+
+    case: str
+    failed: Mapping[str, Failure]
+    frames: Mapping[str, int]
+    lines: Mapping[str, int]
 
 
-def _failure(engine: Engine, context: CaseContext) -> EngineError | None:
-    try:
-        engine.start_case(context)
-    except EngineError as error:
-        return error
-    return None
+def outcome_of(out: Path, case: str) -> Outcome:
+    """The outcome of a finished case, from its parts."""
+    kept = read_json(out / "parts" / case / STATUS)
+    failed = {rung: Failure(**failure) for rung, failure in kept["failed"].items()}
+    return Outcome(case, failed, kept["frames"], kept["lines"])
 
 
-def _runner(card: Card, rung: Rung, engine: Engine, batch: int) -> Runner:
-    names = tuple(o.name for o in card.outputs)
-    return Runner(rung, engine, initial_state(card), card.state, names, 1 if engine.uses_time else batch)
+def _in_case(failure: Failure, case: Case) -> Failure:
+    return Failure(failure.status, f"case {case.id}, {failure.reason}")
+
+
+def _start(case: Case, runners: Sequence[Runner]) -> None:
+    """Tell every engine of the case; the rungs of one that cannot begin are not run."""
+    context = context_of(case)
+    for engine in {id(r.engine): r.engine for r in runners}.values():
+        try:
+            with guarded(
+                lambda cause, name=engine.name: ModelLoadError(  # type: ignore[misc]  # a default binds the name now
+                    f"{name} cannot begin a case: {cause}", where=f"engine {name}", remedy="see why"
+                )
+            ):
+                engine.start_case(context)
+        except TruelineError as error:
+            for runner in runners:
+                if runner.engine is engine and not runner.failure:
+                    runner.fail(error, "at its start", began=False)
 
 
 def _chunks(
@@ -111,14 +168,11 @@ def _chunks(
     by_variant: dict[str, list[Runner]] = {}
     for runner in runners:
         by_variant.setdefault(runner.rung.preprocess, []).append(runner)
-    groups = [Group(InputBuilder(card, case, variant), group) for variant, group in by_variant.items()]
+    groups = [Group(partial(InputBuilder, card, case, variant), group) for variant, group in by_variant.items()]
     frames, times, limit = array("q"), array("q"), 0
     for tick in case.ticks(cameras_of(card)):
-        try:
-            for group in groups:
-                group.step(tick)
-        except TruelineError as error:
-            raise error.within(f"frame {tick.frame}") from error.__cause__
+        for group in groups:
+            group.step(tick)
         frames.append(tick.frame)
         times.append(tick.timestamp_ns)
         if not limit and len(frames) >= batch:
@@ -132,41 +186,18 @@ def _chunks(
         yield np.array(frames), np.array(times)
 
 
+def _taken(runners: Sequence[Runner], frames: Ints) -> dict[str, RungOutputs]:
+    """What every runner has collected, in the shapes of the reference's outputs."""
+    root = runners[0].take(frames, {})
+    shapes = {name: values.shape[1:] for name, values in root.stacked.items()}
+    return {runners[0].rung.name: root} | {r.rung.name: r.take(frames, shapes) for r in runners[1:]}
+
+
 def _chunk_frames(runners: Sequence[Runner], batch: int) -> int:
     """How many frames' outputs fit in the budget, from the outputs of the first frame; whole batches."""
     frame_bytes = sum(a.nbytes for r in runners for o in r.collected[:1] for a in o.values())
     frames = int(np.clip(CHUNK_BYTES // max(frame_bytes, 1), 1, CHUNK_FRAMES))
     return max(frames // batch, 1) * batch
-
-
-def _chunk(
-    case: Case, runners: Sequence[Runner], frames: NDArray[np.int64], timestamps_ns: NDArray[np.int64], hooks: Hooks
-) -> Chunk:
-    outputs: dict[str, RungOutputs] = {}
-    for runner in runners:
-        taken = runner.take()
-        if taken.stacked:
-            taken = _shaped(runner, taken, next(iter(outputs.values()), taken))
-        if taken.stacked:
-            changed = hooks.outputs(runner.rung, case.id, timestamps_ns[taken.valid], taken.stacked)
-            taken = RungOutputs(taken.valid, taken.ran, changed)
-        outputs[runner.rung.name] = taken
-    return Chunk(frames, timestamps_ns, outputs)
-
-
-def _shaped(runner: Runner, taken: RungOutputs, reference: RungOutputs) -> RungOutputs:
-    """Outputs in the shapes of the reference's, axes of one added or dropped; another shape loses the rung."""
-    shapes = {name: values.shape[1:] for name, values in reference.stacked.items() if name in taken.stacked}
-    given = {name: taken.stacked[name].shape[1:] for name in shapes}
-    for name, shape in shapes.items():
-        if [n for n in shape if n != 1] != [n for n in given[name] if n != 1]:
-            what = f"output {name!r} is {list(given[name])}, the reference gives {list(shape)}"
-            remedy = "see that both run the same model; give `shape` under [[outputs]] in model.toml"
-            runner.lose(EngineCrashed(what, where=runner.rung.name, remedy=remedy), "")
-            nothing = np.zeros(len(taken.valid), bool)
-            return RungOutputs(nothing, nothing, {})
-    fitted = {name: values.reshape(-1, *shapes.get(name, values.shape[1:])) for name, values in taken.stacked.items()}
-    return RungOutputs(taken.valid, taken.ran, fitted)
 
 
 def _latency(runners: Sequence[Runner]) -> Iterator[dict[str, Any]]:

@@ -21,7 +21,7 @@ from harness.model.grid import grid_to_json
 from harness.run.rungs import Rung
 from trueline import __version__
 
-__all__ = ["Plan", "make_plan"]
+__all__ = ["Plan", "make_plan", "rung_json"]
 
 SCHEMA = 1
 _DISTRIBUTIONS = (
@@ -56,7 +56,7 @@ def make_plan(card: Card, cases: Sequence[Case], rungs: Sequence[Rung], settings
             "grid": grid_to_json(card.grid),
         },
         "reference": rungs[0].name,
-        "rungs": [asdict(r) | {"name": r.name, "factors": list(r.factors)} for r in rungs],
+        "rungs": [rung_json(r) for r in rungs],
         "cases": [_case_json(c) for c in sorted(cases, key=lambda c: c.id)],
         "settings": dict(settings),
         "provenance": {
@@ -68,6 +68,11 @@ def make_plan(card: Card, cases: Sequence[Case], rungs: Sequence[Rung], settings
     }
     text = json.dumps(identity, sort_keys=True, default=str)
     return Plan(identity | {"digest": hashlib.sha256(text.encode()).hexdigest()})
+
+
+def rung_json(rung: Rung) -> dict[str, Any]:
+    """Name, pipeline, engine, parent and factors of a rung."""
+    return asdict(rung) | {"name": rung.name, "factors": list(rung.factors)}
 
 
 def _case_json(case: Case) -> dict[str, Any]:

@@ -7,10 +7,9 @@ the card gives it a plan or calibration data. Recurrent inputs are zero.
 
 from __future__ import annotations
 
-import shutil
 import tempfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -20,16 +19,21 @@ from numpy.typing import NDArray
 
 from cases.case import Case
 from engines.cache import file_sha256, folder_of
-from engines.errors import EngineUnavailable
+from engines.errors import EngineUnavailable, ModelLoadError, UnknownEngine
+from engines.foreign import guarded
 from engines.protocol import CaseContext, Engine, ModelSource, Tensors
 from engines.tensorrt import wants_calibration
 from harness.feed.inputs import spread_frames
 from harness.model.card import Card
+from harness.replay.failure import Failure
 from harness.replay.hooks import Hooks
 from harness.run.rungs import Probe, Rung, probes_of
+from trueline import TruelineError
 
-__all__ = ["BatchRow", "Opened", "calibrated", "open_engines", "open_probe", "open_probes", "reopen"]
+__all__ = ["BatchRow", "Opened", "calibrated", "open_engine", "open_engines", "open_probe", "open_probes"]
 
+_PARTS = ("name", "uses_time", "provenance", "start_case", "seek", "infer", "close")
+_REMEDY = "see whether the engine runs this model by itself; the other rungs go on without it"
 FRAMES = 8  # AutoCast keeps every activation of every frame in memory
 
 
@@ -132,52 +136,71 @@ class Opened:
     """Engines by name, and why the others could not be opened."""
 
     engines: dict[str, Engine]
-    missing: dict[str, EngineUnavailable]
+    missing: dict[str, Failure]
 
 
 def open_engines(
     names: Iterable[str], card: Card, cases: Sequence[Case], hooks: Hooks, cache: Path, stack: ExitStack
 ) -> Opened:
-    """Open the engines of a replay; `stack` closes them."""
+    """Open the engines of a replay; `stack` closes them.
+
+    Raises:
+        UnknownEngine: a name that no engine has.
+        TruelineError: the reference's engine cannot be opened; any other that cannot is missing.
+    """
     opened = Opened({}, {})
     for name in names:
         try:
-            engine = hooks.open_engine(name, calibrated(name, card.source(cache), card, cases))
-        except EngineUnavailable as error:
-            if name == card.reference_rung.partition("/")[2]:
-                raise
-            opened.missing[name] = error
-            continue
-        stack.callback(engine.close)
-        opened.engines[name] = engine
+            opened.engines[name] = open_engine(name, card, cases, hooks, cache, stack)
+        except TruelineError as error:
+            if isinstance(error, UnknownEngine) or name == card.reference_rung.partition("/")[2]:
+                raise error.within(f"engine {name}") from error.__cause__
+            opened.missing[name] = Failure.of(error, "not_run")
     return opened
 
 
-def reopen(card: Card, cases: Sequence[Case], hooks: Hooks, fresh: Path, name: str) -> Engine:
-    """An engine opened anew, its artefacts in the empty folder `fresh`."""
-    return hooks.open_engine(name, calibrated(name, card.source(fresh), card, cases))
+def open_engine(name: str, card: Card, cases: Sequence[Case], hooks: Hooks, cache: Path, stack: ExitStack) -> Engine:
+    """An engine on the card's model; `stack` closes it, whatever its `close` does.
+
+    Raises:
+        TruelineError: it cannot be opened; exceptions that are not ours say so as ModelLoadError.
+    """
+    where = f"{card.name}, engine {name}"
+    with guarded(lambda cause: ModelLoadError(f"{name} does not open: {cause}", where=where, remedy=_REMEDY)):
+        engine = hooks.open_engine(name, calibrated(name, card.source(cache), card, cases))
+    if absent := [part for part in _PARTS if not hasattr(engine, part)]:
+        raise ModelLoadError(
+            f"{name} gave a {type(engine).__name__} without {absent[0]}", where=where, remedy="see docs/engines.md"
+        )
+    stack.callback(_close, engine)
+    return engine
+
+
+def _close(engine: Engine) -> None:
+    """A run is complete by now: what fails here costs nothing."""
+    with suppress(TruelineError), guarded(lambda cause: ModelLoadError(cause, where="close", remedy="none")):
+        engine.close()
 
 
 def open_probes(
-    rungs: Sequence[Rung],
-    card: Card,
-    opened: Opened,
-    reopen: Callable[[str], Engine],
-    cache: Path,
-    stack: ExitStack,
+    rungs: Sequence[Rung], card: Card, opened: Opened, reopen: Callable[[str], Engine]
 ) -> tuple[tuple[Probe, ...], list[dict[str, str]]]:
-    """Probes that can run, their engines added to the opened ones; and what run.json says of all of them."""
-    shutil.rmtree(cache / "rebuild", ignore_errors=True)
+    """Probes that can run, their engines added to the opened ones; and what run.json says of all of them.
+
+    Args:
+        rungs: the ladder.
+        card: the model.
+        opened: engines of the rungs.
+        reopen: opens an engine by name with empty caches, and sees to its end.
+    """
     probes, said = [], []
     for probe in probes_of(rungs):
         status, reason = "ok", ""
         try:
-            engine = open_probe(probe, card, opened.engines[probe.base.engine], reopen)
-        except EngineUnavailable as error:
-            status, reason = "not_run", error.what
+            opened.engines[probe.rung.engine] = open_probe(probe, card, opened.engines[probe.base.engine], reopen)
+        except TruelineError as error:
+            status, reason = "not_run", Failure.of(error, "not_run").reason
         else:
-            stack.callback(engine.close)
-            opened.engines[probe.rung.engine] = engine
             probes.append(probe)
         said.append({"rung": probe.base.name, "probe": probe.kind, "status": status, "reason": reason})
     return tuple(probes), said

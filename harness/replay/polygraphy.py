@@ -24,12 +24,10 @@ from harness.errors import UsageError
 from harness.feed.inputs import InputBuilder, cameras_of, context_of, initial_state, is_variant, steps_of_card
 from harness.feed.swaps import single_swaps
 from harness.model.card import DEFAULT_CACHE, Card
-from harness.replay.hooks import Hooks
-from harness.replay.open import calibrated
+from harness.replay.hooks import Hooks, Progress, quiet
+from harness.replay.open import open_engine
 
 __all__ = ["write_outputs"]
-
-Progress = Callable[[str, int, int], None]
 
 
 def write_outputs(
@@ -68,10 +66,9 @@ def write_outputs(
     for file in filter(None, (out, inputs)):
         _check_place(file)
     with ExitStack() as stack:
-        opened = (hooks or Hooks()).open_engine(engine, calibrated(engine, card.source(cache), card, [case]))
-        stack.callback(opened.close)
+        opened = open_engine(engine, card, [case], hooks or Hooks(), cache, stack)
         feed = stack.enter_context(_feeding(inputs))
-        frames = _Frames(card, case, opened, preprocess, feed, progress or _quiet)
+        frames = _Frames(card, case, opened, preprocess, feed, progress or quiet)
         with _published(out) as draft:
             write_runs(draft, f"{preprocess}/{engine}", frames)
         with _published(out.with_suffix(".timestamps")) as draft:
@@ -163,7 +160,3 @@ def _published(path: Path) -> Iterator[Path]:
         draft.replace(path)
     finally:
         draft.unlink(missing_ok=True)
-
-
-def _quiet(case: str, done: int, total: int) -> None:
-    return None

@@ -1,14 +1,14 @@
 """Replay: cases through every rung of the ladder, into a run folder.
 
-    plan -> open engines -> for each case not finished yet: harness.replay.case_loop -> tables
+    open engines -> plan -> for each case not finished yet: harness.replay.case_loop -> tables
 
-The case is the unit of resume. An engine that cannot run here becomes NOT_RUN, one that fails becomes CRASHED; the
-other rungs go on either way.
+The case is the unit of resume. Only the reference can end a replay: an engine that cannot be opened is NOT_RUN, a rung
+that fails at a frame is CRASHED, and the others go on either way.
 """
 
 from __future__ import annotations
 
-import os
+import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, replace
@@ -19,6 +19,7 @@ from typing import Any
 
 from cases.case import Case, find_cases, open_case
 from engines.isolate import DEFAULT_TIMEOUT_S, isolated
+from engines.protocol import Engine
 from harness.errors import RunError, UsageError
 from harness.feed.inputs import steps_of_card
 from harness.feed.pipelines import told_pipelines
@@ -26,22 +27,16 @@ from harness.feed.probes import StepProbes, step_probes
 from harness.feed.swaps import other_pipeline
 from harness.lines.decode import build_decoder
 from harness.model.card import DEFAULT_CACHE, Card
-from harness.replay.batches import batched, check_rows
-from harness.replay.case_loop import replay_case
-from harness.replay.hooks import Hooks, Progress
+from harness.replay.batches import batched, check_rows, row_warnings
+from harness.replay.case_loop import Ladder, outcome_of, replay_case
+from harness.replay.environment import replay_environment
+from harness.replay.hooks import Hooks, Progress, quiet
 from harness.replay.identity import Plan, make_plan
-from harness.replay.open import Opened, open_engines, open_probes, reopen
+from harness.replay.open import open_engine, open_engines, open_probes
+from harness.replay.rung_reports import probe_reports, rung_reports, warnings_of_rungs
 from harness.run.folder import Run, finished_cases, write_tables
 from harness.run.json import read_json, write_json
-from harness.run.rungs import Rung, build_tree, swap_rung
-
-# Runtimes with thread pools of their own take turns in a replay. OpenMP threads that spin while another pool works made
-# a 0.2 ms PyTorch call take 35 to 55 ms on two busy cores; waiting passively costs microseconds. It takes effect where
-# PyTorch has not been loaded yet, and a choice already made is kept.
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-# Part files are read one at a time when the tables are written: polars reads several ahead, and memory grew with cases.
-os.environ.setdefault("POLARS_MAX_CONCURRENT_SCANS", "1")
-os.environ.setdefault("POLARS_ROW_GROUP_PREFETCH_SIZE", "1")
+from harness.run.rungs import build_tree
 
 __all__ = ["DEFAULT_ENGINES", "DEFAULT_PREPROCESS", "replay"]
 
@@ -91,10 +86,10 @@ def replay(
     hooks = hooks or Hooks()
     if isolate:
         hooks = replace(hooks, open_engine=partial(isolated, timeout_s=timeout_s and timeout_s * batch))
-    opened_cases = _open_cases(cases)
+    opened_cases, fed = _open_cases(cases), batched(card, batch)
     _known(preprocess)
-    fed = batched(card, batch)
     with ExitStack() as stack:
+        stack.enter_context(replay_environment())
         names = dict.fromkeys([card.reference_rung.partition("/")[2], *_torchless(card, engines)])
         opened = open_engines(names, fed, opened_cases, hooks, cache, stack)
         differing = steps_of_card(card)
@@ -111,19 +106,29 @@ def replay(
             return done
         meta = plan.meta | told_pipelines(card, opened_cases) | {"finished": False, "started": _now()}
         write_json(out / "run.json", meta)
-        decoder = build_decoder(card)
         stack.enter_context(_single_threaded_blas())
-        again = partial(reopen, fed, opened_cases, hooks, cache / "rebuild")
-        probes, meta["probes"] = open_probes(rungs, fed, opened, again, cache, stack) if floor else ((), [])
-        checks = check_rows(card, opened_cases[0], rungs, opened.engines, batch) if batch > 1 else []
+        reopen = partial(_reopen, fed, opened_cases, hooks, cache / "rebuild", stack)
+        probes, meta["probes"] = open_probes(rungs, fed, opened, reopen) if floor else ((), [])
+        decoder = build_decoder(card)
+        checks, refused = check_rows(card, opened_cases[0], rungs, opened.engines, batch) if batch > 1 else ((), {})
         meta["batch"] = {"size": batch, "rows": [asdict(check) for check in checks]}
+        ladder = Ladder(card, rungs, opened.engines, decoder, probes, batch, refused)
         for case in opened_cases:
             if case.id not in finished_cases(out):
-                replay_case(card, case, rungs, opened.engines, decoder, hooks, out, progress or _quiet, probes, batch)
-    meta["rungs"] = _rung_reports(meta, rungs, opened, out, preprocess) + _refused(swapped, meta["reference"])
-    write_tables(out, [c.id for c in opened_cases], {"length_unit": card.length_unit, "digest": plan.digest})
+                replay_case(ladder, case, out, progress or quiet)
+        outcomes = [outcome_of(out, case.id) for case in opened_cases]
+        meta["rungs"] = rung_reports(rungs, opened, outcomes, preprocess, swapped)
+        meta["probes"] = probe_reports(meta["probes"], probes, outcomes)
+        meta["warnings"] += [asdict(w) for w in (*row_warnings(checks), *warnings_of_rungs(rungs, outcomes))]
+        write_tables(out, [c.id for c in opened_cases], {"length_unit": card.length_unit, "digest": plan.digest})
     write_json(out / "run.json", meta | {"finished": True, "ended": _now()})
     return Run.open(out)
+
+
+def _reopen(card: Card, cases: Sequence[Case], hooks: Hooks, fresh: Path, stack: ExitStack, name: str) -> Engine:
+    """An engine opened anew, its artefacts in an empty folder."""
+    shutil.rmtree(fresh, ignore_errors=True)
+    return open_engine(name, card, cases, hooks, fresh, stack)
 
 
 def _open_cases(cases: Iterable[Path]) -> list[Case]:
@@ -198,48 +203,5 @@ def _difference(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
     return "different " + ", ".join(parts) if parts else "made by another version"
 
 
-def _rung_reports(
-    meta: Mapping[str, Any], rungs: Sequence[Rung], opened: Opened, out: Path, preprocess: Sequence[str]
-) -> list[dict[str, Any]]:
-    """Rungs of run.json with status, reason and provenance; those whose engine is missing come last."""
-    lost: dict[str, dict[str, str]] = {}
-    for case in sorted(finished_cases(out)):
-        for rung, how in read_json(out / "parts" / case / "status.json").items():
-            if rung not in lost or (how["status"], lost[rung]["status"]) == ("crashed", "not_run"):
-                lost[rung] = how
-    reports = [
-        rung
-        | lost.get(rung["name"], {"status": "ok", "reason": ""})
-        | {
-            "provenance": dict(opened.engines[rung["engine"]].provenance),
-        }
-        for rung in meta["rungs"]
-    ]
-    present = [r.engine for r in rungs]
-    for engine, error in opened.missing.items():
-        for rung in build_tree(meta["reference"], [*dict.fromkeys(present), engine], preprocess):
-            if rung.engine == engine:
-                reports.append(
-                    {
-                        "preprocess": rung.preprocess, "engine": engine, "parent": rung.parent,
-                        "factors": list(rung.factors), "name": rung.name, "status": "not_run",
-                        "reason": f"{error.what}; {error.remedy}", "provenance": {},
-                    }
-                )  # fmt: skip
-    return reports
-
-
-def _refused(swapped: StepProbes, reference: str) -> list[dict[str, Any]]:
-    """Rungs of run.json for swaps of steps that cannot run."""
-    return [
-        asdict(rung) | {"name": rung.name, "status": "not_run", "reason": why, "provenance": {}}
-        for rung, why in ((swap_rung(swap, reference), why) for swap, why in swapped.refused.items())
-    ]
-
-
 def _now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
-
-
-def _quiet(case: str, done: int, total: int) -> None:
-    return None

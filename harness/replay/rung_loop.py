@@ -1,7 +1,8 @@
-"""Rungs while they run: outputs, gaps and crashes of one rung, and the rungs that share one preprocessing variant.
+"""Rungs while they run: outputs, gaps and failures of one rung, and the rungs that share one preprocessing variant.
 
 Frames go to an engine one by one, or with `--batch N` N at a time (batches.py). What depends on time, as a recording of
-the car does, always takes them one by one.
+the car does, always takes them one by one. Engines, decoders and preprocessing may be anybody's code: whatever they
+raise is the rung's own failure, and only the reference's is raised further.
 """
 
 from __future__ import annotations
@@ -14,14 +15,20 @@ from time import perf_counter_ns
 import numpy as np
 
 from cases.picture import Tick
-from engines.errors import EngineError, EngineOutputMissing, NotRecorded, RecordingGap
-from engines.formats.polylines import LINE_ARRAYS
+from engines.errors import EngineCrashed, EngineError, NotRecorded, RecordingGap
+from engines.foreign import guarded
 from engines.protocol import Engine, Tensors
-from engines.registry import family
-from harness.lines.chunk import RungOutputs
-from harness.lines.decode.recorded import holds_lines
+from harness.errors import PreprocessError
+from harness.lines.chunk import Ints, RungOutputs
+from harness.lines.decode import Decoder
+from harness.lines.decode.recorded import RecordedLines, holds_lines
+from harness.lines.table import LineTable
 from harness.replay.batches import rows_of, stacked
+from harness.replay.decoding import decode_frames
+from harness.replay.failure import Failure
+from harness.replay.outputs import OutputCheck, fitted
 from harness.run.rungs import Rung
+from trueline import TruelineError
 
 __all__ = ["Group", "Runner"]
 
@@ -33,99 +40,130 @@ class Runner:
     Attributes:
         rung: the rung.
         engine: runs it.
+        decoder: makes lines of its outputs.
+        logged: reads lines that a device has decoded already.
+        check: holds outputs against the card.
         state: recurrent inputs of the next frame, by input name.
         feedback: output -> input that are fed back.
-        names: outputs to keep.
         batch: frames it takes at once.
+        required: it is the reference: a failure is raised.
+        failure: why it runs no (more) frames; None while it does.
     """
 
     rung: Rung
     engine: Engine
+    decoder: Decoder
+    logged: RecordedLines
+    check: OutputCheck
     state: Tensors
     feedback: Mapping[str, str]
-    names: tuple[str, ...]
     batch: int = 1
+    required: bool = False
+    failure: Failure | None = None
     collected: list[Tensors] = field(default_factory=list)
     valid: list[bool] = field(default_factory=list)
     ran: list[bool] = field(default_factory=list)
     elapsed_ns: array[int] = field(default_factory=lambda: array("q"))
-    crash: str = ""
-    status: str = "ok"
-    kept: tuple[str, ...] = ()
 
-    def lose(self, error: EngineError, doing: str) -> None:
-        """The engine failed: the rung gives nothing more in this case."""
-        rest = f" ({error.where}); {error.remedy}" if error.rung_status == "not_run" else ""
-        self.status, self.crash = error.rung_status, f"{doing}{error.what}{rest}"
+    def fail(self, error: TruelineError, place: str, *, began: bool = True) -> None:
+        """Run no further frames of this case; the reference raises instead.
+
+        Args:
+            error: what happened.
+            place: frame, or what was being done.
+            began: whether the rung ran at all; without that it is not run, else it crashed.
+        """
+        if self.required:
+            raise error.within(f"reference {self.rung.name}, {place}") from error.__cause__
+        status = error.rung_status if isinstance(error, EngineError) and not any(self.valid) else "crashed"
+        if not began and not isinstance(error, EngineCrashed):
+            status = "not_run"
+        self.failure = Failure.of(error, status, place)
+
+    def skip(self, count: int = 1) -> None:
+        """Frames that are not run."""
+        self.valid += [False] * count
+        self.ran += [False] * count
 
     def step(self, tensors: Tensors, tick: Tick) -> None:
         """Run one frame and keep its outputs."""
-        self.ran.append(not self.crash)
-        if self.crash:
-            self.valid.append(False)
-            return
-        if self.state:
-            tensors = tensors | self.state
-        if self.engine.uses_time:
-            self.engine.seek(tick.timestamp_ns)
-        start = perf_counter_ns()
+        if self.failure:
+            return self.skip()
         try:
-            outputs = self.engine.infer(tensors)
+            outputs = self._infer(tensors | self.state, 1, tick.timestamp_ns)[0]
         except RecordingGap as gap:
             self.valid.append(False)
-            self.ran[-1] = not isinstance(gap, NotRecorded)
-            return
-        except EngineError as error:
-            self.lose(error, f"frame {tick.frame}: ")
-            self.valid.append(False)
-            self.ran[-1] = False
-            return
-        self.elapsed_ns.append(perf_counter_ns() - start)
-        if not self.collected:
-            self._check(outputs)
-        self.collected.append(outputs)
-        self.valid.append(True)
+            self.ran.append(not isinstance(gap, NotRecorded))
+            return None
+        except TruelineError as error:
+            self.fail(error, f"frame {tick.frame}")
+            return self.skip()
+        self._keep([outputs])
         for out, into in self.feedback.items():
             if out in outputs:
                 self.state[into] = outputs[out]
+        return None
 
     def step_batch(self, tensors: Tensors, frames: Sequence[int]) -> None:
         """Run several frames at once, stacked on their first axis, and keep the outputs of each."""
-        count = len(frames)
-        ran = not self.crash
-        if ran:
+        if self.failure:
+            return self.skip(len(frames))
+        try:
+            self._keep(self._infer(tensors, len(frames)))
+        except TruelineError as error:
+            self.fail(error, f"frames {frames[0]} to {frames[-1]}")
+            self.skip(len(frames))
+        return None
+
+    def _infer(self, tensors: Tensors, count: int, now_ns: int = 0) -> list[Tensors]:
+        """Outputs of each frame, as the card declares them."""
+        with guarded(
+            lambda cause: EngineCrashed(f"{self.engine.name} failed: {cause}", where=self.rung.name, remedy="see why")
+        ):
+            if self.engine.uses_time:
+                self.engine.seek(now_ns)
             start = perf_counter_ns()
-            try:
-                outputs = rows_of(self.engine.infer(tensors), count, self.engine.name)
-            except EngineError as error:
-                self.lose(error, f"frames {frames[0]} to {frames[-1]}: ")
-                ran = False
-            else:
-                self.elapsed_ns.extend([(perf_counter_ns() - start) // count] * count)
-                if not self.collected:
-                    self._check(outputs[0])
-                self.collected += outputs
-        self.ran += [ran] * count
-        self.valid += [ran] * count
+            outputs = self.engine.infer(tensors)
+            elapsed_ns = perf_counter_ns() - start
+        frames = [
+            self.check(frame) for frame in (rows_of(outputs, count, self.engine.name) if count > 1 else [outputs])
+        ]
+        self.elapsed_ns.extend([elapsed_ns // count] * count)
+        return frames
 
-    def _check(self, outputs: Tensors) -> None:
-        """Keep the card's outputs, and lines where a device logged them; what a recording feeds back it may lack."""
-        self.kept = tuple(name for name in (*self.names, *LINE_ARRAYS) if name in outputs)
-        optional = self.feedback if family(self.rung.engine) == "recorded" else ()
-        missing = [n for n in self.names if n not in outputs and n not in optional]
-        if missing and not holds_lines(outputs):
-            raise EngineOutputMissing(
-                f"{self.rung.engine} has no output {missing[0]!r}",
-                where=f"rung {self.rung.name}",
-                remedy=f"it has {sorted(outputs)}; name one of them under [[outputs]] in the card",
-            )
+    def _keep(self, frames: Sequence[Tensors]) -> None:
+        self.collected += frames
+        self.valid += [True] * len(frames)
+        self.ran += [True] * len(frames)
 
-    def take(self) -> RungOutputs:
-        """The outputs of the chunk, stacked; the next chunk starts empty."""
+    def take(self, frames: Ints, shapes: Mapping[str, tuple[int, ...]]) -> RungOutputs:
+        """Outputs and lines of the chunk of these frames; the next chunk starts empty.
+
+        A frame that the decoder cannot take ends the rung there, as one that the engine cannot run does.
+
+        Args:
+            frames: of the chunk.
+            shapes: of the reference's outputs, by name; axes of one are added or dropped to fit.
+        """
         valid, ran = np.array(self.valid, bool), np.array(self.ran, bool)
-        stacked = {n: np.stack([o[n] for o in self.collected]) for n in self.kept} if self.collected else {}
-        self.collected, self.valid, self.ran = [], [], []
-        return RungOutputs(valid, ran, stacked)
+        collected, self.collected, self.valid, self.ran = self.collected, [], [], []
+        if not collected:
+            return RungOutputs(valid, ran, {}, LineTable.empty())
+        done, error, lines = 0, None, LineTable.empty()
+        outputs = {n: np.stack([o[n] for o in collected]) for n in collected[0]}
+        try:
+            outputs = fitted(outputs, shapes, self.rung.name)
+        except TruelineError as other:
+            error = other
+        else:
+            decoder = self.logged if holds_lines(outputs) else self.decoder
+            lines, done, error = decode_frames(decoder, outputs, frames[valid])
+        if error is not None:
+            at = np.flatnonzero(valid)[done]
+            self.fail(error, f"frame {frames[at]}")
+            valid[at:], ran[at:] = False, False
+            outputs = {name: values[:done] for name, values in outputs.items()} if done else {}
+        return RungOutputs(valid, ran, outputs, lines)
 
 
 @dataclass
@@ -133,28 +171,28 @@ class Group:
     """Rungs of one preprocessing variant, which run on the same tensors.
 
     Attributes:
-        build: makes the tensors of a tick.
+        prepare: makes what makes the tensors of a tick.
         runners: the rungs.
     """
 
-    build: Callable[[Tick], Tensors]
+    prepare: Callable[[], Callable[[Tick], Tensors]]
     runners: Sequence[Runner]
-    _single: list[Runner] = field(init=False)
-    _batched: list[Runner] = field(init=False)
+    _build: Callable[[Tick], Tensors] | None = field(init=False, default=None)
+    _frames: int = field(init=False, default=0)
     _waiting: list[tuple[int, Tensors]] = field(init=False, default_factory=list)
-
-    def __post_init__(self) -> None:
-        self._single = [r for r in self.runners if r.batch == 1]
-        self._batched = [r for r in self.runners if r.batch > 1]
 
     def step(self, tick: Tick) -> None:
         """Run one frame, or keep it until a batch is full."""
-        tensors = self.build(tick)
-        for runner in self._single:
-            runner.step(tensors, tick)
-        if self._batched:
+        tensors = self._tensors(tick)
+        for runner in self._of_batch(single=True):
+            runner.skip() if tensors is None else runner.step(tensors, tick)
+        if batched := self._of_batch(single=False):
+            if tensors is None:
+                for runner in batched:
+                    runner.skip()
+                return
             self._waiting.append((tick.frame, tensors))
-            if len(self._waiting) >= self._batched[0].batch:
+            if len(self._waiting) >= batched[0].batch:
                 self.flush()
 
     def flush(self) -> None:
@@ -163,5 +201,29 @@ class Group:
             return
         frames, tensors = [f for f, _ in self._waiting], stacked([t for _, t in self._waiting])
         self._waiting = []
-        for runner in self._batched:
+        for runner in self._of_batch(single=False):
             runner.step_batch(tensors, frames)
+
+    def _of_batch(self, *, single: bool) -> list[Runner]:
+        return [r for r in self.runners if (r.batch == 1) == single]
+
+    def _tensors(self, tick: Tick) -> Tensors | None:
+        """Tensors of a tick; None once no rung is left to feed, or where this variant cannot make them."""
+        if all(runner.failure for runner in self.runners):
+            return None
+        try:
+            with guarded(
+                lambda cause: PreprocessError(
+                    f"preprocessing failed: {cause}", where="preprocess", remedy="make the pipeline take this picture"
+                )
+            ):
+                self._build = self._build or self.prepare()
+                tensors = self._build(tick)
+        except TruelineError as error:
+            self.flush()
+            for runner in self.runners:
+                if not runner.failure:
+                    runner.fail(error, f"frame {tick.frame}", began=self._frames > 0)
+            return None
+        self._frames += 1
+        return tensors

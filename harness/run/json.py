@@ -1,14 +1,35 @@
-"""JSON files of a run folder, written so that a reader sees the old file or the whole new one."""
+"""JSON as we write it: plain values, and files that a reader sees old or new and never in between."""
 
 from __future__ import annotations
 
 import json
+import math
+from collections.abc import Mapping
+from collections.abc import Set as AbstractSet
 from pathlib import Path
 from typing import Any
 
 from harness.errors import RunError
 
-__all__ = ["read_json", "write_json"]
+__all__ = ["plain", "read_json", "write_json"]
+
+
+def plain(value: Any) -> Any:
+    """What JSON can hold: text keys, lists, NumPy values as Python's, null for numbers that are not finite, else text.
+
+    Provenance of third parties goes through here, so anything may come.
+    """
+    if type(value).__module__ == "numpy":
+        value = value.tolist()
+    if isinstance(value, Mapping):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(item) for item in value]
+    if isinstance(value, AbstractSet):
+        return sorted((plain(item) for item in value), key=str)
+    if isinstance(value, float):
+        return float(value) if math.isfinite(value) else None
+    return value if value is None or isinstance(value, str | int) else str(value)
 
 
 def write_json(path: Path, value: Any) -> None:

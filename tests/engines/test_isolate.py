@@ -11,7 +11,14 @@ from engine_models import inputs_of
 
 import engines
 from engines.denormals import flushed
-from engines.errors import EngineCrashed, EngineInputError, EngineOptionError, EngineUnavailable, RecordingGap
+from engines.errors import (
+    EngineCrashed,
+    EngineInputError,
+    EngineOptionError,
+    EngineUnavailable,
+    ModelLoadError,
+    RecordingGap,
+)
 from engines.isolate import isolated
 from engines.protocol import CaseContext, DumpSpec, Engine, ModelSource, TensorSpec
 
@@ -101,7 +108,8 @@ def test_tensors_of_every_kind_and_size_pass_unchanged_and_stay_the_engines(open
         ("segfault", "ended by signal 11 (SIGSEGV); stderr ends: about to read address 1"),
         ("oom", "ended by signal 9 (SIGKILL), as when memory runs out"),
         ("exit", "exit code 7"),
-        ("foreign", "ValueError: a foreign error"),
+        ("foreign", "ValueError: a foreign error; of two lines"),
+        ("quits", "it called sys.exit('no licence')"),
         ("ours", "the runtime said no"),
     ],
 )
@@ -133,7 +141,17 @@ def test_a_hang_ends_at_the_time_limit_with_its_process(opened):
     assert engine.infer(inputs())
 
 
-@pytest.mark.parametrize("misdeed", ["open_segfault", "open_foreign", "case"])
+@pytest.mark.parametrize(
+    ("misdeed", "text"),
+    [("open_foreign", "ValueError: a foreign error; of two lines"), ("open_quits", "sys.exit('no licence')")],
+)
+def test_an_engine_whose_opening_fails_cannot_be_opened(opened, misdeed, text):
+    with pytest.raises(ModelLoadError) as caught:
+        opened(misdeed)
+    assert text in caught.value.what
+
+
+@pytest.mark.parametrize("misdeed", ["open_segfault", "case"])
 def test_an_engine_that_dies_before_its_first_frame_is_reported_by_every_frame(opened, misdeed):
     engine = opened(misdeed)
     for _ in range(2):

@@ -81,6 +81,10 @@ def foreign():
     raise ValueError("a foreign error\nof two lines")
 
 
+def quits():
+    sys.exit("no licence")
+
+
 def ours():
     raise EngineCrashed("the runtime said no", where="layer 3", remedy="ask it")
 
@@ -99,6 +103,7 @@ MISDEEDS = {
     "hang": hang,
     "exit": leave,
     "foreign": foreign,
+    "quits": quits,
     "ours": ours,
     "gap": gap,
     "unavailable": unavailable,

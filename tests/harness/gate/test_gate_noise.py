@@ -10,12 +10,12 @@ from harness.errors import PolicyError
 from harness.gate import Status, judge, load_policy
 from harness.gate.noise import Floors
 from harness.gate.verdict import RuleOutcome
+from harness.lines.chunk import RungOutputs
 from harness.lines.table import LineTable
 from harness.measures.floor import FloorMeter
 from harness.measures.kink import kink
-from harness.measures.match import match
+from harness.measures.measured import measured
 from harness.measures.series import Clock
-from harness.measures.stations import resample
 from harness.model.grid import vehicle_grid
 from harness.run.catalogue import floors
 from harness.run.rungs import Probe, Rung
@@ -103,22 +103,23 @@ def test_every_floor_that_is_measured_may_be_limited() -> None:
     x = np.linspace(0, 80, 41)
     for frame in range(20):
         clock.tick([frame], [frame * 100_000_000])
-        one, other = (_line(frame, x, rng.normal(0, 0.01, len(x))) for _ in range(2))
-        at = [resample(t, vehicle_grid().stations, "vehicle") for t in (one, other)]
-        ahead = [resample(t, np.array(vehicle_grid().look_ahead), "vehicle") for t in (one, other)]
-        found = match(one, other, vehicle_grid(), *at)
-        meter.lines(one, other, found, (at[0], at[1]), (ahead[0], ahead[1]), np.zeros(1, np.int32))
-    meter.tensors({"y": rng.normal(size=(3, 4))}, {"y": rng.normal(size=(3, 4)).astype(np.float32)})
+        one, other = (_outputs(frame, x, rng) for _ in range(2))
+        base, again = (measured(outputs, vehicle_grid()) for outputs in (one, other))
+        base.track[:] = 0
+        meter.add(one, other, base, again)
     rows = list(meter.rows("a"))
-    measured = {row["metric"] for row in rows}
-    assert {"bend", "jitter", "max_abs", "missing"} <= measured
-    assert measured <= {m.measured for m in floors()}
+    with_floor = {row["metric"] for row in rows}
+    assert {"bend", "jitter", "max_abs", "missing"} <= with_floor
+    assert with_floor <= {m.measured for m in floors()}
     assert {r["metric"] for r in rows if r["band"]} == {m.measured for m in floors() if m.has_band}
     meter.close()
 
 
-def _line(frame: int, x: Any, y: Any) -> LineTable:
-    return LineTable.from_points(np.array([frame]), [np.stack([x, y], axis=1)])
+def _outputs(frame: int, x: Any, rng: np.random.Generator) -> RungOutputs:
+    line = np.stack([x, rng.normal(0, 0.01, len(x))], axis=1)
+    ran = np.ones(1, bool)
+    tensors = {"y": rng.normal(size=(1, 4)).astype(np.float32)}
+    return RungOutputs(ran, ran, tensors, LineTable.from_points(np.array([frame]), [line]))
 
 
 def kink_run(sigma: float, band: str = "near") -> FakeRun:

@@ -17,7 +17,7 @@ from engines.export import export_model
 from engines.protocol import CaseContext, Engine, ModelSource, Tensors
 from harness.errors import RunError, UsageError
 from harness.model.card import Card, load_card
-from harness.replay.batches import RowCheck, batched, rows_of, stacked, warnings_of
+from harness.replay.batches import RowCheck, batched, row_warnings, rows_of, stacked
 from harness.replay.hooks import Hooks
 from harness.replay.replay import replay
 from harness.run.folder import Run
@@ -105,11 +105,13 @@ def test_rows_that_leak_into_each_other_are_told(tiny: Card, cases: list[Path], 
         return outputs | {"lines": lines}
 
     run = run_of(tiny, cases[:1], tmp_path / "run", batch=4, hooks=spied([], leak))
-    (said,) = (line for line in warnings_of(run.meta["batch"]["rows"]) if line.startswith("ort-fp32"))
+    (said,) = (
+        w["text"] for w in run.meta["warnings"] if w["kind"] == "batch-rows" and w["text"].startswith("ort-fp32")
+    )
     assert "a row of a batch is not what the frame gives alone: lines" in said
     check = next(c for c in run.meta["batch"]["rows"] if c["engine"] == "ort-fp32")
     assert check["max_abs"] == pytest.approx(0.75, abs=1e-3)
-    assert warnings_of([{"engine": "x", "bit_equal": True, "max_abs": 0.0, "rel_rms": 0.0}]) == []
+    assert row_warnings([RowCheck("x", True)]) == []
 
 
 def test_another_batch_is_another_run(tiny: Card, cases: list[Path], single: Run) -> None:
@@ -197,20 +199,40 @@ def test_outputs_without_a_row_for_each_frame_are_refused(tiny: Card, cases: lis
     def merge(count: int, outputs: Tensors) -> Tensors:
         return {name: values[:1] for name, values in outputs.items()}
 
-    with pytest.raises(UsageError, match=r"ort-fp32 is \[1, 4, 33, 2\] for a batch of 4"):
-        run_of(tiny, cases[:1], tmp_path / "run", batch=4, hooks=spied([], merge))
+    run = run_of(tiny, cases[:1], tmp_path / "run", batch=4, hooks=spied([], merge))
+    assert "ort-fp32 is [1, 4, 33, 2] for a batch of 4" in _not_run(run, "ort-fp32")
 
 
-def test_an_engine_that_cannot_run_a_batch_says_so_before_the_first_case(
-    tiny: Card, cases: list[Path], tmp_path: Path
-) -> None:
+def test_an_engine_that_cannot_run_a_batch_is_not_run(tiny: Card, cases: list[Path], tmp_path: Path) -> None:
     def one_only(count: int, outputs: Tensors) -> Tensors:
         if count > 1:
             raise EngineInputError("one row at a time", where="here", remedy="none")
         return outputs
 
-    with pytest.raises(UsageError, match="ort-fp32 cannot run a batch of 4: one row at a time"):
-        run_of(tiny, cases[:1], tmp_path / "run", batch=4, hooks=spied([], one_only))
+    run = run_of(tiny, cases[:1], tmp_path / "run", batch=4, hooks=spied([], one_only))
+    assert "ort-fp32 cannot run a batch of 4: one row at a time" in _not_run(run, "ort-fp32")
+
+
+def test_a_reference_that_cannot_run_a_batch_ends_the_replay(tiny: Card, cases: list[Path], tmp_path: Path) -> None:
+    def open_engine(name: str, source: ModelSource) -> Engine:
+        engine = engines.open(name, source)
+        return Spy(engine, [], one_only) if name == "torch-fp32" else engine  # type: ignore[return-value]  # structural
+
+    def one_only(count: int, outputs: Tensors) -> Tensors:
+        if count > 1:
+            raise EngineInputError("one row at a time", where="here", remedy="none")
+        return outputs
+
+    with pytest.raises(UsageError, match="torch-fp32 cannot run a batch of 4: one row at a time"):
+        run_of(tiny, cases[:1], tmp_path / "run", batch=4, hooks=Hooks(open_engine=open_engine))
+
+
+def _not_run(run: Run, engine: str) -> str:
+    """Why no rung of an engine was run, while all the others were."""
+    status = {r["name"]: r["status"] for r in run.rungs}
+    assert {name.endswith(f"/{engine}"): s for name, s in status.items()} == {True: "not_run", False: "ok"}
+    (reason,) = {r["reason"] for r in run.rungs if r["engine"] == engine}
+    return str(reason)
 
 
 def test_an_engine_that_depends_on_time_gets_its_frames_one_by_one(

@@ -20,7 +20,8 @@ HOSTILE = Path(__file__).parents[2] / "engines" / "hostile"
 FRAMES = 12
 GOOD, NAN = "deploy/hostile:none", "deploy/hostile:nan-2"
 SEGFAULT, HANG, UNOPENED = "deploy/hostile:segfault-3", "deploy/hostile:hang-14", "deploy/hostile:open_segfault"
-RUNGS = (GOOD, SEGFAULT, HANG, NAN, UNOPENED)
+REFUSED, QUITS = "deploy/hostile:open_foreign", "deploy/hostile:quits-5"
+RUNGS = (GOOD, SEGFAULT, HANG, NAN, UNOPENED, REFUSED, QUITS)
 ROOT = "train/straight"  # the same engine with nothing amiss; its name is one that a card may give
 
 
@@ -46,7 +47,8 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
 
 def test_every_rung_says_how_it_ended(run: Run) -> None:
     status = {r["name"]: r["status"] for r in run.rungs}
-    wanted = {GOOD: "ok", NAN: "ok", SEGFAULT: "crashed", HANG: "crashed", UNOPENED: "crashed"}
+    wanted = {GOOD: "ok", NAN: "ok", REFUSED: "not_run"}
+    wanted |= dict.fromkeys((SEGFAULT, HANG, UNOPENED, QUITS), "crashed")
     assert {name: status[name] for name in RUNGS} == wanted
     assert status[ROOT] == "ok"
     reason = {r["name"]: r["reason"] for r in run.rungs}
@@ -56,6 +58,8 @@ def test_every_rung_says_how_it_ended(run: Run) -> None:
     assert reason[SEGFAULT].endswith("about to read address 1")
     assert reason[HANG].startswith("case synth_00002, frame 1: its process was lost while running: it did not answer")
     assert reason[UNOPENED].startswith("case synth_00001, frame 0: its process was lost while opening")
+    assert "does not open: ValueError: a foreign error; of two lines" in reason[REFUSED]
+    assert reason[QUITS] == "case synth_00001, frame 4: it called sys.exit('no licence')"
 
 
 def test_nothing_of_the_others_is_lost_and_each_case_starts_afresh(run: Run) -> None:
@@ -75,13 +79,16 @@ def test_the_gate_says_crashed_crashed_and_nonfinite(run: Run, tmp_path: Path) -
     (tmp_path / "p.trueline.toml").write_text(text)
     verdict = judge(run, load_policy(tmp_path / "p.trueline.toml"))
     found = {rung: verdict.rule(f"r{i}").status.name for i, rung in enumerate(RUNGS)}  # type: ignore[union-attr]  # asked
-    assert found == {GOOD: "PASS", SEGFAULT: "CRASHED", HANG: "CRASHED", NAN: "NONFINITE", UNOPENED: "CRASHED"}
+    wanted = {GOOD: "PASS", NAN: "NONFINITE", REFUSED: "NOT_RUN"}
+    assert found == wanted | dict.fromkeys((SEGFAULT, HANG, UNOPENED, QUITS), "CRASHED")
     assert verdict.status.name == "CRASHED"
     assert verdict.exit_code == 1
 
 
 def test_provenance_tells_that_it_was_isolated(run: Run) -> None:
     for rung in run.rungs:
+        if rung["status"] == "not_run":
+            continue
         assert rung["provenance"]["isolated"] is True
         assert rung["provenance"]["timeout_s"] == 8.0
 

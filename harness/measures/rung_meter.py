@@ -1,0 +1,260 @@
+"""One rung of one case: its lines against the references it has, chunk by chunk, as rows of the run tables.
+
+The root's meter tracks the root's lines and compares them with ground truth only. Events and time series are of the
+comparison with the root, the one a policy judges; the comparison with the parent tells what a single step did.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from engines.formats.polylines import LINE_ARRAYS
+from harness.lines.chunk import Chunk, Ints
+from harness.lines.table import NO_SLOT, LineTable
+from harness.measures.accuracy import AccuracySums, accuracy, accuracy_sums
+from harness.measures.events import Event, EventLog
+from harness.measures.flicker import id_swaps
+from harness.measures.match import Matches, match
+from harness.measures.measured import Measured, measured
+from harness.measures.pairs import PairMetrics, pair_metrics
+from harness.measures.presence import line_counts
+from harness.measures.scope import CaseScope
+from harness.measures.series import SeriesStore
+from harness.measures.series_table import series_metrics_table
+from harness.measures.state import StateMeter
+from harness.measures.tensor import tensor_metrics
+from harness.measures.tracks import NO_TRACK, Tracker
+from harness.model.grid import STATIONS_PER_BAND
+from harness.run.rungs import Rung
+from harness.run.tables import BANDS
+
+__all__ = ["RungMeter"]
+
+
+class RungMeter:
+    """Measures one rung over a case; close it at the end.
+
+    Args:
+        rung: which; without a parent it is the root.
+        scope: of the case.
+        slots: of the rung's decoder.
+
+    Attributes:
+        name: of the rung.
+        frames: that it ran so far.
+        lines: that it drew in them.
+    """
+
+    def __init__(self, rung: Rung, scope: CaseScope, slots: int) -> None:
+        self.name, self.frames, self.lines = rung.name, 0, 0
+        self._scope = scope
+        self._is_root = rung.name == scope.root
+        self._references = [] if self._is_root else [r for r in dict.fromkeys((scope.root, rung.parent)) if r]
+        merge = None if scope.vehicle else STATIONS_PER_BAND
+        self._tracker = Tracker(scope.grid.thresholds.match_gate, slots=slots, merge_stations=merge)
+        self._series = SeriesStore(scope.grid.look_ahead, scope.clock, vehicle_frame=scope.vehicle)
+        self._state = StateMeter(tuple(scope.card.state)) if scope.card.state and not self._is_root else None
+        self._events = EventLog(scope.card.length_unit)
+        self._accuracy: AccuracySums | None = None
+        self._span: tuple[int, int] | None = None  # first and last frame that the rung ran
+
+    def close(self) -> None:
+        """Give buffers back."""
+        self._series.close()
+
+    def measure(self, chunk: Chunk) -> Measured:
+        """The rung's lines of a chunk; the root's with their tracks."""
+        found = measured(chunk.outputs[self.name], self._scope.grid)
+        ran = chunk.frames[chunk.outputs[self.name].ran]
+        if len(ran):
+            self._span = (self._span or ran.tolist())[0], int(ran[-1])
+        self.frames += len(ran)
+        self.lines += len(found.lines)
+        if self._is_root:
+            found.track, found.merging = self._tracker.update(found.lines, found.at_bands)
+        elif (found.lines.slot == NO_SLOT).any():
+            found.own_track = self._tracker.update(found.lines, found.at_bands).track
+        return found
+
+    def compare(self, chunk: Chunk, lines: Mapping[str, Measured], frames_done: int) -> None:
+        """Rows of a chunk against every reference; the root's lines and those of parents are in `lines`.
+
+        Args:
+            chunk: what every rung gave.
+            lines: what `measure` gave, by rung.
+            frames_done: frames of the case before this chunk.
+        """
+        if self._is_root:
+            own = lines[self.name].lines
+            self._frame_rows(chunk, self.name, lines[self.name], lines[self.name], _with_itself(own))
+        for reference in self._references:
+            self._against(chunk, reference, lines[reference], lines[self.name], frames_done)
+        self._scope.parts.add("lines", self._line_rows(chunk, lines[self.name]))
+        self._judge_accuracy(chunk, lines[self.name].lines)
+
+    def finish(self) -> None:
+        """Rows of what needs the whole case: series, states, events, accuracy."""
+        parts, case, root = self._scope.parts, self._scope.case.id, self._scope.root
+        if not self._is_root:
+            table = series_metrics_table(
+                self._series,
+                case=case,
+                rung=self.name,
+                reference=root,
+                grid=self._scope.grid,
+                log=self._events,
+            )
+            parts.add("series_metrics", table.drop("case").to_dict())
+        if self._state is not None:
+            for row in self._state.rows(self._scope.clock.axis()[2]):
+                parts.add("state_metrics", {"rung": self.name, "reference": root, **row})
+        if self._span and not self.lines:
+            first, last = self._span
+            self._events.add(Event("no_lines", first, last, -1, -1, float(last - first + 1), 1.0))
+        parts.add("events", self._events.table(case, self.name, root).drop("case").to_dict())
+        if self._accuracy is not None:
+            parts.add("accuracy", _accuracy_rows(self.name, self._accuracy))
+
+    def _against(self, chunk: Chunk, reference: str, ref: Measured, cand: Measured, frames_done: int) -> None:
+        grid, parts = self._scope.grid, self._scope.parts
+        found = match(ref.lines, cand.lines, grid, ref.at_bands, cand.at_bands)
+        found = _where_both_ran(found, ref.lines, cand.lines, chunk, reference, self.name)
+        if reference == self._scope.root:
+            cand.track[found.candidate] = ref.track[found.reference]
+        pairs = pair_metrics(ref.lines, cand.lines, found, grid, ref.at_bands, cand.at_bands)
+        frame, track = ref.lines.frame[found.reference], ref.track[found.reference]
+        for rows in _pair_rows(pairs, self.name, reference, frame, track):
+            parts.add("line_metrics", rows)
+        self._frame_rows(chunk, reference, ref, cand, found)
+        self._tensor_rows(chunk, reference, frames_done)
+        if reference == self._scope.root:
+            self._log(ref, cand, found, pairs)
+            self._append_series(ref, cand, found, chunk.frames[chunk.outputs[self.name].ran])
+            if self._state is not None:
+                step = frames_done + 1 + np.searchsorted(chunk.frames, frame)
+                self._state.lines(step, pairs.bands["offset_max"], pairs.bands["bend"])
+
+    def _log(self, ref: Measured, cand: Measured, found: Matches, pairs: PairMetrics) -> None:
+        """Events against the root."""
+        log = self._events
+        frame, track = ref.lines.frame[found.reference], ref.track[found.reference]
+        log.pairs(frame, track, pairs, self._scope.grid)
+        log.frames("missing", ref.lines.frame[found.missing], ref.track[found.missing])
+        log.frames("extra", cand.lines.frame[found.extra])
+        log.frames("class_flip", frame[pairs.class_flip], track[pairs.class_flip])
+        swapped = id_swaps(frame, track, cand.own_track[found.candidate])
+        log.frames("id_swap", frame[swapped], track[swapped])
+
+    def _append_series(self, ref: Measured, cand: Measured, found: Matches, ran: Ints) -> None:
+        """One row for every line of the root in the frames that the rung ran."""
+        offset = np.full(ref.at_look_ahead.shape, np.nan)
+        offset[found.reference] = cand.at_look_ahead[found.candidate] - ref.at_look_ahead[found.reference]
+        matched = np.zeros(len(ref.lines), bool)
+        matched[found.reference] = True
+        rows = np.isin(ref.lines.frame, ran)
+        self._series.append(
+            ref.lines.frame[rows],
+            ref.track[rows],
+            offset[rows],
+            ref.at_look_ahead[rows],
+            matched=matched[rows],
+            merging=ref.merging[rows],
+        )
+
+    def _frame_rows(self, chunk: Chunk, reference: str, ref: Measured, cand: Measured, found: Matches) -> None:
+        counts = line_counts(ref.lines, cand.lines, found, chunk.frames)
+        ran = chunk.outputs[self.name].ran
+        columns: dict[str, NDArray[Any]] = {"frame": chunk.frames, **counts, "nonfinite": cand.nonfinite}
+        rows = {column: values[ran] for column, values in columns.items()}
+        self._scope.parts.add("frame_metrics", {"rung": self.name, "reference": reference, **rows})
+        if reference == self._scope.root:
+            bad = cand.nonfinite > 0
+            self._events.frames("nonfinite", chunk.frames[bad], value=cand.nonfinite[bad])
+
+    def _tensor_rows(self, chunk: Chunk, reference: str, frames_done: int) -> None:
+        ref, cand = chunk.outputs[reference], chunk.outputs[self.name]
+        both = ref.valid & cand.valid
+        if not both.any():
+            return
+        for output in cand.stacked.keys() & ref.stacked.keys() - set(LINE_ARRAYS):
+            values = cand.stacked[output]
+            pair = ref.stacked[output][both[ref.valid]], values[both[cand.valid]]
+            row = tensor_metrics(*pair)
+            if reference == self._scope.root and self._state is not None:
+                self._state.tensor(output, frames_done + 1 + np.flatnonzero(both), *pair)
+            keys = {"rung": self.name, "output": output, "reference": reference, "frame": chunk.frames[both]}
+            self._scope.parts.add("tensor_metrics", keys | row)
+
+    def _line_rows(self, chunk: Chunk, found: Measured) -> dict[str, Any]:
+        at = np.searchsorted(chunk.frames, found.lines.frame)
+        return {
+            "rung": self.name,
+            "timestamp_ns": chunk.timestamps_ns[at],
+            "track": _null_where_none(found.track),
+            **found.lines.to_columns(),
+        }
+
+    def _judge_accuracy(self, chunk: Chunk, lines: LineTable) -> None:
+        """Add to the sums, over the frames that have ground truth, if only that there is no line."""
+        if self._scope.truth is None:
+            return
+        frames = np.intersect1d(chunk.frames[chunk.outputs[self.name].valid], self._scope.labelled)
+        truth, found = (t.take(np.isin(t.frame, frames)) for t in (self._scope.truth, lines))
+        sums = accuracy_sums(truth, found, self._scope.grid, len(frames))
+        self._accuracy = sums if self._accuracy is None else self._accuracy + sums
+
+
+def _accuracy_rows(name: str, sums: AccuracySums) -> dict[str, Any]:
+    """One row for each band; F1 is of whole lines and the same in every band."""
+    found = accuracy(sums)
+    f1 = {column: np.full(3, value) for column, value in zip(("f1_05", "f1_10", "f1_15"), found.f1, strict=True)}
+    return {
+        "rung": name,
+        "band": np.array(BANDS),
+        "lateral_mae": found.lateral_mae,
+        "stations": sums.stations,
+        **f1,
+        "frames": sums.frames,
+    }
+
+
+def _with_itself(lines: LineTable) -> Matches:
+    """Every line matched with itself."""
+    at, none = np.arange(len(lines)), np.zeros(0, np.int64)
+    return Matches(at, at, none, none)
+
+
+def _where_both_ran(
+    found: Matches, ref: LineTable, cand: LineTable, chunk: Chunk, reference: str, name: str
+) -> Matches:
+    """Frames after a failure are not run: nothing is missing or extra there."""
+    ref_ran, cand_ran = chunk.outputs[reference].ran, chunk.outputs[name].ran
+    if ref_ran.all() and cand_ran.all():
+        return found
+    missing = found.missing[np.isin(ref.frame[found.missing], chunk.frames[cand_ran])]
+    extra = found.extra[np.isin(cand.frame[found.extra], chunk.frames[ref_ran])]
+    return Matches(found.reference, found.candidate, missing, extra)
+
+
+def _pair_rows(
+    pairs: PairMetrics, name: str, reference: str, frame: Ints, track: NDArray[np.int32]
+) -> Sequence[dict[str, Any]]:
+    """One block of rows for each band."""
+    lines = {name: getattr(pairs, name) for name in ("chamfer", "class_flip", "score_gap", "reach_gap")}
+    common = {"rung": name, "reference": reference, "frame": frame, "track": _null_where_none(track), **lines}
+    return [
+        {"band": band, **common, **{metric: values[:, k] for metric, values in pairs.bands.items()}}
+        for k, band in enumerate(BANDS)
+    ]
+
+
+def _null_where_none(track: NDArray[np.int32]) -> NDArray[np.int32] | pl.Series:
+    """NO_TRACK as null."""
+    if (track == NO_TRACK).any():
+        return pl.Series(track).replace(NO_TRACK, None)
+    return track

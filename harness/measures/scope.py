@@ -1,0 +1,65 @@
+"""What the meters of one case share."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from cases.case import Case
+from harness.lines.chunk import Ints
+from harness.lines.table import LineTable
+from harness.measures.series import Clock
+from harness.model.card import Card
+from harness.model.grid import Grid
+from harness.run.folder import CaseParts
+
+__all__ = ["CaseScope"]
+
+
+@dataclass(frozen=True)
+class CaseScope:
+    """One case under measurement.
+
+    Attributes:
+        case: the case.
+        card: the model.
+        root: name of the reference rung.
+        parts: takes the rows.
+        grid: stations and thresholds of the card.
+        clock: times and ego motion so far.
+        truth: ground truth in the model's frame; None where there is none.
+        labelled: frames with ground truth.
+    """
+
+    case: Case
+    card: Card
+    root: str
+    parts: CaseParts
+    grid: Grid = field(init=False)
+    clock: Clock = field(init=False, default_factory=Clock)
+    truth: LineTable | None = field(init=False)
+    labelled: Ints = field(init=False)
+
+    def __post_init__(self) -> None:
+        same_frame = self.vehicle == (self.case.meta.truth_frame == "vehicle")
+        truth = self.case.truth() if same_frame else None
+        object.__setattr__(self, "grid", self.card.grid)
+        object.__setattr__(self, "truth", None if truth is None else LineTable.from_polars(truth))
+        object.__setattr__(self, "labelled", self.case.labelled_frames())
+
+    @property
+    def vehicle(self) -> bool:
+        """Lines are in metres around the vehicle, not in pixels."""
+        return self.card.frame == "vehicle"
+
+    def tick(self, frames: Ints, timestamps_ns: Ints) -> None:
+        """Tell the clock of the next frames, with the ego motion the case knows."""
+        moments = self.case.moments[np.searchsorted(self.case.frame_numbers, frames)]
+        names = [n for n in ("speed_mps", "yaw_rate_radps", "yaw_rad") if n in moments.columns]
+        ego: dict[str, NDArray[np.float64]] = {
+            n: moments[n].cast(pl.Float64).fill_null(np.nan).to_numpy() for n in names
+        }
+        self.clock.tick(frames, timestamps_ns, **ego)

@@ -19,7 +19,7 @@ demo: .venv/installed.stamp
 test: .venv/installed.stamp
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2  # two workers of two threads each take three times as long
 
-reports: .venv/installed.stamp  # long checks: the public reports and their variants, what the guides quote
+reports: .venv/installed.stamp  # long checks: the public reports and their variants, every command of the guides
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 -m reports
 
 lint: .venv/installed.stamp

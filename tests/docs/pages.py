@@ -1,0 +1,239 @@
+"""What each page presumes, and what of it cannot run here; a page without an entry runs in an empty folder.
+
+A key that no longer occurs in its page fails the tests: the table cannot grow stale.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from tests.docs.kit import Kit
+
+__all__ = ["PAGES", "Page"]
+
+Names = dict[str, Any]
+PAPERS = "hours of training: `make reports` does not repeat papers"
+MACHINE = "minutes with every engine, for figures of one idle machine; the page says which"
+WEIGHTS = "made the committed weights: 150 s of rendering and 890 s of training"
+
+
+def _nothing(kit: Kit, folder: Path) -> Names:
+    return {}
+
+
+@dataclass(frozen=True)
+class Page:
+    """How a page runs.
+
+    Attributes:
+        prepare: fills its folder; gives the names that its Python blocks find defined.
+        slow: more than some seconds; runs by `make reports`.
+        replaced: text of the page -> what runs instead, so that it stays small.
+        not_run: beginning of a block -> why it cannot run here.
+        read_toml: reads a TOML block (text, file or folder) as what it is.
+        python_by: the test that runs its Python blocks, where a page has one of its own.
+    """
+
+    prepare: Callable[[Kit, Path], Names] = _nothing
+    slow: bool = False
+    replaced: Mapping[str, str] = field(default_factory=dict)
+    not_run: Mapping[str, str] = field(default_factory=dict)
+    read_toml: Callable[[str, Path], object] | None = None
+    python_by: str = ""
+
+
+def _clone(kit: Kit, folder: Path) -> Names:
+    """A clone, as far as commands see it."""
+    kit.examples(folder)
+    return {}
+
+
+def _project(kit: Kit, folder: Path) -> Names:
+    """model.toml, release.trueline.toml and two drives."""
+    kit.model(folder)
+    kit.policy(folder)
+    kit.drives(folder / "drives", ["highway_007", "tunnel_03"])
+    return {}
+
+
+def _finished(kit: Kit, folder: Path) -> Names:
+    """A project whose run runs/candidate is finished and judged."""
+    _project(kit, folder)
+    kit.run(folder / "runs" / "candidate")
+    return {}
+
+
+def _perception(kit: Kit, folder: Path) -> Names:
+    kit.model(folder)
+    kit.drives(folder / "cases", ["bend_01", "tunnel_03"])
+    return {}
+
+
+def _recordings(kit: Kit, folder: Path) -> Names:
+    """A video and a folder of pictures to import."""
+    import cv2
+    import numpy as np
+
+    kit.video(folder)
+    (folder / "stills").mkdir()
+    for i in range(4):
+        cv2.imwrite(str(folder / "stills" / f"img_{i}.png"), np.full((36, 64, 3), 40 * i, np.uint8))
+    return {}
+
+
+def _task(kit: Kit, folder: Path) -> Names:
+    """TASK.toml, and the small task that it makes."""
+    kit.task(folder)
+    return {}
+
+
+def _clone_and_loop(kit: Kit, folder: Path) -> Names:
+    """A clone, and a task for a loop of one's own."""
+    from tests.techniques.small_tasks import polylines_task
+
+    return _clone(kit, folder) | {"task": polylines_task(48), "folder": folder / "candidate"}
+
+
+def _policies(kit: Kit, folder: Path) -> Names:
+    """A policy to extend, that limits what a policy with bend rules must limit."""
+    rule = '[[rules]]\nid = "{0}"\nmetric = "{0}"\nrung = "*"\nstatistic = "mean"\nlimit = "{1}"\n'
+    limits = {"missing": "0.1 lines", "extra": "0.1 lines", "coverage": "90 %"}
+    text = "".join(rule.format(*pair) for pair in limits.items())
+    (folder / "base.trueline.toml").write_text(text, encoding="utf-8")
+    return {}
+
+
+def _read_policy(text: str, path: Path) -> object:
+    from harness.gate import load_policy
+
+    return load_policy(path if path.is_file() else _written(path / "page.trueline.toml", text))
+
+
+def _read_card(text: str, path: Path) -> object:
+    """A whole card, or keys added to one."""
+    from harness.model.card import load_card
+    from tests.docs.kit import EXAMPLE
+
+    whole = "inputs" in tomllib.loads(text)
+    card = text if whole else f"{(EXAMPLE / 'baseline.toml').read_text(encoding='utf-8')}\n{text}"
+    return load_card(_written(path / "page.toml", card))
+
+
+def _read_case(text: str, path: Path) -> object:
+    from cases.schema import read_meta
+
+    _written(path / "case.toml", text)
+    return read_meta(path)
+
+
+def _read_task(text: str, path: Path) -> object:
+    """A whole task file, or options of techniques."""
+    from harness.training import load_task_file
+    from techniques.registry import build_all
+
+    if "schema" in (raw := tomllib.loads(text)):
+        return load_task_file(_written(path / "page.toml", text))
+    return [build_all({name: options}) for name, options in raw.get("technique", {}).items()]
+
+
+def _read_release(text: str, path: Path) -> object:
+    return _read_policy(text, path) if path.name.endswith(".trueline.toml") else None
+
+
+def _written(path: Path, text: str) -> Path:
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+SMALL_BUDGET = {"trueline train TASK.toml": "trueline train TASK.toml --budget 24"}
+
+PAGES: dict[str, Page] = {
+    "README.md": Page(
+        _clone,
+        slow=True,
+        replaced={"examples/roadlines/task.toml --": "examples/roadlines/task.toml --budget 40 --"},
+        not_run={"make demo": "CI runs it and `make test` (.ci/run)"},
+        read_toml=_read_release,
+    ),
+    "docs/cards.md": Page(read_toml=_read_card),
+    "docs/cases.md": Page(_recordings, slow=True, read_toml=_read_case),
+    "docs/evidence/engines.md": Page(
+        not_run={
+            "python -m benchmarks.engines examples/roadlines": MACHINE,
+            "python -m benchmarks.engines examples/twinlitenet": MACHINE,
+        }
+    ),
+    "docs/evidence/emulation.md": Page(not_run={"python -m benchmarks.emulation": "needs an NVIDIA GPU"}),
+    "docs/explain.md": Page(_finished, slow=True),
+    "docs/faults.md": Page(_project, slow=True),
+    "docs/gate.md": Page(_policies, read_toml=_read_policy),
+    "docs/programs.md": Page(read_toml=_read_card),
+    "docs/pytest.md": Page(_perception, slow=True, read_toml=_read_release),
+    "docs/recordings.md": Page(
+        _project, slow=True, not_run={"polygraphy run": "needs TensorRT; tests/contracts has the real Polygraphy"}
+    ),
+    "docs/report.md": Page(_project, slow=True),
+    "docs/roadlines.md": Page(
+        _clone,
+        replaced={"--count 8 --seconds 4": "--count 1 --seconds 0.2"},
+        not_run={"python examples/roadlines/train.py": WEIGHTS},
+    ),
+    "docs/techniques.md": Page(
+        _clone_and_loop,
+        slow=True,
+        replaced={
+            "examples/roadlines/task.toml --": "examples/roadlines/task.toml --budget 40 --",
+            "--count 8 --seconds 2": "--count 1 --seconds 0.2",
+            "budget_passes=1900": "budget_passes=24, batch=8",
+        },
+        not_run={"python -m benchmarks.candidates": "trains every technique, two to three minutes each"},
+        read_toml=_read_task,
+    ),
+    "docs/techniques/attacks.md": Page(
+        _task,
+        slow=True,
+        replaced=SMALL_BUDGET,
+        not_run={"nice -n 5 python -m benchmarks.papers.adversarial": PAPERS},
+        read_toml=_read_task,
+        python_by="tests/techniques/test_attack.py",
+    ),
+    "docs/techniques/averages.md": Page(
+        _task,
+        slow=True,
+        replaced=SMALL_BUDGET,
+        not_run={f"python -m benchmarks.papers.{name}": PAPERS for name in ("averages", "swalp")},
+        read_toml=_read_task,
+        python_by="tests/techniques/test_averages_guide.py",
+    ),
+    "docs/techniques/pipelines.md": Page(read_toml=_read_task, python_by="tests/techniques/test_pipelines_guide.py"),
+    "docs/techniques/probes.md": Page(
+        _task, slow=True, replaced=SMALL_BUDGET, read_toml=_read_task, python_by="tests/techniques/test_criticality.py"
+    ),
+    "docs/techniques/regularisers.md": Page(
+        _task,
+        slow=True,
+        replaced=SMALL_BUDGET,
+        not_run={
+            "nice -n 5 python -m benchmarks.papers.uat": PAPERS,
+            "nice -n 5 python -m benchmarks.papers.rotation": PAPERS,
+        },
+        read_toml=_read_task,
+        python_by="tests/techniques/test_regularisers_guide.py",
+    ),
+    "docs/techniques/soups.md": Page(
+        _task,
+        slow=True,
+        replaced=SMALL_BUDGET,
+        not_run={f"nice -n 5 python -m benchmarks.papers.{name}": PAPERS for name in ("soups", "wiseft", "regmixup")},
+        read_toml=_read_task,
+        python_by="tests/techniques/test_soups_guide.py",
+    ),
+    "examples/roadlines/README.md": Page(not_run={"python examples/roadlines/train.py": WEIGHTS}),
+    "examples/twinlitenet/README.md": Page(
+        not_run={"for clip in": "model and clips lie outside; tests/examples/test_twinlitenet.py runs where they are"}
+    ),
+}

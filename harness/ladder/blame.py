@@ -124,7 +124,7 @@ class _Scene:
                 Step(node.name, node.factors, node.stage, of(node.name), added, added / size if size else math.nan)
             )
             before = of(node.name)
-        first = self._first(seen, path, of, value, limit)
+        first = self._first(seen, path, of, value)
         alone = self._alone(seen, rung, of) if path[0] is self.tree.root else ()
         blame = self._blame(first, alone, seen, steps, of, case.lossy)
         return Finding(
@@ -155,14 +155,14 @@ class _Scene:
             note=blame.note,
         )
 
-    def _first(self, seen: Observation, path: Sequence[Node], of: Any, value: float, limit: float) -> Node:
-        """The first rung of the path that has it: over the limit, and at half its final size at least."""
+    def _first(self, seen: Observation, path: Sequence[Node], of: Any, value: float) -> Node:
+        """The first rung of the path at half its final size or more, whether or not it passes the limit there."""
         start = of(path[0].name)
         half = ALREADY_THERE * worse_by(seen.measure, value, start) if math.isfinite(start) else -math.inf
         for node in path if seen.has(path[0].name) else path[1:]:
             there = of(node.name)
-            grown = worse_by(seen.measure, there, start) >= half if math.isfinite(start) else True
-            if node.name == seen.event["rung"] or (seen.has(node.name) and grown):
+            grown = worse_by(seen.measure, there, start) >= half if math.isfinite(start) else seen.has(node.name)
+            if node.name == seen.event["rung"] or grown:
                 return node
         return path[-1]
 
@@ -193,14 +193,12 @@ class _Scene:
         return _Blame(stage, factor, self._together(factor, alone, seen, steps, first))
 
     def _which_step(self, alone: Sequence[Alone], seen: Observation) -> _Blame:
-        """The single step that shows it alone; else the one without which it is gone."""
-        value, limit = float(seen.event["value"]), float(seen.event["threshold"])
+        """The single step that gives half of it alone; else the one without which it is gone."""
+        half = ALREADY_THERE * abs(float(seen.event["value"]) - seen.measure.best)
         single = [a for a in alone if a.factor.startswith("preprocess:")]
-        enough = max(worse_by(seen.measure, limit, seen.measure.best), ALREADY_THERE * abs(value - seen.measure.best))
         shown = _largest([a for a in single if not a.taken_out])
-        if shown is not None and shown.value >= enough:
+        if shown is not None and shown.value >= half:
             return _Blame("preprocess", shown.factor, "")
-        half = ALREADY_THERE * abs(value - seen.measure.best)
         gone = [a.factor for a in single if a.taken_out and a.value >= half]
         if len(gone) == 1:
             return _Blame("preprocess", gone[0], "gone where this step is as in train; alone it does not show")

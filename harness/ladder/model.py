@@ -91,7 +91,7 @@ class Finding:
         threshold: from where on it is a finding.
         unit: of value and threshold.
         reference: the rung it was measured against.
-        first: the first rung of the path that has it: over the threshold, and at half its final size at least.
+        first: the first rung of the path at which it has half its final size or more.
         stage: the stage to blame; None where there is none to blame alone, `note` says why.
         factor: the factor to blame, one preprocessing step where a single one shows it.
         cause: the factor in words, with the options that differ.

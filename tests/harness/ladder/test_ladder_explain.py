@@ -60,6 +60,18 @@ def test_a_step_that_has_less_than_half_of_it_has_not_got_it_yet(tmp_path):
     assert finding.first == NONE
 
 
+def test_a_step_that_brings_nearly_all_of_it_is_blamed_though_a_later_one_passes_the_limit(tmp_path):
+    sizes = {TORCH: 0.001, NONE: 0.149, ORT: 0.149, CAR: 0.152, "train+resize/torch-fp32": 0.0}
+    finding = only(make_run(tmp_path, bend=bends(sizes)))
+    assert (finding.rung, finding.first, finding.factor) == (CAR, NONE, "export")
+
+
+def test_a_single_step_is_named_though_it_alone_stays_under_the_limit(tmp_path):
+    alone = {"train+resize/torch-fp32": 0.149, "train+colour/torch-fp32": 0.003}
+    finding = only(make_run(tmp_path, bend=bends(dict.fromkeys((TORCH, NONE, ORT, CAR), 0.152) | alone)))
+    assert (finding.stage, finding.factor) == ("preprocess", "preprocess:resize")
+
+
 def test_factors_alone_and_the_interaction_are_not_forced_to_add_up(tmp_path):
     alone = {
         "train+colour/torch-fp32": 0.1,

@@ -73,9 +73,9 @@ def _shrunk(pictures: Array, width: int, height: int, antialias: bool) -> Array:
     return small.numpy().transpose(0, 2, 3, 1)
 
 
-def _blamed(step: str, sizes: Offsets, *words: str) -> tuple[Right, ...]:
+def _blamed(step: str, sizes: Offsets, *words: str, tolerance: float = 0.03) -> tuple[Right, ...]:
     """Every rung ran, the lines moved so far, and this one step did it."""
-    blamed = Blamed(LAB, "preprocess", (f"preprocess:{step}",), sizes=sizes, tolerance=0.03, words=(step, *words))
+    blamed = Blamed(LAB, "preprocess", (f"preprocess:{step}",), sizes=sizes, tolerance=tolerance, words=(step, *words))
     return (Clean(), Measured(LAB, sizes, 0.03), blamed, Silent(measure="lag"))
 
 
@@ -91,7 +91,7 @@ def resize_without_antialias(folder: Path, v: Variant) -> Trial:
     lab = _shrunk(pictures, v.width, v.height, antialias=True)
     device = np.stack([cv2.resize(p, (v.width, v.height), interpolation=cv2.INTER_LINEAR) for p in pictures])
     sizes = offsets(v, _lines(v, _normalised(lab), sharp) - _lines(v, _normalised(device), sharp))
-    rights = _blamed("resize", sizes, "antialias", "true", "false", "arithmetic", "fixed")
+    rights = _blamed("resize", sizes, "antialias", "true", "false", "arithmetic", "fixed", tolerance=0.05)
     return Trial(folder, ENGINES, rights, preprocess="train,deploy")
 
 
@@ -157,7 +157,8 @@ def another_colour_matrix(folder: Path, v: Variant) -> Trial:
     gray = road(v, height=height, width=width, thin=0.3)[:, 0].mean(1)
     luma = np.round(110 + 45 * gray)
     part = width // v.count // 2
-    slope = np.tile(np.round(np.linspace(-45, 45, part)), v.count)  # over each slice, in chroma pixels
+    slope = np.round(np.linspace(-45, 45, part))  # over a slice, in chroma pixels; up and down in turn, without a jump
+    slope = np.concatenate([slope[:: (-1) ** k] for k in range(v.count)])
     plane = np.broadcast_to(slope, (v.frames, height // 2, width // 2))
     planes = np.concatenate(
         [luma.reshape(v.frames, -1), (128 - plane).reshape(v.frames, -1), (128 + plane).reshape(v.frames, -1)], 1
@@ -172,8 +173,8 @@ def another_colour_matrix(folder: Path, v: Variant) -> Trial:
     sizes = offsets(v, _lines(v, lab / 255, sharp) - _lines(v, device / 255, sharp))
     rights = (
         Clean(),
-        Measured(LAB, sizes, tolerance=0.1),
-        Blamed(LAB, "preprocess", ("preprocess:colour",), sizes=sizes, tolerance=0.1,
+        Measured(LAB, sizes, tolerance=0.03),
+        Blamed(LAB, "preprocess", ("preprocess:colour",), sizes=sizes, tolerance=0.03,
             words=("colour", "matrix", "bt601", "bt709", "declare"),
         ),
     )  # fmt: skip

@@ -24,6 +24,7 @@ from benchmarks.candidate_columns import CORRUPTIONS, clean_and_robust, deployab
 from benchmarks.papers.study import interval
 from cases.synth import synth_cases
 from engines.dotted import load_dotted, modules_of
+from engines.torch_model import build_module
 from harness.cli.demo import example_folder
 from harness.gate import judge, load_policy, write_verdict
 from harness.model.card import load_card
@@ -41,6 +42,7 @@ SECOND_LOOKS: dict[str, tuple[str, dict[str, float]]] = {
     "fgsm, eps 0.5/255": ("fgsm", {"eps": 0.5 / 255}),
     "jacobian, weight 1e-4": ("jacobian", {"weight": 1e-4}),
 }
+DATA: dict[str, dict[str, bool]] = {"temporal": {"next_frames": True}}  # options of the task that a technique needs
 BLIND = 1.5  # times the controls' clean error: from there on a small gap is no merit
 FIRST_CASE_SEED, CASES, CASE_SECONDS = 9400, 12, 2.0
 
@@ -92,12 +94,11 @@ def _one(
 ) -> None:
     if name in SECOND_LOOKS:
         file = file.model_copy(update={"technique": {**file.technique, **dict([SECOND_LOOKS[name]])}})
+    options = {**file.options, **{k: v for technique in techniques for k, v in DATA.get(technique, {}).items()}}
+    file = file.model_copy(update={"options": options})
     candidate = train_candidate(file, techniques, folder / "candidate", seed=seed, name=folder.name)
     card = load_card(candidate.folder)
-    model = load_dotted("network:RoadLines", candidate.folder)()
-    from safetensors.torch import load_file
-
-    model.load_state_dict(load_file(candidate.folder / "weights.safetensors"))
+    model = build_module(card.source(folder / "cache"))  # with filters, where the candidate has them
     columns: dict[str, Any] = {"techniques": techniques, "seed": seed, **clean_and_robust(task, model)}
     with FileLock(out / ".cases.lock"):
         cases = synth_cases(FIRST_CASE_SEED, CASES, CASE_SECONDS, out / "cases")

@@ -11,7 +11,6 @@ from harness.feed.declared import Contradiction, contradictions
 from harness.feed.preprocess.diff import Difference, differences
 from harness.feed.preprocess.mixing import checked_steps
 from harness.model.card import Card
-from harness.run.warning import RunWarning
 
 __all__ = ["told_pipelines"]
 
@@ -21,7 +20,7 @@ def told_pipelines(card: Card, cases: Sequence[Case]) -> dict[str, Any]:
 
     Returns:
         pipelines: input -> {train, deploy: steps with their defaults; differences: [{step, option, train, deploy,
-        words}]}, for every input from a camera. warnings: of kind `pipeline` (harness/run/warning.py).
+        words}]}, for every input from a camera. warnings: one sentence each.
 
     Raises:
         PreprocessError: a step is wrong.
@@ -37,7 +36,7 @@ def told_pipelines(card: Card, cases: Sequence[Case]) -> dict[str, Any]:
             own = [c for c in against if c.input == spec.name]
             found = [asdict(_warned(d, own)) for d in differences(train, deploy)]
             pipelines[spec.name] = {"train": train, "deploy": deploy, "differences": found}
-    return {"pipelines": pipelines, "warnings": [asdict(RunWarning("pipeline", c.warning)) for c in against]}
+    return {"pipelines": pipelines, "warnings": [c.warning for c in against]}
 
 
 def _warned(difference: Difference, against: Sequence[Contradiction]) -> Difference:

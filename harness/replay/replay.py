@@ -37,6 +37,7 @@ from harness.replay.rung_reports import probe_reports, rung_reports, warnings_of
 from harness.run.folder import Run, finished_cases, write_tables
 from harness.run.json import read_json, write_json
 from harness.run.rungs import build_tree
+from harness.run.warning import RunWarning
 
 __all__ = ["DEFAULT_ENGINES", "DEFAULT_PREPROCESS", "replay"]
 
@@ -104,7 +105,8 @@ def replay(
         stack.enter_context(_locked(out))
         if (done := _already(out, plan)) is not None:
             return done
-        meta = plan.meta | told_pipelines(card, opened_cases) | {"finished": False, "started": _now()}
+        told = told_pipelines(card, opened_cases)
+        meta = plan.meta | told | {"finished": False, "started": _now()}
         write_json(out / "run.json", meta)
         stack.enter_context(_single_threaded_blas())
         reopen = partial(_reopen, fed, opened_cases, hooks, cache / "rebuild", stack)
@@ -119,7 +121,9 @@ def replay(
         outcomes = [outcome_of(out, case.id) for case in opened_cases]
         meta["rungs"] = rung_reports(rungs, opened, outcomes, preprocess, swapped)
         meta["probes"] = probe_reports(meta["probes"], probes, outcomes)
-        meta["warnings"] += [asdict(w) for w in (*row_warnings(checks), *warnings_of_rungs(rungs, outcomes))]
+        warnings = [RunWarning("pipeline", text) for text in told["warnings"]]
+        warnings += [*row_warnings(checks), *warnings_of_rungs(rungs, outcomes)]
+        meta["warnings"] = [asdict(w) for w in warnings]
         write_tables(out, [c.id for c in opened_cases], {"length_unit": card.length_unit, "digest": plan.digest})
     write_json(out / "run.json", meta | {"finished": True, "ended": _now()})
     return Run.open(out)

@@ -60,16 +60,14 @@ def test_a_recording_that_contradicts_deploy_is_said_first(
     key, declared, told = option
     said = told_pipelines(_card(tiny, [RGB], [{**RGB, key: told}]), [case])
     words = f"the recording declares {declared}, deploy is told {told}"
-    assert [w["text"] for w in said["warnings"]] == [
-        f"{words} (input image, step colour, option {key}; case {case.id})"
-    ]
+    assert said["warnings"] == [f"{words} (input image, step colour, option {key}; case {case.id})"]
     assert _words(said) == [f"{words}; colour: {key} declared -> {told}"]
 
 
 def test_a_contradiction_in_both_pipelines_is_a_warning_without_a_difference(tiny: Card, case: Case) -> None:
     wrong = {**RGB, "range": "full"}
     told = told_pipelines(_card(tiny, [wrong], [wrong]), [case])
-    assert [w["text"].partition(" is told")[0].rpartition(" ")[2] for w in told["warnings"]] == ["train", "deploy"]
+    assert [w.partition(" is told")[0].rpartition(" ")[2] for w in told["warnings"]] == ["train", "deploy"]
     assert _words(told) == []
 
 

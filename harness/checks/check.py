@@ -7,7 +7,7 @@ cases, its activations are measured on their frames. docs/model-check.md says wh
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cases.case import find_cases, open_case
+from engines.exporters import DYNAMIC_SIZE
 from engines.inspect.activations import activation_ranges, inside_ranges
 from engines.inspect.epsilons import small_epsilons
 from engines.inspect.graph import Graph, check_external_data, read_graph
@@ -221,14 +222,18 @@ def _try_engine(card: Card, name: str, cache: Path) -> tuple[Tensors | None, Fin
     def run() -> str:
         engine = engines.open(name, card.source(cache))
         try:
-            shapes = {i.name: tuple(d if isinstance(d, int) else 1 for d in i.shape) for i in card.inputs}
-            given.append(engine.infer({i.name: np.zeros(shapes[i.name], i.dtype) for i in card.inputs}))
+            given.append(engine.infer({i.name: np.zeros(_sizes(i.shape), i.dtype) for i in card.inputs}))
         finally:
             engine.close()
         return ", ".join(f"{k} {list(v.shape)} {v.dtype}" for k, v in given[0].items())
 
     finding = _attempt(name, run)
     return (given[0] if given else None), finding
+
+
+def _sizes(shape: Sequence[int | str]) -> tuple[int, ...]:
+    """A shape in numbers: one picture, and as large as the export's example where the size is dynamic."""
+    return tuple(d if isinstance(d, int) else (DYNAMIC_SIZE if axis else 1) for axis, d in enumerate(shape))
 
 
 def _decode(card: Card, outputs: Tensors) -> str:

@@ -288,3 +288,26 @@ def test_what_overflows_inside_a_composite_node_is_told_by_its_name(
     if told:
         assert "inside ReduceL2 ReduceSum reaches" in finding.what
         assert "emulated-fp16:inside" in finding.remedy
+
+
+def test_a_dynamic_size_is_tried_as_large_as_a_picture(tmp_path: Path) -> None:
+    """At one pixel there is no second row to gather."""
+    text = (
+        LINES.replace("float[1,3,36,64] image", "float[N,3,H,W] image")
+        .replace(
+            "mean = GlobalAveragePool(image)",
+            "row = Gather <axis = 2> (image, second)\n mean = ReduceMean <axes = [2, 3]> (row)",
+        )
+        .replace(
+            "level = ReduceMean <axes = [1], keepdims = 1> (mean)",
+            "level = ReduceMean <axes = [0, 1], keepdims = 1> (mean)",
+        )
+    )
+    card = card_of(tmp_path, text)
+    model = onnx.load(tmp_path / "model.onnx")
+    model.graph.initializer.append(onnx.numpy_helper.from_array(np.array([1], np.int64), "second"))
+    onnx.save(model, tmp_path / "model.onnx")
+    path = tmp_path / "model.toml"
+    path.write_text(path.read_text().replace("[1, 3, 36, 64]", '["N", 3, "H", "W"]'))
+    findings = check_model(load_card(path))
+    assert not [f for f in findings if f.level == "error"], card

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from cases.errors import CaseError, CaseSchemaError
 from cases.files import CASE_TOML, FRAMES, TRUTH, hash_file_once, hash_problems
-from cases.frames import EGO_COLUMNS, frame_problems, moments, read_table
+from cases.frames import EGO_COLUMNS, frame_problems, moments, rate_problems, read_table
 from cases.picture import Ego, Picture, Tick
 from cases.problem import raise_first
 from cases.readers import open_reader
@@ -236,6 +236,7 @@ def open_case(root: Path) -> Case:
     path = root / FRAMES
     frames = read_table(path)
     problems = frame_problems(frames, list(meta.cameras), str(path))
+    problems = problems or rate_problems(frames, meta.fps, str(path))
     problems += hash_problems(root, FRAMES, hash_file_once(path), meta.sha256)
     raise_first(problems)
     integers = [pl.col(name).cast(pl.Int64) for name in ("frame", "timestamp_ns", "index")]

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import polars as pl
 
 from cases.errors import CaseError, CaseFileError
 from cases.files import CASE_TOML, FRAMES, TRUTH, camera_folder, hash_file, hash_problems, hashed_files
-from cases.frames import frame_problems, read_table
+from cases.frames import frame_problems, rate_problems, read_table
 from cases.problem import Problem
 from cases.readers import open_reader
 from cases.readers.base import Stream, ended_early
@@ -51,11 +52,16 @@ def check_case(root: Path, progress: Progress | None = None) -> list[Problem]:
 
 def _tables(root: Path, meta: CaseMeta) -> tuple[pl.DataFrame | None, list[tuple[Path, Problem]]]:
     """The frames table where it can be used, and the problems of both tables."""
-    frames, problems = _table(root / FRAMES, lambda t: frame_problems(t, list(meta.cameras), str(root / FRAMES)))
+    frames, problems = _table(root / FRAMES, partial(_frames, meta, str(root / FRAMES)))
     usable = None if problems else frames
     if (root / TRUTH).exists() and usable is not None:
         problems += _table(root / TRUTH, lambda t: truth_problems(t, usable, str(root / TRUTH)))[1]
     return usable, problems
+
+
+def _frames(meta: CaseMeta, where: str, table: pl.DataFrame) -> list[Problem]:
+    """What is wrong with frames.parquet by itself, or against the frame rate of case.toml."""
+    return frame_problems(table, list(meta.cameras), where) or rate_problems(table, meta.fps, where)
 
 
 def _table(

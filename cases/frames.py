@@ -14,7 +14,7 @@ import polars as pl
 from cases.errors import CaseFileError
 from cases.problem import Problem, in_one_line
 
-__all__ = ["EGO_COLUMNS", "FRAME_COLUMNS", "frame_problems", "moments", "read_table", "single_camera"]
+__all__ = ["EGO_COLUMNS", "FRAME_COLUMNS", "frame_problems", "moments", "rate_problems", "read_table", "single_camera"]
 
 FRAME_COLUMNS: dict[str, type[pl.DataType]] = {
     "frame": pl.Int64,
@@ -25,6 +25,9 @@ FRAME_COLUMNS: dict[str, type[pl.DataType]] = {
 EGO_COLUMNS: dict[str, type[pl.DataType]] = dict.fromkeys(
     ("speed_mps", "yaw_rate_radps", "x_m", "y_m", "yaw_rad"), pl.Float64
 )
+
+MIN_STEPS = 3  # fewer say nothing of a rate
+RATE_TOLERANCE = 0.02
 
 _COLUMN_REMEDY = "write the columns of docs/cases.md, section frames.parquet"
 _ORDER_REMEDY = "sort by time and drop repeated rows, then seal the case again; or import the recording again"
@@ -132,6 +135,33 @@ def _growth_problems(rows: pl.DataFrame, column: str, where: str) -> Iterator[Pr
             f"{where}, frame {rows['frame'][at]}",
             _ORDER_REMEDY,
         )
+
+
+def rate_problems(frames: pl.DataFrame, fps: float, where: str) -> list[Problem]:
+    """Moments whose times contradict the frame rate of case.toml: measures over time would be of another second.
+
+    Compared is the mean step for each frame number over the steps that are near the nominal one, so that dropped
+    moments and times in whole milliseconds contradict nothing. Half of the steps elsewhere, or a mean 2 % away, does.
+    """
+    times = moments(frames)
+    step = times.select(step=pl.col("timestamp_ns").diff() / pl.col("frame").diff())["step"].drop_nulls()
+    nominal = 1e9 / fps
+    near = step.filter(step.is_between(0.5 * nominal, 1.5 * nominal))
+    away = abs(_mean(near) / nominal - 1) if 2 * len(near) >= len(step) else 1.0
+    if len(step) < MIN_STEPS or away <= RATE_TOLERANCE:
+        return []
+    told = 1e9 / float(step.median())  # type: ignore[arg-type]  # polars types median() too widely
+    return [
+        Problem(
+            f"the moments come {told:.4g} times a second, case.toml says fps = {fps:g}",
+            where,
+            "correct fps in case.toml, or the times, then seal the case again",
+        )
+    ]
+
+
+def _mean(values: pl.Series) -> float:
+    return float(values.mean())  # type: ignore[arg-type]  # polars types mean() too widely
 
 
 def moments(frames: pl.DataFrame) -> pl.DataFrame:

@@ -74,7 +74,7 @@ def inspect_video(source: Path, fps: float | None, progress: Progress | None) ->
     times_ns = _evenly(len(ticks), fps) if fps else _container_times(ticks, seconds, source)
     if fps is None:
         _require_all_announced(times_ns, announced_s, source)
-    return Source(camera, times_ns, fps or _rate(times_ns, rate), lossy)
+    return Source(camera, times_ns, fps or _rate(times_ns, rate, float(seconds) * 1e9), lossy)
 
 
 def _video_camera(first: VideoFrame, codec: str, source: Path) -> CameraMeta:
@@ -163,7 +163,7 @@ def inspect_images(source: Path, fps: float | None, progress: Progress | None) -
     lossy = any(path.suffix.lower() not in LOSSLESS_IMAGES for path in files)
     if fps is None and all(_NANOSECONDS.fullmatch(path.stem) for path in files):
         times_ns = [int(path.stem) for path in files]
-        return Source(camera, times_ns, _rate(times_ns, 0), lossy)
+        return Source(camera, times_ns, _rate(times_ns, 0.0, 1.0), lossy)
     fps = fps or DEFAULT_IMAGE_FPS
     return Source(camera, _evenly(len(files), fps), fps, lossy)
 
@@ -181,12 +181,26 @@ def _evenly(count: int, fps: float) -> list[int]:
     return [round(index * 1_000_000_000 / fps) for index in range(count)]
 
 
-def _rate(times_ns: list[int], announced: float) -> float:
-    """Frames a second: what the container announces where it agrees with the median step, else that."""
+def _rate(times_ns: list[int], announced: float, quantum_ns: float) -> float:
+    """Frames a second: what the container announces where the times agree with it, else the mean of the usual steps.
+
+    Containers that write whole milliseconds make 240 frames a second steps of 4 and 5 ms: their median is no rate.
+    """
     if len(times_ns) < 2:
         return announced or DEFAULT_IMAGE_FPS
-    measured = 1e9 / median(b - a for a, b in pairwise(times_ns))
+    if announced and _evenly_spaced(times_ns, announced, quantum_ns):
+        return announced
+    steps = [b - a for a, b in pairwise(times_ns)]
+    usual = median(steps)
+    near = [s for s in steps if abs(s - usual) <= max(quantum_ns, 0.01 * usual)]
+    measured = 1e9 * len(near) / sum(near)
     return announced if abs(announced - measured) < 0.01 * measured else round(measured, 6)
+
+
+def _evenly_spaced(times_ns: list[int], fps: float, quantum_ns: float) -> bool:
+    """Whether the times are those of a rate, written in whole quanta of the container."""
+    first = times_ns[0]
+    return all(abs(t - first - 1e9 * i / fps) <= 1.5 * quantum_ns for i, t in enumerate(times_ns))
 
 
 def _unfit(what: str, path: Path, remedy: str) -> ImportSourceError:

@@ -39,6 +39,15 @@ NATIVE: dict[str, PixelFormat] = {
 MATRICES: dict[int, ColorMatrix] = {1: "bt709", 5: "bt601", 6: "bt601"}  # AVCOL_SPC_*: BT709, BT470BG, SMPTE170M
 RANGES: dict[int, ColorRange] = {1: "limited", 2: "full"}  # AVCOL_RANGE_*: MPEG, JPEG
 
+# Containers that hold their own pictures. A playlist (HLS, DASH, concat, image patterns) would read other files, which
+# no hash of the case pins: FFmpeg is told to know these alone, and to open files alone.
+CONTAINERS = (
+    "mov", "mp4", "m4a", "3gp", "3g2", "mj2", "matroska", "webm", "avi", "flv", "live_flv", "mpeg", "mpegts",
+    "mpegvideo", "ogg", "asf", "ivf", "h264", "hevc", "av1", "obu", "m4v", "mjpeg", "yuv4mpegpipe", "nut", "dv", "mxf",
+    "gif", "apng",
+)  # fmt: skip
+_OPTIONS = {"format_whitelist": ",".join(CONTAINERS), "protocol_whitelist": "file"}
+
 _SWS_MATRIX: dict[ColorMatrix, int] = {"bt601": 5, "bt709": 1}  # SWS_CS_ITU601, SWS_CS_ITU709
 _AV_RANGE: dict[ColorRange, int] = {name: code for code, name in RANGES.items()}
 
@@ -137,7 +146,7 @@ def opened(path: Path) -> Iterator[InputContainer]:
     import av
 
     try:
-        container = av.open(str(path))
+        container = av.open(str(path), options=_OPTIONS)
     except (av.FFmpegError, OSError) as error:
         raise bad_file(f"cannot be opened as video: {error.strerror}", path) from error
     with container:

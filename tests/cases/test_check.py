@@ -147,7 +147,7 @@ def test_missing_images_are_named_once(tmp_path: Path) -> None:
         folder = case.add_camera("front", camera) / "images"
         for index in range(5):
             cv2.imwrite(str(folder / f"{index}.png"), np.full((HEIGHT, WIDTH, 3), index, np.uint8))
-        case.set_frames(single_camera(list(range(5)), "front"))
+        case.set_frames(single_camera([index * 100_000_000 for index in range(5)], "front"))
     images = case.path / "cameras" / "front" / "images"
     (images / "1.png").unlink()
     (images / "3.png").unlink()

@@ -8,7 +8,7 @@ metrics) works on many frames at once and memory does not grow with the clip.
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
@@ -103,9 +103,9 @@ def replay_case(ladder: Ladder, case: Case, out: Path, progress: Progress) -> No
     ):
         try:
             _start(case, runners)
-            for frames, timestamps_ns in _chunks(ladder.card, case, runners, ladder.batch):
+            told = partial(progress, case.id)
+            for frames, timestamps_ns in _chunks(ladder.card, case, runners, ladder.batch, lambda n: told(n, total)):
                 comparer.add(Chunk(frames, timestamps_ns, _taken(runners, frames)))
-                progress(case.id, comparer.frames_done, total)
             comparer.finish()
         except TruelineError as error:
             raise error.within(f"case {case.id}") from error.__cause__
@@ -162,17 +162,21 @@ def _start(case: Case, runners: Sequence[Runner]) -> None:
 
 
 def _chunks(
-    card: Card, case: Case, runners: Sequence[Runner], batch: int
+    card: Card, case: Case, runners: Sequence[Runner], batch: int, ran: Callable[[int], None]
 ) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
-    """Run frames and yield (frame numbers, timestamps) whenever a chunk's outputs are complete in the runners."""
+    """Run frames and yield (frame numbers, timestamps) whenever a chunk's outputs are complete in the runners.
+
+    `ran` is told after every frame how many there were.
+    """
     by_variant: dict[str, list[Runner]] = {}
     for runner in runners:
         by_variant.setdefault(runner.rung.preprocess, []).append(runner)
     groups = [Group(partial(InputBuilder, card, case, variant), group) for variant, group in by_variant.items()]
     frames, times, limit = array("q"), array("q"), 0
-    for tick in case.ticks(cameras_of(card)):
+    for count, tick in enumerate(case.ticks(cameras_of(card)), start=1):
         for group in groups:
             group.step(tick)
+        ran(count)
         frames.append(tick.frame)
         times.append(tick.timestamp_ns)
         if not limit and len(frames) >= batch:

@@ -30,7 +30,7 @@ from harness.model.card import DEFAULT_CACHE, Card
 from harness.replay.batches import batched, check_rows, row_warnings
 from harness.replay.case_loop import Ladder, outcome_of, replay_case
 from harness.replay.environment import replay_environment
-from harness.replay.hooks import Hooks, Progress, quiet
+from harness.replay.hooks import Hooks, Progress, over_all, quiet
 from harness.replay.identity import Plan, make_plan
 from harness.replay.open import open_engine, open_engines, open_probes
 from harness.replay.rung_reports import probe_reports, rung_reports, warnings_of_rungs
@@ -76,7 +76,7 @@ def replay(
         batch: frames an engine takes at once, for throughput (harness/replay/batches.py).
         isolate: run every engine in a process of its own (engines/isolate.py); takes the place of hooks.open_engine.
         timeout_s: seconds an isolated engine may take for one frame; None: as long as it likes.
-        progress: told of every chunk.
+        progress: told of every frame: (case, frames done in all cases still to do, their frames).
         hooks: replaceable parts; only fault planting uses them.
         cache: folder of prepared artefacts (exports, plans).
         settings: further facts to keep in run.json; part of what a resume must match.
@@ -115,9 +115,10 @@ def replay(
         checks, refused = check_rows(card, opened_cases[0], rungs, opened.engines, batch) if batch > 1 else ((), {})
         meta["batch"] = {"size": batch, "rows": [asdict(check) for check in checks]}
         ladder = Ladder(card, rungs, opened.engines, decoder, probes, batch, refused)
-        for case in opened_cases:
-            if case.id not in finished_cases(out):
-                replay_case(ladder, case, out, progress or quiet)
+        waiting = [case for case in opened_cases if case.id not in finished_cases(out)]
+        told = over_all(progress or quiet, {case.id: len(case.timestamps_ns) for case in waiting})
+        for case in waiting:
+            replay_case(ladder, case, out, told)
         outcomes = [outcome_of(out, case.id) for case in opened_cases]
         meta["rungs"] = rung_reports(rungs, opened, outcomes, preprocess, swapped)
         meta["probes"] = probe_reports(meta["probes"], probes, outcomes)

@@ -88,10 +88,19 @@ def test_a_replay_killed_in_the_middle_resumes_to_equal_tables(
         replay(tiny, cases, progress=die_in_the_second_case, **settings)
     with pytest.raises(RunError, match="1 of 2 cases"):
         Run.open(tmp_path / "run")
-    seen: list[str] = []
-    resumed = replay(tiny, cases, progress=lambda case, done, total: seen.append(case), **settings)
-    assert set(seen) == {"synth_00002"}
+    seen: list[tuple[str, int, int]] = []
+    resumed = replay(tiny, cases, progress=lambda *news: seen.append(news), **settings)
+    assert seen == [("synth_00002", frame, 12) for frame in range(1, 13)]
     assert _same_tables(resumed, run)
+
+
+def test_progress_is_told_after_every_frame_and_is_that_of_all_cases(
+    tiny: Card, cases: list[Path], tmp_path: Path
+) -> None:
+    seen: list[tuple[str, int, int]] = []
+    options: dict[str, Any] = {"engines": ["torch-fp32"], "steps": False, "cache": tiny.root / "cache"}
+    replay(tiny, cases, out=tmp_path / "run", progress=lambda *news: seen.append(news), **options)
+    assert seen == [(f"synth_{1 + frame // 12:05}", frame + 1, 24) for frame in range(24)]
 
 
 def test_a_finished_run_is_not_run_again(tiny: Card, cases: list[Path], run: Run) -> None:

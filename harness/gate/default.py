@@ -1,6 +1,7 @@
 """The policy of a run that nobody wrote one for: its limits are the finding thresholds of the catalogue.
 
-So `trueline gate RUN` fails where `trueline explain RUN` has a finding. It is a first look, no release policy: the
+So `trueline gate RUN` fails where `trueline explain RUN` has a finding: against the reference, and for the shape of
+lines also against each rung's own parent, so that a larger difference above hides no fault of a step. It is a first look, no release policy: the
 limits know neither the model nor its noise. A rule is required where every case has a value for it, else advisory.
 """
 
@@ -9,13 +10,14 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Iterable, Iterator, Sequence
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import cast
 
 import polars as pl
 
 from harness.gate.policy import Band, Policy, Rule, Source
-from harness.run.catalogue import Measure, event_kinds, find_measure, measures
+from harness.run.catalogue import Measure, event_kinds, find_measure, measures, step_measures
 from harness.run.facts import RunFacts, RunLike, read_facts
 from harness.run.tables import BANDS
 from harness.run.units import Limit, base_unit
@@ -34,7 +36,9 @@ def default_policy(run: RunLike) -> Policy:
     facts = read_facts(run.meta)
     rungs = "deploy/*" if any(r.preprocess == "deploy" for r in facts.rungs.values()) else "*"
     return policy_of(
-        [r for m in event_kinds().values() for r in _rules(m, run, facts, rungs)] + _guards(run, facts, rungs)
+        [r for m in event_kinds().values() for r in _rules(m, run, facts, rungs)]
+        + _guards(run, facts, rungs)
+        + list(_of_steps(run, facts, rungs))
     )
 
 
@@ -56,30 +60,55 @@ def _rules(event: Measure, run: RunLike, facts: RunFacts, rungs: str) -> Iterato
             required=required, note=event.definition,
         )  # fmt: skip
         return
-    thresholds = behind.threshold.of(facts.grid)
-    for value in dict.fromkeys(thresholds) if behind.has_band else thresholds[:1]:
+    yield from _at_thresholds(behind, facts, rungs, required)
+
+
+def _of_steps(run: RunLike, facts: RunFacts, rungs: str) -> Iterator[Rule]:
+    """What keeps a single step within the thresholds; none where no rung hangs under another than the reference."""
+    if all(r.parent in (None, facts.reference) or not fnmatchcase(r.name, rungs) for r in facts.rungs.values()):
+        return
+    for measure in step_measures():
+        required = _everywhere(run, facts, (measure.table, measure.column))
+        yield from _at_thresholds(measure, facts, rungs, required, "parent")
+    yield from _guards(run, facts, rungs, "parent")
+
+
+def _at_thresholds(
+    measure: Measure, facts: RunFacts, rungs: str, required: bool, reference: str | None = None
+) -> Iterator[Rule]:
+    assert measure.threshold is not None  # who calls saw to it
+    thresholds = measure.threshold.of(facts.grid)
+    for value in dict.fromkeys(thresholds) if measure.has_band else thresholds[:1]:
         bands = [b for b, t in zip(BANDS, thresholds, strict=True) if t == value]
-        whole = not behind.has_band or len(bands) == len(BANDS)
+        whole = not measure.has_band or len(bands) == len(BANDS)
+        name = _named(measure.name, reference)
         yield Rule(
-            id=behind.name if whole else f"{behind.name}-{'-'.join(bands)}",
-            metric=behind.name, rung=rungs, statistic="max", limit=_limit(behind, value, facts.length_unit),
-            band=() if whole else cast(tuple[Band, ...], tuple(bands)), required=required, note=behind.definition,
+            id=name if whole else f"{name}-{'-'.join(bands)}", reference=reference,
+            metric=measure.name, rung=rungs, statistic="max", limit=_limit(measure, value, facts.length_unit),
+            band=() if whole else cast(tuple[Band, ...], tuple(bands)), required=required, note=measure.definition,
         )  # fmt: skip
 
 
-def _guards(run: RunLike, facts: RunFacts, rungs: str) -> list[Rule]:
+def _named(name: str, reference: str | None) -> str:
+    return name if reference is None else f"step-{name}"
+
+
+def _guards(run: RunLike, facts: RunFacts, rungs: str, reference: str | None = None) -> list[Rule]:
     """A line that is not drawn cannot bend: what must be there so that the other rules mean something."""
     coverage = find_measure("coverage")
     counted = [
-        Rule(id=f"{m}-lines", metric=m, rung=rungs, statistic="max", limit=Limit(0, "lines"))
+        Rule(
+            id=_named(f"{m}-lines", reference), metric=m, rung=rungs, statistic="max", limit=Limit(0, "lines"),
+            reference=reference,
+        )
         for m in ("missing", "extra")
-    ]
+    ]  # fmt: skip
     required = _everywhere(run, facts, (coverage.table, coverage.column))
     return [
         *counted,
         Rule(
-            id="coverage", metric="coverage", rung=rungs, statistic="p1", limit=Limit(80, "%", ">="), required=required,
-            note=coverage.definition,
+            id=_named("coverage", reference), metric="coverage", rung=rungs, statistic="p1",
+            limit=Limit(80, "%", ">="), required=required, note=coverage.definition, reference=reference,
         ),
     ]  # fmt: skip
 

@@ -1,7 +1,7 @@
 """`explain`: for every finding the first step at which it appears, each step's share, each factor alone, the rest.
 
-Findings are what harness.ladder.observe sees: events against the root of the ladder, and limits of a policy that are
-broken. One that is still there further down belongs to the rung furthest down, and is told once however many branches
+Findings are what harness.ladder.observe sees: events against the root of the ladder, steps that are over a threshold
+by themselves, and limits of a policy that are broken. One that is still there further down belongs to the rung furthest down, and is told once however many branches
 of the ladder it reaches. Sizes are not additive, so shares and factors alone are reported as they are and never scaled
 to sum up.
 """
@@ -17,7 +17,7 @@ from typing import Any
 import polars as pl
 
 from harness.ladder.model import Alone, Explanation, Finding, Step, Suspect
-from harness.ladder.observe import ALREADY_THERE, Numbers, Observation, broken_limits, events_of_case, with_limits
+from harness.ladder.observe import ALREADY_THERE, Numbers, Observation, broken_limits, events_of_case, steps_of_case, with_limits
 from harness.ladder.sizes import CaseTables, severity, worse_by
 from harness.ladder.tree import Node, Tree
 from harness.ladder.words import Pipelines, cause_of, differences_of, size_of
@@ -55,7 +55,7 @@ def explain(run: Run, verdict: Any = None) -> Explanation:
     excused = 0
     for case in facts.cases.values():
         tables = CaseTables(run, facts, case.id)
-        seen = list(events_of_case(tree, tables, run.reference))
+        seen = [*events_of_case(tree, tables, run.reference), *steps_of_case(facts, tree, tables)]
         excused += tables.table("events").filter(pl.col("owner") != "candidate").height
         own = [b for b in broken if b.case == case.id]
         seen = with_limits(facts, tables, numbers, run.reference, seen, own)
@@ -241,10 +241,14 @@ def _rounded(value: float) -> float:
 
 
 def _once(scene: _Scene, findings: Sequence[Finding]) -> list[Finding]:
-    """Of those of one family that begin at one step in one place, the worst, with the rungs and limits of all."""
+    """Of those of one family that begin at one step in one place, the worst, with the rungs and limits of all.
+
+    One against the root comes before one against the step's parent: it is what reaches the car.
+    """
+    root = scene.tree.root.name
     told: dict[tuple[object, ...], Finding] = {}
-    for f in sorted(findings, key=scene.order):
-        key = (f.case, kin_of(f.measure), f.track, f.band, f.first, f.reference, f.statistic)
+    for f in sorted(findings, key=lambda f: (f.reference != root, scene.order(f))):
+        key = (f.case, kin_of(f.measure), f.track, f.band, f.first, f.statistic)
         if key not in told:
             told[key] = f
             continue

@@ -1,6 +1,7 @@
-"""What is wrong in a run, before anybody is blamed: events against the root, and the limits of a policy it breaks.
+"""What is wrong in a run, before anybody is blamed: events against the root, steps, and limits of a policy it breaks.
 
-One line and band of a case that is over its threshold and breaks a limit there is one observation. A limit that is
+A step is wrong where a rung is over a threshold against its own parent: that shows a fault which a larger difference
+higher up would hide, or one that takes such a difference back. One line and band of a case that is over its threshold and breaks a limit there is one observation. A limit that is
 broken where nothing passes a threshold is an observation of its own.
 """
 
@@ -14,16 +15,16 @@ import polars as pl
 
 from harness.errors import PolicyError
 from harness.ladder.model import Breach
-from harness.ladder.sizes import CaseTables, Place, exceeds
+from harness.ladder.sizes import ROUNDING, CaseTables, Place, exceeds
 from harness.ladder.tree import Tree
-from harness.run.catalogue import Measure, event_kinds
+from harness.run.catalogue import Measure, event_kinds, step_measures
 from harness.run.facts import RunFacts, RunLike
 from harness.run.question import Question
 from harness.run.statistic import answer
 from harness.run.tables import BANDS
 from harness.run.units import base_unit, scale
 
-__all__ = ["ALREADY_THERE", "Broken", "Numbers", "Observation", "broken_limits", "events_of_case", "with_limits"]
+__all__ = ["ALREADY_THERE", "Broken", "Numbers", "Observation", "broken_limits", "events_of_case", "steps_of_case", "with_limits"]
 
 ALREADY_THERE = 0.5  # share of its final size from which on a finding has appeared
 _KEY = ("kind", "track", "band")
@@ -98,6 +99,34 @@ def events_of_case(tree: Tree, tables: CaseTables, reference: str) -> Iterator[O
         below = tree.below(event["rung"]) if event["rung"] != tree.root.name else []
         if not any(sizes.get(child.name, 0.0) >= enough for child in below):
             yield seen
+
+
+def steps_of_case(facts: RunFacts, tree: Tree, tables: CaseTables) -> Iterator[Observation]:
+    """The worst value of each line and band in which a rung is over a threshold against a parent that is not the root."""
+    for node in tree.chain():
+        if node.parent is None or node.parent == tree.root.name:
+            continue
+        for measure in step_measures():
+            yield from _steps(facts, tables, measure, node.name, node.parent)
+
+
+def _steps(facts: RunFacts, tables: CaseTables, measure: Measure, rung: str, parent: str) -> Iterator[Observation]:
+    assert measure.threshold is not None  # step_measures chose it so
+    thresholds = dict(zip(BANDS, measure.threshold.of(facts.grid), strict=True))
+    value = pl.col(measure.column).abs() if measure.signed else pl.col(measure.column)
+    rows = tables.table("line_metrics").filter(pl.col("rung") == rung, pl.col("reference") == parent)
+    over = rows.with_columns(size=value, limit=pl.col("band").replace_strict(thresholds, return_dtype=pl.Float64))
+    over = over.filter(pl.col("size") > pl.col("limit") * (1 + ROUNDING)).sort("size", descending=True)
+    for row in over.unique(["track", "band"], keep="first", maintain_order=True).iter_rows(named=True):
+        place = Place(row["track"], row["band"] if measure.has_band else None)
+        first, last, count = tables.stretch(measure, place, rung, parent, row["frame"], row["limit"])
+        event = {
+            "case": row["case"], "rung": rung, "track": row["track"], "band": place.band, "frame": row["frame"],
+            "frame_start": first, "frame_end": last, "stretches": count, "value": row["size"],
+            "threshold": row["limit"], "unit": base_unit(measure.quantity, facts.length_unit),
+        }  # fmt: skip
+        sizes = tables.sizes(measure, Place(place.track, place.band, first=first, last=last), parent)
+        yield Observation(measure, "", event, sizes, parent)
 
 
 def _without_lines(events: pl.DataFrame) -> pl.DataFrame:
@@ -189,7 +218,8 @@ def with_limits(
     """The observations of one case, each limit it breaks with the observation that breaks it.
 
     Every broken limit is told by exactly one: an event of its family on a rung that has it, in the place of the rule's
-    worst row if there is one there, else the worst of the family; where there is none, an observation of its own.
+    worst row if there is one there, else the worst of the family; where there is none, an observation of its own. A
+    limit against the parent is told by an event against the root, too, where the parent has not got it yet.
     """
     found = list(seen)
     for limit in broken:
@@ -210,7 +240,7 @@ def _told_by(limit: Broken, found: Sequence[Observation], facts: RunFacts) -> Ob
         o
         for o in found
         if o.measure.kin == question.measure.kin
-        and (o.reference == reference or reference is None)
+        and (reference is None or o.reference == reference or not o.has(reference))
         and (not question.band or o.event["band"] is None or o.event["band"] in question.band)
         and o.has(limit.breach.rung)
     ]

@@ -13,9 +13,9 @@ from harness.run.catalogue import Measure, event_kinds, find_measure, measures
 from harness.run.facts import RunFacts, RunLike
 from harness.run.tables import BANDS
 
-__all__ = ["CaseTables", "Place", "exceeds", "severity", "worse_by"]
+__all__ = ["ROUNDING", "CaseTables", "Place", "exceeds", "severity", "worse_by"]
 
-_ROUNDING = 1e-9  # relative, as the gate's
+ROUNDING = 1e-9  # relative, as the gate's
 NONFINITE = 1000.0  # severity of what has no finite size
 
 
@@ -26,7 +26,7 @@ def worse_by(measure: Measure, after: float, before: float) -> float:
 
 def exceeds(measure: Measure, value: float, limit: float) -> bool:
     """Whether a value is on the bad side of a limit; NaN is not."""
-    return worse_by(measure, value, limit) > 0 and not math.isclose(value, limit, rel_tol=_ROUNDING)
+    return worse_by(measure, value, limit) > 0 and not math.isclose(value, limit, rel_tol=ROUNDING)
 
 
 def severity(measure: Measure, value: float, limit: float) -> float:

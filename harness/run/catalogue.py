@@ -37,6 +37,7 @@ __all__ = [
     "measures",
     "quantity_of",
     "registered",
+    "step_measures",
 ]
 
 Statistic = Literal["max", "min", "mean", "p1", "p5", "p50", "p95", "p99", "count", "rate_per_min", "share"]
@@ -456,6 +457,11 @@ def event_kinds() -> Mapping[str, Measure]:
 def events_of(table: str) -> tuple[Measure, ...]:
     """Measures of a table whose values are events where they pass a threshold, in the catalogue's order."""
     return tuple(m for m in _ENTRIES.values() if m.table == table and m.kind == "value" and m.threshold is not None)
+
+
+def step_measures() -> tuple[Measure, ...]:
+    """Measures of line pairs by which every single step is held against its parent too, at the same thresholds."""
+    return tuple(m for m in events_of("line_metrics") if not m.optional)
 
 
 def floors() -> tuple[Measure, ...]:

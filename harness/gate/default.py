@@ -1,8 +1,9 @@
 """The policy of a run that nobody wrote one for: its limits are the finding thresholds of the catalogue.
 
 So `trueline gate RUN` fails where `trueline explain RUN` has a finding: against the reference, and for the shape of
-lines also against each rung's own parent, so that a larger difference above hides no fault of a step. It is a first look, no release policy: the
-limits know neither the model nor its noise. A rule is required where every case has a value for it, else advisory.
+lines also against each rung's own parent, so that a larger difference above hides no fault of a step. It is a first
+look, no release policy: the limits know neither the model nor its noise. A rule is required where every case has a
+value for it, else advisory.
 """
 
 from __future__ import annotations

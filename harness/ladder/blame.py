@@ -1,9 +1,9 @@
 """`explain`: for every finding the first step at which it appears, each step's share, each factor alone, the rest.
 
 Findings are what harness.ladder.observe sees: events against the root of the ladder, steps that are over a threshold
-by themselves, and limits of a policy that are broken. One that is still there further down belongs to the rung furthest down, and is told once however many branches
-of the ladder it reaches. Sizes are not additive, so shares and factors alone are reported as they are and never scaled
-to sum up.
+by themselves, and limits of a policy that are broken. One that is still there further down belongs to the rung furthest
+down, and is told once however many branches of the ladder it reaches. Sizes are not additive, so shares and factors
+alone are reported as they are and never scaled to sum up.
 """
 
 from __future__ import annotations
@@ -17,7 +17,15 @@ from typing import Any
 import polars as pl
 
 from harness.ladder.model import Alone, Explanation, Finding, Step, Suspect
-from harness.ladder.observe import ALREADY_THERE, Numbers, Observation, broken_limits, events_of_case, steps_of_case, with_limits
+from harness.ladder.observe import (
+    ALREADY_THERE,
+    Numbers,
+    Observation,
+    broken_limits,
+    events_of_case,
+    steps_of_case,
+    with_limits,
+)
 from harness.ladder.sizes import CaseTables, severity, worse_by
 from harness.ladder.tree import Node, Tree
 from harness.ladder.words import Pipelines, cause_of, differences_of, size_of

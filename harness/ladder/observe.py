@@ -1,8 +1,8 @@
 """What is wrong in a run, before anybody is blamed: events against the root, steps, and limits of a policy it breaks.
 
 A step is wrong where a rung is over a threshold against its own parent: that shows a fault which a larger difference
-higher up would hide, or one that takes such a difference back. One line and band of a case that is over its threshold and breaks a limit there is one observation. A limit that is
-broken where nothing passes a threshold is an observation of its own.
+higher up would hide, or which takes such a difference back. One line and band of a case that is over its threshold and
+breaks a limit there is one observation. A limit that is broken where nothing passes a threshold is one of its own.
 """
 
 from __future__ import annotations
@@ -24,7 +24,16 @@ from harness.run.statistic import answer
 from harness.run.tables import BANDS
 from harness.run.units import base_unit, scale
 
-__all__ = ["ALREADY_THERE", "Broken", "Numbers", "Observation", "broken_limits", "events_of_case", "steps_of_case", "with_limits"]
+__all__ = [
+    "ALREADY_THERE",
+    "Broken",
+    "Numbers",
+    "Observation",
+    "broken_limits",
+    "events_of_case",
+    "steps_of_case",
+    "with_limits",
+]
 
 ALREADY_THERE = 0.5  # share of its final size from which on a finding has appeared
 _KEY = ("kind", "track", "band")
@@ -102,7 +111,7 @@ def events_of_case(tree: Tree, tables: CaseTables, reference: str) -> Iterator[O
 
 
 def steps_of_case(facts: RunFacts, tree: Tree, tables: CaseTables) -> Iterator[Observation]:
-    """The worst value of each line and band in which a rung is over a threshold against a parent that is not the root."""
+    """The worst of each line and band of a rung that is over a threshold against its parent; the root is no such."""
     for node in tree.chain():
         if node.parent is None or node.parent == tree.root.name:
             continue

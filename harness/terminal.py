@@ -9,8 +9,10 @@ from __future__ import annotations
 import json
 import sys
 import unicodedata
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, TextIO
+
+from harness.run.json import plain
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -99,18 +101,8 @@ def fail(text: object) -> None:
 
 def print_json(value: Any) -> None:
     """JSON for machines on standard output; NaN and infinity become null."""
-    text = json.dumps(_finite(value), indent=1, ensure_ascii=False, allow_nan=False)
+    text = json.dumps(plain(value), indent=1, ensure_ascii=False, allow_nan=False)
     print("".join(c if _harmless(c) else f"\\u{ord(c):04x}" for c in text))
-
-
-def _finite(value: Any) -> Any:
-    if isinstance(value, float):
-        return value if value - value == 0 else None
-    if isinstance(value, Mapping):
-        return {str(k): _finite(v) for k, v in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(v) for v in value]
-    return value
 
 
 def table_console(*, stderr: bool = False) -> Console:

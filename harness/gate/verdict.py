@@ -6,7 +6,6 @@ for FAIL, NONFINITE and CRASHED, 3 for NOT_RUN and INCONCLUSIVE (2 is for bad in
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, fields
@@ -15,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.errors import RunError
+from harness.run.json import plain, write_json
 from harness.run.statistic import Worst
 from trueline import __version__
 
@@ -156,12 +156,12 @@ class Verdict:
             "verdict": self.status.value,
             "exit_code": self.exit_code,
             "trueline": __version__,
-            "policy": _plain(self.policy),
+            "policy": _told(self.policy),
             "rules": [_rule_json(r) for r in self.rules],
-            "left_out": [_plain(asdict(r)) for r in self.left_out],
-            "floors": _plain(self.floors),
-            "run": _plain(self.run),
-            "baseline": _plain(self.baseline),
+            "left_out": [_told(asdict(r)) for r in self.left_out],
+            "floors": _told(self.floors),
+            "run": _told(self.run),
+            "baseline": _told(self.baseline),
         }
 
 
@@ -171,11 +171,8 @@ def write_verdict(verdict: Verdict, path: Path) -> None:
     Raises:
         RunError: it cannot be written there.
     """
-    text = json.dumps(verdict.to_json(), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
-    temporary = path.with_name(path.name + ".tmp")
     try:
-        temporary.write_text(text, encoding="utf-8")
-        temporary.replace(path)
+        write_json(path, verdict.to_json())
     except OSError as error:
         raise RunError(
             f"cannot write the verdict: {error.strerror}", where=str(path), remedy="choose a folder that can be written"
@@ -184,8 +181,8 @@ def write_verdict(verdict: Verdict, path: Path) -> None:
 
 def _rule_json(rule: RuleOutcome) -> dict[str, Any]:
     known = {f.name: getattr(rule, f.name) for f in fields(rule) if f.name not in ("status", "rungs")}
-    plain: dict[str, Any] = _plain(known)
-    return plain | {"verdict": rule.status.value, "rungs": [_rung_json(r) for r in rule.rungs]}
+    found: dict[str, Any] = _told(known)
+    return found | {"verdict": rule.status.value, "rungs": [_rung_json(r) for r in rule.rungs]}
 
 
 def _rung_json(rung: RungOutcome) -> dict[str, Any]:
@@ -194,7 +191,7 @@ def _rung_json(rung: RungOutcome) -> dict[str, Any]:
         "reference": rung.reference,
         "verdict": rung.status.value,
         "reason": rung.reason,
-        "statistics": _plain(rung.statistics),
+        "statistics": _told(rung.statistics),
         "cases": [_case_json(c) for c in rung.cases],
     }
 
@@ -204,20 +201,14 @@ def _case_json(case: CaseOutcome) -> dict[str, Any]:
     return {
         "case": case.case,
         "verdict": case.status.value,
-        "value": _plain(case.value),
+        "value": _told(case.value),
         "compared": case.compared,
         "reason": case.reason,
-        "worst": _plain(worst | {"unit": case.worst_unit}) if worst else None,
-        "baseline": _plain(case.baseline),
+        "worst": _told(worst | {"unit": case.worst_unit}) if worst else None,
+        "baseline": _told(case.baseline),
     }
 
 
-def _plain(value: Any) -> Any:
-    """JSON values only."""
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None if math.isnan(value) else f"{value}"
-    if isinstance(value, Mapping):
-        return {str(k): _plain(v) for k, v in value.items()}
-    if isinstance(value, list | tuple | set):
-        return [_plain(v) for v in value]
-    return value if value is None or isinstance(value, bool | int) else str(value)
+def _told(value: Any) -> Any:
+    """JSON values only; a metric may be infinite, and then that is its value."""
+    return plain(value, tell_infinity=True)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import asdict, dataclass
 from typing import Any
+
+from harness.run.json import plain
 
 __all__ = ["Alone", "Breach", "Explanation", "Finding", "Step", "Suspect"]
 
@@ -190,15 +191,5 @@ class Explanation:
             }
             for rung in dict.fromkeys(s.rung for s in self.suspects)
         }
-        found: dict[str, Any] = _plain(document)
+        found: dict[str, Any] = plain(document)
         return found
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    if isinstance(value, dict):
-        return {str(k): _plain(v) for k, v in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(v) for v in value]
-    return value

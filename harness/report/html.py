@@ -8,7 +8,6 @@ page forbids every request, so the file shows the same without a network.
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Iterator
 from importlib import resources
 from typing import Any
@@ -18,6 +17,7 @@ from markupsafe import Markup
 from harness.report.frames import packed
 from harness.report.judgement import GLYPHS
 from harness.report.recordings import missing_pictures
+from harness.run.json import plain
 
 __all__ = ["SCRIPTS", "STYLES", "json_for_script", "render"]
 
@@ -55,18 +55,8 @@ def render(view: dict[str, Any], page: dict[str, Any]) -> Iterator[str]:
 
 def json_for_script(value: Any) -> str:
     """JSON that may stand inside a script element; what is not finite becomes null."""
-    text = json.dumps(_finite(value), ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    text = json.dumps(plain(value), ensure_ascii=False, allow_nan=False, separators=(",", ":"))
     return text.translate(_ESCAPES)
-
-
-def _finite(value: Any) -> Any:
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if isinstance(value, dict):
-        return {str(k): _finite(v) for k, v in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(v) for v in value]
-    return value
 
 
 def _text(name: str) -> str:

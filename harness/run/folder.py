@@ -67,11 +67,6 @@ class CaseParts:
             if self._rows[table] >= self._flush_rows:
                 self._flush(table)
 
-    def scan(self, table: str) -> pl.LazyFrame:
-        """What was added to a table so far, lazily."""
-        self._flush(table)
-        return _scan(sorted(self._folder.glob(f"{table}.*.parquet")), table)
-
     def commit(self) -> None:
         """Write what is pending and make the case finished."""
         for table in TABLES:

@@ -14,20 +14,24 @@ from harness.errors import RunError
 __all__ = ["plain", "read_json", "write_json"]
 
 
-def plain(value: Any) -> Any:
+def plain(value: Any, *, tell_infinity: bool = False) -> Any:
     """What JSON can hold: text keys, lists, NumPy values as Python's, null for numbers that are not finite, else text.
 
-    Provenance of third parties goes through here, so anything may come.
+    Args:
+        value: anything; provenance of third parties goes through here.
+        tell_infinity: write infinities as the texts `inf` and `-inf`, where they are a result and not a gap.
     """
     if type(value).__module__ == "numpy":
         value = value.tolist()
     if isinstance(value, Mapping):
-        return {str(key): plain(item) for key, item in value.items()}
+        return {str(key): plain(item, tell_infinity=tell_infinity) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [plain(item) for item in value]
+        return [plain(item, tell_infinity=tell_infinity) for item in value]
     if isinstance(value, AbstractSet):
-        return sorted((plain(item) for item in value), key=str)
+        return sorted((plain(item, tell_infinity=tell_infinity) for item in value), key=str)
     if isinstance(value, float):
+        if tell_infinity and math.isinf(value):
+            return str(value)
         return float(value) if math.isfinite(value) else None
     return value if value is None or isinstance(value, str | int) else str(value)
 

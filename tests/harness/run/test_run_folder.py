@@ -57,14 +57,6 @@ def test_the_unit_stands_in_the_parquet_metadata(tmp_path: Path) -> None:
     assert pl.read_parquet_metadata(tmp_path / "events.parquet")["length_unit"] == "px"
 
 
-def test_scan_sees_what_was_added_so_far(tmp_path: Path) -> None:
-    with CaseParts(tmp_path / "parts", "c") as parts:
-        parts.add("frame_metrics", _frames(0, 2))
-        parts.add("frame_metrics", _frames(2, 2))
-        assert parts.scan("frame_metrics").collect().height == 4
-        assert parts.scan("events").collect().height == 0
-
-
 def test_an_unfinished_run_says_how_to_go_on(tmp_path: Path) -> None:
     write_json(tmp_path / "run.json", {"rungs": [], "cases": [{}, {}], "finished": False})
     with pytest.raises(RunError, match=r"0 of 2 cases.*trueline replay"):

@@ -77,6 +77,10 @@ def show(*parts: object, console: Console | None = None) -> None:
         parts: what to print.
         console: where to; None for standard output.
     """
+    if console is None and all(isinstance(part, str) for part in parts):
+        for part in parts:
+            print(escaped(part))  # rich takes a while to load
+        return
     from rich.table import Table
     from rich.text import Text
 

@@ -56,6 +56,11 @@ def test_json_reads_back_and_steers_nothing(value: object, capsys: pytest.Captur
     assert not any(c in said for c in "\x1b\x9b\u202e")
 
 
+def test_nothing_to_show_prints_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+    show()
+    assert capsys.readouterr().out == ""
+
+
 def test_a_line_is_not_broken_where_there_is_no_terminal(capsys: pytest.CaptureFixture[str]) -> None:
     show("word " * 100)
     assert capsys.readouterr().out.rstrip("\n") == "word " * 100

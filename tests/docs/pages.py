@@ -159,6 +159,7 @@ PAGES: dict[str, Page] = {
         not_run={"make demo": "CI runs it and `make test` (.ci/run)"},
         read_toml=_read_release,
     ),
+    "docs/contributing.md": Page(not_run={"make check": "CI runs both (.ci/run)"}),
     "docs/cards.md": Page(read_toml=_read_card),
     "docs/cases.md": Page(_recordings, slow=True, read_toml=_read_case),
     "docs/evidence/engines.md": Page(

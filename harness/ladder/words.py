@@ -47,7 +47,7 @@ def cause_of(factor: str | None, pipelines: Pipelines) -> str:
         told = [words for step in steps for words in pipelines.get(step, ())]
         return "; ".join(told) or (f"preprocessing step {which}" if which else _FACTORS[kind])
     words = _FACTORS.get(kind, kind)
-    return f"{words} {which}" if which else words
+    return f"{words} {which.replace(':', ', ')}" if which else words
 
 
 def size_of(value: float | None, unit: str) -> str:

@@ -116,9 +116,9 @@ def replay(
         meta["batch"] = {"size": batch, "rows": [asdict(check) for check in checks]}
         ladder = Ladder(card, rungs, opened.engines, decoder, probes, batch, refused)
         waiting = [case for case in opened_cases if case.id not in finished_cases(out)]
-        told = over_all(progress or quiet, {case.id: len(case.timestamps_ns) for case in waiting})
+        tell = over_all(progress or quiet, {case.id: len(case.timestamps_ns) for case in waiting})
         for case in waiting:
-            replay_case(ladder, case, out, told)
+            replay_case(ladder, case, out, tell)
         outcomes = [outcome_of(out, case.id) for case in opened_cases]
         meta["rungs"] = rung_reports(rungs, opened, outcomes, preprocess, swapped)
         meta["probes"] = probe_reports(meta["probes"], probes, outcomes)

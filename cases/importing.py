@@ -62,7 +62,7 @@ def import_case(
     try:
         found = inspect(source, fps, progress)
     except CaseFileError as error:
-        raise ImportSourceError(error.what, where=error.where, remedy="mend or convert the recording first") from error
+        raise ImportSourceError(error.what, where=error.where, remedy="fix or convert the recording first") from error
     with CaseWriter(
         out, id=id, fps=found.fps, lossy=found.lossy, source=source.name, licence=licence, tags=tags
     ) as case:

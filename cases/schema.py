@@ -228,7 +228,7 @@ def _read_toml(path: Path) -> dict[str, Any]:
         ) from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise CaseSchemaError(
-            f"not TOML: {in_one_line(error)}", where=str(path), remedy="mend the syntax at that line"
+            f"not TOML: {in_one_line(error)}", where=str(path), remedy="fix the syntax at that line"
         ) from error
 
 

@@ -189,7 +189,7 @@ def _availability(name: str) -> Availability:
     except EngineError as error:
         return Availability(name, False, error.what, error.remedy)
     except Exception as error:  # a third party's module may fail in any way, and `trueline engines` must still answer
-        return Availability(name, False, f"{type(error).__name__}: {error}", f"mend or uninstall what provides {name}")
+        return Availability(name, False, f"{type(error).__name__}: {error}", f"fix or uninstall what provides {name}")
 
 
 def _load(name: str, third_parties: Mapping[str, Any]) -> Any:
@@ -204,7 +204,7 @@ def _load(name: str, third_parties: Mapping[str, Any]) -> Any:
         raise EngineUnavailable(
             f"engine {name!r} of {entry.value} does not import: {type(error).__name__}: {error}",
             where=f"entry point {ENTRY_POINTS}",
-            remedy="mend or uninstall the package that provides it",
+            remedy="fix or uninstall the package that provides it",
         ) from error
     if not hasattr(found, "open_engine"):
         raise EngineUnavailable(

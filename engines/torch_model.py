@@ -91,7 +91,7 @@ def read_state(weights: Path) -> dict[str, Tensor]:
     from safetensors.torch import load_file
 
     if not weights.is_file():
-        raise ModelLoadError("no such weights file", where=str(weights), remedy="mend [torch] weights in model.toml")
+        raise ModelLoadError("no such weights file", where=str(weights), remedy="fix [torch] weights in model.toml")
     try:
         if weights.suffix == ".safetensors":
             state: Any = load_file(weights)

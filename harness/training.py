@@ -85,7 +85,7 @@ def load_task_file(path: Path) -> TaskFile:
     except OSError as error:
         raise TaskError(f"no task file: {error.strerror}", where=str(path), remedy="give a task.toml") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise TaskError(f"not TOML: {error}", where=str(path), remedy="mend the syntax at that line") from error
+        raise TaskError(f"not TOML: {error}", where=str(path), remedy="fix the syntax at that line") from error
     except ValidationError as error:
         problems = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
         raise TaskError(problems, where=str(path), remedy="see docs/techniques.md for every key") from error
@@ -171,7 +171,7 @@ def _settings(file: TaskFile, seed: int | None, budget_passes: int | None, devic
         return replace(settings, **{k: v for k, v in given.items() if v is not None})
     except TypeError as error:
         raise TaskError(
-            f"a value of another kind: {error}", where=f"{file.path} [training]", remedy="mend it"
+            f"a value of another kind: {error}", where=f"{file.path} [training]", remedy="fix it"
         ) from error
 
 
@@ -198,7 +198,7 @@ def _trained(
             task = factory(**options)
         except TypeError as error:
             raise TaskError(
-                f"{file.factory} refuses [options]: {error}", where=str(file.path), remedy="mend them"
+                f"{file.factory} refuses [options]: {error}", where=str(file.path), remedy="fix them"
             ) from error
         if settings.initial:
             settings = replace(settings, initial=str(root / settings.initial))

@@ -71,7 +71,7 @@ def facts(spec: CommandSpec, source: ModelSource, where: str) -> dict[str, Any]:
         raise EngineUnavailable(
             f"no program {program!r}" + (f" in {folder}" if "/" in program else ""),
             where=where,
-            remedy="install it, make it executable, or mend `run` under [command] in model.toml",
+            remedy="install it, make it executable, or fix `run` under [command] in model.toml",
         )
     return {
         "run": list(spec.run),

@@ -74,7 +74,7 @@ def _read(path: Path) -> tuple[Raw, Source]:
             f"no policy: {error.strerror}", where=str(path), remedy="give the path of a NAME.trueline.toml"
         ) from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise PolicyError(f"not TOML: {error}", where=str(path), remedy="mend the syntax at that line") from error
+        raise PolicyError(f"not TOML: {error}", where=str(path), remedy="fix the syntax at that line") from error
     if "sources" in raw:
         raise PolicyError("sources: Extra inputs are not permitted", where=str(path), remedy=_REMEDY)
     _make_absolute(raw, path.parent)

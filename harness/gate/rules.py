@@ -73,14 +73,14 @@ def judge_rule(rule: Rule, scene: Scene) -> RuleOutcome | LeftOut:
     rungs = select_rungs(rule, scene.profile, scene.candidate.facts.rungs, scene.reference)
     if not rungs and scene.profile is not None:
         expected = ", ".join(scene.profile.rungs)
-        return LeftOut(rule.id, f"the profile expects {expected}, none is like {rule.rung!r}", rule.required)
+        return LeftOut(rule.id, f"the profile expects {expected}, none matches {rule.rung!r}", rule.required)
     look = _look(rule, scene, rungs)
     for rung in rungs:
         limit_rad, lengths = rule.limit.value * look.unit_size, scene.candidate.facts.grid.thresholds.kink_length
         refuse_kink_within_noise(rule, limit_rad, scene.floors, rung, look.seen.references[rung], lengths)
     outcomes = tuple(_judge_rung(look, rung) for rung in rungs)
     status = worst_of(r.status for r in outcomes)
-    reason = next((f"{r.rung}: {r.reason}" for r in outcomes if r.status is status), f"no rung is like {rule.rung!r}")
+    reason = next((f"{r.rung}: {r.reason}" for r in outcomes if r.status is status), f"no rung matches {rule.rung!r}")
     return RuleOutcome(
         id=rule.id,
         metric=rule.metric,

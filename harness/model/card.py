@@ -302,7 +302,7 @@ def load_card(path: Path) -> Card:
             f"no model card: {error.strerror}", where=str(path), remedy="give the path of a model.toml"
         ) from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise CardError(f"not TOML: {error}", where=str(path), remedy="mend the syntax at that line") from error
+        raise CardError(f"not TOML: {error}", where=str(path), remedy="fix the syntax at that line") from error
     root = path.resolve().parent
     for part, key in (("torch", "weights"), ("onnx", "file")):
         if isinstance(raw.get(part), dict) and isinstance(raw[part].get(key), str):

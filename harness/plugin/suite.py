@@ -136,7 +136,7 @@ def _case_folders(policy: Policy) -> list[Path]:
             raise PolicyError(
                 f"cases: no folder matches {pattern}",
                 where=str(policy.path),
-                remedy="mend the pattern, or make the cases; trueline case import makes one",
+                remedy="fix the pattern, or make the cases; trueline case import makes one",
             )
         found += matching
     return find_cases(found)

@@ -152,7 +152,7 @@ def split_planes(picture: Picture) -> tuple[NDArray[np.uint8], NDArray[np.uint8]
             f"{picture.pixel_format} of {width}x{height} must be uint8 [{height * 3 // 2}, {width}] with even sides, "
             f"got {data.dtype} {list(data.shape)}",
             where="picture.data",
-            remedy="mend the recording, or the size in case.toml",
+            remedy="fix the recording, or the size in case.toml",
         )
     planes = np.asarray(data, np.uint8)
     luma, rest = planes[:height], planes[height:]

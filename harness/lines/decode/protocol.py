@@ -96,7 +96,7 @@ def read_output(outputs: Outputs, name: str, shape: tuple[int | None, ...], mean
         raise DecoderError(
             f"output {name!r} is {list(outputs[name].shape[1:])} a frame, must be [{wanted}] = {meaning}",
             where="[decoder]",
-            remedy="mend the decoder's options, or choose another decoder",
+            remedy="fix the decoder's options, or choose another decoder",
         )
     return values
 

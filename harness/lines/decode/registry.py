@@ -62,7 +62,7 @@ def _factory(name: str, card: Card, where: str) -> Callable[[Card], Any]:
         raise DecoderError(
             f"decoder {name!r} of {others[name].value} does not import: {type(error).__name__}: {error}",
             where=f"entry point {ENTRY_POINTS}",
-            remedy="mend or uninstall the package that provides it",
+            remedy="fix or uninstall the package that provides it",
         ) from error
     return loaded
 

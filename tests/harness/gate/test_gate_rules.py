@@ -126,7 +126,7 @@ def test_a_rung_that_the_profile_expects_and_the_run_lacks_is_not_run(tmp_path: 
 
 def test_a_rule_that_looks_at_nothing_is_not_run(tmp_path: Path) -> None:
     verdict = judged(tmp_path, make_run({"a": [0.1]}), rule_text(rung="deploy/trt-*"))
-    assert verdict.rule("bend").reason == "no rung is like 'deploy/trt-*'"  # type: ignore[union-attr]  # it is there
+    assert verdict.rule("bend").reason == "no rung matches 'deploy/trt-*'"  # type: ignore[union-attr]  # it is there
     assert verdict.status is Status.NOT_RUN
 
 

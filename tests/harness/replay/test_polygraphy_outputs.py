@@ -84,7 +84,7 @@ class Unsteady:
         if self._asked == 2:
             raise RecordingGap("nothing near", where="dump", remedy="none")
         if self._asked == self._fails_at:
-            raise EngineCrashed("it broke", where="engine", remedy="mend it")
+            raise EngineCrashed("it broke", where="engine", remedy="fix it")
         self.fed.append(float(inputs["hidden"][0]))
         return {"lines": np.float32([self._asked]), "hidden_out": inputs["hidden"] + 1}
 

@@ -177,6 +177,7 @@ PAGES: dict[str, Page] = {
     "docs/recordings.md": Page(
         _project, slow=True, not_run={"polygraphy run": "needs TensorRT; tests/contracts has the real Polygraphy"}
     ),
+    "docs/reports.md": Page(_project),
     "docs/report.md": Page(_project, slow=True),
     "docs/roadlines.md": Page(
         _clone,

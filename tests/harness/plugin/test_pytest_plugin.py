@@ -10,6 +10,7 @@ import filelock
 import pytest
 import scipy.special
 
+import harness.job
 import harness.plugin.items
 import harness.plugin.summary
 import harness.replay.replay
@@ -26,7 +27,7 @@ from tests.harness.plugin.plugin_suites import (
 )
 
 # pytester forgets modules that a test imported; what is loaded before stays, so that it can be replaced
-LOADED = (filelock, harness.plugin.items, harness.plugin.summary, harness.replay.replay, scipy.special)
+LOADED = (filelock, harness.job, harness.plugin.items, harness.plugin.summary, harness.replay.replay, scipy.special)
 
 pytestmark = pytest.mark.filterwarnings("default")
 

@@ -17,7 +17,7 @@ from engines.errors import EngineError
 from engines.registry import declared_ladder, family
 from engines.table import TABLE
 
-__all__ = ["ancestry", "parent_of"]
+__all__ = ["CAR", "ancestry", "parent_of"]
 
 CAR = "car"  # whichever recording of the car it is, the factor is the car
 

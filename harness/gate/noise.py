@@ -15,6 +15,7 @@ import polars as pl
 from harness.errors import PolicyError
 from harness.gate.policy import Rule
 from harness.run.facts import RunLike
+from harness.run.rungs import engine_of
 from harness.run.tables import BANDS
 
 __all__ = ["Floor", "Floors", "refuse_kink_within_noise"]
@@ -54,12 +55,12 @@ class Floors:
             bands: only these bands; all where empty. A floor of no band always counts.
             rungs: names; an engine's floor is the same under every pipeline.
         """
-        engines = {_engine(rung) for rung in rungs}
+        engines = {engine_of(rung) for rung in rungs}
         fitting = [
-            Floor(value, _engine(rung), band)
+            Floor(value, engine_of(rung), band)
             for rung, floors in self.rungs.items()
             for (name, band), value in floors.items()
-            if _engine(rung) in engines and name == metric and (not bands or band is None or band in bands)
+            if engine_of(rung) in engines and name == metric and (not bands or band is None or band in bands)
         ]
         return max(fitting, key=lambda f: f.value, default=None)
 
@@ -104,7 +105,3 @@ def refuse_kink_within_noise(
                 where=f"rule {rule.id!r}, rung {rung}",
                 remedy=f"allow {enough} or more, leave the band out, or quiet the engine",
             )
-
-
-def _engine(rung: str) -> str:
-    return rung.partition("/")[2]

@@ -17,8 +17,9 @@ _FACTORS = {
     "runtime": "another runtime",
     "precision": "arithmetic in",
     "accumulation": "another order of sums",
-    "car": "the car itself: pictures, preprocessing, engine, and its own decoder where it logged lines",
-    "decoder": "another decoder",
+    "car": "the car itself: pictures, preprocessing, engine",
+    "car:decoder": "the car and its own decoder, which logged lines do not tell apart",
+    "decoder": "the rung's own decoder, on the same tensors",
     "preprocess": "preprocessing",
 }
 
@@ -46,6 +47,8 @@ def cause_of(factor: str | None, pipelines: Pipelines) -> str:
         steps = which.split("+") if which else list(pipelines)
         told = [words for step in steps for words in pipelines.get(step, ())]
         return "; ".join(told) or (f"preprocessing step {which}" if which else _FACTORS[kind])
+    if factor in _FACTORS:
+        return _FACTORS[factor]
     words = _FACTORS.get(kind, kind)
     return f"{words} {which.replace(':', ', ')}" if which else words
 

@@ -20,7 +20,7 @@ from cases.case import Case
 from engines.errors import EngineCrashed, EngineError
 from engines.foreign import guarded
 from engines.io_check import onnx_io
-from engines.protocol import Engine, Tensors
+from engines.protocol import Engine, Tensors, keeps_state
 from harness.errors import UsageError
 from harness.feed.inputs import InputBuilder, cameras_of, context_of
 from harness.measures.tensor import tensor_metrics
@@ -140,7 +140,7 @@ def check_rows(
     frames: dict[str, list[Tensors]] = {}
     checks, refused = [], {}
     for name, variant in sorted(variants.items()):
-        if engines[name].uses_time:
+        if engines[name].uses_time or keeps_state(engines[name]):
             continue
         try:
             if variant not in frames:

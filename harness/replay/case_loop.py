@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,20 +20,20 @@ from numpy.typing import NDArray
 from cases.case import Case
 from engines.errors import ModelLoadError
 from engines.foreign import guarded
-from engines.protocol import Engine
+from engines.protocol import keeps_state
 from engines.registry import family
 from harness.feed.inputs import InputBuilder, cameras_of, context_of, initial_state
 from harness.lines.chunk import Chunk, Ints, RungOutputs
-from harness.lines.decode import Decoder
-from harness.lines.decode.recorded import RecordedLines
 from harness.measures.compare import Comparer
 from harness.model.card import Card
 from harness.replay.failure import Failure
+from harness.replay.open import Opened
 from harness.replay.outputs import OutputCheck
-from harness.replay.rung_loop import Group, Runner
+from harness.replay.rung_decoders import decoder_of
+from harness.replay.rung_loop import Group, Reader, Runner
 from harness.run.folder import CaseParts
 from harness.run.json import read_json, write_json
-from harness.run.rungs import Probe, Rung
+from harness.run.rungs import LAB_DECODER, Probe, Rung
 from trueline import TruelineError
 
 if TYPE_CHECKING:
@@ -53,8 +53,7 @@ class Ladder:
     Attributes:
         card: the model.
         rungs: the root first.
-        engines: open engines by name, those of probes among them.
-        decoder: of the card.
+        opened: engines of the rungs, those of probes among them.
         probes: engines against themselves.
         batch: frames at once.
         refused: engines that cannot run after all, and why.
@@ -62,30 +61,36 @@ class Ladder:
 
     card: Card
     rungs: Sequence[Rung]
-    engines: Mapping[str, Engine]
-    decoder: Decoder
+    opened: Opened
     probes: Sequence[Probe] = ()
     batch: int = 1
     refused: Mapping[str, Failure] = field(default_factory=dict)
 
     def runners(self) -> list[Runner]:
-        """A fresh runner for every rung, those of probes last."""
-        return [self._runner(rung) for rung in (*self.rungs, *(probe.rung for probe in self.probes))]
+        """A fresh runner for every rung whose engine runs for it, those of probes last."""
+        names = {rung.name for rung in self.rungs}
+        run = [rung for rung in self.rungs if rung.name + LAB_DECODER not in names]
+        return [self._runner(rung) for rung in (*run, *(probe.rung for probe in self.probes))]
+
+    def readers(self, runners: Sequence[Runner]) -> list[Reader]:
+        """A fresh reader for every other rung."""
+        by_name = {runner.rung.name: runner for runner in runners}
+        twins = [(rung, by_name.get(rung.name + LAB_DECODER)) for rung in self.rungs]
+        return [Reader(rung, twin, decoder_of(self.card, rung)) for rung, twin in twins if twin]
 
     def _runner(self, rung: Rung) -> Runner:
-        engine = self.engines[rung.engine]
+        engine = self.opened.of(rung)
         optional = tuple(self.card.state) if family(rung.engine) == "recorded" else ()
         return Runner(
             rung,
             engine,
-            self.decoder,
-            RecordedLines(self.card.frame),
+            decoder_of(self.card, rung),
             OutputCheck(self.card.outputs, rung.name, optional),
             initial_state(self.card),
             self.card.state,
-            batch=1 if engine.uses_time else self.batch,
+            batch=1 if engine.uses_time or keeps_state(engine) else self.batch,
             required=rung == self.rungs[0],
-            failure=self.refused.get(rung.engine),
+            failure=self.refused.get(rung.engine) or self.opened.failed.get(rung.name),
         )
 
 
@@ -96,7 +101,9 @@ def replay_case(ladder: Ladder, case: Case, out: Path, progress: Progress) -> No
         TruelineError: the case cannot be read, or the reference failed; another rung's failure is its own status.
     """
     runners, total = ladder.runners(), len(case.timestamps_ns)
-    slots = {rung.name: ladder.decoder.slots for rung in ladder.rungs}
+    readers = ladder.readers(runners)
+    read: list[Runner | Reader] = [*runners, *readers]
+    slots = {r.rung.name: r.decoder.decoder.slots for r in read}
     with (
         CaseParts(out / "parts", case.id) as parts,
         Comparer(ladder.card, case, ladder.rungs, slots, parts, ladder.probes) as comparer,
@@ -105,13 +112,13 @@ def replay_case(ladder: Ladder, case: Case, out: Path, progress: Progress) -> No
             _start(case, runners)
             told = partial(progress, case.id)
             for frames, timestamps_ns in _chunks(ladder.card, case, runners, ladder.batch, lambda n: told(n, total)):
-                comparer.add(Chunk(frames, timestamps_ns, _taken(runners, frames)))
+                comparer.add(Chunk(frames, timestamps_ns, _taken(runners, readers, frames)))
             comparer.finish()
         except TruelineError as error:
             raise error.within(f"case {case.id}") from error.__cause__
-        for row in _latency(runners[: len(ladder.rungs)]):
+        for row in _latency(runners[: len(runners) - len(ladder.probes)]):
             parts.add("latency", row)
-        failed = {r.rung.name: _in_case(r.failure, case) for r in runners if r.failure}
+        failed = {r.rung.name: _in_case(r.failure, case) for r in read if r.failure}
         write_json(parts.folder / STATUS, asdict(Outcome(case.id, failed, comparer.frames, comparer.lines)))
         parts.commit()
 
@@ -147,14 +154,15 @@ def _in_case(failure: Failure, case: Case) -> Failure:
 def _start(case: Case, runners: Sequence[Runner]) -> None:
     """Tell every engine of the case; the rungs of one that cannot begin are not run."""
     context = context_of(case)
-    for engine in {id(r.engine): r.engine for r in runners}.values():
+    for engine, rung in {id(r.engine): (r.engine, r.rung.name) for r in runners}.values():
+        told = replace(context, rung=rung) if keeps_state(engine) else context
         try:
             with guarded(
                 lambda cause, name=engine.name: ModelLoadError(  # type: ignore[misc]  # a default binds the name now
                     f"{name} cannot begin a case: {cause}", where=f"engine {name}", remedy="see why"
                 )
             ):
-                engine.start_case(context)
+                engine.start_case(told)
         except TruelineError as error:
             for runner in runners:
                 if runner.engine is engine and not runner.failure:
@@ -190,11 +198,12 @@ def _chunks(
         yield np.array(frames), np.array(times)
 
 
-def _taken(runners: Sequence[Runner], frames: Ints) -> dict[str, RungOutputs]:
-    """What every runner has collected, in the shapes of the reference's outputs."""
+def _taken(runners: Sequence[Runner], readers: Sequence[Reader], frames: Ints) -> dict[str, RungOutputs]:
+    """What every runner has collected, in the shapes of the reference's outputs; and what the readers make of it."""
     root = runners[0].take(frames, {})
     shapes = {name: values.shape[1:] for name, values in root.stacked.items()}
-    return {runners[0].rung.name: root} | {r.rung.name: r.take(frames, shapes) for r in runners[1:]}
+    taken = {runners[0].rung.name: root} | {r.rung.name: r.take(frames, shapes) for r in runners[1:]}
+    return taken | {r.rung.name: r.take(taken[r.of.rung.name], frames) for r in readers}
 
 
 def _chunk_frames(runners: Sequence[Runner], batch: int) -> int:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,16 +21,16 @@ from cases.case import Case
 from engines.cache import file_sha256, folder_of
 from engines.errors import EngineUnavailable, ModelLoadError, UnknownEngine
 from engines.foreign import guarded
-from engines.protocol import CaseContext, Engine, ModelSource, Tensors
+from engines.protocol import CaseContext, Engine, ModelSource, Tensors, keeps_state
 from engines.tensorrt import wants_calibration
 from harness.feed.inputs import spread_frames
 from harness.model.card import Card
 from harness.replay.failure import Failure
 from harness.replay.hooks import Hooks
-from harness.run.rungs import Probe, Rung, probes_of
+from harness.run.rungs import LAB_DECODER, Probe, Rung, probes_of
 from trueline import TruelineError
 
-__all__ = ["BatchRow", "Opened", "calibrated", "open_engine", "open_engines", "open_probe", "open_probes"]
+__all__ = ["BatchRow", "Opened", "calibrated", "open_engine", "open_engines", "open_own", "open_probe", "open_probes"]
 
 _PARTS = ("name", "uses_time", "provenance", "start_case", "seek", "infer", "close")
 _REMEDY = "see whether the engine runs this model by itself; the other rungs go on without it"
@@ -71,24 +71,30 @@ def _written(cache: Path, frames: Sequence[Tensors]) -> Path:
 _REORDERED = ("ort-fp32",)
 
 
-def open_probe(probe: Probe, card: Card, engine: Engine, reopen: Callable[[str], Engine]) -> Engine:
+def open_probe(
+    probe: Probe, card: Card, engine: Engine, again: Callable[[str], Engine], reopen: Callable[[str], Engine]
+) -> Engine:
     """The engine of a probe.
 
     Args:
         probe: which.
         card: the model.
         engine: the engine of the rung itself.
+        again: opens an engine by name once more.
         reopen: opens an engine by name with empty caches.
 
     Raises:
         EngineUnavailable: this kind of probe says nothing about this engine or model.
     """
     if probe.kind == "repeat":
-        return engine
+        return again(probe.base.engine) if keeps_state(engine) else engine
     if probe.kind == "rebuild":
         return reopen(probe.base.engine)
     if probe.kind == "reorder" and probe.base.engine in _REORDERED:
         return reopen("emulated-reorder")
+    if probe.kind == "batch-row" and keeps_state(engine):
+        why = f"{probe.base.engine} may remember frames, and a row of a batch is one"
+        raise EngineUnavailable(f"no batch-row probe: {why}", where=probe.rung.name, remedy="the other probes stand")
     if probe.kind == "batch-row" and all(i.shape and isinstance(i.shape[0], str) for i in card.inputs):
         return BatchRow(engine)
     why = {"reorder": "its graph is not ours to reorder", "batch-row": "the model's batch size is fixed"}[probe.kind]
@@ -101,6 +107,7 @@ class BatchRow:
     """An engine whose input is the middle row of a batch of three; the rows around it are the inputs before."""
 
     uses_time = False
+    keeps_state = False
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
@@ -133,10 +140,23 @@ class BatchRow:
 
 @dataclass(frozen=True)
 class Opened:
-    """Engines by name, and why the others could not be opened."""
+    """The engines of a replay.
+
+    Attributes:
+        engines: by name.
+        missing: engines that could not be opened, and why.
+        own: by rung, where a rung has an instance to itself.
+        failed: rungs whose own instance could not be opened, and why.
+    """
 
     engines: dict[str, Engine]
     missing: dict[str, Failure]
+    own: dict[str, Engine] = field(default_factory=dict)
+    failed: dict[str, Failure] = field(default_factory=dict)
+
+    def of(self, rung: Rung) -> Engine:
+        """The engine that runs a rung."""
+        return self.own.get(rung.name) or self.engines[rung.engine]
 
 
 def open_engines(
@@ -176,6 +196,26 @@ def open_engine(name: str, card: Card, cases: Sequence[Case], hooks: Hooks, cach
     return engine
 
 
+def open_own(opened: Opened, rungs: Sequence[Rung], again: Callable[[str], Engine]) -> None:
+    """Give every rung of an engine that may remember frames an instance to itself; the first has the open one.
+
+    Args:
+        opened: gets the instances.
+        rungs: of the ladder; two that read the same tensors by two decoders share one.
+        again: opens an engine by name once more, and sees to its end.
+    """
+    taken: set[str] = set()
+    for rung in rungs:
+        if rung.decoder == "own" and f"{rung.name}{LAB_DECODER}" in {other.name for other in rungs}:
+            continue
+        if keeps_state(opened.engines[rung.engine]) and rung.engine in taken:
+            try:
+                opened.own[rung.name] = again(rung.engine)
+            except TruelineError as error:
+                opened.failed[rung.name] = Failure.of(error, "not_run")
+        taken.add(rung.engine)
+
+
 def _close(engine: Engine) -> None:
     """A run is complete by now: what fails here costs nothing."""
     with suppress(TruelineError), guarded(lambda cause: ModelLoadError(cause, where="close", remedy="none")):
@@ -183,7 +223,11 @@ def _close(engine: Engine) -> None:
 
 
 def open_probes(
-    rungs: Sequence[Rung], card: Card, opened: Opened, reopen: Callable[[str], Engine]
+    rungs: Sequence[Rung],
+    card: Card,
+    opened: Opened,
+    again: Callable[[str], Engine],
+    reopen: Callable[[str], Engine],
 ) -> tuple[tuple[Probe, ...], list[dict[str, str]]]:
     """Probes that can run, their engines added to the opened ones; and what run.json says of all of them.
 
@@ -191,13 +235,15 @@ def open_probes(
         rungs: the ladder.
         card: the model.
         opened: engines of the rungs.
+        again: opens an engine by name once more, and sees to its end.
         reopen: opens an engine by name with empty caches, and sees to its end.
     """
     probes, said = [], []
     for probe in probes_of(rungs):
         status, reason = "ok", ""
         try:
-            opened.engines[probe.rung.engine] = open_probe(probe, card, opened.engines[probe.base.engine], reopen)
+            engine = opened.engines[probe.base.engine]
+            opened.engines[probe.rung.engine] = open_probe(probe, card, engine, again, reopen)
         except TruelineError as error:
             status, reason = "not_run", Failure.of(error, "not_run").reason
         else:

@@ -25,14 +25,14 @@ from harness.feed.inputs import steps_of_card
 from harness.feed.pipelines import told_pipelines
 from harness.feed.probes import StepProbes, step_probes
 from harness.feed.swaps import other_pipeline
-from harness.lines.decode import build_decoder
 from harness.model.card import DEFAULT_CACHE, Card
 from harness.replay.batches import batched, check_rows, row_warnings
 from harness.replay.case_loop import Ladder, outcome_of, replay_case
 from harness.replay.environment import replay_environment
 from harness.replay.hooks import Hooks, Progress, over_all, quiet
 from harness.replay.identity import Plan, make_plan
-from harness.replay.open import open_engine, open_engines, open_probes
+from harness.replay.open import open_engine, open_engines, open_own, open_probes
+from harness.replay.rung_decoders import read_by_decoders
 from harness.replay.rung_reports import probe_reports, rung_reports, warnings_of_rungs
 from harness.run.folder import Run, finished_cases, write_tables
 from harness.run.json import read_json, write_json
@@ -99,6 +99,7 @@ def replay(
         swapped = step_probes(card, opened_cases[0], lab, differing) if both else StepProbes(differing)
         rungs = build_tree(card.reference_rung, list(opened.engines), preprocess, swapped.steps, swapped.swaps)
         rungs = tuple(r for r in rungs if r.engine in opened.engines)
+        rungs = read_by_decoders(card, rungs, opened_cases)
         chosen = {"steps": list(differing), "floor": floor, "batch": batch, **(settings or {})}
         plan = make_plan(card, opened_cases, rungs, chosen)
         out.mkdir(parents=True, exist_ok=True)
@@ -110,11 +111,12 @@ def replay(
         write_json(out / "run.json", meta)
         stack.enter_context(_single_threaded_blas())
         reopen = partial(_reopen, fed, opened_cases, hooks, cache / "rebuild", stack)
-        probes, meta["probes"] = open_probes(rungs, fed, opened, reopen) if floor else ((), [])
-        decoder = build_decoder(card)
+        again = partial(open_engine, card=fed, cases=opened_cases, hooks=hooks, cache=cache, stack=stack)
+        open_own(opened, rungs, again)
+        probes, meta["probes"] = open_probes(rungs, fed, opened, again, reopen) if floor else ((), [])
         checks, refused = check_rows(card, opened_cases[0], rungs, opened.engines, batch) if batch > 1 else ((), {})
         meta["batch"] = {"size": batch, "rows": [asdict(check) for check in checks]}
-        ladder = Ladder(card, rungs, opened.engines, decoder, probes, batch, refused)
+        ladder = Ladder(card, rungs, opened, probes, batch, refused)
         waiting = [case for case in opened_cases if case.id not in finished_cases(out)]
         tell = over_all(progress or quiet, {case.id: len(case.timestamps_ns) for case in waiting})
         for case in waiting:

@@ -20,17 +20,16 @@ from engines.foreign import guarded
 from engines.protocol import Engine, Tensors
 from harness.errors import PreprocessError
 from harness.lines.chunk import Ints, RungOutputs
-from harness.lines.decode import Decoder
-from harness.lines.decode.recorded import RecordedLines, holds_lines
 from harness.lines.table import LineTable
 from harness.replay.batches import rows_of, stacked
-from harness.replay.decoding import decode_frames
+from harness.replay.decoding import Decoded, decode_frames
 from harness.replay.failure import Failure
 from harness.replay.outputs import OutputCheck, fitted
+from harness.replay.rung_decoders import RungDecoder
 from harness.run.rungs import Rung
 from trueline import TruelineError
 
-__all__ = ["Group", "Runner"]
+__all__ = ["Group", "Reader", "Runner"]
 
 
 @dataclass
@@ -41,7 +40,6 @@ class Runner:
         rung: the rung.
         engine: runs it.
         decoder: makes lines of its outputs.
-        logged: reads lines that a device has decoded already.
         check: holds outputs against the card.
         state: recurrent inputs of the next frame, by input name.
         feedback: output -> input that are fed back.
@@ -52,8 +50,7 @@ class Runner:
 
     rung: Rung
     engine: Engine
-    decoder: Decoder
-    logged: RecordedLines
+    decoder: RungDecoder
     check: OutputCheck
     state: Tensors
     feedback: Mapping[str, str]
@@ -149,21 +146,57 @@ class Runner:
         collected, self.collected, self.valid, self.ran = self.collected, [], [], []
         if not collected:
             return RungOutputs(valid, ran, {}, LineTable.empty())
-        done, error, lines = 0, None, LineTable.empty()
         outputs = {n: np.stack([o[n] for o in collected]) for n in collected[0]}
         try:
             outputs = fitted(outputs, shapes, self.rung.name)
-        except TruelineError as other:
-            error = other
+        except TruelineError as error:
+            decoded = Decoded(LineTable.empty(), 0, error)
         else:
-            decoder = self.logged if holds_lines(outputs) else self.decoder
-            lines, done, error = decode_frames(decoder, outputs, frames[valid])
-        if error is not None:
-            at = np.flatnonzero(valid)[done]
-            self.fail(error, f"frame {frames[at]}")
-            valid[at:], ran[at:] = False, False
-            outputs = {name: values[:done] for name, values in outputs.items()} if done else {}
-        return RungOutputs(valid, ran, outputs, lines)
+            decoded = decode_frames(self.decoder.reading(outputs), outputs, frames[valid])
+        if decoded.error is not None:
+            self.fail(decoded.error, f"frame {frames[valid][decoded.done]}")
+        return _read(RungOutputs(valid, ran, outputs, LineTable.empty()), decoded)
+
+
+@dataclass
+class Reader:
+    """A rung that reads the outputs of another by a decoder of its own; the engine runs once for both.
+
+    Attributes:
+        rung: the rung.
+        of: runs the engine.
+        decoder: makes lines of its outputs.
+        failure: why it has no (more) lines; None while it has.
+    """
+
+    rung: Rung
+    of: Runner
+    decoder: RungDecoder
+    failure: Failure | None = None
+
+    def take(self, given: RungOutputs, frames: Ints) -> RungOutputs:
+        """The chunk of these frames as the other rung had it, with lines of its own."""
+        if self.failure:
+            nothing = np.zeros(len(frames), bool)
+            return RungOutputs(nothing, nothing, {}, LineTable.empty())
+        self.failure = self.of.failure
+        if not given.stacked:
+            return RungOutputs(given.valid, given.ran, {}, LineTable.empty())
+        decoded = decode_frames(self.decoder.reading(given.stacked), given.stacked, frames[given.valid])
+        if decoded.error is not None:
+            self.failure = Failure.of(decoded.error, "crashed", f"frame {frames[given.valid][decoded.done]}")
+        return _read(given, decoded)
+
+
+def _read(given: RungOutputs, decoded: Decoded) -> RungOutputs:
+    """Outputs with the lines of them, up to the frame that could not be decoded."""
+    if decoded.error is None:
+        return RungOutputs(given.valid, given.ran, given.stacked, decoded.lines)
+    valid, ran = given.valid.copy(), given.ran.copy()
+    at = np.flatnonzero(valid)[decoded.done]
+    valid[at:], ran[at:] = False, False
+    outputs = {name: values[: decoded.done] for name, values in given.stacked.items()} if decoded.done else {}
+    return RungOutputs(valid, ran, outputs, decoded.lines)
 
 
 @dataclass

@@ -37,7 +37,7 @@ def rung_reports(
         rung_json(rung)
         | _ended(rung.name, outcomes)
         | {"lines": {o.case: o.lines[rung.name] for o in outcomes if o.frames[rung.name]}}
-        | {"provenance": plain(dict(opened.engines[rung.engine].provenance))}
+        | {"provenance": plain(dict(opened.of(rung).provenance))}
         for rung in rungs
     ]
     present = dict.fromkeys(r.engine for r in rungs)

@@ -2,8 +2,8 @@
 
 A rung whose card gives it a decoder is read twice: with the card's decoder, as the rung `NAME+lab-decoder`, which takes
 its place in the ladder, and with its own, as NAME, which hangs under the other by the factor `decoder` alone, on the
-very same tensors. A recording of lines has no tensors to read again: it differs from its parent by its own factors and
-by `decoder` at once, unless the card names the rung whose tensors they were made of.
+very same tensors. A recording of lines has no tensors to read again: it differs from its parent by `car:decoder`, the
+car and its decoder in one, unless the card names the rung whose tensors the lines were made of.
 """
 
 from __future__ import annotations
@@ -12,8 +12,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Literal
 
+from engines.ladder import CAR
 from harness.errors import UsageError
-from harness.run.rungs import Rung
+from harness.run.rungs import LAB_DECODER, Rung
 
 __all__ = ["DECODER", "Holds", "with_decoders"]
 
@@ -54,10 +55,17 @@ def with_decoders(
         elif above in names and own.get(above) != "lines":
             last.append(replace(at, parent=names[above], factors=(DECODER,), decoder="own"))
         else:
-            found.append(replace(at, factors=(*at.factors, DECODER), decoder="own"))
+            found.append(replace(at, factors=_with_decoder(at.factors), decoder="own"))
     return (*found, *last)
+
+
+def _with_decoder(factors: Sequence[str]) -> tuple[str, ...]:
+    """Factors that cannot be told from the decoder's: the car's own is one with it."""
+    if CAR not in factors:
+        return (*factors, DECODER)
+    return tuple(f"{CAR}:{DECODER}" if factor == CAR else factor for factor in factors)
 
 
 def _read_by_lab(name: str, own: Mapping[str, Holds]) -> str:
     """The rung of an engine that the card's decoder reads."""
-    return f"{name}+lab-decoder" if own.get(name, "lines") != "lines" else name
+    return f"{name}{LAB_DECODER}" if own.get(name, "lines") != "lines" else name

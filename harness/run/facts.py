@@ -8,8 +8,10 @@ from typing import Any, Literal, Protocol, cast, get_args
 
 import polars as pl
 
+from engines.registry import family
 from harness.errors import RunError
 from harness.model.grid import Grid, grid_from_json
+from harness.run.rungs import engine_of
 
 __all__ = ["CaseFact", "RunFacts", "RunLike", "RungFact", "RungStatus", "read_facts"]
 
@@ -56,12 +58,12 @@ class RungFact:
     @property
     def engine(self) -> str:
         """Its engine."""
-        return self.name.partition("/")[2]
+        return engine_of(self.name)
 
     @property
     def car(self) -> bool:
         """Whether the car itself ran the model."""
-        return "car" in self.factors or self.engine.partition(":")[0] == "recorded"
+        return "car" in self.factors or family(self.engine) == "recorded"
 
 
 @dataclass(frozen=True, slots=True)

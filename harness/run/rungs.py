@@ -15,8 +15,9 @@ from engines.ladder import ancestry
 from harness.errors import UsageError
 from harness.feed.swaps import PIPELINES, Swap, other_pipeline, single_swaps
 
-__all__ = ["Rung", "build_tree", "stage_of", "swap_rung"]
+__all__ = ["LAB_DECODER", "Rung", "build_tree", "engine_of", "stage_of", "swap_rung"]
 
+LAB_DECODER = "+lab-decoder"  # of a rung's name, where the rung without it has a decoder of its own
 STAGES = ("preprocess", "export", "numerics", "engine", "car", "decoder")
 
 
@@ -40,7 +41,12 @@ class Rung:
     @property
     def name(self) -> str:
         """`PREPROCESS/ENGINE`, with `+lab-decoder` where the rung of that name has a decoder of its own."""
-        return f"{self.preprocess}/{self.engine}{'+lab-decoder' if self.decoder == 'lab' else ''}"
+        return f"{self.preprocess}/{self.engine}{LAB_DECODER if self.decoder == 'lab' else ''}"
+
+
+def engine_of(rung: str) -> str:
+    """The engine of a rung, from the rung's name."""
+    return rung.partition("/")[2].removesuffix(LAB_DECODER)
 
 
 def stage_of(factor: str) -> str:
@@ -159,6 +165,8 @@ class Probe:
 
 def probes_of(rungs: Sequence[Rung]) -> tuple[Probe, ...]:
     """Every kind of probe on every engine under the pipeline of the last plain rung; dumps cannot be probed."""
-    plain = [r for r in rungs if r.preprocess in PIPELINES and not r.engine.startswith("recorded")]
+    plain = [
+        r for r in rungs if r.preprocess in PIPELINES and not r.engine.startswith("recorded") and r.decoder != "own"
+    ]
     last = plain[-1].preprocess
     return tuple(Probe(kind, r) for r in plain if r.preprocess == last for kind in PROBES)

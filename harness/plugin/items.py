@@ -14,6 +14,7 @@ import pytest
 from harness.gate.verdict import CaseOutcome, RuleOutcome, RungOutcome, Status
 from harness.plugin.session import GateSession, Judged
 from harness.plugin.suite import Suite, Wanted
+from harness.terminal import escaped
 from trueline import TruelineError
 
 __all__ = ["RuleItem"]
@@ -73,7 +74,7 @@ class RuleItem(pytest.Item):
     def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], style: Any = None) -> Any:
         """Lines for what a user can act on, a traceback only for a defect of ours."""
         if isinstance(excinfo.value, RuleBroken | TruelineError):
-            return str(excinfo.value)
+            return escaped(excinfo.value)
         return super().repr_failure(excinfo, style)
 
     def reportinfo(self) -> tuple[Path, int, str]:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness.gate.render import engine_lines
+from harness.terminal import escaped
 
 if TYPE_CHECKING:
     import pytest
@@ -25,11 +26,11 @@ def write_summary(terminal: pytest.TerminalReporter, told: Sequence[tuple[str, s
     terminal.section("trueline")
     for key, value in told:
         if key == "trueline_advisory":
-            terminal.write_line(f"advisory: {value}", yellow=True)
+            terminal.write_line(escaped(f"advisory: {value}"), yellow=True)
     for key, value in told:
         if key == "trueline_verdict":
             for line in _verdict_lines(Path(value)):
-                terminal.write_line(line)
+                terminal.write_line(escaped(line))
 
 
 def _verdict_lines(path: Path) -> Iterable[str]:

@@ -106,6 +106,13 @@ def test_a_failure_tells_the_numbers_the_frame_and_the_report_without_a_tracebac
     assert "items.py" not in result.stdout.str()
 
 
+def test_what_others_wrote_steers_no_terminal(suite: pytest.Pytester) -> None:
+    write_suite(suite.path, {"bad": 4.5}, rules(note="\x1b[2J[red]straight[/red]:car:"))
+    said = run(suite, "--color=no").stdout.str()
+    assert "\\x1b[2J[red]straight[/red]:car:" in said
+    assert "\x1b" not in said
+
+
 def test_not_run_fails_and_is_never_skipped(suite: pytest.Pytester) -> None:
     write_suite(suite.path, {"a": 1.0}, rules(engines=["ort-fp32", "absent-fp16"]))
     result = run(suite)

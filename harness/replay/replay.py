@@ -32,6 +32,7 @@ from harness.replay.environment import replay_environment
 from harness.replay.hooks import Hooks, Progress, over_all, quiet
 from harness.replay.identity import Plan, make_plan
 from harness.replay.open import open_engine, open_engines, open_own, open_probes
+from harness.replay.recording_warnings import recording_warnings
 from harness.replay.rung_decoders import read_by_decoders
 from harness.replay.rung_reports import probe_reports, rung_reports, warnings_of_rungs
 from harness.run.folder import Run, finished_cases, write_tables
@@ -125,7 +126,7 @@ def replay(
         meta["rungs"] = rung_reports(rungs, opened, outcomes, preprocess, swapped)
         meta["probes"] = probe_reports(meta["probes"], probes, outcomes)
         warnings = [RunWarning("pipeline", text) for text in told["warnings"]]
-        warnings += [*row_warnings(checks), *warnings_of_rungs(rungs, outcomes)]
+        warnings += [*row_warnings(checks), *warnings_of_rungs(rungs, outcomes), *recording_warnings(rungs, opened)]
         meta["warnings"] = [asdict(w) for w in warnings]
         write_tables(out, [c.id for c in opened_cases], {"length_unit": card.length_unit, "digest": plan.digest})
     write_json(out / "run.json", meta | {"finished": True, "ended": _now()})

@@ -108,6 +108,9 @@ def test_what_is_said_of_the_clock_makes_it_match(
 ) -> None:
     run = recorded(tiny, truth, tmp_path, as_npz(late_ns, unit), **said)
     assert of(run)["status"] == "ok"
+    told = [w["text"] for w in run.meta["warnings"] if w["kind"] == "recording"]
+    assert len(told) == (said.get("time_offset_ms") == "estimate"), told
+    assert all("an estimated offset of 37 ms" in text for text in told)
     assert run.read("line_metrics").filter(rung=CAR, reference="deploy/torch-fp32")["offset_max"].max() == 0
 
 
@@ -115,6 +118,8 @@ def test_a_lost_frame_is_missing_and_one_outside_the_recording_is_not(tiny: Card
     case, outputs = truth
     kept = [t for k, t in enumerate(outputs) if 5 <= k < 15 and k not in (9, 10)]
     run = recorded(tiny, (case, {t: outputs[t] for t in kept}), tmp_path, as_npz())
+    (warning,) = [w for w in run.meta["warnings"] if w["kind"] == "recording"]
+    assert "8 of 20 frames have a dumped frame, 2 were dropped, 10 not recorded" in warning["text"]
     rows = run.read("frame_metrics").filter(rung=CAR, reference="deploy/torch-fp32").sort("frame")
     assert rows["frame"].to_list() == list(range(5, 15))
     assert rows.filter(pl.col("missing") > 0)["frame"].to_list() == [9, 10]

@@ -1,0 +1,37 @@
+"""What a run has to say of recordings: frames that nobody compared, clocks that were moved, times taken for granted."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from engines.registry import family
+from harness.replay.open import Opened
+from harness.run.rungs import LAB_DECODER, Rung
+from harness.run.warning import RunWarning
+
+__all__ = ["recording_warnings"]
+
+
+def recording_warnings(rungs: Sequence[Rung], opened: Opened) -> list[RunWarning]:
+    """One warning for each case of a recording, from what its engine keeps of the times."""
+    names = {rung.name for rung in rungs}
+    recorded = [r for r in rungs if family(r.engine) == "recorded" and r.name + LAB_DECODER not in names]
+    return [
+        RunWarning("recording", f"{rung.name}, case {case}: {said}", rung.name, case)
+        for rung in recorded
+        for case, facts in opened.of(rung).provenance.get("alignment", {}).items()
+        if (said := "; ".join(_remarks(facts)))
+    ]
+
+
+def _remarks(facts: Mapping[str, Any]) -> Iterator[str]:
+    unpaired = facts["frames"] - facts["matched"]
+    if unpaired:
+        yield (
+            f"{facts['matched']} of {facts['frames']} frames have a dumped frame, {facts['dropped']} were dropped, "
+            f"{facts['not_recorded']} not recorded and not compared"
+        )
+    if facts["time_offset"] == "estimated":
+        yield f"an estimated offset of {facts['time_offset_ms']:.6g} ms was taken from the dump's times"
+    yield from facts.get("notes", ())

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 
+from harness.gate.batch_rows import moved_by_rows, rows_change_lines
 from harness.gate.noise import Floors, refuse_kink_within_noise
 from harness.gate.policy import Policy, Profile, Rule
 from harness.gate.population import Paired, decide_paired, decide_share
@@ -155,7 +156,23 @@ def _against_limit(look: _Look, rung: str, case: CaseFact, outcome: CaseOutcome)
     if violated and case.lossy and look.scene.candidate.facts.rungs[rung].car:
         reason += "; the case went through a video codec, so its input is not the car's"
         return replace(outcome, status=Status.INCONCLUSIVE, reason=reason)
+    if not violated and (mixed := _rows_mixed(look, rung, abs(limit - rule.spec.best / look.unit_size))):
+        return replace(outcome, status=Status.INCONCLUSIVE, reason=f"{reason}, but {mixed}")
     return replace(outcome, status=Status.FAIL if violated else Status.PASS, reason=reason)
+
+
+def _rows_mixed(look: _Look, rung: str, slack: float) -> str:
+    """Why rows of a batch drown the limit; empty if they do not. `slack` is in the rule's unit."""
+    facts, rungs = look.scene.candidate.facts, (rung, look.seen.references[rung])
+    advice = "replay without --batch"
+    if look.rule.spec.name in ("missing", "extra") and (engine := rows_change_lines(facts, rungs)):
+        return f"frames have other lines in a batch of {engine} than alone; {advice}"
+    if look.rule.question.quantity != look.rule.spec.quantity:
+        return ""  # it counts something
+    size, engine = moved_by_rows(facts, look.rule, rungs)
+    if not _exceeds(size / look.unit_size, slack):
+        return ""
+    return f"rows of a batch of {engine} are {look.show(size / look.unit_size)} off the frames alone; {advice}"
 
 
 def _exceeds(a: float, b: float) -> bool:

@@ -11,6 +11,7 @@ from typing import Self
 
 from cases.case import Case
 from harness.lines.chunk import Chunk
+from harness.measures.events import Event
 from harness.measures.floor import FloorMeter
 from harness.measures.measured import measured
 from harness.measures.rung_meter import RungMeter
@@ -67,6 +68,11 @@ class Comparer:
             base, again = (chunk.outputs[rung.name] for rung in (floor.probe.base, floor.probe.rung))
             floor.add(base, again, lines[floor.probe.base.name], measured(again, self._scope.grid))
         self.frames_done += len(chunk.frames)
+
+    def note(self, events: Mapping[str, Sequence[Event]]) -> None:
+        """Add events that are known already, of engines by name, to every rung that runs them."""
+        for meter in self._meters:
+            meter.note(events.get(meter.engine, ()))
 
     @property
     def frames(self) -> dict[str, int]:

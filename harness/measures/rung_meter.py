@@ -46,12 +46,13 @@ class RungMeter:
 
     Attributes:
         name: of the rung.
+        engine: that runs it.
         frames: that it ran so far.
         lines: that it drew in them.
     """
 
     def __init__(self, rung: Rung, scope: CaseScope, slots: int) -> None:
-        self.name, self.frames, self.lines = rung.name, 0, 0
+        self.name, self.engine, self.frames, self.lines = rung.name, rung.engine, 0, 0
         self._scope = scope
         self._is_root = rung.name == scope.root
         self._references = [] if self._is_root else [r for r in dict.fromkeys((scope.root, rung.parent)) if r]
@@ -96,6 +97,11 @@ class RungMeter:
             self._against(chunk, reference, lines[reference], lines[self.name], frames_done)
         self._scope.parts.add("lines", self._line_rows(chunk, lines[self.name]))
         self._judge_accuracy(chunk, lines[self.name].lines)
+
+    def note(self, events: Sequence[Event]) -> None:
+        """Take events that were found elsewhere."""
+        for event in events:
+            self._events.add(event)
 
     def finish(self) -> None:
         """Rows of what needs the whole case: series, states, events, accuracy."""

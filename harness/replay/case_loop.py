@@ -26,6 +26,7 @@ from harness.feed.inputs import InputBuilder, cameras_of, context_of, initial_st
 from harness.lines.chunk import Chunk, Ints, RungOutputs
 from harness.measures.compare import Comparer
 from harness.model.card import Card
+from harness.replay.batches import RowCheck
 from harness.replay.failure import Failure
 from harness.replay.open import Opened
 from harness.replay.outputs import OutputCheck
@@ -57,6 +58,7 @@ class Ladder:
         probes: engines against themselves.
         batch: frames at once.
         refused: engines that cannot run after all, and why.
+        checks: of the rows of batches.
     """
 
     card: Card
@@ -65,6 +67,7 @@ class Ladder:
     probes: Sequence[Probe] = ()
     batch: int = 1
     refused: Mapping[str, Failure] = field(default_factory=dict)
+    checks: Sequence[RowCheck] = ()
 
     def runners(self) -> list[Runner]:
         """A fresh runner for every rung whose engine runs for it, those of probes last."""
@@ -94,8 +97,15 @@ class Ladder:
         )
 
 
-def replay_case(ladder: Ladder, case: Case, out: Path, progress: Progress) -> None:
+def replay_case(ladder: Ladder, case: Case, out: Path, progress: Progress, *, rows_tried: bool = False) -> None:
     """Replay one case and leave its part files in `out`; none are left behind on an error.
+
+    Args:
+        ladder: what runs.
+        case: the case.
+        out: run folder.
+        progress: told of every frame.
+        rows_tried: whether the rows of batches were tried on this case: what is wrong with them is told here.
 
     Raises:
         TruelineError: the case cannot be read, or the reference failed; another rung's failure is its own status.
@@ -113,6 +123,8 @@ def replay_case(ladder: Ladder, case: Case, out: Path, progress: Progress) -> No
             told = partial(progress, case.id)
             for frames, timestamps_ns in _chunks(ladder.card, case, runners, ladder.batch, lambda n: told(n, total)):
                 comparer.add(Chunk(frames, timestamps_ns, _taken(runners, readers, frames)))
+            if rows_tried:
+                comparer.note({check.engine: check.events for check in ladder.checks})
             comparer.finish()
         except TruelineError as error:
             raise error.within(f"case {case.id}") from error.__cause__

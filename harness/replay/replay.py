@@ -117,11 +117,11 @@ def replay(
         probes, meta["probes"] = open_probes(rungs, fed, opened, again, reopen) if floor else ((), [])
         checks, refused = check_rows(card, opened_cases[0], rungs, opened.engines, batch) if batch > 1 else ((), {})
         meta["batch"] = {"size": batch, "rows": [asdict(check) for check in checks]}
-        ladder = Ladder(card, rungs, opened, probes, batch, refused)
+        ladder = Ladder(card, rungs, opened, probes, batch, refused, tuple(checks))
         waiting = [case for case in opened_cases if case.id not in finished_cases(out)]
         tell = over_all(progress or quiet, {case.id: len(case.timestamps_ns) for case in waiting})
         for case in waiting:
-            replay_case(ladder, case, out, tell)
+            replay_case(ladder, case, out, tell, rows_tried=case is opened_cases[0])
         outcomes = [outcome_of(out, case.id) for case in opened_cases]
         meta["rungs"] = rung_reports(rungs, opened, outcomes, preprocess, swapped)
         meta["probes"] = probe_reports(meta["probes"], probes, outcomes)

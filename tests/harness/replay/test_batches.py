@@ -16,8 +16,12 @@ from engines.errors import EngineCrashed, EngineInputError
 from engines.export import export_model
 from engines.protocol import CaseContext, Engine, ModelSource, Tensors
 from harness.errors import RunError, UsageError
+from harness.gate import Status, judge
+from harness.gate.default import policy_of
+from harness.gate.policy import Rule
+from harness.ladder import explain
 from harness.model.card import Card, load_card
-from harness.replay.batches import RowCheck, batched, row_warnings, rows_of, stacked
+from harness.replay.batches import RowCheck, batched, rows_of, stacked
 from harness.replay.hooks import Hooks
 from harness.replay.replay import replay
 from harness.run.folder import Run
@@ -98,20 +102,73 @@ def test_chunks_are_whole_batches(tiny: Card, cases: list[Path], tmp_path: Path,
     assert rows[8:] == [5, 5, 2]
 
 
-def test_rows_that_leak_into_each_other_are_told(tiny: Card, cases: list[Path], tmp_path: Path) -> None:
+def leaking(metres: float) -> Any:
+    """Every row of a batch is moved by this much more than the one before."""
+
     def leak(count: int, outputs: Tensors) -> Tensors:
         lines = outputs["lines"].copy()
-        lines[..., 1] += 0.25 * (count > 1) * np.arange(count).reshape(-1, 1, 1).astype(np.float32)
+        lines[..., 1] += metres * (count > 1) * np.arange(count).reshape(-1, 1, 1).astype(np.float32)
         return outputs | {"lines": lines}
 
-    run = run_of(tiny, cases[:1], tmp_path / "run", batch=4, hooks=spied([], leak))
-    (said,) = (
-        w["text"] for w in run.meta["warnings"] if w["kind"] == "batch-rows" and w["text"].startswith("ort-fp32")
-    )
-    assert "a row of a batch is not what the frame gives alone: lines" in said
+    return leak
+
+
+def test_rows_that_leak_into_each_other_are_told_and_are_a_finding(
+    tiny: Card, cases: list[Path], tmp_path: Path
+) -> None:
+    run = run_of(tiny, cases, tmp_path / "run", batch=4, hooks=spied([], leaking(0.25)))
+    (said,) = (w["text"] for w in run.meta["warnings"] if w["kind"] == "batch-rows")
+    assert said.startswith("ort-fp32: a row of a batch is not what the frame gives alone: lines")
+    assert "lines move by 0.75 m" in said
     check = next(c for c in run.meta["batch"]["rows"] if c["engine"] == "ort-fp32")
     assert check["max_abs"] == pytest.approx(0.75, abs=1e-3)
-    assert row_warnings([RowCheck("x", True)]) == []
+    (finding,) = (f for f in explain(run).findings if f.measure == "batch_rows")
+    assert (finding.case, finding.first) == ("synth_00001", "deploy/ort-fp32")
+    assert (finding.unit, finding.note) == ("m", "the step changes graph-optimisation and export at once")
+    assert finding.value == pytest.approx(0.75, abs=1e-3)
+    assert finding.frame in (0, 3)  # moved three times as far, in one order or the other
+    verdict = judge(run)
+    assert verdict.status is Status.FAIL
+    assert verdict.rule("batch_rows").status is Status.FAIL  # type: ignore[union-attr]  # the default has the rule
+
+
+def test_no_rule_passes_on_rows_that_are_farther_off_than_its_limit(
+    tiny: Card, cases: list[Path], tmp_path: Path
+) -> None:
+    def open_engine(name: str, source: ModelSource) -> Engine:
+        return Spy(engines.open(name, source), [], leaking(0.02))  # type: ignore[return-value]  # structural
+
+    run = run_of(tiny, cases[:1], tmp_path / "run", batch=4, hooks=Hooks(open_engine=open_engine))
+    for limit, status in (("0.05 m", Status.INCONCLUSIVE), ("0.07 m", Status.PASS)):
+        asked = {"id": "r", "metric": "offset_mean", "statistic": "max", "limit": limit, "rung": "deploy/ort-fp32"}
+        rule = judge(run, policy_of([Rule(**asked)])).rule("r")
+        assert rule is not None
+        assert rule.status is status
+        assert ("of a batch of" in rule.reason and "are 0.06 m off the frames alone" in rule.reason) == (
+            status is Status.INCONCLUSIVE
+        )
+
+
+def test_rows_with_other_lines_are_a_finding(tiny: Card, cases: list[Path], tmp_path: Path) -> None:
+    def drop(count: int, outputs: Tensors) -> Tensors:
+        scores = outputs["scores"].copy()
+        scores[1:, 2] = 0
+        return outputs | {"scores": scores}
+
+    run = run_of(tiny, cases[:1], tmp_path / "run", batch=4, hooks=spied([], drop))
+    (finding,) = (f for f in explain(run).findings if f.measure == "batch_lines")
+    assert (finding.value, finding.unit, finding.first) == (4.0, "frames", "deploy/ort-fp32")
+    assert judge(run).rule("batch_lines").status is Status.FAIL  # type: ignore[union-attr]  # the default has the rule
+
+
+@pytest.mark.parametrize(("metres", "told"), [(0.0, False), (6e-8, False), (0.0002, False), (0.02, True)])
+def test_rows_that_differ_by_less_than_a_finding_are_none(
+    tiny: Card, cases: list[Path], tmp_path: Path, metres: float, told: bool
+) -> None:
+    run = run_of(tiny, cases[:1], tmp_path / "run", batch=4, hooks=spied([], leaking(metres)))
+    assert any(w["kind"] == "batch-rows" for w in run.meta["warnings"]) == told
+    assert not [f for f in explain(run).findings if f.measure.startswith("batch")]
+    assert judge(run).rule("batch_rows").status is Status.PASS  # type: ignore[union-attr]  # the default has the rule
 
 
 def test_another_batch_is_another_run(tiny: Card, cases: list[Path], single: Run) -> None:

@@ -11,7 +11,7 @@ import os
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from time import perf_counter_ns
 
@@ -92,7 +92,7 @@ class _Frames:
 
     def __iter__(self) -> Iterator[Iteration]:
         build, state = InputBuilder(self.card, self.case, self.preprocess), initial_state(self.card)
-        self.engine.start_case(context_of(self.case))
+        self.engine.start_case(replace(context_of(self.case), rung=f"{self.preprocess}/{self.engine.name}"))
         total = len(self.case.timestamps_ns)
         for done, tick in enumerate(self.case.ticks(cameras_of(self.card)), start=1):
             tensors = {**build(tick), **state}

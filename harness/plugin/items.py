@@ -90,9 +90,9 @@ def told(rule: RuleOutcome, rung: RungOutcome | None, case: CaseOutcome | None, 
     lines = [f"{status.value} {rule.id}: {', '.join(place)}"]
     lines.append(f"  found:   {case.reason if case else rung.reason if rung else rule.reason}")
     if case is not None and case.worst is not None:
-        lines.append(f"  worst:   {case.worst.value:g} {case.worst_unit}".rstrip() + f" at {case.worst}")
+        lines.append(f"  worst:   {case.worst.value:.3g} {case.worst_unit}".rstrip() + f" at {case.worst}")
     if rung is not None and rung.statistics:
-        lines.append("  numbers: " + ", ".join(f"{k} {v:g}" for k, v in rung.statistics.items()))
+        lines.append("  numbers: " + ", ".join(f"{k} {v:.3g}" for k, v in rung.statistics.items()))
     lines.append(f"  rule:    {rule.statistic} {rule.metric}{band}, limit {rule.limit}{against}")
     if rung is not None and rung.reference:
         lines.append(f"  against: {rung.reference}")

@@ -100,7 +100,7 @@ def lanes_only(folder: Path, v: Variant) -> Trial:
     for moment, lanes in zip(moments_ns(v), u.transpose(0, 2, 1), strict=True):
         points = [[[float(x), y] for x, y in zip(lane, rows, strict=True)] for lane in lanes]
         (place / f"{moment}.json").write_text(json.dumps({"lanes": points}))
-    factors = ("car", "decoder", "car:decoder")
+    factors = ("car:decoder",)
     blamed = Blamed(CAR, "car", factors, sizes=shift(v, abs(aside)), tolerance=0.05, words=("car", "decoder"))
     return Trial(folder, ENGINES, (Clean(), blamed), unit="px")
 

@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -77,14 +78,17 @@ def test_a_policy_is_replayed_judged_and_reported(pytester: pytest.Pytester) -> 
     report = (out / "report.html").read_text(encoding="utf-8")
     assert "<html" in report
     assert "export and optimisation change nothing" in report
-    assert verdict_of_the_command_line(pytester.path) == json.loads((out / "verdict.json").read_text())["rules"]
+    plugin, command = json.loads((out / "verdict.json").read_text()), verdict_of_the_command_line(pytester.path)
+    for key in ("verdict", "exit_code", "rules", "left_out", "floors"):
+        assert command[key] == plugin[key], key
 
 
-def verdict_of_the_command_line(folder: Path) -> object:
+def verdict_of_the_command_line(folder: Path) -> dict[str, Any]:
     """What `trueline gate` finds in the run that the plugin replayed."""
     (run,) = (p for p in (folder / ".trueline" / "pytest").glob("run-tiny-*") if p.is_dir())
     arguments = ["gate", str(run), "--policy", "tiny.trueline.toml", "--json"]
     code = f"from harness.cli import main; main({arguments!r})"
     told = subprocess.run([sys.executable, "-c", code], cwd=folder, capture_output=True, text=True, check=False)
     assert told.returncode == 1, told.stderr
-    return json.loads(told.stdout)["rules"]
+    found: dict[str, Any] = json.loads(told.stdout)
+    return found

@@ -163,7 +163,7 @@ def late_by_some_milliseconds(folder: Path, v: Variant) -> Trial:
     return Trial(
         folder,
         ENGINES,
-        (NobodyBlamed(CAR, ("0 of", f"{v.frames} frames", f"{nearest_ms:.3g} ms", f"{late_ms} ms late")),),
+        (NobodyBlamed(CAR, ("0 of", f"{v.frames} frames", f"{nearest_ms:.6g} ms", f"{late_ms} ms late")),),
     )
 
 

@@ -147,8 +147,10 @@ def rate_problems(frames: pl.DataFrame, fps: float, where: str) -> list[Problem]
     step = times.select(step=pl.col("timestamp_ns").diff() / pl.col("frame").diff())["step"].drop_nulls()
     nominal = 1e9 / fps
     near = step.filter(step.is_between(0.5 * nominal, 1.5 * nominal))
+    if len(step) < MIN_STEPS:
+        return []
     away = abs(_mean(near) / nominal - 1) if 2 * len(near) >= len(step) else 1.0
-    if len(step) < MIN_STEPS or away <= RATE_TOLERANCE:
+    if away <= RATE_TOLERANCE:
         return []
     told = 1e9 / float(step.median())  # type: ignore[arg-type]  # polars types median() too widely
     return [

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 from cases.case import Case
 from harness.errors import ReportError, UsageError
 from harness.feed.preprocess.colour import to_rgb_u8
+from harness.feed.window import steps_of_run, window_of
 from harness.lines.table import CLOSED, LineTable
 from harness.model.grid import Grid, grid_from_json, image_grid, vehicle_grid
 from harness.report.draw import Colour, draw_lines, place, write_caption
@@ -67,7 +69,7 @@ def contact_sheet(
     return out
 
 
-Layer = tuple[str, Colour, Grid, LineTable]
+Layer = tuple[str, Colour, Grid, LineTable, Sequence[Mapping[str, Any]]]
 
 
 def _layers(case: Case, run: Run | None, rungs: Sequence[str] | None) -> list[Layer]:
@@ -77,7 +79,7 @@ def _layers(case: Case, run: Run | None, rungs: Sequence[str] | None) -> list[La
     if truth is not None:
         camera = next(iter(case.meta.cameras.values()))
         grid = vehicle_grid() if case.meta.truth_frame == "vehicle" else image_grid(camera.width, camera.height, (1, 0))
-        layers.append(("truth", TRUTH_COLOUR, grid, LineTable.from_polars(truth)))
+        layers.append(("truth", TRUTH_COLOUR, grid, LineTable.from_polars(truth), ()))
     if run is None:
         return layers
     names = [r["name"] for r in run.rungs]
@@ -88,7 +90,8 @@ def _layers(case: Case, run: Run | None, rungs: Sequence[str] | None) -> list[La
             raise UsageError(f"the run has no rung {name!r}", where=str(run.path), remedy=f"use one of {names}")
         lines = run.table("lines").filter(pl.col("case") == case.id, pl.col("rung") == name).collect()
         grid = grid_from_json(run.meta["card"]["grid"])
-        layers.append((name, _rgb(HUES[len(layers) % len(HUES)]), grid, LineTable.from_polars(lines)))
+        colour = _rgb(HUES[len(layers) % len(HUES)])
+        layers.append((name, colour, grid, LineTable.from_polars(lines), steps_of_run(run.meta)))
     return layers
 
 
@@ -102,9 +105,10 @@ def _cell(
     size = (CELL_WIDTH, round(height * CELL_WIDTH / width))
     cell = np.asarray(cv2.resize(rgb, size, interpolation=cv2.INTER_AREA), np.uint8)
     scale = CELL_WIDTH / width
-    for row, (name, colour, grid, lines) in enumerate(layers):
+    for row, (name, colour, grid, lines, steps) in enumerate(layers):
+        window = window_of(steps, (width, height), (grid.width, grid.height))
         for i in np.flatnonzero(lines.frame == frame).tolist():
-            pixels = place(lines.points(i), grid, case.calibration(camera), (width, height))
+            pixels = place(lines.points(i), grid, case.calibration(camera), window)
             draw_lines(cell, [(pixels + 0.5) * scale - 0.5], colour, closed=bool(lines.topology[i] == CLOSED))
         write_caption(cell, name, colour, row + 1)
     write_caption(cell, f"{case.id}  frame {frame}  {seconds:.2f} s")

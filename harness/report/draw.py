@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from cases.case import Calibration
 from harness.errors import ReportError
+from harness.feed.window import Window
 from harness.model.grid import Grid
 
 __all__ = ["Colour", "draw_lines", "place", "project", "write_caption"]
@@ -20,14 +21,14 @@ NEAREST_M = 0.5  # points nearer to the camera than this are not drawn
 _SHIFT = 4  # OpenCV draws on sixteenths of a pixel
 
 
-def place(points: NDArray[np.floating], grid: Grid, calibration: Calibration, size: tuple[int, int]) -> Floats:
+def place(points: NDArray[np.floating], grid: Grid, calibration: Calibration, window: Window) -> Floats:
     """Pixels of a line's points in a picture.
 
     Args:
         points: [points, 2]; (x, y) in metres on flat ground, or (u, v) in the grid's image.
         grid: frame of the points.
         calibration: of the camera; the image frame needs none.
-        size: width and height of the picture, pixels.
+        window: what part of the picture the grid's image shows; the vehicle frame needs none.
 
     Returns:
         float64 [n <= points, 2]; points behind the camera are left out.
@@ -36,7 +37,7 @@ def place(points: NDArray[np.floating], grid: Grid, calibration: Calibration, si
         ReportError: the vehicle frame without intrinsics and extrinsics.
     """
     if grid.frame == "image":
-        return (np.asarray(points, np.float64) + 0.5) * (np.array(size) / (grid.width, grid.height)) - 0.5
+        return window.recorded(points)
     if calibration.intrinsics is None or calibration.camera_to_vehicle is None:
         raise ReportError(
             "lines in metres cannot be drawn on an uncalibrated camera",

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.model.grid import Grid
+from harness.feed.window import steps_of_run, window_of
 from harness.report.draw import place
 from harness.report.finding import WorstFrame
 from harness.report.recordings import NO_PICTURE, Recordings
@@ -71,7 +71,7 @@ def _fill(case: Case, group: Sequence[tuple[WorstFrame, Shown]], facts: RunFacts
         picture = jpeg_uri(rgb) | {"camera": camera, "lossy": case.meta.lossy}
         for shown in by_frame[frame]:
             shown["picture"] = picture
-            shown["note"] = _place_lines(shown["lines"], facts.grid, calibration, width, height)
+            shown["note"] = _place_lines(shown["lines"], facts, calibration, (width, height))
 
 
 def _rgb_of(case: Case, camera: str, frames: Sequence[int]) -> Iterator[tuple[int, NDArray[np.uint8]]]:
@@ -97,12 +97,16 @@ def _camera(case: Case, meta: Mapping[str, Any]) -> str:
     return next((c for c in named if c in case.cameras), case.cameras[0])
 
 
-def _place_lines(lines: Sequence[dict[str, Any]], grid: Grid, calibration: Calibration, width: int, height: int) -> str:
+def _place_lines(
+    lines: Sequence[dict[str, Any]], facts: RunFacts, calibration: Calibration, size: tuple[int, int]
+) -> str:
     """Give each line its `pixels` in the picture; returns why it could not, or an empty note."""
+    grid = facts.grid
     if grid.frame == "vehicle" and (calibration.intrinsics is None or calibration.camera_to_vehicle is None):
         return "this camera has no calibration, so the lines are drawn from above only"
+    window = window_of(steps_of_run(facts.meta), size, (grid.width, grid.height))
     for line in lines:
-        line["pixels"] = place(line["points"], grid, calibration, (width, height))
+        line["pixels"] = place(line["points"], grid, calibration, window)
     return ""
 
 

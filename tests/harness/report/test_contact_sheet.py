@@ -8,6 +8,7 @@ import pytest
 from cases.case import Calibration, open_case
 from cases.synth import synth_cases
 from harness.errors import ReportError, UsageError
+from harness.feed.window import window_of
 from harness.model.grid import image_grid, vehicle_grid
 from harness.report.contact_sheet import contact_sheet
 from harness.report.draw import draw_lines, place, project
@@ -29,14 +30,15 @@ def test_what_is_behind_the_camera_is_not_drawn() -> None:
 
 def test_image_points_scale_with_the_picture_about_pixel_centres() -> None:
     grid = image_grid(640, 360, (359, 150))
-    assert place(np.array([[0.0, 0.0]]), grid, LEVEL_CAMERA, (1280, 720))[0] == pytest.approx([0.5, 0.5])
-    assert place(np.array([[10.0, 20.0]]), grid, LEVEL_CAMERA, (640, 360))[0] == pytest.approx([10, 20])
+    double, same = (window_of((), size, (640, 360)) for size in ((1280, 720), (640, 360)))
+    assert place(np.array([[0.0, 0.0]]), grid, LEVEL_CAMERA, double)[0] == pytest.approx([0.5, 0.5])
+    assert place(np.array([[10.0, 20.0]]), grid, LEVEL_CAMERA, same)[0] == pytest.approx([10, 20])
 
 
 def test_metres_on_an_uncalibrated_camera_are_refused() -> None:
     bare = Calibration(640, 360, None, "none", np.zeros(0), None)
     with pytest.raises(ReportError, match="uncalibrated"):
-        place(np.zeros((2, 2)), vehicle_grid(), bare, (640, 360))
+        place(np.zeros((2, 2)), vehicle_grid(), bare, window_of((), (640, 360), (0, 0)))
 
 
 def test_a_line_is_drawn_where_it_is() -> None:

@@ -30,7 +30,7 @@ from harness.replay.batches import batched, check_rows, row_warnings
 from harness.replay.case_loop import Ladder, outcome_of, replay_case
 from harness.replay.environment import replay_environment
 from harness.replay.hooks import Hooks, Progress, over_all, quiet
-from harness.replay.identity import Plan, make_plan
+from harness.replay.identity import Plan, differences, make_plan
 from harness.replay.open import open_engine, open_engines, open_own, open_probes
 from harness.replay.recording_warnings import recording_warnings
 from harness.replay.rung_decoders import read_by_decoders
@@ -44,6 +44,7 @@ __all__ = ["DEFAULT_ENGINES", "DEFAULT_PREPROCESS", "replay"]
 
 DEFAULT_ENGINES = ("torch-fp32", "ort-fp32-none", "ort-fp32")
 DEFAULT_PREPROCESS = ("train", "deploy")
+DIFFERENCES = 6  # named where a folder holds another run
 
 
 def replay(
@@ -194,21 +195,17 @@ def _already(out: Path, plan: Plan) -> Run | None:
     meta = read_json(out / "run.json")
     if meta.get("digest") != plan.digest:
         raise RunError(
-            f"it holds another run ({_difference(meta, plan.meta)})",
+            f"it holds another run (different: {_told(differences(meta, plan.meta))})",
             where=str(out),
             remedy="choose a new --out, or delete that folder",
         )
     return Run.open(out) if meta.get("finished") else None
 
 
-def _difference(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
-    """The first parts of two plans that differ, in words."""
-    parts = [
-        k for k in ("card", "cases", "rungs", "settings", "provenance") if k != "rungs" and old.get(k) != new.get(k)
-    ]
-    if [r["name"] for r in old.get("rungs", []) if r.get("status") != "not_run"] != [r["name"] for r in new["rungs"]]:
-        parts.append("rungs")
-    return "different " + ", ".join(parts) if parts else "made by another version"
+def _told(names: Sequence[str]) -> str:
+    """The first names of what differs."""
+    shown = ", ".join(names[:DIFFERENCES])
+    return (f"{shown} and {len(names) - DIFFERENCES} more" if len(names) > DIFFERENCES else shown) or "Trueline's own"
 
 
 def _now() -> str:

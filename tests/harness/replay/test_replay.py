@@ -110,7 +110,7 @@ def test_a_finished_run_is_not_run_again(tiny: Card, cases: list[Path], run: Run
 
 
 def test_another_plan_does_not_touch_a_run(tiny: Card, cases: list[Path], run: Run) -> None:
-    with pytest.raises(RunError, match="different cases"):
+    with pytest.raises(RunError, match="different: case synth_00002 is gone"):
         replay(tiny, cases[:1], engines=ENGINES, out=run.path, cache=tiny.root / "cache")
 
 

@@ -1,100 +1,167 @@
-"""Lag: by how many frames the candidate's line follows the reference's, from the cross-correlation of their own series.
+"""Lag: by how many frames the candidate's lines follow the reference's.
 
 A stale frame or a queue before the engine moves every line late by the same number of frames; nothing in a single frame
-shows it while the road is straight. So a lag is one of all lines: where lines and stations do not agree, there is none.
-Another resize, say, moves a line as it crosses pixels, which looks like a lag here and there.
+shows it while the road is straight. A delayed line is the reference's own line of some frames before, so the test is
+how much of the difference between the two a delay explains, not how alike the two are: a smooth line is like itself a
+few frames later whatever happened.
+
+A delay is told where what it leaves of the difference is too little for chance (docs/decisions/0012). What else moves
+a line is noise, white or correlated, or a slow disturbance that happens to look like a delay. The difference is
+therefore whitened by its own autocorrelation first, and a disturbance slower than 1 Hz may have explained up to
+1 - 10^(-3/T) of it in a clip of T seconds. Where no delay is told, zero is told if a delay of one frame would have
+been; else the answer is NaN. And a delay is one of all lines and stations, or none.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["LONGEST_LAG", "agreed_lags", "lag_frames"]
+__all__ = ["LONGEST_LAG", "LagLook", "agreed_lags", "look_for_lag"]
 
 Floats = NDArray[np.float64]
 
 LONGEST_LAG = 10
 _FEWEST_OVERLAPPING = 20
-_CLEARLY_BETTER = 0.5
-_LEAST_GAIN = 0.5  # a delayed line moves as far as the one it follows; one that moves half or twice as far is another
-_AGREEING, _WITHIN = 0.75, 0.5  # share of lines and stations whose lags lie within so many frames of their median
+_EXPLAINED = 0.5  # of the difference as it is
+_MOST_LEFT = 0.7  # of the whitened difference, however long the clip
+_CHANCE = 1e-3  # that a slow disturbance explains as much; it has two degrees of freedom a second
+_GAIN_ERROR = 0.3  # a delayed line moves as far as the one it follows
+_AGREEING, _WITHIN = 0.75, 0.5  # share of lines and stations that tell a lag within so many frames of their median
 
 
-def lag_frames(
-    candidate: NDArray[np.floating[Any]],
-    reference: NDArray[np.floating[Any]],
-    floor: float,
-    longest: int = LONGEST_LAG,
-) -> float:
-    """Frames by which `candidate` follows `reference`, positive where it is late, refined below a frame by a parabola.
+@dataclass(frozen=True, slots=True)
+class LagLook:
+    """What one line at one station tells of a lag.
 
-    A lag is only believed where it explains: the variance it leaves (1 - correlation squared) must be less than half
-    of what no lag leaves, else the answer is 0.
+    Attributes:
+        lag: frames, positive where the candidate is late; 0 where it is not; NaN where it cannot be told.
+        explained: share of the squared difference that each lag from -LONGEST_LAG to LONGEST_LAG explains; negative
+            where it only adds to it, NaN where too few frames overlap.
+    """
+
+    lag: float
+    explained: Floats
+
+
+def look_for_lag(
+    candidate: NDArray[np.floating[Any]], reference: NDArray[np.floating[Any]], fps: float, floor: float
+) -> LagLook:
+    """The lag of one line at one station.
 
     Args:
-        candidate: its own position at one station, NaN where missing, [n].
+        candidate: its own position, NaN where missing, [n].
         reference: as `candidate`, [n].
+        fps: frames a second.
         floor: standard deviation of the reference below which nothing moves enough to tell.
-        longest: largest lag tried, either way.
 
     Returns:
-        Frames; NaN where under 20 frames overlap, the reference stands still, or the two are not alike (r below 0.5, or
-        one moves less than half as far as the other).
+        lag is refined below a frame by a parabola; NaN too where under 20 frames overlap or the reference stands still.
 
     Source: ours, docs/DESIGN.md section 4.
     """
     c, r = np.asarray(candidate, np.float64), np.asarray(reference, np.float64)
+    lags = np.arange(-LONGEST_LAG, LONGEST_LAG + 1)
+    explained = np.array([_explained(*_differences(c, r, _delayed(r, int(k)))) for k in lags])
     known = r[np.isfinite(r)]
-    if len(known) < _FEWEST_OVERLAPPING or known.std() < floor:
-        return float("nan")
-    lags = np.arange(-longest, longest + 1)
-    likeness = np.array([_correlation(c, r, int(k)) for k in lags])
-    gain = float(np.nanstd(c) / np.nanstd(r)) if np.isfinite(c).any() else 0.0
-    if not _LEAST_GAIN <= gain <= 1 / _LEAST_GAIN:
-        return float("nan")
-    if not np.isfinite(likeness[longest]) or np.nanmax(likeness) < 0.5:
-        return float("nan")
-    best = int(np.nanargmax(likeness))
-    left, left_without = 1 - likeness[best] ** 2, 1 - likeness[longest] ** 2
-    if left >= _CLEARLY_BETTER * left_without:
-        return 0.0
-    return float(lags[best]) + _vertex(likeness, best)
+    if len(known) < _FEWEST_OVERLAPPING or known.std() < floor or not np.isfinite(explained).any():
+        return LagLook(float("nan"), explained)
+    best = int(np.nanargmax(explained))
+    refined = float(lags[best]) + _vertex(explained, best)
+    for lag in (float(lags[best]), refined):
+        if lags[best] and _is_told(*_differences(c, r, _delayed(r, lag)), fps):
+            return LagLook(refined, explained)
+    none = all(_is_told(*_differences(c, _delayed(r, k), r), fps) for k in (-1, 1))
+    return LagLook(0.0 if none else float("nan"), explained)
 
 
-def agreed_lags(lags: Sequence[float]) -> list[float]:
+def agreed_lags(looks: Sequence[LagLook]) -> list[float]:
     """The lags of all lines and stations of a case, as far as they agree.
 
-    Args:
-        lags: of `lag_frames`, NaN where one tells none.
-
     Returns:
-        As they are where three in four lie within half a frame of their median, NaN for those that do not; else 0 for
-        every one that was a number.
+        A lag stands where at least three in four agree with it within half a frame, of those that tell one or that it
+        would leave further from the reference than they are; it is NaN for all others. Without such a lag, those that
+        tell 0 keep it.
     """
-    values = np.asarray(lags, np.float64)
-    known = np.isfinite(values)
-    if not known.any():
-        return [float("nan")] * len(values)
-    agree = known & (np.abs(values - np.median(values[known])) <= _WITHIN)
-    if agree.sum() < _AGREEING * known.sum():
-        return [float(v) for v in np.where(known, 0.0, np.nan)]
-    return [float(v) for v in np.where(agree, values, np.nan)]
+    lags = np.array([look.lag for look in looks], np.float64)
+    told = np.isfinite(lags)
+    if not told.any():
+        return [float("nan")] * len(lags)
+    middle = float(np.median(lags[told]))
+    agree = told & (np.abs(lags - middle) <= _WITHIN)
+    worse = np.array([look.explained[LONGEST_LAG + round(middle)] < 0 for look in looks])
+    against = (told & ~agree) | (~told & worse)
+    seen = sum(np.isfinite(look.explained).any() for look in looks)
+    if agree.sum() >= _AGREEING * (agree | against).sum() and agree.sum() >= min(2, seen):
+        return [float(v) for v in np.where(agree, lags, np.nan)]
+    return [float(v) for v in np.where(lags == 0, 0.0, np.nan)]
 
 
-def _correlation(candidate: Floats, reference: Floats, lag: int) -> float:
-    """Pearson correlation of candidate[t + lag] and reference[t] where both are known; NaN for too few frames."""
-    late = candidate[max(lag, 0) : len(candidate) + min(lag, 0)]
-    early = reference[max(-lag, 0) : len(reference) - max(lag, 0)]
-    both = np.isfinite(late) & np.isfinite(early)
-    if both.sum() < _FEWEST_OVERLAPPING:
+def _delayed(values: Floats, frames: float) -> Floats:
+    """The values some frames later, between two frames on the straight line; NaN where there are none, [n]."""
+    whole = int(np.floor(frames))
+    part = frames - whole
+    early, late = _moved(values, whole), _moved(values, whole + 1)
+    return early if part == 0 else (1 - part) * early + part * late
+
+
+def _moved(values: Floats, by: int) -> Floats:
+    at = np.arange(len(values)) - by
+    inside = (at >= 0) & (at < len(values))
+    return np.where(inside, values[np.clip(at, 0, len(values) - 1)], np.nan)
+
+
+def _differences(c: Floats, r: Floats, delayed: Floats) -> tuple[Floats, Floats]:
+    """(candidate less `r`, `delayed` less `r`) on the frames that all three have, less their means, NaN elsewhere."""
+    difference, template = c - r, delayed - r
+    missing = ~(np.isfinite(difference) & np.isfinite(template))
+    difference[missing] = template[missing] = np.nan
+    if missing.sum() > len(c) - _FEWEST_OVERLAPPING:
+        return np.full(len(c), np.nan), np.full(len(c), np.nan)
+    return difference - np.nanmean(difference), template - np.nanmean(template)
+
+
+def _explained(difference: Floats, template: Floats) -> float:
+    """Share of the squared difference that is gone once the template is taken off it; NaN where nothing overlaps."""
+    whole, left = np.nansum(difference**2), np.nansum((difference - template) ** 2)
+    if not np.isfinite(difference).any():
         return float("nan")
-    a, b = late[both] - late[both].mean(), early[both] - early[both].mean()
-    scale = float(np.sqrt((a @ a) * (b @ b)))
-    return float(a @ b) / scale if scale > 0 else float("nan")
+    return float(1 - left / whole) if whole > 0 else -np.inf if left > 0 else 0.0
+
+
+def _is_told(difference: Floats, template: Floats, fps: float) -> bool:
+    """Whether the template is what the difference is made of, beyond chance."""
+    if not (_explained(difference, template) > _EXPLAINED and fps > 0):
+        return False
+    power = np.nansum(template**2)
+    left = difference - np.nansum(difference * template) / power * template
+    weights = _autoregression(left)
+    d, t = (_whitened(x, weights) for x in (difference, template))
+    both = np.isfinite(d)
+    if both.sum() < _FEWEST_OVERLAPPING:
+        return False
+    d, t = d[both] - d[both].mean(), t[both] - t[both].mean()
+    gain = float(d @ t) / float(t @ t) if t @ t > 0 else 0.0
+    seconds = both.sum() / fps
+    allowed = min(_MOST_LEFT, _CHANCE ** (1 / seconds))
+    return abs(gain - 1) <= _GAIN_ERROR and float((d - t) @ (d - t)) <= allowed * float(d @ d)
+
+
+def _autoregression(values: Floats) -> Floats:
+    """Weights of the two values before that predict each value best, [2]; zeros where nothing is left to predict."""
+    now, before, earlier = values[2:], values[1:-1], values[:-2]
+    complete = np.isfinite(now) & np.isfinite(before) & np.isfinite(earlier)
+    past = np.stack([before[complete], earlier[complete]], axis=1)
+    return np.asarray(np.linalg.lstsq(past, now[complete], rcond=None)[0], np.float64)
+
+
+def _whitened(values: Floats, weights: Floats) -> Floats:
+    """What the two values before do not predict, [n - 2]; NaN beside a gap."""
+    return np.asarray(values[2:] - weights[0] * values[1:-1] - weights[1] * values[:-2])
 
 
 def _vertex(values: Floats, at: int) -> float:

@@ -14,7 +14,7 @@ from harness.measures.blocks import StationBlock
 from harness.measures.events import FLICKER_PER_MIN, FLICKER_TOGGLES, ROUNDING, Event, EventLog
 from harness.measures.flicker import toggles, toggles_per_min
 from harness.measures.jitter import jitter, jitter_sums
-from harness.measures.lag import agreed_lags, lag_frames
+from harness.measures.lag import LagLook, agreed_lags, look_for_lag
 from harness.measures.series import MIN_FPS, SeriesStore, TrackSeries
 from harness.measures.sway import sway, sway_sums
 from harness.measures.swing import Swing, find_swings
@@ -22,7 +22,7 @@ from harness.model.grid import Grid
 from harness.run.catalogue import computed, events_of
 from harness.run.tables import SORT_KEYS, TABLES
 
-__all__ = ["bias_of", "jitter_of", "lag_of", "series_metrics_table", "sway_of"]
+__all__ = ["bias_of", "jitter_of", "series_metrics_table", "sway_of"]
 
 _STILL = 0.05  # of the swing threshold: a reference that moves less tells no lag
 
@@ -34,7 +34,7 @@ def series_metrics_table(
 
     swing_rate (swings per minute), swing_pp (the widest) and swing_hz (its frequency) are of swings the candidate owns;
     without one they are 0, 0 and null. Null means not run: below 8 Hz for swing and sway, no stretch long enough, a
-    reference that stands still for lag.
+    lag that cannot be told.
 
     Args:
         store: the case's series.
@@ -55,8 +55,10 @@ def series_metrics_table(
             _log_flicker(log, series, per_min)
         first, last = (int(series.frame[at]) for at in (0, -1)) if len(series.frame) else (0, 0)
         for k, station in enumerate(store.look_ahead):
-            values = _station_metrics(series, k, grid, log)
-            found.append(_Row(k, first, last, {**known, "station": station, "toggles_per_min": per_min, **values}))
+            block = _block(series, k, grid)
+            values = _station_metrics(series, k, block, log)
+            lag = look_for_lag(block.candidate, block.reference, block.fps, _STILL * block.hysteresis)
+            found.append(_Row(k, first, last, lag, {**known, "station": station, "toggles_per_min": per_min, **values}))
         del series  # before the next one is made dense
     _settle_lags(found)
     if log is not None:
@@ -73,13 +75,13 @@ class _Row:
     station: int
     first: int
     last: int
+    lag: LagLook
     values: dict[str, Any]
 
 
 def _settle_lags(rows: Sequence[_Row]) -> None:
     """A lag is one of all lines and stations, or none."""
-    lags = [row.values["lag_frames"] for row in rows]
-    for row, lag in zip(rows, agreed_lags([math.nan if lag is None else lag for lag in lags]), strict=True):
+    for row, lag in zip(rows, agreed_lags([row.lag for row in rows]), strict=True):
         row.values["lag_frames"] = lag
 
 
@@ -98,20 +100,18 @@ def sway_of(block: StationBlock) -> float | None:
     return sway(*sway_sums(block.offset, block.fps)) if block.fps >= MIN_FPS else None
 
 
-def lag_of(block: StationBlock) -> float | None:
-    """Frames by which the candidate follows the reference; None where the reference stands still."""
-    return lag_frames(block.candidate, block.reference, _STILL * block.hysteresis)
+def _block(series: TrackSeries, k: int, grid: Grid) -> StationBlock:
+    offset = series.offset[:, k].astype(np.float64)
+    return StationBlock(offset, series.candidate[:, k], series.reference[:, k], series.fps, grid.thresholds.swing)
 
 
-def _station_metrics(series: TrackSeries, k: int, grid: Grid, log: EventLog | None) -> dict[str, Any]:
-    offset, hysteresis = series.offset[:, k].astype(np.float64), grid.thresholds.swing
-    block = StationBlock(offset, series.candidate[:, k], series.reference[:, k], series.fps, hysteresis)
-    metrics: dict[str, Any] = {"frames": int(np.isfinite(offset).sum())}
+def _station_metrics(series: TrackSeries, k: int, block: StationBlock, log: EventLog | None) -> dict[str, Any]:
+    metrics: dict[str, Any] = {"frames": int(np.isfinite(block.offset).sum())}
     metrics |= {m.column: m.function(block) for m in computed("series_metrics")}
     found = find_swings(
-        np.where(series.merging, np.nan, offset),
+        np.where(series.merging, np.nan, block.offset),
         series.fps,
-        hysteresis,
+        block.hysteresis,
         candidate=block.candidate + series.ego[:, k],
         reference=block.reference + series.ego[:, k],
     )
@@ -120,7 +120,7 @@ def _station_metrics(series: TrackSeries, k: int, grid: Grid, log: EventLog | No
     swings, looked_at = found
     if log is not None:
         for s in swings:
-            log.add(_event(s, series, k, hysteresis))
+            log.add(_event(s, series, k, block.hysteresis))
     return metrics | _summary([s for s in swings if s.owner == "candidate"], looked_at / series.fps / 60)
 
 

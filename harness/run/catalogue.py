@@ -299,8 +299,10 @@ _MEASURES = (
         "3 Hz low-pass.", family="swing", has_floor=True,
     ),
     _series(
-        "lag_frames", "frames", "lag", "Frames by which the candidate follows the reference, by cross-correlation.",
-        "series_table:lag_of", signed=True, optional=True, threshold=Threshold.same(0.5),
+        "lag_frames", "frames", "lag",
+        "Frames by which the candidate follows the reference: a delay that explains their difference beyond chance, "
+        "the same on all lines.",
+        signed=True, optional=True, threshold=Threshold.same(0.5),
     ),
     _series(
         "toggles_per_min", "rate", "flicker",

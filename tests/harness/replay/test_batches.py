@@ -172,7 +172,7 @@ def test_rows_that_differ_by_less_than_a_finding_are_none(
 
 
 def test_another_batch_is_another_run(tiny: Card, cases: list[Path], single: Run) -> None:
-    with pytest.raises(RunError, match="different settings"):
+    with pytest.raises(RunError, match="different: batch"):
         run_of(tiny, cases, single.path, batch=2)
 
 
@@ -186,7 +186,7 @@ def test_a_replay_killed_in_the_middle_resumes_with_its_batch(tiny: Card, cases:
 
     with pytest.raises(Killed):
         run_of(tiny, cases, tmp_path / "run", batch=5, progress=die_in_the_second_case)
-    with pytest.raises(RunError, match="different settings"):
+    with pytest.raises(RunError, match="different: batch"):
         run_of(tiny, cases, tmp_path / "run", batch=4)
     resumed = run_of(tiny, cases, tmp_path / "run", batch=5)
     whole = run_of(tiny, cases, tmp_path / "whole", batch=5)

@@ -18,11 +18,9 @@ from harness.gate.verdict import CaseOutcome, LeftOut, RuleOutcome, RungOutcome,
 from harness.gate.view import RuleView, RunView
 from harness.run.facts import CaseFact
 from harness.run.statistic import Worst
-from harness.run.units import base_unit, scale
+from harness.run.units import ROUNDING, base_unit, scale
 
 __all__ = ["Scene", "judge_rule"]
-
-_ROUNDING = 1e-9  # relative; converting units must not turn a value at its limit into a violation
 
 
 @dataclass(frozen=True)
@@ -60,7 +58,7 @@ class _Look:
         """A number with the limit's unit, in three digits; in more where three would read as the limit."""
         limit = self.rule.limit
         told = (replace(limit, value=float(f"{value:.{digits}g}")) for digits in range(3, 10))
-        same = math.isclose(value, limit.value, rel_tol=_ROUNDING)
+        same = math.isclose(value, limit.value, rel_tol=ROUNDING)
         return str(next((t for t in told if same or t.value != limit.value), replace(limit, value=value)))
 
 
@@ -176,7 +174,7 @@ def _rows_mixed(look: _Look, rung: str, slack: float) -> str:
 
 
 def _exceeds(a: float, b: float) -> bool:
-    return a > b and not math.isclose(a, b, rel_tol=_ROUNDING)
+    return a > b and not math.isclose(a, b, rel_tol=ROUNDING)
 
 
 def _too_noisy(look: _Look, rung: str, slack: float) -> str:

@@ -15,14 +15,14 @@ import polars as pl
 
 from harness.errors import PolicyError
 from harness.ladder.model import Breach
-from harness.ladder.sizes import ROUNDING, CaseTables, Place, exceeds
+from harness.ladder.sizes import CaseTables, Place, exceeds
 from harness.ladder.tree import Tree
 from harness.run.catalogue import Measure, event_kinds, step_measures
 from harness.run.facts import RunFacts, RunLike
 from harness.run.question import Question
 from harness.run.statistic import answer
 from harness.run.tables import BANDS
-from harness.run.units import base_unit, scale
+from harness.run.units import ROUNDING, base_unit, scale
 
 __all__ = [
     "ALREADY_THERE",

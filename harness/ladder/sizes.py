@@ -12,10 +12,10 @@ import polars as pl
 from harness.run.catalogue import Measure, event_kinds, find_measure, measures
 from harness.run.facts import RunFacts, RunLike
 from harness.run.tables import BANDS
+from harness.run.units import ROUNDING
 
-__all__ = ["ROUNDING", "CaseTables", "Place", "exceeds", "severity", "worse_by"]
+__all__ = ["CaseTables", "Place", "exceeds", "severity", "worse_by"]
 
-ROUNDING = 1e-9  # relative, as the gate's
 NONFINITE = 1000.0  # severity of what has no finite size
 
 

@@ -18,13 +18,12 @@ from harness.measures.pairs import PairMetrics
 from harness.model.grid import Grid
 from harness.run.catalogue import event_kinds, events_of
 from harness.run.tables import BANDS, SORT_KEYS, TABLES
-from harness.run.units import base_unit
+from harness.run.units import ROUNDING, base_unit
 
-__all__ = ["FLICKER_PER_MIN", "FLICKER_TOGGLES", "ROUNDING", "Event", "EventLog"]
+__all__ = ["FLICKER_PER_MIN", "FLICKER_TOGGLES", "Event", "EventLog"]
 
 FLICKER_PER_MIN = 10.0  # excess toggles per minute
 FLICKER_TOGGLES = 4  # and at least so many: one blink is a missing line, two are flicker
-ROUNDING = 1e-9  # relative; a value at its threshold is none
 
 _NO_TRACK = -1
 _NO_BAND = -1

@@ -11,7 +11,7 @@ import numpy as np
 import polars as pl
 
 from harness.measures.blocks import StationBlock
-from harness.measures.events import FLICKER_PER_MIN, FLICKER_TOGGLES, ROUNDING, Event, EventLog
+from harness.measures.events import FLICKER_PER_MIN, FLICKER_TOGGLES, Event, EventLog
 from harness.measures.flicker import toggles, toggles_per_min
 from harness.measures.jitter import jitter, jitter_sums
 from harness.measures.lag import LagLook, agreed_lags, look_for_lag
@@ -21,6 +21,7 @@ from harness.measures.swing import Swing, find_swings
 from harness.model.grid import Grid
 from harness.run.catalogue import computed, events_of
 from harness.run.tables import SORT_KEYS, TABLES
+from harness.run.units import ROUNDING
 
 __all__ = ["bias_of", "jitter_of", "series_metrics_table", "sway_of"]
 

@@ -14,13 +14,14 @@ import numpy as np
 from engines.protocol import Tensors
 from harness.lines.chunk import Ints, RungOutputs
 from harness.lines.decode import Decoder
-from harness.measures.events import ROUNDING, Event
+from harness.measures.events import Event
 from harness.measures.match import match
 from harness.measures.measured import Measured, measured
 from harness.measures.pairs import PairMetrics, pair_metrics
 from harness.model.grid import Grid
 from harness.replay.decoding import decode_frames
 from harness.run.catalogue import Measure, events_of
+from harness.run.units import ROUNDING
 
 __all__ = ["RowLines", "row_lines"]
 

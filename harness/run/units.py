@@ -27,6 +27,7 @@ from typing import Literal
 from harness.errors import PolicyError, UnitMismatch
 
 __all__ = [
+    "ROUNDING",
     "UNITS",
     "Limit",
     "Quantity",
@@ -61,6 +62,7 @@ UNITS: dict[str, tuple[tuple[Quantity, ...], float]] = {
     "dB": (("level",), 1.0),
     "ulp": (("ulp",), 1.0),
 }
+ROUNDING = 1e-9  # relative; a value at its limit or threshold is neither broken nor a finding, whatever its unit
 _RUN_UNIT = {"m": "m", "cm": "m", "mm": "m", "1/m": "m", "px": "px", "%h": "px", "1/px": "px"}
 _LIMIT = re.compile(r"^\s*(<=|>=)?\s*([-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?)\s*(\S*)\s*$")
 

@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-__all__ = ["SLOTS", "STATIONS_M", "RoadLines"]
+__all__ = ["NEAREST_SEEN_M", "SLOTS", "STATIONS_M", "RoadLines"]
 
 SLOTS = 4  # left-left, ego left, ego right, right-right
 STATIONS_M = tuple(float(x) for x in np.linspace(0, 80, 33))
@@ -77,9 +77,18 @@ class RoadLines(nn.Module):
         logits, offsets = self.columns(features).unflatten(1, (2, SLOTS, len(STATIONS_M))).unbind(1)
         weight = torch.softmax(logits, dim=-1)
         seen_m = (weight * (self.column_m + self.cell_m * offsets)).sum(-1)
-        y_m = torch.matmul(self.mix, seen_m[..., None])[..., 0]
+        y_m = self.finished(seen_m, weight)
         pooled = torch.cat([features.mean(-1), features.amax(-1)], dim=1)
         return y_m, self.presence(pooled), logits
+
+    def finished(self, seen_m: Tensor, weight: Tensor) -> Tensor:
+        """Whole lines [batch, 4, 33] of what every station saw by itself.
+
+        Args:
+            seen_m: y in metres [batch, 4, 33].
+            weight: of the columns [batch, 4, 33, 40], each row sums to 1; a subclass may ask how sure a station is.
+        """
+        return torch.matmul(self.mix, seen_m[..., None])[..., 0]
 
 
 class _Residual(nn.Module):

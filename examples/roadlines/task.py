@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F
+from cubic import CubicRoadLines
 from data import (
     TRAINING_SEED,
     VALIDATION_SEED,
@@ -50,6 +51,7 @@ def make(
     held_out_scenes: int = HELD_OUT_SCENES,
     deployed_scenes: int = 0,
     next_frames: bool = False,
+    cubic: bool = False,
     progress: Progress | None = None,
 ) -> Task:
     """The task; what the work folder lacks is rendered first (0.04 s of processor time a picture).
@@ -61,6 +63,8 @@ def make(
         deployed_scenes: scenes of pictures without labels, through the deploy pipeline; 0 for none: then UAT takes
             training pictures, and bn-adapt needs a variant.
         next_frames: render the frame after each training picture too, for technique temporal.
+        cubic: train the network whose lines are cubics fitted in the graph; its card's factory is
+            "cubic:CubicRoadLines".
         progress: told (what, done, total) while rendering.
     """
     card, folder = load_card(HERE / "baseline.toml"), Path(work)
@@ -77,7 +81,7 @@ def make(
     train, selection = (load_samples(folder, count, first_seed=seed) for seed, count, _ in sets[:2])
     test = load_samples(folder, held_out_scenes, first_seed=TEST_SEED, deploy=True)
     return Task(
-        lambda: RoadLines().to(memory_format=torch.channels_last),  # type: ignore[call-overload]  # torch's stub
+        partial(_network, CubicRoadLines if cubic else RoadLines),
         RoadObjective(*_geometry(RoadLines())),
         (Domain(0, 1, (MEAN,), (STD,)),),
         train=RoadExamples(train, mirrored=True, following=load_next_frames(folder, scenes) if next_frames else None),
@@ -206,6 +210,10 @@ def _deployed(folder: Path, scenes: int) -> RoadExamples | None:
         return None
     samples = load_samples(folder, scenes, first_seed=DEPLOYED_SEED, deploy=True)
     return RoadExamples(replace(samples, images=samples.images[:, 1:]))
+
+
+def _network(kind: type[RoadLines]) -> nn.Module:
+    return kind().to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stub
 
 
 def _geometry(network: RoadLines) -> tuple[float, float, Tensor, Tensor, Tensor]:

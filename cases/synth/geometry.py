@@ -88,11 +88,11 @@ class RoadView:
     y_m: Floats
     heading_rad: Floats
 
-    def parallel(self, lateral_m: float) -> tuple[Floats, Floats]:
-        """(x, y) of the curve lateral_m left of the reference, [samples] each."""
+    def parallel(self, lateral_m: float | Floats) -> tuple[Floats, Floats]:
+        """(x, y) of the curve lateral_m left of the reference, [samples] each; for a line that tapers [samples]."""
         return self.x_m - lateral_m * np.sin(self.heading_rad), self.y_m + lateral_m * np.cos(self.heading_rad)
 
-    def parallel_at(self, lateral_m: float, x_m: Floats) -> tuple[Floats, Floats]:
+    def parallel_at(self, lateral_m: float | Floats, x_m: Floats) -> tuple[Floats, Floats]:
         """(y, s) of that parallel where it crosses the given x; NaN beyond the view's ends."""
         along, across = self.parallel(lateral_m)
         y = np.interp(x_m, along, across, left=np.nan, right=np.nan)

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from cases.picture import Ego
 from cases.synth import textures
 from cases.synth.camera import Camera, GroundRows
+from cases.synth.conditions import under
 from cases.synth.geometry import RoadView
 from cases.synth.objects import draw_objects
 from cases.synth.scene import DOUBLE, Marking, Scene, State, draw_scene
@@ -42,10 +43,15 @@ class Frame:
 
 
 def render_clip(
-    seed: int, seconds: float, fps: float = 20.0, size: tuple[int, int] = (640, 360)
+    seed: int, seconds: float, fps: float = 20.0, size: tuple[int, int] = (640, 360), condition: str | None = None
 ) -> Iterator[tuple[Picture, NDArray[np.float64], Ego]]:
-    """Frames of a seed's scene at a fixed rate: (rgb, lines, ego), as in `Frame`."""
+    """Frames of a seed's scene at a fixed rate: (rgb, lines, ego), as in `Frame`.
+
+    Args:
+        condition: one of cases.synth.conditions.CONDITIONS.
+    """
     scene = draw_scene(seed, seconds, size)
+    scene = scene if condition is None else under(scene, condition)
     for index in range(round(seconds * fps)):
         frame = render_frame(scene, index / fps)
         yield frame.rgb, frame.lines, frame.ego
@@ -151,8 +157,8 @@ class _Lattice:
         footprint = np.maximum(self.rows.far_m - self.rows.near_m, 0.0)
         return (1 / (1 + (footprint / (3 * feature_m)) ** 2)).astype(np.float32)[:, None]
 
-    def stripe(self, left_m: float, right_m: float) -> Image:
-        """Share of each pixel that lies between two parallels of the road, [rows, width], 0 to 1."""
+    def stripe(self, left_m: float | NDArray[np.float64], right_m: float | NDArray[np.float64]) -> Image:
+        """Share of each pixel between two lines along the road, as RoadView.parallel takes them, [rows, width]."""
         return np.asarray(self._right_of(left_m) - self._right_of(right_m))
 
     def paint(self, marks: list[Marking], blur_m: float, wear: Image) -> Image:
@@ -161,13 +167,14 @@ class _Lattice:
         for mark in marks:
             shift = (mark.width_m + mark.gap_m) / 2
             share = (mark.strength * self._painted(mark, blur_m)).astype(np.float32)[:, None]
-            for middle in (mark.offset_m + shift, mark.offset_m - shift) if mark.kind == DOUBLE else (mark.offset_m,):
+            lateral = mark.lateral_m(self.view.s_m)
+            for middle in (lateral + shift, lateral - shift) if mark.kind == DOUBLE else (lateral,):
                 stripe = self.stripe(middle + mark.width_m / 2, middle - mark.width_m / 2)
                 total += stripe * share * (1 - mark.wear * wear)
         return total
 
-    def _right_of(self, lateral_m: float) -> Image:
-        """Share of each pixel's area to the right, in the picture, of one parallel of the road, [rows, width]."""
+    def _right_of(self, lateral_m: float | NDArray[np.float64]) -> Image:
+        """Share of each pixel's area to the right, in the picture, of one line along the road, [rows, width]."""
         y, _ = self.view.parallel_at(lateral_m, self.rows.x_m)
         edge = self.camera.center[0] + (self.camera.y_m - np.where(np.isfinite(y), y, -1e4)) * self.metre_px
         slope = np.clip(np.abs(np.gradient(edge)), 0, 50) if len(edge) > 1 else np.zeros_like(edge)
@@ -178,8 +185,9 @@ class _Lattice:
         """Share of each row's arc length that a dash pattern paints, [rows]."""
         if mark.dash_m >= mark.period_m:
             return np.ones(len(self.rows.x_m))
-        far = self.view.parallel_at(mark.offset_m, self.rows.far_m)[1] + mark.phase_m
-        near = self.view.parallel_at(mark.offset_m, self.rows.near_m)[1] + mark.phase_m
+        lateral = mark.lateral_m(self.view.s_m)
+        far = self.view.parallel_at(lateral, self.rows.far_m)[1] + mark.phase_m
+        near = self.view.parallel_at(lateral, self.rows.near_m)[1] + mark.phase_m
         start, end = near, far + blur_m
         length = np.maximum(end - start, 1e-6)
         share = (_painted_before(end, mark) - _painted_before(start, mark)) / length

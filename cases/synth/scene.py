@@ -17,7 +17,7 @@ from cases.synth.geometry import Pose, Road, RoadView
 from cases.synth.looks import Look, draw_look
 from cases.synth.traffic import Tree, Vehicle, draw_traffic, draw_trees
 
-__all__ = ["DASHED", "DOUBLE", "SLOTS", "SOLID", "Marking", "Motion", "Scene", "State", "draw_scene"]
+__all__ = ["DASHED", "DOUBLE", "SLOTS", "SOLID", "Marking", "Motion", "Scene", "State", "Taper", "draw_scene"]
 
 SOLID, DASHED, DOUBLE = 0, 1, 2
 SLOTS = 4  # left-left, ego left, ego right, right-right
@@ -28,12 +28,27 @@ DASHES_M = ((3.0, 12.0), (6.0, 15.0), (6.0, 12.0), (4.0, 10.0), (3.0, 9.0))
 
 
 @dataclass(frozen=True, slots=True)
+class Taper:
+    """Where a lane ends: its line moves shift_m to the left, smoothly, between two arc lengths."""
+
+    start_m: float
+    end_m: float
+    shift_m: float
+
+    def at(self, s_m: NDArray[np.float64]) -> NDArray[np.float64]:
+        """How far left of its first place the line is there, metres."""
+        share = np.clip((s_m - self.start_m) / (self.end_m - self.start_m), 0, 1)
+        return self.shift_m * share**2 * (3 - 2 * share)
+
+
+@dataclass(frozen=True, slots=True)
 class Marking:
-    """One painted line, parallel to the road's reference curve.
+    """One painted line, parallel to the road's reference curve but for a taper.
 
     offset_m: its middle, left of the reference. kind: SOLID, DASHED or DOUBLE. width_m: of one stripe; gap_m: between
     the stripes of a double line. dash_m, period_m, phase_m: painted length, repeat, start of the dashes (equal lengths
-    where solid). yellow: else white. wear: 0 fresh to 1 gone where the wear texture is high. strength: opacity.
+    where solid). yellow: else white. wear: 0 fresh to 1 gone where the wear texture is high. strength: opacity. taper:
+    where it leaves its parallel.
     """
 
     offset_m: float
@@ -46,6 +61,11 @@ class Marking:
     yellow: bool
     wear: float
     strength: float
+    taper: Taper | None = None
+
+    def lateral_m(self, s_m: NDArray[np.float64]) -> float | NDArray[np.float64]:
+        """Of its middle, left of the reference, at those arc lengths; one number where it is parallel."""
+        return self.offset_m if self.taper is None else self.offset_m + self.taper.at(s_m)
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +146,7 @@ class Scene:
         lines = np.full((SLOTS, len(TRUTH_X_M)), np.nan)
         for slot, line in enumerate(self.slot_lines()):
             if line is not None:
-                lines[slot] = view.parallel_at(self.markings[line].offset_m, TRUTH_X_M)[0]
+                lines[slot] = view.parallel_at(self.markings[line].lateral_m(view.s_m), TRUTH_X_M)[0]
         return lines
 
     def slot_lines(self) -> tuple[int | None, ...]:

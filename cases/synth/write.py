@@ -21,6 +21,7 @@ from cases.files import FRAMES
 from cases.frames import read_table
 from cases.picture import Ego, Picture
 from cases.schema import CameraMeta, read_meta
+from cases.synth.conditions import under
 from cases.synth.render import render_clip
 from cases.synth.scene import DASHED, TRUTH_X_M, Scene, draw_scene
 from cases.synth.workers import worker_pool
@@ -43,9 +44,9 @@ _YCBCR = np.array(
 )
 
 
-def case_id(seed: int) -> str:
+def case_id(seed: int, condition: str | None = None) -> str:
     """Name of a seed's case."""
-    return f"synth_{seed:05d}"
+    return f"synth_{seed:05d}" + (f"_{condition}" if condition else "")
 
 
 def synth_cases(
@@ -56,6 +57,7 @@ def synth_cases(
     fps: float = 20.0,
     progress: Progress | None = None,
     jobs: int = 1,
+    condition: str | None = None,
 ) -> list[Path]:
     """Cases of the seeds seed, seed + 1, ...; those that are there already, with the same settings, are kept.
 
@@ -68,16 +70,17 @@ def synth_cases(
         progress: called with ("cases", done, count).
         jobs: processes to render with; more than one pays off from some hundred frames on. They are spawned, so a
             script that asks for them must guard its main module.
+        condition: one of cases.synth.conditions.CONDITIONS; a tag and the folder's name say so.
 
     Raises:
         CaseError: a folder of that name holds something else, or cannot be written.
         ImportSourceError: no whole frame fits into that time.
     """
-    folders = [Path(out) / case_id(seed + k) for k in range(count)]
+    folders = [Path(out) / case_id(seed + k, condition) for k in range(count)]
     missing = [k for k, folder in enumerate(folders) if not folder.is_dir()]
     for k in set(range(count)) - set(missing):
-        _require_same(folders[k], seed + k, seconds, fps)
-    write = partial(write_synth_case, seconds=seconds, out=out, fps=fps)
+        _require_same(folders[k], _source(seed + k, condition), seconds, fps)
+    write = partial(write_synth_case, seconds=seconds, out=out, fps=fps, condition=condition)
     try:
         for done, _ in enumerate(_each(write, [seed + k for k in missing], jobs), start=count - len(missing) + 1):
             if progress:
@@ -100,12 +103,17 @@ def _each(write: Callable[[int], Path], seeds: list[int], jobs: int) -> Iterator
 
 
 def write_synth_case(
-    seed: int, seconds: float, out: Path, fps: float = 20.0, fmt: Literal["video", "images"] = "video"
+    seed: int,
+    seconds: float,
+    out: Path,
+    fps: float = 20.0,
+    fmt: Literal["video", "images"] = "video",
+    condition: str | None = None,
 ) -> Path:
-    """Render one seed into OUT/synth_SEED and return that folder.
+    """Render one seed into OUT/synth_SEED, with a condition OUT/synth_SEED_CONDITION, and return that folder.
 
     Raises:
-        ImportSourceError: no whole frame fits into that time.
+        ImportSourceError: no whole frame fits into that time, or no such condition.
         CaseError: the folder exists, or cannot be written.
     """
     if round(seconds * fps) < 1:
@@ -113,20 +121,21 @@ def write_synth_case(
             f"{seconds:g} s at {fps:g} frames/s is no frame", where="seconds", remedy="ask for a longer clip"
         )
     scene = draw_scene(seed, seconds)
+    scene = scene if condition is None else under(scene, condition)
     with CaseWriter(
         out,
-        id=case_id(seed),
+        id=case_id(seed, condition),
         fps=fps,
         lossy=False,
-        source=_source(seed),
+        source=_source(seed, condition),
         licence=LICENCE,
-        tags=_tags(scene),
+        tags=(*_tags(scene), *([condition] if condition else [])),
     ) as writer:
         folder = writer.add_camera(CAMERA, _camera_meta(scene, fmt))
         store = _store_video if fmt == "video" else _store_images
         lines: list[NDArray[np.float64]] = []
         ego: list[Ego] = []
-        store(folder, _collected(render_clip(seed, seconds, fps), lines, ego), fps)
+        store(folder, _collected(render_clip(seed, seconds, fps, condition=condition), lines, ego), fps)
         writer.set_frames(_frames_table(ego, fps))
         writer.set_truth(_truth_table(scene, lines))
     return writer.path
@@ -149,18 +158,18 @@ def camera_picture(rgb: NDArray[np.uint8]) -> Picture:
     return Picture(data, "yuv420p", width, height, "bt601", "limited", "left")
 
 
-def _source(seed: int) -> str:
-    return f"synthetic road, version {VERSION}, seed {seed}"
+def _source(seed: int, condition: str | None) -> str:
+    return f"synthetic road, version {VERSION}, seed {seed}" + (f", {condition}" if condition else "")
 
 
-def _require_same(folder: Path, seed: int, seconds: float, fps: float) -> None:
+def _require_same(folder: Path, source: str, seconds: float, fps: float) -> None:
     """A case that is there already must be the one that would be written."""
     meta = read_meta(folder)
     frames = read_table(folder / FRAMES).height
-    if (meta.source, meta.fps, frames) != (_source(seed), fps, round(seconds * fps)):
+    if (meta.source, meta.fps, frames) != (source, fps, round(seconds * fps)):
         raise CaseError(
             f"the folder holds {meta.source!r}, {frames} frames at {meta.fps:g} frames/s, "
-            f"not {_source(seed)!r}, {round(seconds * fps)} frames at {fps:g}",
+            f"not {source!r}, {round(seconds * fps)} frames at {fps:g}",
             where=str(folder),
             remedy="give another folder, or remove this one",
         )

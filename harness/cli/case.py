@@ -93,10 +93,14 @@ def synth(
     count: Annotated[int, typer.Option("--count", help="how many cases", min=1)],
     seconds: Annotated[float, typer.Option("--seconds", help="length of each case", min=0.1)],
     out: Annotated[Path, typer.Option("--out", metavar="DIR", help="folder that gets the case folders")],
+    condition: Annotated[
+        str | None, typer.Option("--condition", metavar="NAME", help="night, rain, worn-paint or merge")
+    ] = None,
 ) -> None:
     """Render cases of a synthetic road with exact ground truth, deterministic from the seed."""
     from cases.synth import synth_cases
 
     with progress_bar("rendering") as progress:
-        folders = synth_cases(seed, count, seconds, out, progress=progress, jobs=os.cpu_count() or 1)
+        jobs = os.cpu_count() or 1
+        folders = synth_cases(seed, count, seconds, out, progress=progress, jobs=jobs, condition=condition)
     say(f"{len(folders)} case(s) in {out}")

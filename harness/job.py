@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from engines.isolate import DEFAULT_TIMEOUT_S
 from harness.gate import Policy, Verdict, judge, load_policy, write_verdict
 from harness.gate.select import choose_profile
 from harness.ladder import Explanation, explain
@@ -54,9 +55,12 @@ def run_job(
     engines: Sequence[str] | None = None,
     preprocess: Sequence[str] | None = None,
     baseline: Run | str | Path | None = None,
+    only: Sequence[str] = (),
+    steps: bool = True,
     floor: bool = False,
     batch: int = 1,
     isolate: bool = False,
+    timeout_s: float | None = DEFAULT_TIMEOUT_S,
     progress: Progress | None = None,
 ) -> JobResult:
     """Replay cases from lab to car, judge the run, explain it and write its report.
@@ -72,9 +76,12 @@ def run_job(
         engines: engines to run; None for those of the profile, or the default ones where there is none.
         preprocess: pipelines to run; None as for engines.
         baseline: run that rules with `compare = "baseline"` compare with.
+        only: `CASE` or `CASE:FIRST-LAST`: these cases, or these of their frames; none: all.
+        steps: add rungs that swap single preprocessing steps.
         floor: measure the noise floor of every engine.
         batch: frames an engine takes at once.
         isolate: every engine in a process of its own.
+        timeout_s: seconds an isolated engine may take for a frame; None: as long as it likes.
         progress: told (case, frames done, frames in all).
 
     Raises:
@@ -91,9 +98,12 @@ def run_job(
         engines=engines or (expected.engines if expected else DEFAULT_ENGINES),
         preprocess=preprocess or (expected.preprocess if expected else DEFAULT_PREPROCESS),
         out=Path(out),
+        only=only,
+        steps=steps,
         floor=floor,
         batch=batch,
         isolate=isolate,
+        timeout_s=timeout_s,
         progress=progress,
     )
     return conclude(run, judge(run, chosen, profile, before))

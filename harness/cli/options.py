@@ -14,14 +14,19 @@ __all__ = [
     "CasesOption",
     "EnginesOption",
     "FloorOption",
+    "GithubOption",
     "IsolateOption",
     "JsonOption",
     "JunitOption",
+    "MarkdownOption",
+    "OnlyOption",
     "PolicyOption",
     "PreprocessOption",
     "ProfileOption",
     "RunArgument",
     "RunOutOption",
+    "StepsOption",
+    "TimeoutOption",
     "names",
 ]
 
@@ -45,6 +50,20 @@ PolicyOption = Annotated[
 ProfileOption = Annotated[str | None, typer.Option("--profile", metavar="NAME", help="profile of the policy")]
 BaselineOption = Annotated[Path | None, typer.Option("--baseline", metavar="RUN", help="run to compare with")]
 JunitOption = Annotated[Path | None, typer.Option("--junit", metavar="FILE", help="write JUnit XML")]
+MarkdownOption = Annotated[
+    Path | None, typer.Option("--markdown", metavar="FILE", help="write the verdict for a pull request")
+]
+GithubOption = Annotated[
+    bool, typer.Option("--github", help="print annotations of a GitHub workflow, one for each cause")
+]
+OnlyOption = Annotated[
+    list[str] | None,
+    typer.Option("--only", metavar="CASE[:FIRST-LAST]", help="only this case, or these of its frames; may be repeated"),
+]
+StepsOption = Annotated[bool, typer.Option(help="add rungs that swap single preprocessing steps, both ways")]
+TimeoutOption = Annotated[
+    float, typer.Option("--timeout", min=0.001, help="seconds an isolated engine may take for a frame")
+]
 RunOutOption = Annotated[Path, typer.Option("--out", metavar="RUN", help="run folder; a half-done one is resumed")]
 FloorOption = Annotated[bool, typer.Option("--floor", help="measure the noise floor of every engine")]
 BatchOption = Annotated[

@@ -13,12 +13,17 @@ from harness.cli.options import (
     CasesOption,
     EnginesOption,
     FloorOption,
+    GithubOption,
     IsolateOption,
     JsonOption,
     JunitOption,
+    MarkdownOption,
+    OnlyOption,
     PolicyOption,
     ProfileOption,
     RunOutOption,
+    StepsOption,
+    TimeoutOption,
     names,
 )
 from harness.cli.progress import progress_bar
@@ -41,14 +46,19 @@ def run(
         str | None, typer.Option("--preprocess", metavar="train,deploy", help="default those of the profile, or both")
     ] = None,
     baseline: BaselineOption = None,
+    only: OnlyOption = None,
+    steps: StepsOption = True,
     floor: FloorOption = False,
     batch: BatchOption = 1,
     isolate: IsolateOption = False,
+    timeout: TimeoutOption = 60.0,
     junit: JunitOption = None,
+    markdown: MarkdownOption = None,
+    github: GithubOption = False,
     json: JsonOption = False,
 ) -> None:
     """Replay cases from lab to car, judge them, say what moved the lines, write the report; exit code as of `gate`."""
-    from harness.gate import write_junit
+    from harness.cli.verdict import tell_verdict
     from harness.job import run_job
     from harness.model.card import load_card
 
@@ -62,13 +72,15 @@ def run(
             engines=names(engines) or None,
             preprocess=names(preprocess) or None,
             baseline=baseline,
+            only=only or (),
+            steps=steps,
             floor=floor,
             batch=batch,
             isolate=isolate,
+            timeout_s=timeout,
             progress=progress,
         )
-    if junit is not None:
-        write_junit(result.verdict, junit)
+    tell_verdict(result.verdict, result.explanation, junit=junit, markdown=markdown, github=github, quiet=True)
     if json:
         found = {"verdict": result.verdict.to_json(), "explanation": result.explanation.to_json()}
         print_json(found | {"report": result.report and str(result.report)})
@@ -79,11 +91,11 @@ def run(
 
 def tell(result: JobResult) -> None:
     """Print which steps moved the lines, the verdict below, and where the report is."""
-    from harness.gate import render
     from harness.ladder import render as render_explanation
+    from harness.summary import render
 
     render_explanation(result.explanation)
-    render(result.verdict)
+    render(result.verdict, result.explanation)
     for remark in result.remarks:
         say(remark)
     if result.report is not None:

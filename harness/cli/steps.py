@@ -14,14 +14,19 @@ from harness.cli.options import (
     CasesOption,
     EnginesOption,
     FloorOption,
+    GithubOption,
     IsolateOption,
     JsonOption,
     JunitOption,
+    MarkdownOption,
+    OnlyOption,
     PolicyOption,
     PreprocessOption,
     ProfileOption,
     RunArgument,
     RunOutOption,
+    StepsOption,
+    TimeoutOption,
     names,
 )
 from harness.cli.progress import progress_bar
@@ -53,13 +58,12 @@ def replay(
     out: RunOutOption,
     engines: EnginesOption = None,
     preprocess: PreprocessOption = "train,deploy",
-    steps: Annotated[bool, typer.Option(help="add rungs that swap single preprocessing steps, both ways")] = True,
+    only: OnlyOption = None,
+    steps: StepsOption = True,
     floor: FloorOption = False,
     batch: BatchOption = 1,
     isolate: IsolateOption = False,
-    timeout: Annotated[
-        float, typer.Option("--timeout", min=0.001, help="seconds an isolated engine may take for a frame")
-    ] = 60.0,
+    timeout: TimeoutOption = 60.0,
     json: JsonOption = False,
 ) -> None:
     """Replay cases through the ladder of a model and write the run folder."""
@@ -75,6 +79,7 @@ def replay(
             engines=chosen,
             preprocess=names(preprocess),
             out=out,
+            only=only or (),
             steps=steps,
             floor=floor,
             batch=batch,
@@ -133,10 +138,14 @@ def gate(
     profile: ProfileOption = None,
     baseline: BaselineOption = None,
     junit: JunitOption = None,
+    markdown: MarkdownOption = None,
+    github: GithubOption = False,
     json: JsonOption = False,
 ) -> None:
     """Judge a run by a policy. Exit code 0 PASS; 1 FAIL, NONFINITE, CRASHED; 3 INCONCLUSIVE, NOT_RUN; 2 bad input."""
-    from harness.gate import judge, load_policy, render, write_junit, write_verdict
+    from harness.cli.verdict import tell_verdict
+    from harness.gate import Status, judge, load_policy, write_verdict
+    from harness.ladder import explain as explain_run
     from harness.run.folder import Run
 
     opened = Run.open(run)
@@ -147,12 +156,11 @@ def gate(
         baseline=Run.open(baseline) if baseline else None,
     )
     write_verdict(verdict, run / "verdict.json")
-    if junit is not None:
-        write_junit(verdict, junit)
+    passed = all(rule.status is Status.PASS for rule in verdict.rules)
+    explanation = None if passed else explain_run(opened, verdict)
+    tell_verdict(verdict, explanation, junit=junit, markdown=markdown, github=github, quiet=json)
     if json:
         print_json(verdict.to_json())
-    else:
-        render(verdict)
     raise typer.Exit(verdict.exit_code)
 
 

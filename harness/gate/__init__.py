@@ -1,19 +1,18 @@
 """The gate: a run, a policy, a verdict (docs/gate.md).
 
-load_policy -> judge -> Verdict -> write_verdict, write_junit, render
+load_policy -> judge -> Verdict -> write_verdict; harness.summary tells it to people and to CI
 """
 
 from __future__ import annotations
 
 from harness.errors import UnitMismatch
 from harness.gate.default import default_policy
-from harness.gate.junit import write_junit
 from harness.gate.load import load_policy
 from harness.gate.noise import Floors
 from harness.gate.policy import Policy
-from harness.gate.render import render
 from harness.gate.rules import Scene, judge_rule
 from harness.gate.select import choose_profile
+from harness.gate.unjudged import unjudged_rungs
 from harness.gate.verdict import LeftOut, RuleOutcome, Status, Verdict, write_verdict
 from harness.gate.view import RunView
 from harness.run.facts import RunLike
@@ -26,8 +25,6 @@ __all__ = [
     "default_policy",
     "judge",
     "load_policy",
-    "render",
-    "write_junit",
     "write_verdict",
 ]
 
@@ -61,13 +58,15 @@ def judge(
     except TruelineError as error:
         raise error.within(str(policy.path)) from error.__cause__
     name = next((n for n, p in policy.profile.items() if p is chosen), None)
+    rules = tuple(r for r in found if isinstance(r, RuleOutcome))
     return Verdict(
-        rules=tuple(r for r in found if isinstance(r, RuleOutcome)),
+        rules=rules,
         left_out=tuple(r for r in found if isinstance(r, LeftOut)),
         policy=_resolved(policy, name),
         run=_identity(run),
         baseline=_identity(baseline) if baseline is not None else None,
         floors=scene.floors.to_json(),
+        unjudged=unjudged_rungs(candidate, rules),
     )
 
 

@@ -18,7 +18,17 @@ from harness.run.json import plain, write_json
 from harness.run.statistic import Worst
 from trueline import __version__
 
-__all__ = ["CaseOutcome", "LeftOut", "RuleOutcome", "RungOutcome", "Status", "Verdict", "worst_of", "write_verdict"]
+__all__ = [
+    "CaseOutcome",
+    "LeftOut",
+    "RuleOutcome",
+    "RungOutcome",
+    "Status",
+    "Unjudged",
+    "Verdict",
+    "worst_of",
+    "write_verdict",
+]
 
 SCHEMA = 1
 
@@ -115,6 +125,18 @@ class LeftOut:
     required: bool
 
 
+@dataclass(frozen=True, slots=True)
+class Unjudged:
+    """A rung of the run that went wrong where no rule looked; it decides nothing and is told everywhere."""
+
+    rung: str
+    status: Status
+    reason: str
+
+    def __str__(self) -> str:
+        return f"not judged: {self.rung} {self.reason}"
+
+
 @dataclass(frozen=True)
 class Verdict:
     """What the gate says, with all that is needed to say it again.
@@ -122,6 +144,7 @@ class Verdict:
     Attributes:
         rules: what each rule found, in the policy's order.
         left_out: rules for other profiles.
+        unjudged: rungs that went wrong where no rule looked.
         policy: name, path, hashes of the files, profile, and the rules as resolved.
         run: path and run.json of the judged run.
         baseline: the same of the baseline, None without one.
@@ -134,6 +157,7 @@ class Verdict:
     run: Mapping[str, Any]
     baseline: Mapping[str, Any] | None = None
     floors: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    unjudged: tuple[Unjudged, ...] = ()
 
     @property
     def status(self) -> Status:
@@ -159,6 +183,7 @@ class Verdict:
             "policy": _told(self.policy),
             "rules": [_rule_json(r) for r in self.rules],
             "left_out": [_told(asdict(r)) for r in self.left_out],
+            "unjudged": [{"rung": u.rung, "verdict": u.status.value, "reason": u.reason} for u in self.unjudged],
             "floors": _told(self.floors),
             "run": _told(self.run),
             "baseline": _told(self.baseline),

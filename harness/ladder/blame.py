@@ -77,6 +77,7 @@ def explain(run: Run, verdict: Any = None) -> Explanation:
         tuple(n.name for n in tree.nodes.values() if n.status != "not_run"),
         tuple(words for step in scene.pipelines.values() for words in step),
         tuple(_notes(run, tree, excused, stale)),
+        tree.unfinished(),
     )
 
 

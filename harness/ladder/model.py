@@ -171,6 +171,7 @@ class Explanation:
         rungs: rungs that were looked at, root first.
         differences: what the two pipelines differ in, in words.
         notes: what could not be looked at and why; and what was left out.
+        unfinished: rungs of the ladder itself, no swaps, that did not run or crashed.
     """
 
     reference: str
@@ -180,6 +181,7 @@ class Explanation:
     rungs: tuple[str, ...]
     differences: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    unfinished: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """Plain values; NaN becomes None. `steps` sums the suspects by rung: count and share."""

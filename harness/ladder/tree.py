@@ -68,6 +68,10 @@ class Tree:
             if n is not self.root and (n.swap or (changed and n.preprocess == self.root.preprocess))
         }
 
+    def unfinished(self) -> tuple[str, ...]:
+        """Rungs that are no probe and did not run or crashed."""
+        return tuple(n.name for n in self.nodes.values() if n.name not in self._probes and n.status != "ok")
+
     def chain(self) -> list[Node]:
         """Rungs with findings of their own that ran (or began to), every parent before its children."""
         judged = [n for n in self.nodes.values() if n.name not in self._probes and n is not self.root]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from harness.ladder.model import Explanation, Finding
@@ -17,11 +18,24 @@ if TYPE_CHECKING:
 __all__ = ["headline", "render"]
 
 SHOWN = 12
+NAMED = 3  # rungs of a sentence
 LITTLE = 0.05  # of the size of a finding: what a factor alone gives below that is not worth a line
 
 
 def headline(explanation: Explanation) -> str:
     """How many findings there are and where most begin, in one sentence; report and pytest say the same."""
+    return " ".join((_found(explanation), *_unfinished(explanation)))
+
+
+def _unfinished(explanation: Explanation) -> Iterator[str]:
+    """What was meant to be looked at and could not be, in one sentence; none where all was."""
+    names = explanation.unfinished
+    if names:
+        shown = ", ".join(names[:NAMED]) + (f" and {len(names) - NAMED} more" if len(names) > NAMED else "")
+        yield f"Not seen to the end: {shown}."
+
+
+def _found(explanation: Explanation) -> str:
     count = len(explanation.findings)
     if not count:
         return f"No finding against {explanation.reference} on {max(len(explanation.rungs) - 1, 0)} rungs."

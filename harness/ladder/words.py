@@ -9,7 +9,7 @@ from typing import Any
 from harness.run.catalogue import label_of
 from harness.run.numbers import quantity_of_unit, with_unit
 
-__all__ = ["Pipelines", "cause_of", "differences_of", "place_of", "sentence", "size_of"]
+__all__ = ["Pipelines", "blamed", "cause_of", "differences_of", "place_of", "sentence", "size_of"]
 
 _FACTORS = {
     "export": "the export to ONNX",
@@ -81,10 +81,11 @@ def sentence(finding: Any) -> str:
     size = size_of(finding.value, finding.unit)
     limit = f"limit {size_of(finding.threshold, finding.unit)}"
     where = f"case {finding.case}" + (f", {place}" if place else "")
-    return f"{what} {size} ({limit}) in {where} on {finding.rung}; {_blamed(finding)}"
+    return f"{what} {size} ({limit}) in {where} on {finding.rung}; {blamed(finding)}"
 
 
-def _blamed(finding: Any) -> str:
+def blamed(finding: Any) -> str:
+    """Where a finding begins and which factor is blamed, in words."""
     if finding.stage is None:
         return f"begins at {finding.first}; {finding.note or 'no single step to blame'}"
     cause = f" ({finding.cause})" if finding.cause else ""

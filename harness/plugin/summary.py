@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from harness.gate.render import engine_lines
+from harness.summary.text import engine_lines
 from harness.terminal import escaped
 
 if TYPE_CHECKING:
@@ -44,5 +44,7 @@ def _verdict_lines(path: Path) -> Iterable[str]:
     yield f"{policy['name']}: {verdict['verdict']}{profile}, {path}"
     judged = {rung["rung"] for rule in verdict["rules"] for rung in rule["rungs"]}
     yield from (f"  {line}" for line in engine_lines(judged, verdict["run"]["meta"]["rungs"]))
+    for rung in verdict["unjudged"]:
+        yield f"  not judged: {rung['rung']} {rung['reason']}"
     for rule in verdict["left_out"]:
         yield f"  left out: {rule['id']}: {rule['reason']}"

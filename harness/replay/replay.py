@@ -31,6 +31,7 @@ from harness.replay.case_loop import Ladder, outcome_of, replay_case
 from harness.replay.environment import replay_environment
 from harness.replay.hooks import Hooks, Progress, over_all, quiet
 from harness.replay.identity import Plan, differences, make_plan
+from harness.replay.only import only_these
 from harness.replay.open import open_engine, open_engines, open_own, open_probes
 from harness.replay.recording_warnings import recording_warnings
 from harness.replay.rung_decoders import read_by_decoders
@@ -54,6 +55,7 @@ def replay(
     engines: Sequence[str] = DEFAULT_ENGINES,
     preprocess: Sequence[str] = DEFAULT_PREPROCESS,
     out: Path,
+    only: Sequence[str] = (),
     steps: bool = True,
     floor: bool = False,
     batch: int = 1,
@@ -72,6 +74,8 @@ def replay(
         engines: engine names; the reference's engine is always run.
         preprocess: pipelines, of `train` and `deploy`.
         out: run folder.
+        only: `CASE` or `CASE:FIRST-LAST`: these cases, or these of their frames; none: all. A model with a state is
+            replayed from a case's first frame on.
         steps: where several preprocessing steps differ, add one rung that puts each into the reference's pipeline and
             one that takes it out of the other (harness/feed/probes.py).
         floor: measure the noise floor of every engine (harness/measures/floor.py).
@@ -89,7 +93,7 @@ def replay(
     hooks = hooks or Hooks()
     if isolate:
         hooks = replace(hooks, open_engine=partial(isolated, timeout_s=timeout_s and timeout_s * batch))
-    opened_cases, fed = _open_cases(cases), batched(card, batch)
+    opened_cases, fed = only_these(_open_cases(cases), only, stateful=bool(card.state)), batched(card, batch)
     _known(preprocess)
     with ExitStack() as stack:
         stack.enter_context(replay_environment())

@@ -34,7 +34,7 @@ def judgement_view(verdict: Any) -> dict[str, Any] | None:
 
     Returns:
         `status`, `sentence`, `detail` (why, by the first of the worst rules), `policy`, `profile`, `rules` (worst
-        first, required before advisory), `left_out`, and `cases`: case -> worst status over required rules.
+        first, required before advisory), `left_out`, `unjudged`, and `cases`: case -> worst status over required rules.
 
     Raises:
         ReportError: not a verdict.
@@ -55,6 +55,7 @@ def judgement_view(verdict: Any) -> dict[str, Any] | None:
         "profile": str(policy.get("profile") or ""),
         "rules": rules,
         "left_out": [dict(item) for item in raw.get("left_out", ())],
+        "unjudged": [dict(item) for item in raw.get("unjudged", ())],
         "cases": _cases(raw.get("rules", ())),
         "basis": {
             "policy": policy,

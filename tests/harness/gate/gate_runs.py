@@ -54,6 +54,16 @@ class FakeRun:
         full = [{column: row.get(column) for column in TABLES[name]} for row in self.rows.get(name, [])]
         return pl.DataFrame(full, schema=TABLES[name]).lazy()
 
+    @property
+    def reference(self) -> str:
+        """The root of its ladder."""
+        return str(self.meta["reference"])
+
+    @property
+    def unit(self) -> str:
+        """Of its lengths."""
+        return str(self.meta["card"]["length_unit"])
+
     def rung(self, name: str) -> dict[str, Any]:
         """Facts of a rung, to change them."""
         return next(r for r in self.meta["rungs"] if r["name"] == name)
@@ -167,3 +177,32 @@ def _toml(value: Any) -> str:
     if isinstance(value, list | tuple):
         return "[" + ", ".join(_toml(v) for v in value) + "]"
     return f'"{value}"' if isinstance(value, str) else str(value)
+
+
+def mixed() -> FakeRun:
+    """One rung per status but INCONCLUSIVE."""
+    names = ("pass", "fail", "not-run", "crashed", "nonfinite")
+    run = make_run({"a": [0.1]}, rungs=[f"deploy/{n}" for n in names])
+    next(r for r in run.rows["line_metrics"] if r["rung"] == "deploy/fail")["bend"] = 0.4
+    run.rung("deploy/not-run").update(status="not_run", reason="no driver")
+    run.rung("deploy/crashed").update(status="crashed", reason="case a, frame 3: bad alloc")
+    next(r for r in run.rows["frame_metrics"] if r["rung"] == "deploy/nonfinite")["nonfinite"] = 2
+    return run
+
+
+def rules(*names: str, required: bool = True) -> str:
+    text = "".join(
+        rule_text(id=n, metric="kink", limit="3 deg", rung=f"deploy/{n}", required=required)
+        for n in names
+        if n != "inc"
+    )
+    if "inc" in names:
+        text += population_text(id="inc", metric="kink", limit="3 deg", rung="deploy/pass", required=required)
+    return text
+
+
+def verdict_of(folder: Path, text: str) -> Verdict:
+    run = mixed()
+    for row in run.rows["line_metrics"]:
+        row["kink"] = (row["bend"] or 0) / 4
+    return judge(run, load_policy(policy_file(folder, text, guards=False)))

@@ -13,6 +13,7 @@ from harness.gate import Status, judge, write_verdict
 from harness.gate.default import policy_of
 from harness.gate.policy import Rule
 from harness.ladder import explain, render
+from harness.ladder.view import headline
 from tests.harness.ladder.ladder_run import ROOT, bends, make_run
 
 TORCH, NONE, ORT, CAR = (f"deploy/{e}" for e in ("torch-fp32", "ort-fp32-none", "ort-fp32", "recorded"))
@@ -332,6 +333,7 @@ def test_a_rung_that_did_not_run_is_noted(tmp_path):
     run = make_run(tmp_path, bend=bends({}), change={CAR: {"status": "not_run", "reason": "no dump"}})
     found = explain(run)
     assert found.notes == (f"{CAR}: not run, no dump",)
+    assert headline(found).endswith(f"Not seen to the end: {CAR}.")
     assert CAR not in found.rungs
 
 

@@ -1,13 +1,13 @@
 """JUnit XML of a verdict, for CI systems: one testcase per rule, rung and case (population rules: per rule and rung).
 
 What is required and not PASS is a failure or an error, never `skipped`: a CI system shows a skipped test as green.
-Advisory findings pass and say so in system-out.
+Advisory findings pass and say so in system-out. A failure names the step that it is blamed on.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,6 +15,9 @@ from xml.etree import ElementTree as ET
 
 from harness.errors import RunError
 from harness.gate.verdict import RuleOutcome, Status, Verdict
+from harness.ladder.model import Explanation, Finding
+from harness.ladder.words import blamed
+from harness.summary.blocks import findings_of
 from trueline import __version__
 
 __all__ = ["JunitCase", "junit_cases", "junit_xml", "write_junit"]
@@ -41,12 +44,16 @@ class JunitCase:
         return "error" if self.status in _ERRORS else "failure"
 
 
-def junit_cases(rule: RuleOutcome) -> Iterator[JunitCase]:
-    """Testcases of one rule."""
+def junit_cases(
+    rule: RuleOutcome, findings: Mapping[tuple[str, str, str], Finding] | None = None
+) -> Iterator[JunitCase]:
+    """Testcases of one rule; `findings` tells which step a broken limit is blamed on (blocks.findings_of)."""
     for rung in rule.rungs:
         if rule.scope == "each" and rung.cases:
             for case in rung.cases:
                 place = f" at {case.worst}" if case.worst is not None and case.status is Status.FAIL else ""
+                finding = (findings or {}).get((rule.id, rung.rung, case.case))
+                place += f"; {blamed(finding)}" if finding is not None else ""
                 name = f"{rung.rung}[{case.case}]"
                 yield JunitCase(rule.id, name, case.status, case.reason + place, rule.required)
         else:
@@ -55,9 +62,10 @@ def junit_cases(rule: RuleOutcome) -> Iterator[JunitCase]:
         yield JunitCase(rule.id, rule.pattern, rule.status, rule.reason, rule.required)
 
 
-def junit_xml(verdict: Verdict, timestamp: datetime) -> str:
+def junit_xml(verdict: Verdict, timestamp: datetime, explanation: Explanation | None = None) -> str:
     """The XML document."""
-    cases = [case for rule in verdict.rules for case in junit_cases(rule)]
+    findings = findings_of(explanation)
+    cases = [case for rule in verdict.rules for case in junit_cases(rule, findings)]
     name = f"trueline.{verdict.policy['name']}"
     if not any(case.required for case in cases):
         cases.append(JunitCase("verdict", "required rules", Status.NOT_RUN, "no required rule was judged", True))
@@ -81,13 +89,18 @@ def junit_xml(verdict: Verdict, timestamp: datetime) -> str:
     return ET.tostring(root, encoding="unicode", xml_declaration=False)
 
 
-def write_junit(verdict: Verdict, path: Path) -> None:
+def write_junit(verdict: Verdict, path: Path, explanation: Explanation | None = None) -> None:
     """Write the document to a file.
+
+    Args:
+        verdict: what the gate found.
+        path: the file.
+        explanation: of the same run: failures name the step that they are blamed on.
 
     Raises:
         RunError: it cannot be written there.
     """
-    text = '<?xml version="1.0" encoding="utf-8"?>\n' + junit_xml(verdict, datetime.now(UTC)) + "\n"
+    text = '<?xml version="1.0" encoding="utf-8"?>\n' + junit_xml(verdict, datetime.now(UTC), explanation) + "\n"
     try:
         path.write_text(text, encoding="utf-8")
     except OSError as error:
@@ -105,6 +118,8 @@ def _properties(verdict: Verdict) -> Iterator[tuple[str, str]]:
     yield "digest", str(meta.get("digest", ""))
     for rule in verdict.left_out:
         yield f"left_out.{rule.id}", rule.reason
+    for rung in verdict.unjudged:
+        yield f"not_judged.{rung.rung}", rung.reason
 
 
 def _add(suite: ET.Element, name: str, case: JunitCase) -> None:

@@ -34,6 +34,7 @@ from engines.errors import EngineCrashed, EngineOptionError, EngineUnavailable
 from engines.exporters import example_input
 from engines.io_check import check_inputs
 from engines.protocol import Availability, CaseContext, ModelSource, Tensors
+from engines.torch_build import installed_torch, sees_gpu
 from engines.torch_memory import remembers
 from engines.torch_model import name_outputs, settle_module
 
@@ -97,11 +98,11 @@ def open_engine(
 
 
 def availability(name: str) -> Availability:
-    """PyTorch's version and the device, or why it does not run."""
+    """PyTorch's version and the device, or why it does not run; PyTorch is loaded only where it may have a GPU."""
     try:
-        import torch
-    except ImportError as error:
-        return Availability(name, False, f"PyTorch does not import: {error}", "pip install torch")
+        version = installed_torch().version
+    except EngineUnavailable as error:
+        return Availability(name, False, error.what, error.remedy)
     from engines.registry import base_name
     from engines.table import TABLE
 
@@ -111,10 +112,13 @@ def availability(name: str) -> Availability:
         _demand(name, precision, device)
     except (EngineUnavailable, EngineOptionError) as error:
         return Availability(name, False, error.what, error.remedy)
-    shown = (
-        torch.cuda.get_device_name(device) if device.startswith("cuda") else f"cpu, {torch.get_num_threads()} threads"
-    )
-    return Availability(name, True, f"torch {torch.__version__} on {shown}")
+    return Availability(name, True, f"torch {version} on {_gpu_name(device) if device.startswith('cuda') else 'cpu'}")
+
+
+def _gpu_name(device: str) -> str:
+    import torch
+
+    return torch.cuda.get_device_name(device)
 
 
 class TorchEngine(FrameEngine):
@@ -248,21 +252,19 @@ def plain_numerics(tf32: bool = False) -> Iterator[None]:
         *(getattr(backends.mkldnn, name) for name in ("conv", "matmul", "rnn")),
     ]
     before = [operator.fp32_precision for operator in operators]
-    strict, warn_only = (
-        torch.are_deterministic_algorithms_enabled(),
-        torch.is_deterministic_algorithms_warn_only_enabled(),
-    )
+    strict = torch.get_deterministic_debug_mode()
     benchmark = backends.cudnn.benchmark
     for operator in operators:
         operator.fp32_precision = "tf32" if tf32 else "ieee"
-    torch.use_deterministic_algorithms(True, warn_only=True)
+    # as use_deterministic_algorithms(True, warn_only=True), which also loads all of torch.compile: seconds
+    torch.set_deterministic_debug_mode("warn")
     backends.cudnn.benchmark = False
     try:
         yield
     finally:
         for operator, precision in zip(operators, before, strict=True):
             operator.fp32_precision = precision
-        torch.use_deterministic_algorithms(strict, warn_only=warn_only)
+        torch.set_deterministic_debug_mode(strict)
         backends.cudnn.benchmark = benchmark
 
 
@@ -281,6 +283,7 @@ def _compiled(module: torch.nn.Module) -> Any:
     import torch._functorch.config as functorch
     import torch._inductor.config as inductor
 
+    inductor.deterministic = True
     inductor.compile_threads = 1  # more would fork this process, whose threads then deadlock the fork
     inductor.fx_graph_cache = False
     functorch.enable_autograd_cache = False
@@ -308,9 +311,7 @@ def _demand(name: str, precision: str, device: str) -> None:
     Raises:
         EngineUnavailable: TF32 on a CPU or on a GPU without it, or no C++ compiler for torch.compile.
     """
-    import torch
-
-    if precision == "tf32" and (device == "cpu" or torch.cuda.get_device_capability(device) < (8, 0)):
+    if precision == "tf32" and (device == "cpu" or _capability(device) < (8, 0)):
         raise EngineUnavailable(
             "TF32 exists on CUDA GPUs of compute capability 8.0 and later only",
             where=f"engine {name}",
@@ -325,6 +326,12 @@ def _demand(name: str, precision: str, device: str) -> None:
         )
 
 
+def _capability(device: str) -> tuple[int, int]:
+    import torch
+
+    return torch.cuda.get_device_capability(device)
+
+
 def _device(name: str, device: str | None, precision: str) -> str:
     """The device that name and option ask for.
 
@@ -332,8 +339,6 @@ def _device(name: str, device: str | None, precision: str) -> str:
         EngineOptionError: they contradict each other, or there is no such kind of device.
         EngineUnavailable: CUDA is asked for and not there.
     """
-    import torch
-
     suffix = name.partition("@")[2]
     if device is not None and not isinstance(device, str):
         raise EngineOptionError(f"no device {device!r}", where=f"options of {name}", remedy="must be a text, 'cuda:0'")
@@ -347,9 +352,9 @@ def _device(name: str, device: str | None, precision: str) -> str:
         raise EngineOptionError(
             f"no device {chosen!r}", where=f"options of {name}", remedy="must be 'cpu', 'cuda' or 'cuda:N'"
         )
-    if kind == "cuda" and not torch.cuda.is_available():
+    if kind == "cuda" and not sees_gpu():
         raise EngineUnavailable(
-            f"this PyTorch ({torch.__version__}) sees no CUDA GPU",
+            f"this PyTorch ({installed_torch().version}) sees no CUDA GPU",
             where=f"engine {name}",
             remedy="install a CUDA build of PyTorch on a machine with a GPU, or "
             + ("leave @cuda out" if precision != "tf32" else "see emulated-tf32, which shows the rounding anywhere"),

@@ -5,12 +5,15 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import importlib
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from techniques.errors import TechniqueConflict, TechniqueOptionError, UnknownTechnique
-from techniques.technique import Technique
+from techniques.outline import Outline, outline_of
 
-__all__ = ["TABLE", "build", "build_all", "names", "summary"]
+if TYPE_CHECKING:
+    from techniques.technique import Technique
+
+__all__ = ["TABLE", "build", "build_all", "names", "outline"]
 
 TABLE: dict[str, tuple[str, str]] = {
     # attacks and adversarial training
@@ -62,9 +65,13 @@ def names() -> list[str]:
     return list(TABLE)
 
 
-def summary(name: str) -> str:
-    """First line of the technique's docstring."""
-    return (_class(name).__doc__ or "").strip().splitlines()[0]
+def outline(name: str) -> Outline:
+    """Summary, role and options of a technique; nothing heavy is loaded.
+
+    Raises:
+        UnknownTechnique: no such name.
+    """
+    return outline_of(*_entry(name))
 
 
 def build(name: str, **options: Any) -> Technique:
@@ -106,7 +113,8 @@ def build_all(chosen: dict[str, dict[str, Any]]) -> list[Technique]:
     return built
 
 
-def _class(name: str) -> type[Technique]:
+def _entry(name: str) -> tuple[str, str]:
+    """Module and class of a technique."""
     if name not in TABLE:
         close = difflib.get_close_matches(name, TABLE, n=1)
         raise UnknownTechnique(
@@ -114,6 +122,10 @@ def _class(name: str) -> type[Technique]:
             where=f"--technique {name}",
             remedy=f"did you mean {close[0]!r}?" if close else f"there are {', '.join(TABLE)}",
         )
-    module, kind = TABLE[name]
+    return TABLE[name]
+
+
+def _class(name: str) -> type[Technique]:
+    module, kind = _entry(name)
     found: type[Technique] = getattr(importlib.import_module(module), kind)
     return found

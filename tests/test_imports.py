@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import inspect
 import subprocess
 import sys
 import time
@@ -10,6 +11,8 @@ from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
+
+from harness.cli.app import command_tree
 
 ROOT = Path(__file__).parent.parent
 PACKAGES = ("cases", "engines", "techniques", "harness")
@@ -93,6 +96,45 @@ def _loaded_by(statement: str) -> set[str]:
 
 def test_the_command_tree_loads_no_heavy_library() -> None:
     assert not _loaded_by("import harness.cli") & set(HEAVY)
+
+
+def _loaded_by_command(*arguments: str) -> set[str]:
+    """Modules that a command has loaded at its end; what it prints is shown where it fails."""
+    code = f"""import sys
+from harness.cli import main
+try:
+    main({list(arguments)!r})
+except SystemExit as end:
+    assert not end.code, end.code
+print("loaded:", *sys.modules)"""
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
+    return set(result.stdout.rpartition("loaded:")[2].split())
+
+
+def test_techniques_are_listed_without_loading_one() -> None:
+    assert not _loaded_by_command("techniques", "--json") & {"torch", "numpy"}
+
+
+def test_engines_are_listed_without_pytorch() -> None:
+    from engines.torch_build import installed_torch
+
+    if installed_torch().for_gpu:
+        pytest.skip("a PyTorch built for GPUs is asked for them")
+    assert not _loaded_by_command("engines", "--json") & {"torch", "onnx", "scipy", "cv2"}
+
+
+def test_help_reads_the_options_of_no_command() -> None:
+    assert "harness.model.card" not in _loaded_by_command("--help")
+    bare = command_tree("").registered_commands
+    assert not any(inspect.signature(command.callback).parameters for command in bare if command.callback)
+    gate = next(c for c in command_tree("gate").registered_commands if c.callback and c.callback.__name__ == "gate")
+    assert gate.callback is not None
+    assert "policy" in inspect.signature(gate.callback).parameters
+
+
+def test_pytorch_engines_leave_its_compiler_alone() -> None:
+    numerics = "from engines.torch_engine import plain_numerics\nwith plain_numerics(): pass"
+    assert not _loaded_by(numerics) & {"torch._dynamo", "torch._inductor.config", "sympy"}
 
 
 def test_the_light_import_test_can_fail() -> None:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import sys
 
-from harness.cli.app import app
+from harness.cli.app import command_tree
 from harness.cli.stopping import how_to_go_on, stoppable
 from harness.terminal import accept_any_text, fail, say
 from trueline import TruelineError
 
-__all__ = ["app", "main"]
+__all__ = ["main"]
 
 INTERRUPTED = 130
 
@@ -35,7 +35,8 @@ def _run(arguments: list[str]) -> int:
 
     try:
         check_ownership()
-        code = app(args=arguments, standalone_mode=False)
+        asked = next((word for word in arguments if not word.startswith("-")), "")
+        code = command_tree(asked)(args=arguments, standalone_mode=False)
     except TruelineError as error:
         fail(error)
         return error.exit_code

@@ -1,7 +1,12 @@
-"""The command tree."""
+"""The command tree.
+
+Reading the options of every command takes longer than all else that `trueline --help` does, and none of them is asked
+for there. So a command line gets a tree in which only its own command has options; the others are names with a summary.
+"""
 
 from __future__ import annotations
 
+import inspect
 from pathlib import Path
 from typing import Annotated
 
@@ -9,15 +14,28 @@ import typer
 
 from trueline import __version__
 
-__all__ = ["app"]
+__all__ = ["command_tree"]
 
-app = typer.Typer(
-    name="trueline",
-    invoke_without_command=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    rich_markup_mode=None,
-)
+
+def command_tree(asked: str | None = None) -> typer.Typer:
+    """All commands.
+
+    Args:
+        asked: the command or group that is going to run, empty for none; every other has its name and summary only.
+            None: all are whole.
+    """
+    app = typer.Typer(
+        name="trueline",
+        invoke_without_command=True,
+        add_completion=False,
+        pretty_exceptions_enable=False,
+        rich_markup_mode=None,
+    )
+    app.callback()(_root)
+    _register(app)
+    if asked is not None:
+        _leave_names(app, asked)
+    return app
 
 
 def _version(asked: bool) -> None:
@@ -28,7 +46,6 @@ def _version(asked: bool) -> None:
         raise typer.Exit
 
 
-@app.callback()
 def _root(
     context: typer.Context,
     version: Annotated[
@@ -47,7 +64,7 @@ def _root(
         show("", "`trueline --help` lists the commands.")
 
 
-def _register() -> None:
+def _register(app: typer.Typer) -> None:
     from harness.cli import case, demo, model, outputs, run, steps, train
 
     app.add_typer(case.app, name="case")
@@ -59,4 +76,15 @@ def _register() -> None:
     train.register(app)
 
 
-_register()
+def _leave_names(app: typer.Typer, asked: str) -> None:
+    """Take the options of all commands but one, and the commands of all groups but one."""
+    for command in app.registered_commands:
+        if command.callback is not None and (name := command.name or command.callback.__name__) != asked:
+            command.name, command.help, command.callback = name, inspect.getdoc(command.callback), _nothing
+    for group in app.registered_groups:
+        if group.typer_instance is not None and group.name != asked:
+            group.typer_instance = typer.Typer(help=group.typer_instance.info.help, rich_markup_mode=None)
+
+
+def _nothing() -> None:
+    """In place of a command that is not asked for."""

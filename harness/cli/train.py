@@ -70,15 +70,12 @@ def train(
 
 def techniques(json: JsonOption = False) -> None:
     """Which robustness techniques there are, and their options."""
-    import dataclasses
-
-    from techniques.registry import build, names, summary
+    from techniques.registry import names, outline
 
     found: list[dict[str, Any]] = []
     for name in names():
-        technique = build(name)
-        options = {f.name: getattr(technique, f.name) for f in dataclasses.fields(technique) if f.init}
-        found.append({"name": name, "summary": summary(name), "role": technique.role, "options": options})
+        told = outline(name)
+        found.append({"name": name, "summary": told.summary, "role": told.role, "options": told.options})
     if json:
         print_json(found)
         return

@@ -90,9 +90,9 @@ def _options_of(words: list[str]) -> set[str] | None:
     """Options of a command of `trueline`, None where there is no such command."""
     from typer.main import get_command
 
-    from harness.cli.app import app
+    from harness.cli.app import command_tree
 
-    found = get_command(app)
+    found = get_command(command_tree())
     for word in words:
         if not hasattr(found, "commands"):
             break

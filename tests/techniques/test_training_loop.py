@@ -19,7 +19,7 @@ from techniques.errors import (
     TechniqueOptionError,
     UnknownTechnique,
 )
-from techniques.registry import TABLE, build, build_all, names, summary
+from techniques.registry import TABLE, build, build_all, names, outline
 from techniques.task import Batch, Domain, TensorExamples
 from techniques.technique import Technique
 from techniques.training import Loop, Settings
@@ -245,7 +245,7 @@ def test_a_domain_converts_clips_and_refuses_nonsense():
 def test_every_technique_has_a_name_a_summary_and_checked_options(name):
     technique = build(name)
     assert technique.name == name
-    assert len(summary(name)) > 10
+    assert len(outline(name).summary) > 10
     with pytest.raises(TechniqueOptionError, match="no option 'strength_of_will'"):
         build(name, strength_of_will=1)
 

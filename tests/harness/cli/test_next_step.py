@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from harness.cli import main
-from harness.cli.app import app
+from harness.cli.app import command_tree
 from harness.cli.next_step import look_around, next_step
 
 CARD = '[[inputs]]\nname = "image"\n[[outputs]]\nname = "lines"\n'
@@ -67,7 +67,7 @@ def _parses(command: list[str]) -> bool:
     """Whether the command line is one that `trueline` takes."""
     from typer.main import get_command
 
-    tree = get_command(app)
+    tree = get_command(command_tree())
     context = tree.make_context("trueline", list(command), resilient_parsing=False)
     name, found, rest = tree.resolve_command(context, [*context._protected_args, *context.args])  # type: ignore[attr-defined]
     if hasattr(found, "resolve_command"):

@@ -71,9 +71,9 @@ def test_what_starts_afresh_says_no_command() -> None:
 
 
 def test_every_command_that_goes_on_exists() -> None:
-    from harness.cli.app import app
+    from harness.cli.app import command_tree
     from harness.cli.case import app as case
 
-    commands = {c.name or c.callback.__name__ for c in app.registered_commands if c.callback}
+    commands = {c.name or c.callback.__name__ for c in command_tree().registered_commands if c.callback}
     commands |= {f"case {c.name or c.callback.__name__}" for c in case.registered_commands if c.callback}
     assert set(KEPT) <= commands

@@ -12,6 +12,9 @@ With rule "jsd", for classes and masks, D is the Jensen-Shannon divergence of al
 
 Hendrycks et al., "AugMix", 2020, arXiv 1912.02781 (there n = 2 and weight 12).
 
+From fresh weights the penalty is best left out for a while (`ramp_start`): a network that does not see yet learns from
+labels, at a third of the passes.
+
 Departures: the other pictures come from pipelines, not from noise or chained augmentations; of masks the mean over
 pixels counts. Gradients go into both sides. Only x is learned from labels: where a pipeline moves the line, name a
 technique that trains on its labels too (preprocessing).
@@ -35,6 +38,7 @@ from techniques.batchnorm import statistics_frozen
 from techniques.errors import TechniqueOptionError
 from techniques.task import Batch, Objective, Tensors
 from techniques.technique import Run, Technique
+from techniques.uat import ramp
 from techniques.variants import check_variants, drawn
 
 __all__ = ["RULES", "Consistency", "inconsistency", "jensen_shannon"]
@@ -80,6 +84,7 @@ class Consistency(Technique):
         weight: of the penalty; 0 leaves it and its passes out.
         rule: "divergence" of the objective, or "jsd" for classes and masks.
         others: how many other versions of a picture are compared with it; at most as many as the task has variants.
+        ramp_start, ramp_stop: shares of the budget between which the weight rises from 0; nothing is spent before.
     """
 
     name: ClassVar[str] = "consistency"
@@ -87,12 +92,16 @@ class Consistency(Technique):
     weight: float = 1.0
     rule: str = "divergence"
     others: int = 1
+    ramp_start: float = 0.0
+    ramp_stop: float = 0.0
 
     def __post_init__(self) -> None:
         for option, fits, accepted in (
             ("weight", isinstance(self.weight, int | float) and self.weight >= 0, "zero or a positive number"),
             ("rule", self.rule in RULES, f"one of {list(RULES)}"),
             ("others", isinstance(self.others, int) and self.others >= 1, "a whole number of at least 1"),
+            ("ramp_start", 0 <= self.ramp_start <= self.ramp_stop, "in 0..1 and at most ramp_stop"),
+            ("ramp_stop", self.ramp_stop <= 1, "in 0..1 and at least ramp_start"),
         ):
             if not fits:
                 raise TechniqueOptionError(
@@ -118,10 +127,11 @@ class Consistency(Technique):
 
     def loss(self, loop: Run, batch: Batch, outputs: Tensors, loss: Tensor) -> Tensor:
         """The loss plus weight times the mean inconsistency."""
-        if not self.weight:
+        weight = self.weight * ramp(loop.progress, self.ramp_start, self.ramp_stop)
+        if not weight:
             return loss
         inputs = tuple(x.detach() for x in batch.inputs)
         with statistics_frozen(loop.model) as frozen:
             own = loop.objective.outputs(loop.model, inputs) if frozen else outputs
             others = [loop.objective.outputs(loop.model, x) for x in drawn(batch, self.others, loop.generator)]
-        return loss + self.weight * inconsistency(loop.objective, own, others, self.rule).mean()
+        return loss + weight * inconsistency(loop.objective, own, others, self.rule).mean()

@@ -43,6 +43,7 @@ TABLE: dict[str, tuple[str, str]] = {
     "uat++": ("techniques.uat", "UATPlusPlus"),
     "sam": ("techniques.sam", "SAM"),
     "gaussian": ("techniques.gaussian", "Gaussian"),
+    "photometric": ("techniques.photometric", "Photometric"),
     "jacobian": ("techniques.jacobian", "Jacobian"),
     "preprocessing": ("techniques.preprocessing", "Preprocessing"),
     "quantisation-noise": ("techniques.quantisation_noise", "QuantisationNoise"),

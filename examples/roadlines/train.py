@@ -26,6 +26,7 @@ from torch import Tensor
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from harness.model.card import load_card
+from techniques.photometric import disturbed
 
 HERE = Path(__file__).resolve().parent
 EMA_DECAY = 0.998
@@ -128,7 +129,7 @@ def _batches(samples: Samples, steps: int, batch: int, robust: bool) -> Iterator
         variant = _variants(batch, images.shape[1], augment)
         image = images[rows, variant].float() / 255
         if robust:
-            image = _disturbed(image, augment)
+            image = disturbed(image, augment)
         image, truth = _mirrored(image, lines[rows], mirror)
         yield ((image - MEAN) / STD).contiguous(memory_format=torch.channels_last), truth
 
@@ -138,22 +139,6 @@ def _variants(batch: int, variants: int, generator: torch.Generator) -> Tensor:
     mixture = 1 + torch.randint(max(variants - 1, 1), (batch,), generator=generator)
     plain = torch.rand(batch, generator=generator) < 0.5
     return torch.where(plain | (variants == 1), 0, mixture)
-
-
-def _disturbed(image: Tensor, generator: torch.Generator) -> Tensor:
-    """Gain, offset and gamma of every picture, colour balance, noise, and softening or sharpening by a 3x3 kernel."""
-
-    def uniform(low: float, high: float, *shape: int) -> Tensor:
-        return low + (high - low) * torch.rand(shape, generator=generator)
-
-    count = len(image)
-    image = image.clamp(min=1e-4) ** uniform(0.85, 1.18, count, 1, 1, 1)
-    image = image * uniform(0.88, 1.12, count, 1, 1, 1) * uniform(0.96, 1.04, count, 3, 1, 1)
-    image = image + uniform(-0.04, 0.04, count, 1, 1, 1)
-    soft = F.avg_pool2d(F.pad(image, (1, 1, 1, 1), mode="replicate"), 3, 1)
-    image = image + uniform(-0.5, 0.5, count, 1, 1, 1) * (soft - image)
-    noise = torch.randn(image.shape, generator=generator) * uniform(0, 0.015, count, 1, 1, 1)
-    return (image + noise).clamp(0, 1)
 
 
 def _mirrored(image: Tensor, lines: Tensor, mirror: Tensor) -> tuple[Tensor, Tensor]:

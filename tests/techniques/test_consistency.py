@@ -160,3 +160,30 @@ def test_what_it_cannot_do_is_one_clear_error() -> None:
         with pytest.raises(TechniqueOptionError):
             build("consistency", **options)
     assert not inconsistency(Polylines(), (torch.zeros(2, 1, 3), torch.zeros(2, 1)), []).any()
+
+
+def test_before_its_ramp_it_costs_nothing_and_trains_plainly() -> None:
+    task = with_three(polylines_task(24))
+    settings = Settings(budget_passes=40, batch=8)
+    loop, plain = (
+        Loop(task, [Consistency(weight=5.0, ramp_start=0.5, ramp_stop=0.75)], settings),
+        Loop(task, [], settings),
+    )
+    spent = []
+    while loop.progress < 1:
+        before = loop.passes.total
+        at = loop.progress
+        loop.one_step()
+        spent.append((at, loop.passes.total - before))
+    assert {cost for at, cost in spent if at < 0.5} == {2}
+    assert {cost for at, cost in spent if at > 0.5} == {6}
+    early = sum(at < 0.5 for at, _ in spent)
+    plain.begin()
+    for _ in range(early):
+        plain.one_step()
+    assert [loss for _, loss in plain.history] == [loss for _, loss in loop.history[:early]]
+
+
+def test_a_ramp_that_runs_backwards_is_refused() -> None:
+    with pytest.raises(TechniqueOptionError, match="at most ramp_stop"):
+        Consistency(ramp_start=0.6, ramp_stop=0.5)

@@ -27,7 +27,7 @@ def test_the_snippets_run() -> None:
         "generator": generator,
     }
     snippets = re.findall(r"```python\n(.*?)```", GUIDE.read_text(), re.DOTALL)
-    assert len(snippets) == 7
+    assert len(snippets) == 8
     for snippet in snippets:
         exec(snippet, names)
     assert all(p.grad is not None and torch.isfinite(p.grad).all() for p in names["model"].parameters())

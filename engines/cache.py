@@ -18,13 +18,7 @@ from typing import Any
 
 from engines.errors import ExportError
 
-__all__ = ["digest", "file_sha256", "folder_of", "publish", "write_text"]
-
-
-def file_sha256(path: Path) -> str:
-    """SHA-256 of a file's content, hex."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+__all__ = ["digest", "folder_of", "publish", "write_text"]
 
 
 def digest(facts: Mapping[str, Any]) -> str:

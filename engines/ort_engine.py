@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engines.base import FrameEngine, check_threads, refuse_options, whole_cause
-from engines.cache import file_sha256, folder_of
+from engines.cache import folder_of
 from engines.cpu import physical_cores
 from engines.denormals import DenormalMode, supported
 from engines.errors import EngineCrashed, EngineOptionError, EngineUnavailable, ModelLoadError
@@ -26,6 +26,7 @@ from engines.io_check import check_inputs, check_io
 from engines.ort_providers import CPU, KINDS, Request, available, granted, precision_facts, requests
 from engines.plugins import for_onnx_runtime
 from engines.protocol import Availability, ModelSource, Tensors, TensorSpec
+from engines.sealed import file_sha256
 from engines.silent import load_onnxruntime
 
 __all__ = ["OrtEngine", "availability", "open_engine", "open_session"]

@@ -28,12 +28,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engines.base import FrameEngine, check_threads, refuse_options, whole_cause
-from engines.cache import file_sha256
 from engines.denormals import DenormalMode
 from engines.errors import EngineCrashed, EngineOptionError, EngineUnavailable
 from engines.exporters import example_input
 from engines.io_check import check_inputs
 from engines.protocol import Availability, CaseContext, ModelSource, Tensors
+from engines.sealed import file_sha256
 from engines.torch_build import installed_torch, sees_gpu
 from engines.torch_memory import remembers
 from engines.torch_model import name_outputs, settle_module

@@ -8,10 +8,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from engines.cache import file_sha256
 from engines.errors import EngineOptionError, EngineUnavailable
 from engines.export import exported
 from engines.protocol import CommandSpec, ModelSource
+from engines.sealed import file_sha256
 
 __all__ = ["RUNG", "check", "environment", "facts", "fill", "fixed_values", "folder_of"]
 

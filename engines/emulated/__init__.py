@@ -22,7 +22,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from engines.cache import digest, file_sha256, folder_of, publish, write_text
+from engines.cache import digest, folder_of, publish, write_text
 from engines.cpu import physical_cores
 from engines.emulated.graph import fold
 from engines.emulated.recipe import Recipe, read_recipe, rewrite
@@ -32,6 +32,7 @@ from engines.inspect.graph import model_sha256
 from engines.ort_engine import OrtEngine
 from engines.ort_engine import availability as ort_availability
 from engines.protocol import Availability, ModelSource
+from engines.sealed import file_sha256
 
 __all__ = ["availability", "emulated_graph", "groups", "open_engine"]
 

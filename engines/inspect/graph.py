@@ -18,8 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engines.base import first_line
-from engines.cache import file_sha256
 from engines.errors import ModelLoadError
+from engines.sealed import file_sha256
 
 __all__ = ["Graph", "Node", "check_external_data", "model_sha256", "read_graph", "weight_files"]
 

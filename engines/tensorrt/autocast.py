@@ -18,10 +18,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from engines.cache import digest, file_sha256, folder_of, publish
+from engines.cache import digest, folder_of, publish
 from engines.errors import EngineUnavailable, ModelLoadError
 from engines.inspect.graph import model_sha256
 from engines.protocol import ModelSource
+from engines.sealed import file_sha256
 
 __all__ = ["Converted", "convert", "modelopt_version", "read_calibration"]
 

@@ -6,11 +6,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from engines.cache import file_sha256
 from engines.export import exported, inlined
 from engines.inspect.graph import model_sha256
 from engines.io_check import check_io, onnx_io
 from engines.protocol import ModelSource
+from engines.sealed import file_sha256
 from engines.tensorrt.api import Api, load
 from engines.tensorrt.autocast import convert
 from engines.tensorrt.build import Order, build_plan, check_flags

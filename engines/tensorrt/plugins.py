@@ -11,9 +11,9 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from engines.base import whole_cause
-from engines.cache import file_sha256
 from engines.errors import ModelLoadError
 from engines.plugins import OF_TENSORRT, for_tensorrt
+from engines.sealed import file_sha256
 from engines.tensorrt.api import Api, IPluginRegistry
 
 __all__ = ["load_plugins"]

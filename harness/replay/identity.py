@@ -23,6 +23,7 @@ from cases.case import Case
 from engines.errors import ModelLoadError
 from engines.inspect.graph import weight_files
 from engines.registry import option_files
+from engines.sealed import file_sha256
 from harness.model.card import Card
 from harness.model.grid import grid_to_json
 from harness.replay.code import code_of
@@ -57,8 +58,8 @@ def make_plan(card: Card, cases: Sequence[Case], rungs: Sequence[Rung], settings
         "schema": SCHEMA,
         "card": {
             "name": card.name,
-            "sha256": _sha256(card.path),
-            "files": {f.name: _sha256(f) for f in _files(card)},
+            "sha256": file_sha256(card.path),
+            "files": {f.name: file_sha256(f) for f in _files(card)},
             "code": code_of(_plain_card(card), card.root),
             "frame": card.frame,
             "length_unit": card.length_unit,
@@ -119,7 +120,7 @@ def _case_json(case: Case, *, dumps: bool) -> dict[str, Any]:
     return {
         "id": case.id,
         "digest": case.digest(),
-        "truth": _sha256(truth) if truth.is_file() else "",
+        "truth": file_sha256(truth) if truth.is_file() else "",
         "dumps": _dumps(case) if dumps else {},
         "frames": len(case.timestamps_ns),
         "fps": case.fps,
@@ -157,9 +158,9 @@ def _plain_card(card: Card) -> Any:
 def _content(path: Path) -> str:
     """SHA-256 of a file, or of every file of a folder with its name; empty where there is nothing."""
     if path.is_file():
-        return _sha256(path)
+        return file_sha256(path)
     files = sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else []
-    told = "".join(f"{p.relative_to(path).as_posix()} {_sha256(p)}\n" for p in files)
+    told = "".join(f"{p.relative_to(path).as_posix()} {file_sha256(p)}\n" for p in files)
     return hashlib.sha256(told.encode()).hexdigest() if files else ""
 
 
@@ -169,11 +170,6 @@ def _commit(folder: Path) -> str:
         asked = ["git", "-C", str(folder), "rev-parse", "HEAD"]
         return subprocess.run(asked, capture_output=True, text=True, timeout=5, check=True).stdout.strip()
     return ""
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _versions() -> dict[str, str]:

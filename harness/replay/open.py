@@ -18,10 +18,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cases.case import Case
-from engines.cache import file_sha256, folder_of
+from engines.cache import folder_of
 from engines.errors import EngineUnavailable, ModelLoadError, UnknownEngine
 from engines.foreign import guarded
 from engines.protocol import CaseContext, Engine, ModelSource, Tensors, keeps_state
+from engines.sealed import file_sha256
 from engines.tensorrt import wants_calibration
 from harness.feed.inputs import spread_frames
 from harness.model.card import Card

@@ -36,8 +36,9 @@ from harness.replay.open import open_engine, open_engines, open_own, open_probes
 from harness.replay.recording_warnings import recording_warnings
 from harness.replay.rung_decoders import read_by_decoders
 from harness.replay.rung_reports import probe_reports, rung_reports, warnings_of_rungs
-from harness.run.folder import Run, finished_cases, write_tables
+from harness.run.folder import Run, drop_damaged, finished_cases, sweep, write_tables
 from harness.run.json import read_json, write_json
+from harness.run.manifest import damaged_tables, with_manifest
 from harness.run.rungs import build_tree
 from harness.run.warning import RunWarning
 
@@ -110,8 +111,14 @@ def replay(
         plan = make_plan(card, opened_cases, rungs, chosen)
         out.mkdir(parents=True, exist_ok=True)
         stack.enter_context(_locked(out))
-        if (done := _already(out, plan)) is not None:
+        sweep(out)
+        done, healed = _already(out, plan)
+        if done is not None:
             return done
+        healed += [
+            RunWarning("damaged", f"case {case} is replayed again: of its parts, {wrong}", case=case)
+            for case, wrong in drop_damaged(out).items()
+        ]
         told = told_pipelines(card, opened_cases)
         meta = plan.meta | told | {"finished": False, "started": _now()}
         write_json(out / "run.json", meta)
@@ -130,11 +137,13 @@ def replay(
         outcomes = [outcome_of(out, case.id) for case in opened_cases]
         meta["rungs"] = rung_reports(rungs, opened, outcomes, preprocess, swapped)
         meta["probes"] = probe_reports(meta["probes"], probes, outcomes)
-        warnings = [RunWarning("pipeline", text) for text in told["warnings"]]
+        warnings = [*healed, *(RunWarning("pipeline", text) for text in told["warnings"])]
         warnings += [*row_warnings(checks), *warnings_of_rungs(rungs, outcomes), *recording_warnings(rungs, opened)]
         meta["warnings"] = [asdict(w) for w in warnings]
-        write_tables(out, [c.id for c in opened_cases], {"length_unit": card.length_unit, "digest": plan.digest})
-    write_json(out / "run.json", meta | {"finished": True, "ended": _now()})
+        tables = write_tables(
+            out, [c.id for c in opened_cases], {"length_unit": card.length_unit, "digest": plan.digest}
+        )
+        write_json(out / "run.json", with_manifest(meta | {"ended": _now()}, tables))
     return Run.open(out)
 
 
@@ -186,8 +195,8 @@ def _single_threaded_blas() -> Any:
     return threadpool_limits(limits=1, user_api="blas")
 
 
-def _already(out: Path, plan: Plan) -> Run | None:
-    """The finished run of the same plan, None where there is still work to do.
+def _already(out: Path, plan: Plan) -> tuple[Run | None, list[RunWarning]]:
+    """The finished run of the same plan, None where there is still work to do; and what of it is damaged.
 
     Raises:
         RunError: the folder holds a run of another plan.
@@ -195,7 +204,7 @@ def _already(out: Path, plan: Plan) -> Run | None:
     if not (out / "run.json").exists():
         if (out / "parts").exists():
             raise RunError("it has parts but no run.json", where=str(out), remedy="choose a new --out")
-        return None
+        return None, []
     meta = read_json(out / "run.json")
     if meta.get("digest") != plan.digest:
         raise RunError(
@@ -203,7 +212,11 @@ def _already(out: Path, plan: Plan) -> Run | None:
             where=str(out),
             remedy="choose a new --out, or delete that folder",
         )
-    return Run.open(out) if meta.get("finished") else None
+    if not meta.get("finished"):
+        return None, []
+    damaged = damaged_tables(out, meta)
+    again = [RunWarning("damaged", f"tables are written again from the run's parts: {wrong}") for wrong in damaged]
+    return (None, again) if damaged else (Run.open(out), [])
 
 
 def _told(names: Sequence[str]) -> str:

@@ -15,8 +15,10 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from engines.sealed import damage, seal
 from harness.errors import RunError
 from harness.run.json import read_json
+from harness.run.manifest import check_meta, check_table, record_of
 from harness.run.tables import SORT_KEYS, TABLES, empty
 
 __all__ = ["CaseParts", "Columns", "Run"]
@@ -71,6 +73,7 @@ class CaseParts:
         """Write what is pending and make the case finished."""
         for table in TABLES:
             self._flush(table)
+        seal(self._folder)
         self._folder.rename(self._final)
 
     def _flush(self, table: str) -> None:
@@ -96,13 +99,15 @@ class Run:
     def __init__(self, path: Path, meta: dict[str, Any]) -> None:
         self.path = path
         self.meta = meta
+        self._checked: dict[str, Path] = {}
 
     @classmethod
     def open(cls, path: Path) -> Run:
         """Open a finished run.
 
         Raises:
-            RunError: not a run folder, or a replay that has not finished.
+            RunError: not a run folder, a replay that has not finished, or a run.json that was changed or knows no
+                checksums.
         """
         path = Path(path)
         meta = read_json(path / "run.json")
@@ -115,6 +120,7 @@ class Run:
                 where=str(path),
                 remedy="run the same `trueline replay` again; it goes on where it stopped",
             )
+        check_meta(meta, path)
         return cls(path, meta)
 
     @property
@@ -133,12 +139,21 @@ class Run:
         return list(self.meta["rungs"])
 
     def table(self, name: str) -> pl.LazyFrame:
-        """One table, lazily; a table no metric was defined for is empty."""
-        file = self.path / f"{name}.parquet"
-        return pl.scan_parquet(file, glob=False) if file.exists() else empty(name).lazy()
+        """One table, lazily; its file is held against its checksum the first time.
+
+        Raises:
+            RunError: it is missing or damaged.
+        """
+        if name not in self._checked:
+            self._checked[name] = check_table(self.path, name, self.meta)
+        return pl.scan_parquet(self._checked[name], glob=False)
 
     def read(self, name: str) -> pl.DataFrame:
-        """One table, in memory."""
+        """One table, in memory.
+
+        Raises:
+            RunError: it is missing or damaged.
+        """
         return self.table(name).collect()
 
     def floors(self) -> dict[str, float]:
@@ -159,21 +174,41 @@ def finished_cases(path: Path) -> set[str]:
     return set()
 
 
-def write_tables(path: Path, cases: Sequence[str], metadata: Mapping[str, str]) -> None:
+def sweep(path: Path) -> None:
+    """Remove what replays that were killed left in a run folder; only while no other process writes it."""
+    for left in (*path.glob("*.tmp"), *(path / "parts").glob(".*.tmp")):
+        shutil.rmtree(left) if left.is_dir() else left.unlink()
+
+
+def drop_damaged(path: Path) -> dict[str, str]:
+    """Remove cases whose parts are damaged, so that they are replayed again; what was wrong, by case."""
+    found = {case: damage(path / "parts" / case) for case in sorted(finished_cases(path))}
+    for case in (case for case, wrong in found.items() if wrong):
+        shutil.rmtree(path / "parts" / case)
+    return {case: wrong for case, wrong in found.items() if wrong}
+
+
+def write_tables(path: Path, cases: Sequence[str], metadata: Mapping[str, str]) -> dict[str, dict[str, Any]]:
     """Write every final table from the part files of `cases`, sorted, as a stream.
 
     Args:
         path: run folder.
         cases: case ids; they are sorted here.
         metadata: key-value metadata of each Parquet file (length_unit and the like).
+
+    Returns:
+        Rows and SHA-256 of each table, for run.json.
     """
+    records = {}
     for table in TABLES:
         files = [f for case in sorted(cases) for f in sorted((path / "parts" / case).glob(f"{table}.*.parquet"))]
         temporary = path / f"{table}.parquet.tmp"
         _scan(files, table).sink_parquet(
             temporary, compression="zstd", row_group_size=ROWS_PER_GROUP, metadata=dict(metadata)
         )
+        records[table] = record_of(temporary)
         temporary.replace(path / f"{table}.parquet")
+    return records
 
 
 def _height(rows: Columns) -> int:

@@ -17,9 +17,9 @@ from contract_machine import Machine, unmet
 from filelock import FileLock
 from onnx import helper, numpy_helper
 
-from engines.cache import file_sha256
 from engines.errors import EngineUnavailable
 from engines.protocol import ModelSource
+from engines.sealed import file_sha256
 from engines.tensorrt.autocast import convert
 
 Boot = Callable[..., Machine]

@@ -12,10 +12,10 @@ import pytest
 from engine_models import inputs_of
 
 import engines
-from engines.cache import file_sha256
 from engines.errors import ModelLoadError
 from engines.plugins import for_onnx_runtime, for_tensorrt
 from engines.protocol import ModelSource
+from engines.sealed import file_sha256
 
 Cards = Callable[..., ModelSource]
 

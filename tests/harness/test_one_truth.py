@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import tempfile
 from collections import Counter
@@ -28,6 +27,7 @@ from harness.run.facts import read_facts
 from harness.run.folder import Run
 from harness.run.rungs import build_tree
 from harness.run.tables import BANDS, SORT_KEYS, TABLES
+from tests.run_folders import finish_run
 from tests.strategies import quick
 
 ROOT = "train/torch-fp32"
@@ -59,8 +59,7 @@ def run_of(seed: int, folder: Path, scale: float = 1.0) -> Run:
         + [{"name": r.name, "preprocess": r.preprocess, "engine": r.engine, "parent": r.parent,
             "factors": list(r.factors)} for r in RUNGS],
     }  # fmt: skip
-    (folder / "run.json").write_text(json.dumps(meta))
-    return Run.open(folder)
+    return finish_run(folder, meta)
 
 
 def _compared(

@@ -9,9 +9,9 @@ import onnx
 import pytest
 from inspect_graphs import make_graph, write_graph
 
-from engines.cache import file_sha256
 from engines.errors import ModelLoadError
 from engines.inspect.graph import check_external_data, model_sha256, read_graph, weight_files
+from engines.sealed import file_sha256
 
 SCALE = "(float[4] x) => (float[4] y) { y = Mul(x, w) }"
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ from harness.model.grid import grid_to_json, vehicle_grid
 from harness.run.folder import Run
 from harness.run.rungs import build_tree
 from harness.run.tables import TABLES
+from tests.run_folders import finish_run
 
 ROOT = "train/torch-fp32"
 ENGINES = ("torch-fp32", "ort-fp32-none", "ort-fp32", "recorded")
@@ -72,8 +72,7 @@ def make_run(
             for r in ladder
         ],
     }  # fmt: skip
-    (path / "run.json").write_text(json.dumps(meta))
-    return Run.open(path)
+    return finish_run(path, meta)
 
 
 def _write(path: Path, table: str, rows: Sequence[Mapping[str, Any]]) -> None:

@@ -15,6 +15,7 @@ from harness.gate.policy import Rule
 from harness.ladder import explain, render
 from harness.ladder.view import headline
 from tests.harness.ladder.ladder_run import ROOT, bends, make_run
+from tests.run_folders import put_table
 
 TORCH, NONE, ORT, CAR = (f"deploy/{e}" for e in ("torch-fp32", "ort-fp32-none", "ort-fp32", "recorded"))
 EVERYWHERE_BELOW = {TORCH: 0.4, NONE: 0.4, ORT: 0.4, CAR: 0.4}
@@ -269,10 +270,12 @@ def test_a_limit_against_the_parent_blames_the_step_it_was_measured_on(tmp_path)
     own = pl.DataFrame(
         [{**dict.fromkeys(rows.columns), "case": "c1", "rung": ORT, "reference": NONE, "frame": 10, "track": 0,
           "band": "far", "heading": 0.02}], schema=rows.schema)  # fmt: skip
-    pl.concat([rows, own]).write_parquet(run.path / "line_metrics.parquet")
+    put_table(run, "line_metrics", pl.concat([rows, own]))
     frames = run.read("frame_metrics")
-    pl.concat([frames, frames.filter(pl.col("rung") == ORT).with_columns(reference=pl.lit(NONE))]).write_parquet(
-        run.path / "frame_metrics.parquet"
+    put_table(
+        run,
+        "frame_metrics",
+        pl.concat([frames, frames.filter(pl.col("rung") == ORT).with_columns(reference=pl.lit(NONE))]),
     )
     finding = only(run, judged(run, rule(rung=ORT, reference="parent", limit="1 deg")))
     assert (finding.rung, finding.first, finding.factor) == (ORT, ORT, "graph-optimisation")
@@ -294,7 +297,7 @@ def test_one_rung_that_is_not_finite_hides_no_limit_of_the_others(tmp_path):
     frames = run.read("frame_metrics").with_columns(
         nonfinite=pl.when(pl.col("rung") == CAR).then(3).otherwise(0).cast(pl.Int64)
     )
-    frames.write_parquet(run.path / "frame_metrics.parquet")
+    put_table(run, "frame_metrics", frames)
     verdict = judged(run, rule())
     assert verdict.rule("r").status is Status.NONFINITE
     assert only(run, verdict).first == ORT

@@ -18,6 +18,7 @@ from harness.replay.replay import replay
 from harness.run.rungs import build_tree, probes_of
 from tests.harness.replay.test_replay import Wrapped
 from tests.harness.tiny_model import write_tiny
+from tests.run_folders import finish_run
 
 
 @pytest.fixture(scope="module")
@@ -110,8 +111,7 @@ def test_a_batch_row_tells_whether_rows_leak(engine: Any, same: bool) -> None:
 
 
 def test_floors_reach_the_gate(tmp_path: Path) -> None:
-    from harness.run.folder import CaseParts, Run, write_tables
-    from harness.run.json import write_json
+    from harness.run.folder import CaseParts, write_tables
 
     with CaseParts(tmp_path / "parts", "c") as parts:
         for value in (0.01, 0.03):
@@ -120,6 +120,5 @@ def test_floors_reach_the_gate(tmp_path: Path) -> None:
             )
         parts.commit()
     write_tables(tmp_path, ["c"], {})
-    write_json(tmp_path / "run.json", {"rungs": [], "cases": [], "finished": True})
-    assert Run.open(tmp_path).floors() == {"bend": 0.03}
+    assert finish_run(tmp_path, {"rungs": [], "cases": []}).floors() == {"bend": 0.03}
     assert pl.read_parquet(tmp_path / "floors.parquet").height == 2

@@ -15,8 +15,8 @@ from cases.writer import CaseWriter
 from harness.errors import RunError
 from harness.model.grid import grid_to_json, vehicle_grid
 from harness.run.folder import Run
-from harness.run.json import write_json
 from harness.run.tables import TABLES
+from tests.run_folders import finish_run
 
 ROOT = "train/torch-fp32"
 CLONE = Path(__file__).parents[3]
@@ -92,8 +92,7 @@ def write_run(folder: Path, cases: Sequence[Path], rungs: Mapping[str, str], kin
     for table, found in rows.items():
         full = [{column: row.get(column) for column in TABLES[table]} for row in found]
         pl.DataFrame(full, schema=TABLES[table]).write_parquet(folder / f"{table}.parquet")
-    write_json(folder / "run.json", _meta(opened, rungs))
-    return Run.open(folder)
+    return finish_run(folder, _meta(opened, rungs))
 
 
 def _parent(rung: str) -> str | None:

@@ -7,7 +7,6 @@ events are computed from those lines by the plain definitions of docs/DESIGN.md 
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations
@@ -23,6 +22,7 @@ from harness.model.grid import Grid, grid_to_json, image_grid, vehicle_grid
 from harness.run.catalogue import find_measure
 from harness.run.folder import Run
 from harness.run.tables import SORT_KEYS, TABLES
+from tests.run_folders import finish_run
 
 LADDER: list[tuple[str, str | None, list[str]]] = [
     ("train/torch-fp32", None, []),
@@ -76,8 +76,7 @@ def make_run(path: Path, shape: Shape | None = None, *, case_paths: Sequence[Pat
             path / f"{name}.parquet"
         )
     document = _meta(grid, ladder, cases) | meta
-    (path / "run.json").write_text(json.dumps(document), encoding="utf-8")
-    return Run.open(path)
+    return finish_run(path, document)
 
 
 def _grid(shape: Shape) -> Grid:

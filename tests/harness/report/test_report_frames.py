@@ -14,6 +14,7 @@ from harness.report.frames import MAX_POINTS, lateral_offset, lines_of_frames, p
 from harness.report.series import unpack
 from harness.run.tables import TABLES
 from tests.harness.report.fixture_run import Shape, make_run
+from tests.run_folders import put_table
 from tests.strategies import quick
 
 GRID = vehicle_grid()
@@ -77,7 +78,7 @@ def test_a_line_without_a_track_is_compared_with_the_nearest_one_of_the_referenc
     ladder = [r["name"] for r in run.meta["rungs"]]
     (named,) = lines_of_frames(run, [shown("highway_curve", 9)], ladder, ladder[0], GRID)
     rows = run.read("lines").with_columns(pl.lit(None, pl.Int32).alias("track"))
-    rows.write_parquet(run.path / "lines.parquet")
+    put_table(run, "lines", rows)
     (nameless,) = lines_of_frames(run, [shown("highway_curve", 9)], ladder, ladder[0], GRID)
     for a, b in zip(named, nameless, strict=True):
         assert ("offset" in a) == ("offset" in b)
@@ -89,7 +90,7 @@ def test_a_line_far_from_all_of_the_reference_s_has_no_offset(tmp_path):
     ladder = [r["name"] for r in run.meta["rungs"]]
     moved = pl.when(pl.col("rung") == ladder[1]).then(pl.col("y").list.eval(pl.element() + 9)).otherwise(pl.col("y"))
     rows = run.read("lines").with_columns(pl.lit(None, pl.Int32).alias("track"), moved.alias("y"))
-    rows.write_parquet(run.path / "lines.parquet")
+    put_table(run, "lines", rows)
     (lines,) = lines_of_frames(run, [shown("highway_curve", 0)], ladder, ladder[0], GRID)
     assert not any("offset" in line for line in lines)
 
@@ -104,7 +105,7 @@ def test_points_that_are_not_finite_are_left_out_and_a_line_of_none_is_no_line(t
         .alias("y"),
         pl.lit([0.0, 1.0, 2.0], dtype=pl.List(pl.Float32)).alias("x"),
     )
-    rows.select(*TABLES["lines"]).write_parquet(run.path / "lines.parquet")
+    put_table(run, "lines", rows.select(*TABLES["lines"]))
     (lines,) = lines_of_frames(run, [shown("highway_curve", 0)], ["train/torch-fp32"], "train/torch-fp32", GRID)
     assert [x["points"].tolist() for x in lines] == [[[1, 1], [2, 2]]]
 

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from harness.report import write_report
 from harness.report.html import SCRIPTS, STYLES, _text, json_for_script
 from tests.harness.report.fixture_run import Shape, make_run
+from tests.run_folders import put_table
 from tests.strategies import quick
 
 HOSTILE = "</script><script>alert(1)</script><!--&\"'"
@@ -34,7 +35,7 @@ def page(tmp_path_factory):
     run = make_run(tmp_path_factory.mktemp("run"), Shape(cases=1, rungs=3, frames=20))
     for table in ("lines", "line_metrics", "events", "frame_metrics", "tensor_metrics", "series_metrics", "latency"):
         rows = run.read(table).with_columns(case=_literal(HOSTILE))
-        rows.write_parquet(run.path / f"{table}.parquet")
+        put_table(run, table, rows)
     run.meta["cases"][0] |= {"id": HOSTILE, "tags": [HOSTILE]}
     run.meta["card"]["name"] = HOSTILE
     run.meta["rungs"][2] |= {"status": "crashed", "reason": HOSTILE}

@@ -10,6 +10,7 @@ from harness.model.grid import vehicle_grid
 from harness.report.finding import WorstFrame
 from harness.report.select import choose, frames_of, worst_frames
 from tests.harness.report.fixture_run import Shape, make_run
+from tests.run_folders import put_table
 
 
 def frame(case: str, kind: str, severity: float, number: int = 0) -> WorstFrame:
@@ -66,7 +67,7 @@ def test_a_case_without_events_shows_its_largest_bend(tmp_path):
 def test_where_no_bend_was_measured_the_largest_offset_is_shown(tmp_path):
     run = make_run(tmp_path, Shape(cases=1, rungs=2, severity=0.05))
     rows = run.read("line_metrics").with_columns(pl.lit(None, pl.Float64).alias("bend"))
-    rows.write_parquet(run.path / "line_metrics.parquet")
+    put_table(run, "line_metrics", rows)
     (shown,) = select(run, ["highway_curve"])
     assert shown.kind == "largest_offset"
     assert shown.value == rows["offset_max"].abs().max()

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from harness.report.series import case_series, min_max_buckets, pack, points_per_trace, unpack
 from harness.run.facts import read_facts
 from tests.harness.report.fixture_run import Shape, make_run
+from tests.run_folders import put_table
 from tests.strategies import quick
 
 
@@ -69,7 +70,7 @@ def test_a_series_is_what_the_table_says(tmp_path):
 def test_a_line_without_a_track_is_no_series(tmp_path):
     run = make_run(tmp_path, Shape(cases=1, rungs=2, frames=5))
     rows = run.read("line_metrics").with_columns(pl.when(pl.col("track") != 1).then(pl.col("track")).alias("track"))
-    rows.write_parquet(run.path / "line_metrics.parquet")
+    put_table(run, "line_metrics", rows)
     facts = read_facts(run.meta)
     found = case_series(run, "highway_curve", frames=5, fps=20.0, rungs=facts.ladder, reference=facts.reference)
     assert {t["track"] for t in found["traces"]} == {0, 2}

@@ -14,6 +14,7 @@ from harness.report import write_report
 from harness.run.folder import Run
 from harness.run.tables import TABLES, empty
 from tests.harness.report.fixture_run import Shape, make_run
+from tests.run_folders import put_table
 
 
 def written(run, **options):
@@ -56,10 +57,10 @@ def test_a_run_of_which_nothing_was_compared_still_shows_its_cases(tmp_path):
     assert [f["kind"] for f in data["frames"]] == ["first", "first"]
 
 
-def test_a_run_without_tables_still_shows_its_ladder(tmp_path):
+def test_a_run_without_rows_still_shows_its_ladder(tmp_path):
     run = make_run(tmp_path, Shape(cases=1, rungs=3, frames=3))
     for name in TABLES:
-        (run.path / f"{name}.parquet").unlink()
+        put_table(run, name, empty(name))
     html, _ = written(Run.open(run.path))
     assert "No metric has a value" in html
     assert "deploy/ort-fp32-none" in html
@@ -76,8 +77,8 @@ def test_metrics_that_are_nan_leave_dashes(tmp_path):
     for name in ("line_metrics", "series_metrics", "tensor_metrics"):
         floats = [c for c, kind in TABLES[name].items() if kind == pl.Float64 and c not in ("station", "fps")]
         rows = run.read(name).with_columns(pl.lit(float("nan")).alias(c) for c in floats)
-        rows.write_parquet(run.path / f"{name}.parquet")
-    empty("events").write_parquet(run.path / "events.parquet")
+        put_table(run, name, rows)
+    put_table(run, "events", empty("events"))
     html, data = written(run)
     cells = re.findall(r"<t[dh][^>]*>([^<]*)", html)
     assert "–" in cells

@@ -10,6 +10,7 @@ from harness.errors import RunError
 from harness.run.folder import CaseParts, Run, finished_cases, write_tables
 from harness.run.json import write_json
 from harness.run.tables import SORT_KEYS, TABLES
+from tests.run_folders import finish_run
 
 
 def _frames(first: int, count: int) -> dict[str, object]:
@@ -79,5 +80,5 @@ def test_a_folder_whose_name_is_a_pattern_reads_its_own_tables(tmp_path: Path) -
         folder.mkdir()
         rows = {"case": ["a"] * frames, "rung": ["deploy/x"] * frames, "p50_ms": [1.0] * frames}
         pl.DataFrame(rows).write_parquet(folder / "latency.parquet")
-        (folder / "run.json").write_text('{"rungs": [], "finished": true}')
+        finish_run(folder, {"rungs": []})
     assert Run.open(tmp_path / "rc[1]").read("latency").height == 2

@@ -12,8 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.lines.table import LineTable
-from harness.measures.chamfer import chamfer
-from harness.measures.match import assign, match, pairs_in_frames
+from harness.measures.assignment import assign
+from harness.measures.chamfer import boxes_gap, chamfer
+from harness.measures.match import match, pairs_in_frames
 from harness.measures.stations import is_longitudinal, resample
 from harness.model.grid import Grid
 
@@ -120,30 +121,15 @@ def _cut(lines: LineTable, lateral: Floats, grid: Grid) -> LineTable:
 
 def _found(truth: LineTable, candidate: LineTable, grid: Grid) -> Ints:
     """Lines that find a partner within each limit, [3]."""
-    row, column = pairs_in_frames(truth.frame, candidate.frame)
-    fit = truth.topology[row] == candidate.topology[column]
-    fit &= _boxes_gap(truth, candidate, row, column) <= f1_limits(grid)[-1]
-    row, column = row[fit], column[fit]
+    found = [(np.zeros(0, np.int64), np.zeros(0, np.int64))]
+    for row, column in pairs_in_frames(truth.frame, candidate.frame):
+        fit = truth.topology[row] == candidate.topology[column]
+        fit &= boxes_gap(truth, candidate, row, column) <= f1_limits(grid)[-1]
+        found.append((row[fit], column[fit]))
+    row, column = (np.concatenate(parts) for parts in zip(*found, strict=True))
     distance = chamfer(truth.take(row), candidate.take(column))
     counts = []
     for limit in f1_limits(grid):
         near = distance <= limit
-        counts.append(assign(truth.frame[row[near]], row[near], column[near], distance[near]).sum())
+        counts.append(assign(row[near], column[near], distance[near]).sum())
     return np.array(counts, np.int64)
-
-
-def _boxes_gap(truth: LineTable, candidate: LineTable, row: Ints, column: Ints) -> Floats:
-    """Gap between the bounding boxes of each pair, [pairs]: never more than their Chamfer distance, and cheap."""
-    gap = np.zeros((len(row), 2))
-    for axis, name in enumerate(("x", "y")):
-        low_a, high_a = _box(getattr(truth, name), truth.start)
-        low_b, high_b = _box(getattr(candidate, name), candidate.start)
-        gap[:, axis] = np.maximum(low_a[row] - high_b[column], low_b[column] - high_a[row])
-    widest: Floats = gap.max(axis=1, initial=0)
-    return widest
-
-
-def _box(values: NDArray[np.float32], start: Ints) -> tuple[Floats, Floats]:
-    if len(start) < 2:
-        return np.zeros(0), np.zeros(0)
-    return np.fmin.reduceat(values, start[:-1]).astype(float), np.fmax.reduceat(values, start[:-1]).astype(float)

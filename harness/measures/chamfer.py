@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from harness.errors import MetricError
 from harness.lines.table import CLOSED, LineTable
 
-__all__ = ["SAMPLES", "chamfer", "even_points", "outlines"]
+__all__ = ["SAMPLES", "boxes_gap", "chamfer", "even_points", "outlines"]
 
 Floats = NDArray[np.float64]
 
@@ -87,6 +87,26 @@ def even_points(corners: Floats, shares: Floats) -> Floats:
     along = (target - walked[row, passed]) / np.where(length > 0, length, 1)[row, passed]
     points: Floats = corners[row, passed] + np.clip(along, 0, 1)[..., None] * edge[row, passed]
     return points
+
+
+def boxes_gap(reference: LineTable, candidate: LineTable, row: NDArray[np.int64], column: NDArray[np.int64]) -> Floats:
+    """Gap between the bounding boxes of each pair, [pairs]: never more than their Chamfer distance, and cheap."""
+    gap = np.zeros((len(row), 2))
+    for axis, name in enumerate(("x", "y")):
+        low_a, high_a = _box(getattr(reference, name), reference.start)
+        low_b, high_b = _box(getattr(candidate, name), candidate.start)
+        gap[:, axis] = np.maximum(low_a[row] - high_b[column], low_b[column] - high_a[row])
+    widest: Floats = gap.max(axis=1, initial=0)
+    return widest
+
+
+def _box(values: NDArray[np.float32], start: NDArray[np.int64]) -> tuple[Floats, Floats]:
+    """Smallest and largest value of each line, [lines]; NaN where a line has none."""
+    low, high = np.full((2, len(start) - 1), np.nan)
+    some = np.flatnonzero(np.diff(start))
+    if len(some):
+        low[some], high[some] = (f.reduceat(values, start[some]) for f in (np.fmin, np.fmax))
+    return low, high
 
 
 def _directed(a: Floats, b: Floats) -> Floats:

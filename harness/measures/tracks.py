@@ -1,8 +1,8 @@
 """Tracks: which line of one frame is which line of the next.
 
 A decoder with slots has named its lines already. Others are followed frame by frame: lines are assigned to the tracks
-seen last by their mean lateral distance in the near band (Hungarian method, gated), so that a line that bends away far
-ahead keeps its identity. A track that misses a few frames is taken up again.
+seen last as two rungs' lines are to each other (`harness.measures.assignment`). A track that misses a few frames is
+taken up again.
 """
 
 from __future__ import annotations
@@ -14,11 +14,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.lines.table import NO_SLOT, OPEN, LineTable
-from harness.model.grid import STATIONS_PER_BAND
+from harness.measures.assignment import (
+    WHOLE_LINE_SHARE,
+    alone_cost,
+    assign,
+    contested,
+    near_distance,
+    order_cost,
+    pair_blocks,
+    whole_distance,
+)
 
-__all__ = ["NO_TRACK", "Tracker", "Tracks", "assign_gated", "lateral_distance", "nearest_distance"]
+__all__ = ["NO_TRACK", "Tracker", "Tracks"]
 
 Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
 
 NO_TRACK = -1
 _PATIENCE_FRAMES = 5
@@ -62,8 +72,7 @@ class Tracker:
         Args:
             lines: lines of the chunk, in frame order.
             lateral: lateral position at stations from near to far, [lines, stations], NaN where a line does not reach.
-                The first 17, the near band, decide identity; lines without a common near station are told apart by the
-                nearest 17 common ones beyond, as in `harness.measures.match`.
+                The first 17 are the near band.
 
         Returns:
             A closed line without a slot, or one that reaches no station, has NO_TRACK.
@@ -86,7 +95,7 @@ class Tracker:
         if len(self._ids) == 0:
             self._last = np.zeros((0, lateral.shape[1]))
         track = np.full(len(lateral), NO_TRACK, np.int32)
-        row, known = assign_gated(nearest_distance(lateral, self._last), self._gate)
+        row, known = self._known(lateral)
         track[row] = self._ids[known]
         self._seen[known], self._last[known] = frame, lateral[row]
         new = np.flatnonzero(track == NO_TRACK)
@@ -96,6 +105,21 @@ class Tracker:
         self._seen = np.concatenate([self._seen, np.full(len(new), frame)])
         self._last = np.concatenate([self._last, lateral[new]])
         return track
+
+    def _known(self, lateral: Floats) -> tuple[Ints, Ints]:
+        """(line, track seen last) of the lines that carry a track on."""
+        count = np.full(len(lateral), len(self._ids))
+        found = [(np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0))]
+        for row, known in pair_blocks(count, np.zeros_like(count)):
+            near = near_distance(lateral, self._last, row, known)
+            within = near < self._gate
+            found.append((row[within], known[within], near[within]))
+        row, known, cost = (np.concatenate(parts) for parts in zip(*found, strict=True))
+        unsure = np.flatnonzero(contested(row, known))  # the whole line counts where there is a choice
+        whole = whole_distance(lateral, self._last, row[unsure], known[unsure], self._gate)
+        cost[unsure] += WHOLE_LINE_SHARE * whole + order_cost(row[unsure], known[unsure], self._gate)
+        chosen = assign(row, known, cost, alone_cost(self._gate))
+        return row[chosen], known[chosen]
 
     def _merging(self, frame: NDArray[np.int64], track: NDArray[np.int32], lateral: Floats) -> NDArray[np.bool_]:
         """Lines that meet or part from another, and pairs within the gate of which one has just appeared."""
@@ -119,49 +143,3 @@ class Tracker:
         else:
             before = (self._before[0] + 1) * _KEY + self._before[1].astype(np.int64)
         return np.isin(key, np.concatenate([key + _KEY, before]), invert=True)
-
-
-def nearest_distance(a: Floats, b: Floats) -> Floats:
-    """`lateral_distance` over the near band, or where two lines share none of it, their nearest 17 common stations."""
-    distance = lateral_distance(a[:, :STATIONS_PER_BAND], b[:, :STATIONS_PER_BAND])
-    for i, j in np.argwhere(np.isinf(distance)):
-        gap = np.abs(a[i] - b[j])
-        common = gap[np.isfinite(gap)][:STATIONS_PER_BAND]
-        if len(common):
-            distance[i, j] = common.mean()
-    return distance
-
-
-def lateral_distance(a: Floats, b: Floats) -> Floats:
-    """Mean absolute lateral distance of every line of `a` [n, stations] to every line of `b` [m, stations], [n, m].
-
-    Taken over the stations both reach; infinite where there is none.
-    """
-    gap = np.abs(a[:, None] - b[None])
-    both = np.isfinite(gap)
-    count = both.sum(axis=2)
-    total = np.sum(gap, axis=2, where=both)
-    return np.where(count > 0, total / np.maximum(count, 1), np.inf)
-
-
-def assign_gated(cost: Floats, gate: float) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Pairs (rows, columns) with the least total of min(cost, gate), without pairs at or beyond the gate.
-
-    Where every row within the gate has a column that is nearest both ways, that is the answer already, and the
-    Hungarian method is left out.
-    """
-    rows, columns = cost.shape
-    none = np.zeros(0, np.int64)
-    if rows == 0 or columns == 0:
-        return none, none
-    best = cost.argmin(axis=1)
-    at = np.arange(rows)
-    inside = cost[at, best] < gate
-    mutual = cost.argmin(axis=0)[best] == at
-    if (mutual | ~inside).all():
-        return at[inside], best[inside]
-    from scipy.optimize import linear_sum_assignment
-
-    row, column = linear_sum_assignment(np.minimum(cost, gate))
-    kept = cost[row, column] < gate
-    return row[kept], column[kept]

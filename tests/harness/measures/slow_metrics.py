@@ -144,6 +144,17 @@ def best_pairs(cost: dict[tuple[int, int], float]) -> tuple[int, float]:
     return best
 
 
+def least_cost(cost: dict[tuple[int, int], float], alone: float) -> float:
+    """The smallest sum of (cost - alone) over every way to pair rows with columns; only pairs in `cost` may be."""
+    rows, columns = sorted({r for r, _ in cost}), sorted({c for _, c in cost})
+    best = 0.0
+    short, long, flip = (rows, columns, False) if len(rows) <= len(columns) else (columns, rows, True)
+    for picked in permutations(long, len(short)):
+        pairs = [(b, a) if flip else (a, b) for a, b in zip(short, picked, strict=True)]
+        best = min(best, sum(min(cost.get(p, alone) - alone, 0.0) for p in pairs))
+    return best
+
+
 def float32_rank(value: float) -> int:
     """Which float32 this is, counted from zero."""
     bits = struct.unpack("<I", struct.pack("<f", value))[0]

@@ -1,15 +1,14 @@
 """Tracks: a line keeps its identity from frame to frame."""
 
-from itertools import pairwise, permutations
+from itertools import pairwise
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from hypothesis.extra import numpy as hnp
 
 from harness.lines.table import CLOSED, LineTable
-from harness.measures.tracks import NO_TRACK, Tracker, assign_gated, lateral_distance
+from harness.measures.tracks import NO_TRACK, Tracker
 
 GATE = 1.5
 
@@ -20,38 +19,6 @@ def table(frames, **columns):
 
 def flat(lateral, stations=17):
     return np.repeat(np.asarray(lateral, float)[:, None], stations, axis=1)
-
-
-def slow_assign(cost, gate):
-    """Every assignment; the least total of min(cost, gate)."""
-    n, m = cost.shape
-    size = max(n, m)
-    full = np.full((size, size), gate)
-    full[:n, :m] = np.minimum(cost, gate)
-    return min(sum(full[i, p[i]] for i in range(size)) for p in permutations(range(size)))
-
-
-costs = hnp.arrays(np.float64, st.tuples(st.integers(1, 4), st.integers(1, 4)), elements=st.floats(0, 3))
-
-
-@given(costs)
-def test_assignment_is_the_cheapest_there_is(cost):
-    rows, columns = assign_gated(cost, GATE)
-    assert len(set(rows.tolist())) == len(rows)
-    assert len(set(columns.tolist())) == len(columns)
-    assert (cost[rows, columns] < GATE).all()
-    total = cost[rows, columns].sum() + (max(cost.shape) - len(rows)) * GATE
-    assert total == pytest.approx(slow_assign(cost, GATE))
-
-
-@given(hnp.arrays(np.float64, (3, 5), elements=st.one_of(st.floats(-5, 5), st.just(np.nan))))
-def test_distance_agrees_with_the_slow_way(lateral):
-    distance = lateral_distance(lateral, lateral[:2])
-    for i in range(3):
-        for j in range(2):
-            gaps = [abs(a - b) for a, b in zip(lateral[i], lateral[j], strict=True) if np.isfinite(a - b)]
-            expected = np.mean(gaps) if gaps else np.inf
-            assert distance[i, j] == pytest.approx(expected)
 
 
 def test_slots_are_tracks():

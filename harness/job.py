@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from engines.isolate import DEFAULT_TIMEOUT_S
-from harness.gate import Policy, Verdict, judge, load_policy, write_verdict
+from harness.gate import Baseline, Policy, Verdict, judge, load_policy, open_baseline, write_verdict
 from harness.gate.select import choose_profile
 from harness.ladder import Explanation, explain
 from harness.report import write_report
@@ -54,7 +54,7 @@ def run_job(
     profile: str | None = None,
     engines: Sequence[str] | None = None,
     preprocess: Sequence[str] | None = None,
-    baseline: Run | str | Path | None = None,
+    baseline: Run | Baseline | str | Path | None = None,
     only: Sequence[str] = (),
     steps: bool = True,
     floor: bool = False,
@@ -75,7 +75,7 @@ def run_job(
         profile: of the policy; None for the only one, or `default`.
         engines: engines to run; None for those of the profile, or the default ones where there is none.
         preprocess: pipelines to run; None as for engines.
-        baseline: run that rules with `compare = "baseline"` compare with.
+        baseline: run, or accepted numbers, that rules with `compare = "baseline"` compare with.
         only: `CASE` or `CASE:FIRST-LAST`: these cases, or these of their frames; none: all.
         steps: add rungs that swap single preprocessing steps.
         floor: measure the noise floor of every engine.
@@ -91,7 +91,7 @@ def run_job(
 
     chosen = policy if isinstance(policy, Policy) or policy is None else load_policy(Path(policy))
     expected = choose_profile(chosen, profile) if chosen is not None else None
-    before = baseline if isinstance(baseline, Run) or baseline is None else Run.open(Path(baseline))
+    before = open_baseline(Path(baseline)) if isinstance(baseline, str | Path) else baseline
     run = replay(
         card,
         map(Path, cases),

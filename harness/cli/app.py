@@ -65,13 +65,14 @@ def _root(
 
 
 def _register(app: typer.Typer) -> None:
-    from harness.cli import case, demo, model, outputs, run, steps, train
+    from harness.cli import accept, case, demo, model, outputs, run, steps, train
 
     app.add_typer(case.app, name="case")
     app.add_typer(model.app, name="model")
     demo.register(app)
     run.register(app)
     steps.register(app)
+    accept.register(app)
     outputs.register(app)
     train.register(app)
 

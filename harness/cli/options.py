@@ -48,7 +48,10 @@ PolicyOption = Annotated[
     ),
 ]
 ProfileOption = Annotated[str | None, typer.Option("--profile", metavar="NAME", help="profile of the policy")]
-BaselineOption = Annotated[Path | None, typer.Option("--baseline", metavar="RUN", help="run to compare with")]
+BaselineOption = Annotated[
+    Path | None,
+    typer.Option("--baseline", metavar="RUN|FILE", help="run to compare with, or what `trueline accept` wrote"),
+]
 JunitOption = Annotated[Path | None, typer.Option("--junit", metavar="FILE", help="write JUnit XML")]
 MarkdownOption = Annotated[
     Path | None, typer.Option("--markdown", metavar="FILE", help="write the verdict for a pull request")

@@ -144,7 +144,7 @@ def gate(
 ) -> None:
     """Judge a run by a policy. Exit code 0 PASS; 1 FAIL, NONFINITE, CRASHED; 3 INCONCLUSIVE, NOT_RUN; 2 bad input."""
     from harness.cli.verdict import tell_verdict
-    from harness.gate import Status, judge, load_policy, write_verdict
+    from harness.gate import Status, judge, load_policy, open_baseline, write_verdict
     from harness.ladder import explain as explain_run
     from harness.run.folder import Run
 
@@ -153,7 +153,7 @@ def gate(
         opened,
         load_policy(policy) if policy is not None else None,
         profile=profile,
-        baseline=Run.open(baseline) if baseline else None,
+        baseline=open_baseline(baseline) if baseline else None,
     )
     write_verdict(verdict, run / "verdict.json")
     passed = all(rule.status is Status.PASS for rule in verdict.rules)

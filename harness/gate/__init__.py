@@ -5,11 +5,16 @@ load_policy -> judge -> Verdict -> write_verdict; harness.summary tells it to pe
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from harness.errors import UnitMismatch
+from harness.gate.accepted import accept, read_accepted, write_accepted
+from harness.gate.baseline import Baseline, as_baseline, open_baseline
 from harness.gate.default import default_policy
 from harness.gate.load import load_policy
 from harness.gate.noise import Floors
 from harness.gate.policy import Policy
+from harness.gate.provenance import provenance_differences, provenance_of
 from harness.gate.rules import Scene, judge_rule
 from harness.gate.select import choose_profile
 from harness.gate.unjudged import unjudged_rungs
@@ -19,12 +24,17 @@ from harness.run.facts import RunLike
 from trueline import TruelineError
 
 __all__ = [
+    "Baseline",
     "Policy",
     "Status",
     "Verdict",
+    "accept",
     "default_policy",
     "judge",
     "load_policy",
+    "open_baseline",
+    "read_accepted",
+    "write_accepted",
     "write_verdict",
 ]
 
@@ -33,7 +43,7 @@ def judge(
     run: RunLike,
     policy: Policy | None = None,
     profile: str | None = None,
-    baseline: RunLike | None = None,
+    baseline: RunLike | Baseline | None = None,
 ) -> Verdict:
     """Judge a run by a policy.
 
@@ -41,7 +51,8 @@ def judge(
         run: the candidate's run.
         policy: what it must pass; None: no finding at the thresholds of the catalogue (harness/gate/default.py).
         profile: name of the profile; without it the only one, or `default`.
-        baseline: the run that rules with `compare = "baseline"` compare with.
+        baseline: what rules with `compare = "baseline"` compare with: a run, or accepted numbers
+            (harness.gate.baseline.open_baseline); None for the policy's own, if it names one.
 
     Raises:
         PolicyError: the profile does not exist or must be chosen, or a limit on kink is within the noise floor.
@@ -50,7 +61,9 @@ def judge(
     """
     policy = policy if policy is not None else default_policy(run)
     chosen = choose_profile(policy, profile)
-    candidate, before = RunView.of(run), RunView.of(baseline) if baseline is not None else None
+    if baseline is None and policy.baseline is not None:
+        baseline = open_baseline(policy.baseline)
+    candidate, before = RunView.of(run), as_baseline(baseline)
     _same_unit(candidate, before)
     scene = Scene(candidate, policy, chosen, policy.reference or candidate.facts.reference, Floors.of(run), before)
     try:
@@ -64,16 +77,16 @@ def judge(
         left_out=tuple(r for r in found if isinstance(r, LeftOut)),
         policy=_resolved(policy, name),
         run=_identity(run),
-        baseline=_identity(baseline) if baseline is not None else None,
+        baseline=_baseline(candidate, before, rules) if before is not None else None,
         floors=scene.floors.to_json(),
         unjudged=unjudged_rungs(candidate, rules),
     )
 
 
-def _same_unit(candidate: RunView, baseline: RunView | None) -> None:
-    if baseline is not None and baseline.facts.length_unit != candidate.facts.length_unit:
+def _same_unit(candidate: RunView, baseline: Baseline | None) -> None:
+    if baseline is not None and baseline.length_unit != candidate.facts.length_unit:
         raise UnitMismatch(
-            f"the baseline's lengths are in {baseline.facts.length_unit}, the run's in {candidate.facts.length_unit}",
+            f"the baseline's lengths are in {baseline.length_unit}, the run's in {candidate.facts.length_unit}",
             where="baseline",
             remedy="give a baseline of the same model card",
         )
@@ -83,6 +96,13 @@ def _resolved(policy: Policy, profile: str | None) -> dict[str, object]:
     """The policy with everything it inherits, and the profile that was chosen."""
     keys = policy.model_dump(mode="json", by_alias=True)
     return keys | {"name": policy.name, "path": str(policy.path), "profile": profile, "profiles": keys["profile"]}
+
+
+def _baseline(candidate: RunView, baseline: Baseline, rules: Sequence[RuleOutcome]) -> dict[str, object]:
+    """Which baseline it was, whether a rule compared with it, and what else differs."""
+    differs = provenance_differences(baseline.provenance, provenance_of(candidate.run.meta))
+    used = any(rule.compare == "baseline" for rule in rules)
+    return baseline.identity() | {"used": used, "differs": list(differs)}
 
 
 def _identity(run: RunLike) -> dict[str, object]:

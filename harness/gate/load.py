@@ -83,8 +83,9 @@ def _read(path: Path) -> tuple[Raw, Source]:
 
 def _make_absolute(raw: Raw, root: Path) -> None:
     """Paths are relative to the file that states them."""
-    if isinstance(raw.get("card"), str):
-        raw["card"] = root / raw["card"]
+    for key in ("card", "baseline"):
+        if isinstance(raw.get(key), str):
+            raw[key] = root / raw[key]
     cases = [raw["cases"]] if isinstance(raw.get("cases"), str) else raw.get("cases")
     if isinstance(cases, list) and all(isinstance(c, str) for c in cases):
         raw["cases"] = [c if Path(c).is_absolute() else str(Path(glob.escape(str(root))) / c) for c in cases]
@@ -98,6 +99,8 @@ def _merged(base: Raw, child: Raw, path: Path) -> Raw:
         old, new = base.get(key, Policy.model_fields[key].default), child.get(key)
         if isinstance(old, int | float) and isinstance(new, int | float) and new < old:
             raise _loosened(f"{key} = {new!r}", f"{old!r}", where)
+    if "baseline" in base and child.get("baseline", base["baseline"]) != base["baseline"]:
+        raise _loosened(f"baseline = {str(child['baseline'])!r}", f"{str(base['baseline'])!r}", where)
     if "reference" in base and child.get("reference", base["reference"]) != base["reference"]:
         raise _loosened(f"reference = {child['reference']!r}", f"{base['reference']!r}", where)
     merged["profile"] = _merged_profiles(base.get("profile", {}), child.get("profile", {}), where)

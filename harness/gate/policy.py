@@ -21,7 +21,7 @@ __all__ = ["Policy", "Profile", "Rule", "Source", "covers"]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][\w.-]*$")]
 Band = Literal["near", "mid", "far"]
 
-_POPULATION_KEYS = {"min_cases", "confidence", "allowed_share", "compare"}
+_POPULATION_KEYS = {"min_cases", "confidence", "allowed_share"}
 _GUARDS = ("missing", "extra", "coverage")
 
 
@@ -67,7 +67,7 @@ class Rule(_Strict):
         tags: tags a case must all have to be judged.
         scope: `each` case by itself, or the `population` the cases are drawn from.
         required: whether the verdict depends on it; an advisory rule only reports.
-        compare: `limit`, or `baseline` for candidate minus baseline.
+        compare: `limit`, or `baseline` for candidate minus baseline, of every case or of their mean.
         min_cases: population: fewer cases are INCONCLUSIVE.
         confidence: population: of each one-sided bound.
         allowed_share: population: share of cases that may violate the limit.
@@ -130,6 +130,8 @@ class Rule(_Strict):
         return self._scope_fits(spec)
 
     def _scope_fits(self, spec: Measure) -> Self:
+        if self.compare == "baseline" and not spec.comparable:
+            raise ValueError(f"{self.metric} depends on the machine and cannot be compared with a baseline")
         if self.scope == "each":
             stray = sorted(_POPULATION_KEYS & self.model_fields_set)
             if stray:
@@ -140,16 +142,16 @@ class Rule(_Strict):
         if self.compare == "limit" and self.allowed_share is None:
             raise ValueError("scope 'population' needs allowed_share, the share of cases that may violate the limit")
         if self.compare == "baseline":
-            self._baseline_fits(spec)
+            self._baseline_fits()
         return self
 
-    def _baseline_fits(self, spec: Measure) -> None:
+    def _baseline_fits(self) -> None:
         if self.allowed_share is not None:
             raise ValueError('allowed_share has no meaning with compare = "baseline"')
         if self.statistic not in ("mean", "rate_per_min", "share"):
-            raise ValueError(f"a baseline is compared by mean, rate_per_min or share (got {self.statistic!r})")
-        if not spec.comparable:
-            raise ValueError(f"{self.metric} depends on the machine and cannot be compared with a baseline")
+            raise ValueError(
+                f"the population's baseline is compared by mean, rate_per_min or share (got {self.statistic!r})"
+            )
 
 
 class Source(_Strict):
@@ -166,6 +168,7 @@ class Policy(_Strict):
         reference: rung to compare with, None for the run's own.
         card: model card to replay under pytest, None where the policy only judges finished runs.
         cases: glob patterns of case folders to replay under pytest, absolute.
+        baseline: a run folder or accepted file to compare with, unless a command names another; absolute.
         profile: engines expected, by profile name.
         rules: at least one.
         noise_factor: a limit must be this many noise floors wide.
@@ -176,6 +179,7 @@ class Policy(_Strict):
     reference: Annotated[str | None, Field(pattern=r"^(train|deploy)/[\w.-]+$")] = None
     card: Path | None = None
     cases: Strings = ()
+    baseline: Path | None = None
     profile: dict[Name, Profile] = {}
     rules: Annotated[tuple[Rule, ...], BeforeValidator(_many), Field(min_length=1)]
     noise_factor: Annotated[float, Field(gt=0)] = 3.0

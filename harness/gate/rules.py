@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 
+from harness.gate.baseline import Baseline, Before
 from harness.gate.batch_rows import moved_by_rows, rows_change_lines
 from harness.gate.noise import Floors, refuse_kink_within_noise
 from harness.gate.policy import Policy, Profile, Rule
@@ -33,7 +34,7 @@ class Scene:
         profile: the chosen profile, None to judge every rung of the run.
         reference: rung compared with unless a rule says otherwise.
         floors: noise floors of the run.
-        baseline: the run to compare with.
+        baseline: what rules with `compare = "baseline"` compare with.
     """
 
     candidate: RunView
@@ -41,7 +42,7 @@ class Scene:
     profile: Profile | None
     reference: str
     floors: Floors
-    baseline: RunView | None = None
+    baseline: Baseline | None = None
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,7 @@ class _Look:
     scene: Scene
     unit_size: float
     seen: RuleView
-    before: RuleView | None
+    before: Before | None
 
     def show(self, value: float) -> str:
         """A number with the limit's unit, in three digits; in more where three would read as the limit."""
@@ -203,17 +204,17 @@ def _against_baseline(look: _Look, rung: str, case: CaseFact, outcome: CaseOutco
     return replace(outcome, status=status, reason=reason, baseline=before)
 
 
-def _unpaired(before: RuleView | None, rung: str, case: CaseFact) -> str:
+def _unpaired(before: Before | None, rung: str, case: CaseFact) -> str:
     """Why a case cannot be paired with the baseline; empty if it can."""
     if before is None:
-        return "no baseline run was given"
-    twin = before.view.facts.cases.get(case.id)
+        return "no baseline was given"
+    twin = before.twin(case.id)
     if twin is None:
         return "the baseline does not have this case"
     if (twin.digest, twin.fps) != (case.digest, case.fps):
         return "the baseline saw another recording under this id"
-    trouble = before.stopped(rung) or before.trouble(rung, twin)
-    return f"in the baseline, {trouble[1]}" if trouble is not None else ""
+    why = before.absent(rung, twin)
+    return f"in the baseline, {why}" if why else ""
 
 
 def _dropped(look: _Look) -> tuple[CaseOutcome, ...]:
@@ -222,19 +223,21 @@ def _dropped(look: _Look) -> tuple[CaseOutcome, ...]:
         return ()
     present = look.scene.candidate.facts.cases
     reason = "the baseline has this case, the run does not"
-    return tuple(CaseOutcome(c.id, Status.NOT_RUN, reason=reason) for c in look.before.cases() if c.id not in present)
+    return tuple(CaseOutcome(c, Status.NOT_RUN, reason=reason) for c in look.before.ids() if c not in present)
 
 
 def _each(look: _Look, rung: str, reference: str | None, cases: tuple[CaseOutcome, ...]) -> RungOutcome:
     status = worst_of(c.status for c in cases)
     chosen = [c for c in cases if c.status is status]
-    worst = max(chosen, key=lambda c: _badness(look.rule, c.value))
+    worst = max(chosen, key=lambda c: _badness(look.rule, c))
     place = f" at {worst.worst}" if status is Status.FAIL and worst.worst is not None else ""
     count = f"worst of {len(cases)} cases" if status is Status.PASS else f"{len(chosen)} of {len(cases)} cases"
     return RungOutcome(rung, reference, status, f"case {worst.case}: {worst.reason}{place} ({count})", cases)
 
 
-def _badness(rule: Rule, value: float) -> float:
+def _badness(rule: Rule, case: CaseOutcome) -> float:
+    """Grows with how bad a case is: with its number, or with how much worse than the baseline it is."""
+    value = case.value - (case.baseline or 0.0) if rule.compare == "baseline" else case.value
     if math.isnan(value):
         return -math.inf
     return value if rule.higher_is_worse else -value

@@ -7,7 +7,7 @@ for FAIL, NONFINITE and CRASHED, 3 for NOT_RUN and INCONCLUSIVE (2 is for bad in
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from enum import StrEnum
 from pathlib import Path
@@ -31,6 +31,7 @@ __all__ = [
 ]
 
 SCHEMA = 1
+DIFFERENCES = 8  # told of what differs from the baseline; verdict.json has all
 
 
 class Status(StrEnum):
@@ -165,6 +166,12 @@ class Verdict:
         return worst_of(r.status for r in self.rules if r.required)
 
     @property
+    def remarks(self) -> tuple[str, ...]:
+        """What a reader must know beside the rules: what was not judged or left out, and the baseline."""
+        left_out = (f"left out: {r.id}: {r.reason}" for r in self.left_out)
+        return (*_told_baseline(self.baseline), *(str(u) for u in self.unjudged), *left_out)
+
+    @property
     def exit_code(self) -> int:
         """0, 1 or 3; see the top of this module."""
         return self.status.exit_code
@@ -184,10 +191,24 @@ class Verdict:
             "rules": [_rule_json(r) for r in self.rules],
             "left_out": [_told(asdict(r)) for r in self.left_out],
             "unjudged": [{"rung": u.rung, "verdict": u.status.value, "reason": u.reason} for u in self.unjudged],
+            "remarks": list(self.remarks),
             "floors": _told(self.floors),
             "run": _told(self.run),
             "baseline": _told(self.baseline),
         }
+
+
+def _told_baseline(baseline: Mapping[str, Any] | None) -> Iterator[str]:
+    if baseline is None:
+        return
+    said = f" (accepted {baseline['accepted']}: {baseline['reason']})" if baseline.get("kind") == "accepted" else ""
+    yield f"baseline: {baseline['path']}{said}"
+    if not baseline.get("used", True):
+        yield 'no rule compares with the baseline: give one compare = "baseline"'
+    differs = list(baseline.get("differs", ()))
+    if differs:
+        more = f"; and {len(differs) - DIFFERENCES} more" if len(differs) > DIFFERENCES else ""
+        yield f"since the baseline: {'; '.join(differs[:DIFFERENCES])}{more}"
 
 
 def write_verdict(verdict: Verdict, path: Path) -> None:

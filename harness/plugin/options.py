@@ -26,7 +26,9 @@ OPTIONS = {
     o.name: o
     for o in (
         Option("profile", "NAME", False, "profile of the policy: which engines are expected on this machine"),
-        Option("baseline", "RUN", True, "run folder that rules with compare = 'baseline' compare with"),
+        Option(
+            "baseline", "RUN", True, "run folder or accepted file that rules with compare = 'baseline' compare with"
+        ),
         Option("run", "RUN", True, "judge this finished run instead of replaying"),
         Option("out", "DIR", True, "folder of runs, verdicts and reports (default .trueline/pytest)"),
     )

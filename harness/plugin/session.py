@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from harness.gate import Verdict, judge
+from harness.gate import Verdict, judge, open_baseline
 from harness.model.card import Card
 from harness.plugin.options import GateOptions
 from harness.plugin.shared import once
@@ -96,7 +96,7 @@ class GateSession:
         return self.replay(suite.card, suite.folders, suite.profile.engines, suite.profile.preprocess)
 
     def _verdict(self, suite: Suite, run: Run) -> Verdict:
-        baseline = Run.open(self.options.baseline) if self.options.baseline is not None else None
+        baseline = open_baseline(self.options.baseline) if self.options.baseline is not None else None
         return judge(run, suite.policy, self.options.profile, baseline)
 
     def _short(self, policy: Path) -> str:

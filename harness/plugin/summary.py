@@ -44,7 +44,4 @@ def _verdict_lines(path: Path) -> Iterable[str]:
     yield f"{policy['name']}: {verdict['verdict']}{profile}, {path}"
     judged = {rung["rung"] for rule in verdict["rules"] for rung in rule["rungs"]}
     yield from (f"  {line}" for line in engine_lines(judged, verdict["run"]["meta"]["rungs"]))
-    for rung in verdict["unjudged"]:
-        yield f"  not judged: {rung['rung']} {rung['reason']}"
-    for rule in verdict["left_out"]:
-        yield f"  left out: {rule['id']}: {rule['reason']}"
+    yield from (f"  {remark}" for remark in verdict["remarks"])

@@ -34,7 +34,7 @@ def judgement_view(verdict: Any) -> dict[str, Any] | None:
 
     Returns:
         `status`, `sentence`, `detail` (why, by the first of the worst rules), `policy`, `profile`, `rules` (worst
-        first, required before advisory), `left_out`, `unjudged`, and `cases`: case -> worst status over required rules.
+        first, required before advisory), `remarks`, and `cases`: case -> worst status over required rules.
 
     Raises:
         ReportError: not a verdict.
@@ -54,8 +54,7 @@ def judgement_view(verdict: Any) -> dict[str, Any] | None:
         "policy": str(policy.get("name", "")),
         "profile": str(policy.get("profile") or ""),
         "rules": rules,
-        "left_out": [dict(item) for item in raw.get("left_out", ())],
-        "unjudged": [dict(item) for item in raw.get("unjudged", ())],
+        "remarks": [str(remark) for remark in raw.get("remarks", ())],
         "cases": _cases(raw.get("rules", ())),
         "basis": {
             "policy": policy,

@@ -26,8 +26,8 @@ def github_annotations(verdict: Verdict, explanation: Explanation | None = None)
     for block in blocks_of(verdict, explanation):
         level = ("error" if block.required else "warning") if block.status is not Status.PASS else "notice"
         yield _command(level, block.headline, f"{block.worst} ({block.extent}: {', '.join(block.rules)})", policy)
-    for rung in verdict.unjudged:
-        yield _command("warning", "not judged", str(rung), policy)
+    for remark in verdict.remarks:
+        yield _command("warning", "Trueline", remark, policy)
     level = "notice" if verdict.status is Status.PASS else "error"
     yield _command(level, f"Trueline: {verdict.status.value}", summary_line(verdict), policy)
 

@@ -116,10 +116,8 @@ def _properties(verdict: Verdict) -> Iterator[tuple[str, str]]:
     yield "profile", str(verdict.policy.get("profile") or "")
     yield "run", str(verdict.run.get("path", ""))
     yield "digest", str(meta.get("digest", ""))
-    for rule in verdict.left_out:
-        yield f"left_out.{rule.id}", rule.reason
-    for rung in verdict.unjudged:
-        yield f"not_judged.{rung.rung}", rung.reason
+    for number, remark in enumerate(verdict.remarks):
+        yield f"remark.{number}", remark
 
 
 def _add(suite: ET.Element, name: str, case: JunitCase) -> None:

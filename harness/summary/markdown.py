@@ -37,8 +37,7 @@ def markdown(verdict: Verdict, explanation: Explanation | None = None) -> str:
         limit = f"{rule.statistic} {rule.metric} {'+'.join(rule.band)} {rule.limit}"
         cells = (name, " ".join(limit.split()), rule.status.value, rule.reason)
         parts.append("| " + " | ".join(_text(c) for c in cells) + " |")
-    remarks = [str(u) for u in verdict.unjudged] + [f"left out: {r.id}: {r.reason}" for r in verdict.left_out]
-    parts += ["", *(f"- {_text(remark)}" for remark in remarks)]
+    parts += ["", *(f"- {_text(remark)}" for remark in verdict.remarks)]
     return "\n".join(parts).rstrip() + "\n"
 
 

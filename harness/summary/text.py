@@ -44,8 +44,7 @@ def render(verdict: Verdict, explanation: Explanation | None = None, console: Co
         show(cell(head, _STYLE[block.status] if block.required else ""), *rest, console=console)
     if len(blocks) > SHOWN:
         show(f"{len(blocks) - SHOWN} more causes; verdict.json has them all.", console=console)
-    remarks = [cell(u, "yellow") for u in verdict.unjudged]
-    remarks += [cell(f"left out: {r.id}: {r.reason}", "yellow" if r.required else "") for r in verdict.left_out]
+    remarks = [cell(remark, "yellow") for remark in verdict.remarks]
     judged = {rung.rung for rule in verdict.rules for rung in rule.rungs}
     remarks += [cell(line, "dim") for line in engine_lines(judged, meta.get("rungs", ()))]
     last = cell(f"{verdict.status.value} ", _STYLE[verdict.status]) + cell(summary_line(verdict))

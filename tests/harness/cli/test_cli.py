@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 from pathlib import Path
 
 import numpy as np
@@ -71,6 +72,28 @@ def test_gate_exit_codes(files: Files, capsys: pytest.CaptureFixture[str]) -> No
     capsys.readouterr()
     assert _run("gate", files.run, "--policy", files.narrow, "--json") == 1
     assert json.loads(capsys.readouterr().out)["verdict"] == "FAIL"
+
+
+def test_a_gate_writes_for_pull_requests_and_workflows(files: Files, capsys: pytest.CaptureFixture[str]) -> None:
+    page = files.root / "gate.md"
+    assert _run("gate", files.run, "--policy", files.narrow, "--markdown", page, "--github") == 1
+    assert page.read_text(encoding="utf-8").startswith("## ❌ FAIL: narrow: 0 of 1")
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].startswith("FAIL ")
+    assert lines[-1].startswith("::error ")
+    again = next(line for line in lines if line.strip().startswith("again:"))
+    command = shlex.split(again.partition("trueline ")[2])
+    assert _run(*command[:-1], files.root / "again", "--no-steps") == 0
+
+
+def test_accepted_numbers_are_a_baseline(files: Files) -> None:
+    policy = files.root / "accepting.trueline.toml"
+    no_worse = POLICY.format(limit=0.001).replace('id = "', 'compare = "baseline"\nid = "')
+    policy.write_text(no_worse)
+    path = files.root / "accepting.accepted.toml"
+    assert _run("accept", files.run, "--policy", policy, "--reason", "as it is") == 0
+    assert _run("gate", files.run, "--policy", policy) == 3
+    assert _run("gate", files.run, "--policy", policy, "--baseline", path) == 0
 
 
 def test_a_gate_without_a_policy_asks_for_findings(files: Files, capsys: pytest.CaptureFixture[str]) -> None:

@@ -29,7 +29,7 @@ from engines.protocol import Availability, ModelSource, Tensors, TensorSpec
 from engines.sealed import file_sha256
 from engines.silent import load_onnxruntime
 
-__all__ = ["OrtEngine", "availability", "open_engine", "open_session"]
+__all__ = ["OrtEngine", "availability", "denormal_mode", "open_engine", "open_session"]
 
 OPTIONS = ("threads", "denormals")
 
@@ -105,7 +105,7 @@ class OrtEngine(FrameEngine):
         onnxruntime = load_onnxruntime()
 
         check_threads(name, threads)
-        self._mode = _denormal_mode(name, denormals)
+        self._mode = denormal_mode(name, denormals)
         cache = folder_of(source.cache, "ort-trt") if provider.startswith("trt") else source.cache
         wanted = requests(provider, cache, source.plugins)
         session = open_session(
@@ -179,7 +179,7 @@ class OrtEngine(FrameEngine):
 
 
 def open_session(
-    model: Path,
+    model: Path | bytes,
     *,
     level: str,
     threads: int,
@@ -192,7 +192,7 @@ def open_session(
     """An ONNX Runtime session; the calling thread's denormal flag is left as it was.
 
     Args:
-        model: ONNX file.
+        model: ONNX file, or what one would hold.
         level: graph optimisation: none, basic, extended or all.
         threads: of one operator.
         mode: whether the session's own threads flush denormals.
@@ -236,17 +236,18 @@ def open_session(
     if tuple(providers) != (CPU,):
         options.use_deterministic_compute = True
         ort.preload_dlls()  # CUDA and cuDNN of the nvidia packages
-    place = str(model)
+    file = str(model) if isinstance(model, Path) else model
+    place = whole = str(model) if isinstance(model, Path) else "a part of the graph"
     try:
         with DenormalMode(flush=mode.flush):  # the first session of a process would set the flag for good
             for place in map(str, for_onnx_runtime(plugins)):
                 options.register_custom_ops_library(place)
-            place = str(model)
+            place = whole
             return ort.InferenceSession(
-                place, options, providers=list(providers), enable_fallback=0, disabled_optimizers=list(without)
+                file, options, providers=list(providers), enable_fallback=0, disabled_optimizers=list(without)
             )
     except Exception as error:
-        optimised = level != "none" and place == str(model) and _loads_unoptimised(ort, place, options)
+        optimised = level != "none" and place == whole and _loads_unoptimised(ort, file, options)
         raise ModelLoadError(
             f"ONNX Runtime cannot load it at graph optimisation {level!r}: {whole_cause(error)}"
             + (
@@ -260,7 +261,7 @@ def open_session(
         ) from error
 
 
-def _loads_unoptimised(ort: Any, model: str, options: Any) -> bool:
+def _loads_unoptimised(ort: Any, model: str | bytes, options: Any) -> bool:
     """Whether a file that does not load does so with graph optimisation off."""
     options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
     try:
@@ -286,7 +287,12 @@ def _providers() -> list[str]:
     return list(onnxruntime.get_available_providers())
 
 
-def _denormal_mode(name: str, denormals: str) -> DenormalMode:
+def denormal_mode(name: str, denormals: str) -> DenormalMode:
+    """The mode that an engine's option `denormals` asks for.
+
+    Raises:
+        EngineOptionError: it is neither `flush` nor `keep`.
+    """
     if denormals not in ("flush", "keep"):
         raise EngineOptionError(
             f"denormals {denormals!r}", where=f"options of {name}", remedy="must be in ['flush', 'keep']"

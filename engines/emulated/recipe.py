@@ -18,6 +18,7 @@ from engines.emulated.ops import is_shape_slot
 from engines.emulated.placement import demand_everywhere, plan_roundings
 from engines.emulated.reorder import permute_channels
 from engines.emulated.selection import Chosen, choose, restore_scopes
+from engines.emulated.tensor_cores import kinds_of_products, mark_products
 from engines.emulated.typed import half_products, is_typed, lower_types
 from engines.errors import EngineOptionError, ExportError
 from engines.inspect.composites import has_composites, spell_out
@@ -54,6 +55,8 @@ class Recipe:
         rounding: rne, rna or rz (tf32).
         seed: of the permutation (reorder).
         only: nodes, modules and inputs that are rounded, all others stay fp32; None for everything (fp16, bf16).
+        marked: products are marked for the arithmetic of tensor cores instead of left to ONNX Runtime, and TF32's
+            operands are rounded there (fp16, bf16, tf32).
     """
 
     method: str
@@ -64,11 +67,13 @@ class Recipe:
     rounding: str = "rne"
     seed: int = 0
     only: tuple[str, ...] | None = None
+    marked: bool = False
 
     def facts(self) -> dict[str, Any]:
         """The settings that this method reads, for provenance and cache keys."""
         chosen = {} if self.only is None else {"only": list(self.only)}
-        return {"method": self.method, **{key: asdict(self)[key] for key in _USED[self.method]}, **chosen}
+        marked = {"marked": True} if self.marked else {}
+        return {"method": self.method, **{key: asdict(self)[key] for key in _USED[self.method]}, **chosen, **marked}
 
 
 def read_recipe(name: str, recipe: Recipe, options: Mapping[str, Any]) -> Recipe:
@@ -133,7 +138,7 @@ def rewrite(path: Path, recipe: Recipe, plugins: tuple[Path, ...] = ()) -> tuple
         model = fold(path, plugins)
     if not typed and form is not None:
         model = _prepared(path, model, recipe.batchnorm, form, plugins)
-    if form is not None:
+    if form is not None and not (recipe.marked and recipe.method == "tf32"):
         model = at_opset(model, max(form.opset, SLICE_OPSET if recipe.chunk else 1), f"{form.name} rounding")
     model, composites = _with_definitions(model, recipe)
     chosen = None
@@ -146,18 +151,21 @@ def rewrite(path: Path, recipe: Recipe, plugins: tuple[Path, ...] = ()) -> tuple
         facts["spelled_out"] = _spell_out(model, demand, chosen, composites)
     if recipe.method == "reorder":
         facts["products_reordered"] = permute_channels(model, recipe.seed)
-    elif recipe.method == "tf32":
+    elif recipe.method == "tf32" and not recipe.marked:
         assert form is not None
         facts["values_rounded"] = round_operands(model, form, demand, halves)
-    elif not typed:
+    elif recipe.method in _CHOOSING and not typed:
         assert form is not None
         demand = demand_everywhere(model, nodes_of(model), form, chosen)
+    kinds = kinds_of_products(model, demand, halves, tf32=recipe.method == "tf32") if recipe.marked else {}
     if demand:
         operands = facts.get("values_rounded", 0)
         facts |= _round_demanded(model, demand, chosen, fused=recipe.fused)
         facts["values_rounded"] += operands
     if recipe.chunk and form is not None:
         facts["products_in_chunks"] = accumulate_in_chunks(model, form, recipe.chunk, chosen)
+    if recipe.marked:
+        facts |= mark_products(model, kinds)
     return model, facts
 
 
@@ -176,7 +184,8 @@ def _with_definitions(model: ir.Model, recipe: Recipe) -> tuple[ir.Model, frozen
 
     TF32 and the order of additions reach products inside operators; where the opset cannot be had, they do not.
     """
-    ops = COMPOSITES if recipe.inside else frozenset() if recipe.method in _CHOOSING else WITH_PRODUCTS
+    whole = recipe.method in _CHOOSING and not recipe.marked
+    ops = COMPOSITES if recipe.inside else frozenset() if whole else WITH_PRODUCTS
     if not has_composites(model, ops):
         return model, ops if recipe.inside else frozenset()
     try:

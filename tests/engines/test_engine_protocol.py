@@ -23,7 +23,8 @@ FED = [name for name in HERE if name != "recorded"]  # engines whose outputs dep
 Cards = Callable[[str], ModelSource]
 
 # RMS of the difference to torch-fp32, relative to the outputs' RMS: what the precision allows
-RELATIVE_RMS = {"fp32": 1e-6, "fp16": 2e-3, "bf16": 2e-2, "tf32": 2e-3, "reorder": 1e-6}
+# (TF32 operands cut instead of rounded err up to twice as far)
+RELATIVE_RMS = {"mma-tf32": 4e-3, "fp32": 1e-6, "fp16": 2e-3, "bf16": 2e-2, "tf32": 2e-3, "reorder": 1e-6}
 
 
 def opened(name: str, source: ModelSource) -> Engine:

@@ -23,6 +23,8 @@ from harness.run.units import ROUNDING, base_unit, scale
 
 __all__ = ["Scene", "judge_rule"]
 
+_RATE_TOLERANCE = 0.02  # frame rates that differ by less are one
+
 
 @dataclass(frozen=True)
 class Scene:
@@ -248,8 +250,9 @@ def _population(look: _Look, rung: str, reference: str | None, cases: tuple[Case
     rule = look.rule
     judged = [c for c in cases if c.status in (Status.PASS, Status.FAIL)]
     others = [c for c in cases if c.status not in (Status.PASS, Status.FAIL)]
-    if rule.spec.name == "jitter" and len(rates := _frame_rates(look, judged)) > 1:
-        reason = f"jitter is comparable only at equal frame rates, the cases have {rates} frames/s"
+    if rule.spec.per_rate and not _equal(rates := _frame_rates(look, judged)):
+        told = " to ".join(f"{rate:g}" for rate in (rates[0], rates[-1]))
+        reason = f"{rule.metric} is comparable only at equal frame rates, the cases have {told} frames/s"
         return RungOutcome(rung, reference, Status.NOT_RUN, reason, cases)
     if others and not judged:
         first = _first(others)
@@ -272,7 +275,11 @@ def _first(cases: list[CaseOutcome]) -> CaseOutcome:
 
 
 def _frame_rates(look: _Look, cases: list[CaseOutcome]) -> list[float]:
-    return sorted({round(look.scene.candidate.facts.cases[c.case].fps, 1) for c in cases})
+    return sorted({look.scene.candidate.facts.cases[c.case].fps for c in cases})
+
+
+def _equal(rates: list[float]) -> bool:
+    return not rates or rates[-1] <= rates[0] * (1 + _RATE_TOLERANCE)
 
 
 def _shown_worst(look: _Look, worst: Worst | None) -> tuple[Worst | None, str]:

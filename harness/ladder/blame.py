@@ -14,8 +14,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-import polars as pl
-
 from harness.ladder.model import Alone, Explanation, Finding, Step, Suspect
 from harness.ladder.observe import (
     ALREADY_THERE,
@@ -32,6 +30,7 @@ from harness.ladder.words import Pipelines, cause_of, differences_of, size_of
 from harness.run.catalogue import kin_of
 from harness.run.facts import CaseFact, RunFacts, read_facts
 from harness.run.folder import Run
+from harness.run.rows import of_candidate
 
 __all__ = ["explain"]
 
@@ -64,7 +63,7 @@ def explain(run: Run, verdict: Any = None) -> Explanation:
     for case in facts.cases.values():
         tables = CaseTables(run, facts, case.id)
         seen = [*events_of_case(tree, tables, run.reference), *steps_of_case(facts, tree, tables)]
-        excused += tables.table("events").filter(pl.col("owner") != "candidate").height
+        excused += tables.table("events").filter(~of_candidate()).height
         own = [b for b in broken if b.case == case.id]
         seen = with_limits(facts, tables, numbers, run.reference, seen, own)
         findings += _once(scene, [scene.explained(o, case) for o in seen])
@@ -298,4 +297,4 @@ def _notes(run: Run, tree: Tree, excused: int, stale: bool) -> Iterator[str]:
     if stale:
         yield "verdict.json is of another run and was left out: judge this one by `trueline gate`"
     if excused:
-        yield f"{excused} swing events are the reference's own or of both engines; nothing is blamed for them"
+        yield f"{excused} events over time are the reference's own or of both engines; nothing is blamed for them"

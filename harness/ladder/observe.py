@@ -20,6 +20,7 @@ from harness.ladder.tree import Tree
 from harness.run.catalogue import Measure, event_kinds, step_measures
 from harness.run.facts import RunFacts, RunLike
 from harness.run.question import Question
+from harness.run.rows import of_candidate
 from harness.run.statistic import answer
 from harness.run.tables import BANDS
 from harness.run.units import ROUNDING, base_unit, scale
@@ -95,7 +96,7 @@ class Observation:
 
 def events_of_case(tree: Tree, tables: CaseTables, reference: str) -> Iterator[Observation]:
     """The worst event of each rung, kind, line and band that no rung below still has, with its size on every rung."""
-    events = tables.table("events").filter(pl.col("reference") == reference, pl.col("owner") == "candidate")
+    events = tables.table("events").filter(pl.col("reference") == reference, of_candidate())
     own = _without_lines(events).with_columns(pl.len().over("rung", *_KEY).alias("stretches"))
     worst = own.sort("value", descending=True, maintain_order=True).unique(
         ["rung", *_KEY], keep="first", maintain_order=True

@@ -11,6 +11,7 @@ import polars as pl
 
 from harness.run.catalogue import Measure, event_kinds, find_measure, measures
 from harness.run.facts import RunFacts, RunLike
+from harness.run.rows import of_candidate
 from harness.run.tables import BANDS
 from harness.run.units import ROUNDING
 
@@ -100,9 +101,7 @@ class CaseTables:
             return self.sizes(behind, place, reference)
         overlap = (pl.col("frame_start") <= last) & (pl.col("frame_end") >= first)
         same = [pl.col(c).eq_missing(pl.lit(event[c])) for c in ("kind", "track", "band")]
-        rows = self.table("events").filter(
-            overlap, *same, pl.col("reference") == reference, pl.col("owner") != "reference"
-        )
+        rows = self.table("events").filter(overlap, *same, pl.col("reference") == reference, of_candidate())
         if entry.sizing == "overlap":
             return _Zeros(_by_rung(rows, pl.col("value").max()))
         start, end = pl.max_horizontal("frame_start", pl.lit(first)), pl.min_horizontal("frame_end", pl.lit(last))

@@ -6,15 +6,16 @@ A function named by `compute` in harness/run/catalogue.py takes one of these and
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from harness.measures.fit import BandFit
+from harness.measures.own import Owner
 from harness.model.grid import Grid
+from harness.run.catalogue import find_measure
 
-__all__ = ["BandBlock", "StationBlock"]
+__all__ = ["BandBlock", "StationBlock", "Stretch"]
 
 Floats = NDArray[np.float64]
 
@@ -38,19 +39,53 @@ class BandBlock:
 
 
 @dataclass(frozen=True, slots=True)
+class Stretch:
+    """A part of a series in which a measure over time has a value: first and last step, how large, whose."""
+
+    start: int
+    stop: int
+    value: float
+    owner: Owner = "candidate"
+
+
+@dataclass(frozen=True, slots=True)
 class StationBlock:
-    """One line at one look-ahead station over a case; a function on it gives one number, None or NaN where none.
+    """One line at one look-ahead station over a case.
+
+    A function on it gives one number (None or NaN where none), or the stretches in which the measure has a value: the
+    column is then the largest that the candidate owns, 0 where there is none, and the function gives None where it
+    could not look.
 
     Attributes:
         offset: candidate minus reference, [frames], NaN where either is missing.
-        candidate: the candidate's own lateral position, [frames].
+        candidate: the candidate's own lateral position, [frames], NaN where `offset` is.
         reference: the reference's, [frames].
-        fps: frames a second.
-        hysteresis: of the swing detector, in the offset's unit: what moves less stands still.
+        ego: lateral motion of the vehicle to add to own positions, [frames].
+        fps: frames a second, NaN where not known.
+        station: 0 near, 1 mid, 2 far.
+        grid: thresholds and unit.
+        owned: whether the own series may tell who owns a change; without, all is the candidate's, as between repeats
+            of one engine.
     """
 
     offset: Floats
-    candidate: NDArray[np.floating[Any]]
-    reference: NDArray[np.floating[Any]]
+    candidate: Floats
+    reference: Floats
+    ego: Floats
     fps: float
-    hysteresis: float
+    station: int
+    grid: Grid
+    owned: bool = True
+
+    def threshold(self, measure: str) -> float:
+        """From where on a measure is a finding at this station."""
+        found = find_measure(measure).threshold
+        assert found is not None  # asked only of measures that have one
+        return found.of(self.grid)[self.station]
+
+    def own(self) -> tuple[Floats, Floats]:
+        """Candidate and reference without the vehicle's motion, on the frames that both have; NaN where not to tell."""
+        if not self.owned:
+            return np.full(len(self.offset), np.nan), np.full(len(self.offset), np.nan)
+        reference = np.where(np.isfinite(self.offset), self.reference, np.nan)
+        return self.candidate + self.ego, reference + self.ego

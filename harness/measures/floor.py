@@ -92,6 +92,7 @@ class FloorMeter:
             rung=self.probe.rung.name,
             reference=self.probe.base.name,
             grid=self._grid,
+            owned=False,
         )
         for metric in _with_floor("series_metrics"):
             self._take(metric, None, table[metric].drop_nulls().to_numpy())

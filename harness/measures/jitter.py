@@ -1,6 +1,7 @@
-"""Jitter: how much an offset shakes from frame to frame, as the sigma of the white noise that would shake it as much.
+"""Jitter: how much a line shakes from frame to frame, as the sigma of the white noise that would shake it as much.
 
-Blind to bias and steady drift. Pool cases of equal frame rate by adding sums and counts (`series.require_equal_fps`).
+Blind to bias, to steady drift, and to a few frames that are far off, which are kinds of their own (`jumps`).
+Comparable at equal frame rates only.
 """
 
 from __future__ import annotations
@@ -10,57 +11,58 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.errors import CaseTooShort
+from harness.measures.blocks import StationBlock, Stretch
+from harness.measures.own import excess
 from harness.measures.series import runs_of
+from harness.measures.windows import quantiles, window_starts
 
-__all__ = ["MIN_RUN", "jitter", "jitter_sums"]
+__all__ = ["MIN_RUN", "MIN_VALUES", "WINDOW_S", "jitter_of", "jitter_windows", "second_difference"]
 
 Floats = NDArray[np.float64]
 
 MIN_RUN = 5
+MIN_VALUES = 20
+WINDOW_S = 2.0
+_HOP_S = 0.25
+_SHARE = 0.8
+_PER_SIGMA = 1.2815515655446004 * np.sqrt(6)  # the 80 % point of |z|; a second difference has 6 times the variance
 
 
-def jitter_sums(offset: NDArray[np.floating[Any]]) -> tuple[Floats, NDArray[np.int64]]:
-    """Sum of squares and count of second differences: the accumulating half of jitter.
+def second_difference(values: NDArray[np.floating[Any]]) -> Floats:
+    """x[t-1] - 2 x[t] + x[t+1] within runs of 5 values or more, [n], NaN elsewhere: never across a missing frame."""
+    wobble = np.full(len(values), np.nan)
+    for a, b in zip(*runs_of(np.isfinite(values)), strict=True):
+        if b - a >= MIN_RUN:
+            wobble[a + 1 : b - 1] = np.diff(np.asarray(values[a:b], np.float64), n=2)
+    return wobble
 
-    Constant bias and steady drift cancel, so a smooth lane change adds nothing and shimmer does. Only runs of 5 frames
-    or more count, and no difference reaches across a missing frame: gaps neither add nor hide jitter.
+
+def jitter_windows(values: NDArray[np.floating[Any]], fps: float) -> tuple[NDArray[np.int64], int, Floats]:
+    """Jitter of every window of 2 s, a quarter of a second apart.
 
     Args:
-        offset: candidate minus reference, metres or pixels, NaN where missing; [frames, stations], a fixed rate.
+        values: a length at a fixed rate, NaN where missing, [n].
+        fps: values a second.
 
     Returns:
-        (square length, number of differences) at each station, [stations]; pool cases by adding both.
+        (first value of each window, values of a window, jitter of each): the 80 % point of the second difference over
+        1.2816 sqrt(6); NaN where a window has fewer than 20 of them.
 
-    Raises:
-        CaseTooShort: fewer than 3 frames.
-
-    Source: ours, docs/DESIGN.md section 4; Var(second difference) of white noise is 6 sigma^2.
+    Source: ours, docs/DESIGN.md section 4. The 80 % point takes up to one frame in fifteen that is far off.
     """
-    if len(offset) < 3:
-        raise CaseTooShort(
-            f"jitter needs 3 frames, got {len(offset)}",
-            where="jitter_sums(offset)",
-            remedy="use a longer case, or leave the metric out of its policy",
-        )
-    values = np.where(in_long_runs(np.isfinite(offset)), offset, np.nan).astype(np.float64)
-    wobble = np.diff(values, n=2, axis=0)
-    return np.nansum(wobble**2, axis=0), np.isfinite(wobble).sum(axis=0)
+    width = max(round(WINDOW_S * fps), MIN_VALUES + 2)
+    starts = window_starts(len(values), width, max(1, round(_HOP_S * fps)))
+    return starts, width, quantiles(np.abs(second_difference(values)), starts, width, _SHARE, MIN_VALUES) / _PER_SIGMA
 
 
-def jitter(square_sum: Floats, count: NDArray[np.int64]) -> Floats:
-    """White-noise sigma equivalent: RMS second difference / sqrt(6); NaN where nothing was counted."""
-    return np.sqrt(square_sum / np.where(count > 0, count, np.nan) / 6)
-
-
-def in_long_runs(valid: NDArray[np.bool_], shortest: int = MIN_RUN) -> NDArray[np.bool_]:
-    """Which of [frames, stations] belong to a run of at least `shortest` valid frames."""
-    kept = np.zeros_like(valid)
-    for station in range(valid.shape[1]):
-        start, stop = runs_of(valid[:, station])
-        long = stop - start >= shortest
-        edges = np.zeros(len(valid) + 1, np.int64)
-        edges[start[long]] += 1
-        edges[stop[long]] -= 1
-        kept[:, station] = np.cumsum(edges[:-1]) > 0
-    return kept
+def jitter_of(block: StationBlock) -> list[Stretch] | None:
+    """The 2 s in which the candidate's own jitter is worst; None where no window has 20 second differences."""
+    if not block.fps > 0:
+        return None
+    starts, width, offset = jitter_windows(block.offset, block.fps)
+    if not np.isfinite(offset).any():
+        return None
+    own = [jitter_windows(values, block.fps)[2] for values in block.own()]
+    sizes = excess(offset, *own)
+    worst = int(np.nanargmax(sizes))
+    return [Stretch(int(starts[worst]), int(min(starts[worst] + width, len(block.offset)) - 1), float(sizes[worst]))]

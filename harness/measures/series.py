@@ -24,7 +24,6 @@ __all__ = [
     "SeriesStore",
     "TrackSeries",
     "fill_short_gaps",
-    "require_equal_fps",
     "runs_of",
     "time_index",
 ]
@@ -35,7 +34,6 @@ MIN_FPS = 8.0  # below it 3 Hz cannot be told from its alias: swing and sway are
 LOOK_AHEADS = 3
 _SPOOL_BYTES = 1 << 18
 _LONG_GAP_S = 1.0  # a longer hole in the recording is kept as one second: every longer gap means the same
-_FPS_TOLERANCE = 0.02
 _ROW = np.dtype(
     [
         ("frame", np.int64),
@@ -296,22 +294,3 @@ def fill_short_gaps(values: NDArray[np.floating[Any]], longest: int) -> Floats:
         if b - a > longest or a == 0 or b == len(out):
             out[a:b] = np.nan
     return out
-
-
-def require_equal_fps(fps: ArrayLike, *, where: str) -> float:
-    """Return the frame rate that all share: jitter and sway of different rates are different quantities.
-
-    Raises:
-        MetricError: rates that differ by more than 2 %.
-    """
-    rates = np.atleast_1d(np.asarray(fps, np.float64))
-    rates = rates[np.isfinite(rates)]
-    if len(rates) == 0:
-        return float("nan")
-    if rates.max() > rates.min() * (1 + _FPS_TOLERANCE):
-        raise MetricError(
-            f"frame rates from {rates.min():g} to {rates.max():g} Hz cannot be compared",
-            where=where,
-            remedy="compare cases of one frame rate, or split the rule by tag",
-        )
-    return float(np.median(rates))

@@ -9,11 +9,12 @@ from typing import Any
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
-from harness.measures.blocks import StationBlock
+from harness.measures.blocks import StationBlock, Stretch
 from harness.measures.events import FLICKER_PER_MIN, FLICKER_TOGGLES, Event, EventLog
 from harness.measures.flicker import toggles, toggles_per_min
-from harness.measures.jitter import jitter, jitter_sums
+from harness.measures.jumps import without_renames
 from harness.measures.lag import LagLook, agreed_lags, look_for_lag
 from harness.measures.series import MIN_FPS, SeriesStore, TrackSeries
 from harness.measures.sway import sway, sway_sums
@@ -23,13 +24,20 @@ from harness.run.catalogue import computed, events_of
 from harness.run.tables import SORT_KEYS, TABLES
 from harness.run.units import ROUNDING
 
-__all__ = ["bias_of", "jitter_of", "series_metrics_table", "sway_of"]
+__all__ = ["bias_of", "series_metrics_table", "sway_of"]
 
 _STILL = 0.05  # of the swing threshold: a reference that moves less tells no lag
 
 
 def series_metrics_table(
-    store: SeriesStore, *, case: str, rung: str, reference: str, grid: Grid, log: EventLog | None = None
+    store: SeriesStore,
+    *,
+    case: str,
+    rung: str,
+    reference: str,
+    grid: Grid,
+    log: EventLog | None = None,
+    owned: bool = True,
 ) -> pl.DataFrame:
     """One row for every track and look-ahead station of a case and rung.
 
@@ -43,7 +51,8 @@ def series_metrics_table(
         rung: the candidate's rung.
         reference: the rung it was compared with.
         grid: thresholds, among them the hysteresis of the zigzag.
-        log: takes the swing events of every owner, flicker events, and those of the measures with a threshold.
+        log: takes the events of every owner: swings, flicker, and those of the measures with a threshold.
+        owned: whether what the reference does by itself is left out; not between repeats of one engine.
 
     Returns:
         Columns and order of tables.TABLES["series_metrics"].
@@ -54,12 +63,12 @@ def series_metrics_table(
         per_min = toggles_per_min(series.in_candidate, series.in_reference, series.fps)
         if log is not None:
             _log_flicker(log, series, per_min)
-        first, last = (int(series.frame[at]) for at in (0, -1)) if len(series.frame) else (0, 0)
         for k, station in enumerate(store.look_ahead):
-            block = _block(series, k, grid)
-            values = _station_metrics(series, k, block, log)
-            lag = look_for_lag(block.candidate, block.reference, block.fps, _STILL * block.hysteresis)
-            found.append(_Row(k, first, last, lag, {**known, "station": station, "toggles_per_min": per_min, **values}))
+            block = _block(series, k, grid, owned)
+            values, found_in = _station_metrics(series, k, block, log)
+            lag = look_for_lag(block.candidate, block.reference, block.fps, _STILL * grid.thresholds.swing)
+            values |= known | {"station": station, "toggles_per_min": per_min}
+            found.append(_Row(k, series.frame, lag, values, found_in))
         del series  # before the next one is made dense
     _settle_lags(found)
     if log is not None:
@@ -71,13 +80,21 @@ def series_metrics_table(
 
 @dataclass(frozen=True, slots=True)
 class _Row:
-    """A row of the table; `station` is the position of its look-ahead, `first` and `last` are the track's frames."""
+    """A row of the table.
+
+    Attributes:
+        station: position of its look-ahead.
+        frame: frame of each step of the track.
+        lag: what it tells of a lag.
+        values: its columns.
+        found_in: measure -> where in the series it has its values; of measures that say so.
+    """
 
     station: int
-    first: int
-    last: int
+    frame: NDArray[np.int64]
     lag: LagLook
     values: dict[str, Any]
+    found_in: dict[str, list[Stretch]]
 
 
 def _settle_lags(rows: Sequence[_Row]) -> None:
@@ -91,48 +108,60 @@ def bias_of(block: StationBlock) -> float | None:
     return float(np.nanmean(block.offset)) if np.isfinite(block.offset).any() else None
 
 
-def jitter_of(block: StationBlock) -> float | None:
-    """Jitter of the offset; None with fewer than 3 frames."""
-    return float(jitter(*jitter_sums(block.offset[:, None]))[0]) if len(block.offset) >= 3 else None
-
-
 def sway_of(block: StationBlock) -> float | None:
     """Sway of the offset; None below 8 Hz."""
     return sway(*sway_sums(block.offset, block.fps)) if block.fps >= MIN_FPS else None
 
 
-def _block(series: TrackSeries, k: int, grid: Grid) -> StationBlock:
-    offset = series.offset[:, k].astype(np.float64)
-    return StationBlock(offset, series.candidate[:, k], series.reference[:, k], series.fps, grid.thresholds.swing)
+def _block(series: TrackSeries, k: int, grid: Grid, owned: bool) -> StationBlock:
+    seen = [x[:, k].astype(np.float64) for x in (series.offset, series.candidate, series.reference)]
+    offset, candidate, reference = without_renames(seen[0], seen[1], seen[2], series.fps, grid.thresholds.match_gate)
+    return StationBlock(offset, candidate, reference, series.ego[:, k], series.fps, k, grid, owned)
 
 
-def _station_metrics(series: TrackSeries, k: int, block: StationBlock, log: EventLog | None) -> dict[str, Any]:
-    metrics: dict[str, Any] = {"frames": int(np.isfinite(block.offset).sum())}
-    metrics |= {m.column: m.function(block) for m in computed("series_metrics")}
+def _station_metrics(
+    series: TrackSeries, k: int, block: StationBlock, log: EventLog | None
+) -> tuple[dict[str, Any], dict[str, list[Stretch]]]:
+    metrics: dict[str, Any] = {"frames": int(np.isfinite(series.offset[:, k]).sum())}
+    stretches: dict[str, list[Stretch]] = {}
+    for m in computed("series_metrics"):
+        found = m.function(block)
+        if isinstance(found, list):
+            stretches[m.name] = found
+            found = max((s.value for s in found if s.owner == "candidate"), default=0.0)
+        metrics[m.column] = found
+    return metrics | _swing_metrics(series, k, block, log), stretches
+
+
+def _swing_metrics(series: TrackSeries, k: int, block: StationBlock, log: EventLog | None) -> dict[str, Any]:
+    candidate, reference = block.own()
     found = find_swings(
         np.where(series.merging, np.nan, block.offset),
         series.fps,
-        block.hysteresis,
-        candidate=block.candidate + series.ego[:, k],
-        reference=block.reference + series.ego[:, k],
+        block.grid.thresholds.swing,
+        candidate=candidate if block.owned else None,
+        reference=reference if block.owned else None,
     )
     if found is None:
-        return {**metrics, "swing_rate": None, "swing_pp": None, "swing_hz": None}
+        return {"swing_rate": None, "swing_pp": None, "swing_hz": None}
     swings, looked_at = found
     if log is not None:
         for s in swings:
-            log.add(_event(s, series, k, block.hysteresis))
-    return metrics | _summary([s for s in swings if s.owner == "candidate"], looked_at / series.fps / 60)
+            log.add(_event(s, series, k, block.grid.thresholds.swing))
+    return _summary([s for s in swings if s.owner == "candidate"], looked_at / series.fps / 60)
 
 
 def _log_over(log: EventLog, row: _Row, grid: Grid) -> None:
-    """Measures of the whole track that are over their threshold, one event each, over all its frames."""
+    """Measures that are over their threshold: events where they say where, else one over all frames of the track."""
     for m in events_of("series_metrics"):
         value = row.values[m.column]
         assert m.threshold is not None  # events_of chose it so
         threshold = m.threshold.of(grid)[row.station]
-        if value is not None and abs(value) > threshold * (1 + ROUNDING):
-            log.add(Event(m.name, row.first, row.last, row.values["track"], row.station, abs(value), threshold))
+        whole = [] if value is None else [Stretch(0, len(row.frame) - 1, abs(value))]
+        for s in row.found_in.get(m.name, whole):
+            if s.value > threshold * (1 + ROUNDING):
+                first, last = int(row.frame[s.start]), int(row.frame[s.stop])
+                log.add(Event(m.name, first, last, row.values["track"], row.station, s.value, threshold, s.owner))
 
 
 def _summary(swings: list[Swing], minutes: float) -> dict[str, Any]:

@@ -84,6 +84,7 @@ class Measure:
         has_floor: the noise floor measures it.
         optional: it has a value only where there is something to measure (a reference that moves, a closed line), so
             that a case without one is no case unjudged.
+        per_rate: it means something else at another frame rate, so that only cases of one rate are pooled.
         compute: `module:function` that computes it, for measures of line pairs and time series; empty: its table is
             filled as a whole.
     """
@@ -109,6 +110,7 @@ class Measure:
     noise: str = ""
     has_floor: bool = False
     optional: bool = False
+    per_rate: bool = False
     compute: str = ""
 
     @property

@@ -15,7 +15,16 @@ from harness.run.facts import RunFacts, RunLike
 from harness.run.question import Question
 from harness.run.tables import BANDS, TABLES
 
-__all__ = ["Key", "against", "compared_frames", "in_batches", "nonfinite_counts", "rows_about", "rows_of"]
+__all__ = [
+    "Key",
+    "against",
+    "compared_frames",
+    "in_batches",
+    "nonfinite_counts",
+    "of_candidate",
+    "rows_about",
+    "rows_of",
+]
 
 Key = tuple[str, str]
 """(rung, case)"""
@@ -61,6 +70,11 @@ def nonfinite_counts(run: RunLike) -> dict[Key, int]:
         for rung, case, count in summed.iter_rows():
             counts[rung, case] = max(counts.get((rung, case), 0), count)
     return counts
+
+
+def of_candidate() -> pl.Expr:
+    """Events that the candidate is blamed for."""
+    return pl.col("owner") == "candidate"
 
 
 def against(rows: pl.LazyFrame, rungs: Sequence[str], references: Mapping[str, str] | None) -> pl.LazyFrame:

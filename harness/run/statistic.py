@@ -14,7 +14,7 @@ import polars as pl
 
 from harness.run.facts import RunFacts, RunLike
 from harness.run.question import Question
-from harness.run.rows import Key, against, compared_frames, in_batches, rows_about, rows_of
+from harness.run.rows import Key, against, compared_frames, in_batches, of_candidate, rows_about, rows_of
 from harness.run.tables import TABLES
 
 __all__ = ["Measured", "Worst", "answer", "answers"]
@@ -183,7 +183,9 @@ def _events(
     table, column = question.measure.evidence
     looked = rows_of(run, facts, question, table, rungs, references).filter(pl.col(column).is_not_null())
     evidence = looked.group_by("rung", "case").agg(compared=pl.len()).collect(engine="streaming")
-    rows = rows_of(run, facts, question, "events", rungs, references).filter(_ours(question.measure.measured))
+    rows = rows_of(run, facts, question, "events", rungs, references).filter(
+        pl.col("kind") == question.measure.measured, of_candidate()
+    )
     found = rows.group_by("rung", "case").agg(
         pl.len().alias("statistic"),
         pl.col("value").max().alias("worst_value"),
@@ -205,9 +207,3 @@ def _event_number(question: Question, row: Mapping[str, Any] | None, compared: i
     if question.statistic == "rate_per_min":
         number = number / minutes if minutes > 0 else math.nan
     return Measured(number, compared, int(row["nonfinite"] or 0), _worst(row))
-
-
-def _ours(kind: str) -> pl.Expr:
-    """Events of the kind that the candidate can be blamed for: a swing only if it is the candidate's alone."""
-    owner = pl.col("owner") == "candidate" if kind == "swing" else pl.col("owner").fill_null("") != "reference"
-    return (pl.col("kind") == kind) & owner

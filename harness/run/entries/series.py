@@ -15,9 +15,28 @@ ENTRIES = (
     ),
     series_entry(
         "jitter", "length", "jitter",
-        "RMS second difference of the offset from frame to frame / sqrt(6): the sigma of white noise that would shake "
-        "as much. Constant bias and steady drift do not count.",
-        "series_table:jitter_of", has_floor=True,
+        "How much the candidate's line shakes from frame to frame beyond the reference's, in the worst 2 s: the sigma "
+        "of white noise that would shake as much, from the 80 % point of the second difference. Constant bias, steady "
+        "drift and single frames that are far off do not count.",
+        "jitter:jitter_of", has_floor=True, per_rate=True,
+        threshold=Threshold((0.06, 0.06, 0.12), (0.3, 0.3, 0.3), "w"),
+    ),
+    series_entry(
+        "tremble", "length", "tremble",
+        "RMS of the offset from 3 to 8 Hz in the worst 2 s, beyond what the reference does by itself.",
+        "tremble:tremble_of", has_floor=True, per_rate=True, family="jitter",
+        threshold=Threshold((0.045, 0.045, 0.09), (0.225, 0.225, 0.225), "w"),
+    ),
+    series_entry(
+        "glitch", "length", "glitch",
+        "Distance of one or two frames from the median of the half second around them.",
+        "jumps:glitch_of", threshold=Threshold((0.30, 0.30, 0.60), (1.5, 1.5, 1.5), "w"),
+    ),
+    series_entry(
+        "step", "length", "step",
+        "Lasting change of the offset within two frames: from the median of the half second before to the medians of "
+        "both half seconds after.",
+        "jumps:step_of", threshold=Threshold((0.15, 0.15, 0.30), (0.75, 0.75, 0.75), "w"),
     ),
     series_entry(
         "sway_rms", "length", "sway", "RMS of the offset at one look-ahead between 0.3 and 2 Hz.",

@@ -101,7 +101,7 @@ def test_every_floor_that_is_measured_may_be_limited() -> None:
     meter = FloorMeter(Probe("repeat", Rung("deploy", "ort-fp32")), vehicle_grid(), clock)
     rng = np.random.default_rng(0)
     x = np.linspace(0, 80, 41)
-    for frame in range(20):
+    for frame in range(24):
         clock.tick([frame], [frame * 100_000_000])
         one, other = (_outputs(frame, x, rng) for _ in range(2))
         base, again = (measured(outputs, vehicle_grid()) for outputs in (one, other))

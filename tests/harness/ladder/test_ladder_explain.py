@@ -223,7 +223,7 @@ def test_missing_lines_count_the_frames_they_share(tmp_path):
 def test_a_swing_of_the_reference_blames_nobody(tmp_path):
     found = explain(make_run(tmp_path, events=[event(CAR, owner="reference"), event(ORT, owner="both")]))
     assert found.findings == ()
-    assert any("2 swing events" in note for note in found.notes)
+    assert any("2 events over time" in note for note in found.notes)
 
 
 def rule(metric="heading", statistic="max", limit="0.3 deg", **more):

@@ -56,8 +56,8 @@ def test_a_quiet_engine_has_no_floor_and_a_noisy_one_has_its_own(tiny: Card, cas
     assert floors.filter(probe="rebuild")["value"].max() == 0
     assert 0 < quiet.floors()["offset_max"] < 1e-4  # other order of sums
     assert 0.04 < noisy.floors()["bend"] < 0.4
-    jitter = noisy.read("floors").filter(rung="deploy/ort-fp32", probe="repeat", metric="jitter")["value"].item()
-    assert 0.02 < jitter < 0.05  # two draws differ by 0.028 m; the largest of twelve series of twelve frames
+    offset = noisy.read("floors").filter(rung="deploy/ort-fp32", probe="repeat", metric="offset_mean")["value"]
+    assert 0.01 < offset.max() < 0.1
     assert noisy.read("floors").filter(rung="deploy/torch-fp32")["value"].max() == 0
 
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from harness.errors import MetricError
-from harness.measures.series import SeriesStore, fill_short_gaps, require_equal_fps, runs_of, time_index
+from harness.measures.series import SeriesStore, fill_short_gaps, runs_of, time_index
 
 FPS = 20.0
 STEP_NS = int(1e9 / FPS)
@@ -158,9 +158,3 @@ def test_memory_stays_flat_over_100_000_frames():
     tracemalloc.stop()
     assert while_filling < 4e6
     assert peak < 9e6, "more than one track was dense at once"
-
-
-def test_rates_that_differ_are_not_compared():
-    assert require_equal_fps([25.0, 25.1, np.nan], where="here") == pytest.approx(25.05)
-    with pytest.raises(MetricError, match="from 10 to 20 Hz"):
-        require_equal_fps([10.0, 20.0], where="here")

@@ -53,7 +53,7 @@ def test_each_measure_sees_its_own_station_only():
     near, mid, far = table.rows(named=True)
     assert near["bias"] == pytest.approx(0.3)
     assert near["jitter"] == pytest.approx(0, abs=1e-6)
-    assert mid["jitter"] == pytest.approx(0.03, rel=0.2)
+    assert mid["jitter"] == pytest.approx(0.035, rel=0.2)  # of the worst of 33 windows
     assert far["sway_rms"] == pytest.approx(0.2 / np.sqrt(2), rel=0.05)
     assert [r["swing_pp"] for r in (near, mid)] == [0, 0]
     assert [r["swing_rate"] for r in (near, mid)] == [0, 0]

@@ -1,0 +1,45 @@
+"""Sliding windows over one series with holes: running medians, quantiles of many windows at once."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["quantiles", "running_median", "window_starts"]
+
+Floats = NDArray[np.float64]
+
+_ROWS = 16_384  # windows that are sorted at once, so that memory does not grow with the clip
+
+
+def running_median(values: NDArray[np.floating[Any]], width: int) -> Floats:
+    """Median of the `width` values around each (odd; fewer at the ends), NaN left out; [n], NaN where all are."""
+    half = width // 2
+    padded = np.concatenate([np.full(half, np.nan), np.asarray(values, np.float64), np.full(half, np.nan)])
+    return quantiles(padded, np.arange(len(values)), width, 0.5, 1)
+
+
+def window_starts(count: int, width: int, hop: int) -> NDArray[np.int64]:
+    """First value of each window of `width` values, `hop` apart, the last one at the end; one where fewer are there."""
+    last = max(0, count - width)
+    return np.unique(np.append(np.arange(0, last + 1, hop), last))
+
+
+def quantiles(values: Floats, starts: NDArray[np.int64], width: int, share: float, fewest: int) -> Floats:
+    """A quantile of each window, NaN left out; [windows], NaN where fewer than `fewest` values are left."""
+    width = min(width, len(values))
+    found = np.full(len(starts), np.nan)
+    if width == 0:
+        return found
+    windows = np.lib.stride_tricks.sliding_window_view(values, width)
+    for a in range(0, len(starts), _ROWS):
+        rows = np.sort(windows[starts[a : a + _ROWS]], axis=1)  # NaN last
+        count = np.isfinite(rows).sum(axis=1)
+        place = share * np.maximum(count - 1, 0)
+        low = place.astype(np.int64)
+        at = np.arange(len(rows))
+        below, above = rows[at, low], rows[at, np.minimum(low + 1, np.maximum(count - 1, 0))]
+        found[a : a + _ROWS] = np.where(count >= fewest, below + (place - low) * (above - below), np.nan)
+    return found

@@ -6,7 +6,6 @@ lateral positions, NaN where a line is not.
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -19,6 +18,7 @@ from harness.measures.compare import Comparer
 from harness.model.grid import Grid, grid_to_json, vehicle_grid
 from harness.run.folder import CaseParts, Run, write_tables
 from harness.run.rungs import Rung
+from tests.run_folders import finish_run
 
 __all__ = ["CASE", "CHUNK_FRAMES", "ROOT", "RUNG", "X_M", "drawn", "planted_run"]
 
@@ -89,9 +89,7 @@ def planted_run(
         comparer.finish()
         parts.commit()
     write_tables(folder, [case], {})
-    meta = _meta(grid, case, frames, fps)
-    (folder / "run.json").write_text(json.dumps(meta), encoding="utf-8")
-    return Run.open(folder)
+    return finish_run(folder, _meta(grid, case, frames, fps))
 
 
 def _outputs(lines: LineTable, frames: np.ndarray) -> RungOutputs:

@@ -49,12 +49,15 @@ def hash_file(path: Path) -> str:
 
 
 def hash_file_once(path: Path) -> str:
-    """Like `hash_file`, but a file of unchanged size and time is hashed once in a process."""
+    """Like `hash_file`, but a file that nobody has written since is hashed once in a process.
+
+    The time of the last change counts, which no program can set back, unlike that of the last write.
+    """
     try:
         stat = path.stat()
     except OSError:
         return hash_file(path)
-    key = (str(path.absolute()), stat.st_size, stat.st_mtime_ns)
+    key = (str(path.absolute()), stat.st_ino, stat.st_size, stat.st_ctime_ns)
     if key not in _known:
         _known[key] = hash_file(path)
     return _known[key]

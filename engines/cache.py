@@ -1,24 +1,25 @@
 """Prepared artefacts (exports, rewritten graphs, plans), kept by content hash and published by one rename.
 
 Nothing here is ever changed after it is published: a reader needs no lock, and two processes that prepare the same
-artefact at once end with one of two equal copies.
+artefact at once end with one of two equal copies. A folder is published with a seal (engines/sealed.py), and every use
+asks `whole` first: what was damaged since is removed and made anew.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-import os
 import shutil
-import tempfile
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from engines.drafts import draft_in, replacing
 from engines.errors import ExportError
+from engines.sealed import damage, seal
 
-__all__ = ["digest", "folder_of", "publish", "write_text"]
+__all__ = ["digest", "folder_of", "publish", "whole", "write_text"]
 
 
 def digest(facts: Mapping[str, Any]) -> str:
@@ -48,10 +49,11 @@ def folder_of(cache: Path, kind: str) -> Path:
 @contextmanager
 def publish(folder: Path) -> Iterator[Path]:
     """A private folder to fill, which becomes `folder` in one rename; where another was first, theirs stays."""
-    draft = Path(tempfile.mkdtemp(prefix=".draft-", dir=folder.parent))
+    draft = draft_in(folder.parent)
+    draft.mkdir()
     try:
         yield draft
-        draft.chmod(0o755)
+        seal(draft)
         try:
             draft.rename(folder)
         except OSError:
@@ -61,9 +63,23 @@ def publish(folder: Path) -> Iterator[Path]:
         shutil.rmtree(draft, ignore_errors=True)
 
 
+def whole(folder: Path) -> bool:
+    """Whether an artefact is there and as it was published; one that is damaged is removed, to be made anew.
+
+    Whoever has opened its files keeps them.
+    """
+    if not folder.is_dir():
+        return False
+    if not damage(folder):
+        return True
+    aside = draft_in(folder.parent)
+    with suppress(OSError):  # another process was first
+        folder.rename(aside)
+    shutil.rmtree(aside, ignore_errors=True)
+    return False
+
+
 def write_text(path: Path, text: str) -> None:
     """Write a small file in one rename."""
-    handle, draft = tempfile.mkstemp(prefix=".draft-", dir=path.parent)
-    with os.fdopen(handle, "w", encoding="utf-8") as file:
-        file.write(text)
-    Path(draft).replace(path)
+    with replacing(path) as draft:
+        draft.write_text(text, encoding="utf-8")

@@ -21,8 +21,9 @@ from typing import TYPE_CHECKING, Any
 
 from engines import exporters
 from engines.base import whole_cause
-from engines.cache import digest, folder_of, publish, write_text
+from engines.cache import digest, folder_of, publish, whole, write_text
 from engines.dotted import source_files
+from engines.drafts import replacing
 from engines.errors import EngineUnavailable, ExportError, ModelLoadError
 from engines.exporters import OLDEST_DYNAMO_OPSET, exporter_for, run_exporter
 from engines.inspect.graph import check_external_data, model_sha256
@@ -82,7 +83,7 @@ def inlined(path: Path, cache: Path) -> Path:
     if not onnx.load(path, load_external_data=False).functions:
         return path
     folder = folder_of(cache, "inlined") / f"{path.stem}-{digest({'model': model_sha256(path)})}"
-    if not (folder / MODEL).is_file():
+    if not whole(folder):
         try:
             flat = inline_local_functions(onnx.load(path))
         except Exception as error:
@@ -116,14 +117,13 @@ def export_model(source: ModelSource, out: Path, target: str = "default") -> Pat
 
     path = exported(source, target, optimize=True)
     out = Path(out)
-    draft = out.with_name(f".{out.name}.draft")
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
-        if _has_external_data(path):
-            onnx.save(onnx.load(path), draft, save_as_external_data=True, location=f"{out.name}.data")
-        else:
-            shutil.copyfile(path, draft)
-        draft.replace(out)
+        with replacing(out) as draft:
+            if _has_external_data(path):
+                onnx.save(onnx.load(path), draft, save_as_external_data=True, location=f"{out.name}.data")
+            else:
+                shutil.copyfile(path, draft)
     except OSError as error:
         raise ExportError(
             f"cannot write: {error.strerror}", where=str(out), remedy="give a path in a writable folder"
@@ -163,7 +163,7 @@ def _remembered(manifest: Path, settings: dict[str, Any], stem: Path, root: Path
         path = _place(stem, settings, sources, root)
     except (OSError, ValueError):
         return None
-    return path if path.is_file() else None
+    return path if whole(path.parent) else None
 
 
 def _place(stem: Path, settings: dict[str, Any], sources: list[Path], root: Path, weights: str | None = None) -> Path:
@@ -183,7 +183,7 @@ def _export_into(
     sources = list(source_files(source.factory.partition(":")[0], source.root))
     drawn = _state_digest(module) if settings["weights"] is None else None
     path = _place(folder / source.name, settings, sources, source.root.resolve(), drawn)
-    if not path.is_file():
+    if not whole(path.parent):
         with publish(path.parent) as draft:
             heard = run_exporter(module, source, how, optimize, draft / MODEL)
             _check(source, how, draft / MODEL)

@@ -6,6 +6,7 @@ but the camera's own format stands between the renderer and a model; `images` st
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Iterator
 from concurrent.futures import as_completed
 from functools import partial
@@ -17,7 +18,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from cases.errors import CaseError, ImportSourceError
-from cases.files import FRAMES
+from cases.files import FRAMES, hash_file, hashed_files
 from cases.frames import read_table
 from cases.picture import Ego, Picture
 from cases.schema import CameraMeta, read_meta
@@ -61,6 +62,8 @@ def synth_cases(
 ) -> list[Path]:
     """Cases of the seeds seed, seed + 1, ...; those that are there already, with the same settings, are kept.
 
+    One of which a file was lost or damaged is rendered anew.
+
     Args:
         seed: first seed.
         count: how many cases.
@@ -80,6 +83,9 @@ def synth_cases(
     missing = [k for k, folder in enumerate(folders) if not folder.is_dir()]
     for k in set(range(count)) - set(missing):
         _require_same(folders[k], _source(seed + k, condition), seconds, fps)
+        if _is_damaged(folders[k]):
+            shutil.rmtree(folders[k])
+            missing.append(k)
     write = partial(write_synth_case, seconds=seconds, out=out, fps=fps, condition=condition)
     try:
         for done, _ in enumerate(_each(write, [seed + k for k in missing], jobs), start=count - len(missing) + 1):
@@ -173,6 +179,13 @@ def _require_same(folder: Path, source: str, seconds: float, fps: float) -> None
             where=str(folder),
             remedy="give another folder, or remove this one",
         )
+
+
+def _is_damaged(folder: Path) -> bool:
+    """Whether a file is not the one that was rendered, or is gone."""
+    listed = read_meta(folder).sha256
+    files = {name: folder / name for name in {*listed, *hashed_files(folder)}}
+    return any(not path.is_file() or hash_file(path) != listed.get(name) for name, path in files.items())
 
 
 def _collected(

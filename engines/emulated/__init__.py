@@ -22,7 +22,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from engines.cache import digest, folder_of, publish, write_text
+from engines.cache import digest, folder_of, publish, whole, write_text
 from engines.cpu import physical_cores
 from engines.emulated.graph import fold
 from engines.emulated.recipe import Recipe, read_recipe, rewrite
@@ -91,7 +91,7 @@ def emulated_graph(source: ModelSource, recipe: Recipe) -> tuple[Path, dict[str,
     base_sha256 = model_sha256(base)
     key = digest({"base": base_sha256, **recipe.facts(), "code": _code_digest()})
     folder = folder_of(source.cache, "emulated") / f"{source.name}-{recipe.method}-{key}"
-    if not folder.is_dir():
+    if not whole(folder):
         model, facts = rewrite(base, recipe, source.plugins)
         with publish(folder) as draft:
             save(model, draft / "model.onnx")

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from engines.cache import digest, folder_of, publish
+from engines.cache import digest, folder_of, publish, whole
 from engines.errors import EngineUnavailable, ModelLoadError
 from engines.inspect.graph import model_sha256
 from engines.protocol import ModelSource
@@ -74,7 +74,7 @@ def convert(name: str, source: ModelSource, model: Path, precision: str, calibra
         "frames": MOST_FRAMES,
     }
     folder = folder_of(source.cache, "autocast") / f"{source.name}-{precision}-{digest(facts)}"
-    if not (folder / "model.onnx").is_file():
+    if not whole(folder):
         with publish(folder) as draft:
             np.savez(draft / "calibration.npz", **frames)  # type: ignore[arg-type]  # names of arrays, not options
             _run(name, model, draft, precision)

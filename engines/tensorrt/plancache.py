@@ -1,20 +1,19 @@
 """Built plans, kept by what decides them: the ONNX file, TensorRT's version, the GPU, every flag.
 
 A plan lies in a folder of its own with `plan.json`: what it was built from, its SHA-256, what TensorRT warned of. The
-folder appears in one rename and never changes; one whose plan no longer has that SHA-256 is built again.
+folder appears in one rename and never changes; one that is not as it was sealed is built again.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from engines.cache import digest, folder_of, publish, write_text
+from engines.cache import digest, folder_of, publish, whole, write_text
 
 __all__ = ["CachedPlan", "cached_plan"]
 
@@ -44,7 +43,6 @@ def cached_plan(
     found = _read(folder)
     if found is not None:
         return found
-    shutil.rmtree(folder, ignore_errors=True)
     content, warnings = build()
     with publish(folder) as draft:
         (draft / "model.plan").write_bytes(content)
@@ -56,12 +54,12 @@ def cached_plan(
 
 
 def _read(folder: Path) -> CachedPlan | None:
+    if not whole(folder):
+        return None
     try:
         about = json.loads((folder / "plan.json").read_text(encoding="utf-8"))
         content = (folder / "model.plan").read_bytes()
         sha256, warnings = about["sha256"], tuple(about["warnings"])
     except (OSError, ValueError, KeyError, TypeError):
-        return None
-    if hashlib.sha256(content).hexdigest() != sha256:
         return None
     return CachedPlan(folder / "model.plan", content, sha256, warnings)

@@ -7,13 +7,12 @@ for the noise floor times everything afresh.
 
 from __future__ import annotations
 
-import os
 import re
-import tempfile
 from pathlib import Path
 from typing import Any
 
 from engines.cache import folder_of
+from engines.drafts import replacing
 from engines.errors import ModelLoadError
 from engines.tensorrt.api import Api, IBuilderConfig, ITimingCache
 from engines.tensorrt.options import Options
@@ -44,10 +43,8 @@ def keep_timing(config: IBuilderConfig, options: Options, own: Path) -> None:
     timings: ITimingCache = config.get_timing_cache()
     if options.timing_cache is not None or options.rebuild or timings is None:
         return
-    handle, draft = tempfile.mkstemp(prefix=".draft-", dir=own.parent)
-    with os.fdopen(handle, "wb") as file:
-        file.write(bytes(timings.serialize()))
-    Path(draft).replace(own)
+    with replacing(own) as draft:
+        draft.write_bytes(bytes(timings.serialize()))
 
 
 def _attach_users(api: Api, config: IBuilderConfig, path: Path) -> None:

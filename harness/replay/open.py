@@ -7,7 +7,6 @@ the card gives it a plan or calibration data. Recurrent inputs are zero.
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field, replace
@@ -19,6 +18,7 @@ from numpy.typing import NDArray
 
 from cases.case import Case
 from engines.cache import folder_of
+from engines.drafts import draft_in
 from engines.errors import EngineUnavailable, ModelLoadError, UnknownEngine
 from engines.foreign import guarded
 from engines.protocol import CaseContext, Engine, ModelSource, Tensors, keeps_state
@@ -62,11 +62,13 @@ def _written(cache: Path, frames: Sequence[Tensors]) -> Path:
     shapes = {name: array.shape for name, array in frames[0].items()}
     alike = [frame for frame in frames if {name: array.shape for name, array in frame.items()} == shapes]
     folder = folder_of(cache, "calibration")
-    with tempfile.TemporaryDirectory(prefix=".draft-", dir=folder) as draft:
-        file = Path(draft) / "frames.npz"
-        stacked = {name: np.stack([frame[name] for frame in alike]) for name in shapes}
-        np.savez(file, **stacked)  # type: ignore[arg-type]  # arrays by name; allow_pickle is another argument
-        return file.replace(folder / f"{file_sha256(file)[:20]}.npz")
+    stacked = {name: np.stack([frame[name] for frame in alike]) for name in shapes}
+    draft = draft_in(folder, ".npz")
+    try:
+        np.savez(draft, **stacked)  # type: ignore[arg-type]  # arrays by name; allow_pickle is another argument
+        return draft.replace(folder / f"{file_sha256(draft)[:20]}.npz")
+    finally:
+        draft.unlink(missing_ok=True)
 
 
 _REORDERED = ("ort-fp32",)

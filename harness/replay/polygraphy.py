@@ -7,8 +7,6 @@ also a dump that the engine `recorded` reads.
 
 from __future__ import annotations
 
-import os
-import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
@@ -17,6 +15,7 @@ from time import perf_counter_ns
 
 from cases.case import Case, find_cases, open_case
 from cases.picture import Tick
+from engines.drafts import replacing
 from engines.errors import RecordingGap
 from engines.formats.polygraphy import Iteration, feeds_into, write_runs
 from engines.protocol import Engine, Tensors
@@ -69,9 +68,9 @@ def write_outputs(
         opened = open_engine(engine, card, [case], hooks or Hooks(), cache, stack)
         feed = stack.enter_context(_feeding(inputs))
         frames = _Frames(card, case, opened, preprocess, feed, progress or quiet)
-        with _published(out) as draft:
+        with replacing(out) as draft:
             write_runs(draft, f"{preprocess}/{engine}", frames)
-        with _published(out.with_suffix(".timestamps")) as draft:
+        with replacing(out.with_suffix(".timestamps")) as draft:
             draft.write_text("".join(f"{moment}\n" for moment in frames.timestamps_ns), encoding="ascii")
     return len(frames.timestamps_ns)
 
@@ -144,19 +143,5 @@ def _feeding(path: Path | None) -> Iterator[Callable[[Tensors], None]]:
     if path is None:
         yield lambda tensors: None
         return
-    with _published(path) as draft, feeds_into(draft) as add:
+    with replacing(path) as draft, feeds_into(draft) as add:
         yield add
-
-
-@contextmanager
-def _published(path: Path) -> Iterator[Path]:
-    """A file to fill that takes the path's place when it is done; nothing is left where it fails."""
-    handle, name = tempfile.mkstemp(prefix=".draft-", suffix=path.suffix, dir=path.parent)
-    os.close(handle)
-    draft = Path(name)
-    try:
-        yield draft
-        draft.chmod(0o644)
-        draft.replace(path)
-    finally:
-        draft.unlink(missing_ok=True)

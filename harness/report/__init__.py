@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from engines.drafts import replacing
 from harness.errors import ReportError
 
 if TYPE_CHECKING:
@@ -62,11 +63,9 @@ def write_report(
     if missing and tell is not None:
         tell(missing)
     path = Path(out) if out is not None else Path(run.path) / "report.html"
-    temporary = path.with_name(path.name + ".tmp")
     try:
-        with temporary.open("w", encoding="utf-8") as file:
+        with replacing(path) as draft, draft.open("w", encoding="utf-8") as file:
             file.writelines(render(content.view, content.page))
-        temporary.replace(path)
     except OSError as error:
         raise ReportError(
             f"cannot write the report: {error.strerror}",

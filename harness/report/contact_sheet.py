@@ -11,6 +11,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from cases.case import Case
+from engines.drafts import replacing
 from harness.errors import ReportError, UsageError
 from harness.feed.preprocess.colour import to_rgb_u8
 from harness.feed.window import steps_of_run, window_of
@@ -128,7 +129,8 @@ def _write(out: Path, rgb: NDArray[np.uint8]) -> None:
 
     png = cv2.imencode(".png", np.ascontiguousarray(rgb[..., ::-1]))[1]
     try:
-        out.write_bytes(png.tobytes())
+        with replacing(out) as draft:
+            draft.write_bytes(png.tobytes())
     except OSError as error:
         raise ReportError(
             f"cannot write it: {error.strerror}", where=str(out), remedy="choose another --out"

@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
+from engines.drafts import replacing
 from harness.errors import RunError
 from harness.gate.verdict import RuleOutcome, Status, Verdict
 from harness.ladder.model import Explanation, Finding
@@ -102,7 +103,8 @@ def write_junit(verdict: Verdict, path: Path, explanation: Explanation | None = 
     """
     text = '<?xml version="1.0" encoding="utf-8"?>\n' + junit_xml(verdict, datetime.now(UTC), explanation) + "\n"
     try:
-        path.write_text(text, encoding="utf-8")
+        with replacing(path) as draft:
+            draft.write_text(text, encoding="utf-8")
     except OSError as error:
         raise RunError(
             f"cannot write JUnit XML: {error.strerror}", where=str(path), remedy="choose a folder that can be written"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from engines.drafts import replacing
 from harness.errors import RunError
 from harness.gate.verdict import Status, Verdict
 from harness.summary.again import again
@@ -48,7 +49,8 @@ def write_markdown(verdict: Verdict, path: Path, explanation: Explanation | None
         RunError: it cannot be written there.
     """
     try:
-        path.write_text(markdown(verdict, explanation), encoding="utf-8")
+        with replacing(path) as draft:
+            draft.write_text(markdown(verdict, explanation), encoding="utf-8")
     except OSError as error:
         raise RunError(
             f"cannot write Markdown: {error.strerror}", where=str(path), remedy="choose a folder that can be written"

@@ -25,7 +25,7 @@ FRAMES = "frames.parquet"
 TRUTH = "lines.parquet"
 MUST_BE_HASHED = ("cameras", FRAMES, TRUTH)
 
-_known: dict[tuple[str, int, int], str] = {}
+_known: dict[tuple[str, int, int, int], str] = {}
 
 
 def camera_folder(root: Path, camera: str) -> Path:

@@ -16,7 +16,7 @@ from trueline import TruelineError
 if TYPE_CHECKING:
     from harness.plugin.session import GateSession
 
-__all__ = ["POLICY_SUFFIX", "PolicyFile", "session_of"]
+__all__ = ["POLICY_SUFFIX", "PolicyFile", "close_session", "session_of"]
 
 POLICY_SUFFIX = ".trueline.toml"
 _SESSION = pytest.StashKey["GateSession"]()
@@ -36,6 +36,12 @@ def session_of(config: pytest.Config) -> GateSession:
         id = str(worker["testrunuid"]) if worker is not None else uuid.uuid4().hex
         config.stash[_SESSION] = GateSession(read_from_pytest(config), id, config.rootpath)
     return config.stash[_SESSION]
+
+
+def close_session(config: pytest.Config) -> None:
+    """End this process's part in the session, where it had one."""
+    if (session := config.stash.get(_SESSION, None)) is not None:
+        session.close()
 
 
 class PolicyFile(pytest.File):

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from harness.ownership import check_ownership
-from harness.plugin.collector import POLICY_SUFFIX, PolicyFile, session_of
+from harness.plugin.collector import POLICY_SUFFIX, PolicyFile, close_session, session_of
 from harness.plugin.options import add_to_pytest
 from trueline import TruelineError
 
@@ -52,6 +52,11 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         from harness.plugin.summary import write_summary
 
         write_summary(terminalreporter, list(dict.fromkeys(told)))
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """Let other sessions have the folders of this one."""
+    close_session(config)
 
 
 @pytest.fixture

@@ -50,6 +50,8 @@ class RuleItem(pytest.Item):
         judged = self.gate.judge(self.suite)
         self.user_properties.append(("trueline_verdict", str(judged.folder / "verdict.json")))
         self.user_properties.append(("trueline_report", judged.report))
+        if self.gate.is_first(self.suite):  # once a process: xdist's controller has no other way to know
+            self.user_properties.append(("trueline_summary", judged.summary))
         rule = self.wanted.rule
         if rule is None:
             raise RuleBroken("NOT_RUN: no required rule is judged here, so nothing is shown to be right")

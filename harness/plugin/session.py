@@ -13,8 +13,9 @@ from typing import Any
 from harness.gate import Verdict, judge, open_baseline
 from harness.model.card import Card
 from harness.plugin.options import GateOptions
-from harness.plugin.shared import once
+from harness.plugin.shared import SharedFolder
 from harness.plugin.suite import Suite
+from harness.plugin.summary import verdict_lines
 from harness.run.folder import Run
 
 __all__ = ["GateSession", "Judged"]
@@ -22,11 +23,19 @@ __all__ = ["GateSession", "Judged"]
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """The verdict on a suite; `folder` holds verdict.json, `report` is the report's path or why there is none."""
+    """The verdict on a suite.
+
+    Attributes:
+        verdict: what the gate found.
+        folder: holds verdict.json.
+        report: the report's path, or why there is none.
+        summary: lines for the end of the test run.
+    """
 
     verdict: Verdict
     folder: Path
     report: str
+    summary: str
 
 
 class GateSession:
@@ -40,9 +49,10 @@ class GateSession:
 
     def __init__(self, options: GateOptions, id: str, root: Path) -> None:
         self.options = options
-        self._id = id
+        self._shared = SharedFolder(options.out, id)
         self._root = root
         self._judged: dict[Path, Judged] = {}
+        self._told: set[Path] = set()
 
     def judge(self, suite: Suite) -> Judged:
         """Verdict on a suite; the first call replays what is not replayed yet.
@@ -64,29 +74,44 @@ class GateSession:
         request = [str(card.path), sorted(str(c.resolve()) for c in cases), list(engines), list(preprocess)]
         digest = hashlib.sha256(json.dumps(request).encode()).hexdigest()[:12]
 
-        def work(folder: Path) -> dict[str, Any]:
+        name = f"run-{card.name}-{digest}"
+
+        def work() -> dict[str, Any]:
             from harness.replay.replay import replay
 
+            folder = self._shared.claim(name)
             replay(card, cases, engines=tuple(engines), preprocess=tuple(preprocess), out=folder)
-            return {}
+            return {"folder": str(folder)}
 
-        folder = self.options.out / f"run-{card.name}-{digest}"
-        once(folder, self._id, work)
-        return Run.open(folder)
+        return Run.open(Path(self._shared.once(name, work)["folder"]))
+
+    def is_first(self, suite: Suite) -> bool:
+        """Whether nobody has asked this of the suite in this process."""
+        new = suite.policy.path not in self._told
+        self._told.add(suite.policy.path)
+        return new
+
+    def close(self) -> None:
+        """Results of the session may be replaced by others from now on."""
+        self._shared.close()
 
     def _judge(self, suite: Suite) -> Judged:
         run = self._run_of(suite)
         verdict = self._verdict(suite, run)
-        folder = self.options.out / self._short(suite.policy.path)
+        name = self._short(suite.policy.path)
 
-        def work(folder: Path) -> dict[str, Any]:
+        def work() -> dict[str, Any]:
             from harness.job import conclude
 
+            folder = self._shared.claim(name)
             folder.mkdir(parents=True)
             result = conclude(run, verdict, folder)
-            return {"report": str(result.report or result.remarks[-1])}
+            return {"folder": str(folder), "report": str(result.report or result.remarks[-1])}
 
-        return Judged(verdict, folder, str(once(folder, self._id, work)["report"]))
+        told = self._shared.once(name, work)
+        folder = Path(told["folder"])
+        summary = "\n".join(verdict_lines(verdict.to_json(), folder / "verdict.json"))
+        return Judged(verdict, folder, str(told["report"]), summary)
 
     def _run_of(self, suite: Suite) -> Run:
         if self.options.run is not None:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +12,7 @@ from harness.terminal import escaped
 if TYPE_CHECKING:
     import pytest
 
-__all__ = ["write_summary"]
+__all__ = ["verdict_lines", "write_summary"]
 
 
 def write_summary(terminal: pytest.TerminalReporter, told: Sequence[tuple[str, str]]) -> None:
@@ -28,17 +27,18 @@ def write_summary(terminal: pytest.TerminalReporter, told: Sequence[tuple[str, s
         if key == "trueline_advisory":
             terminal.write_line(escaped(f"advisory: {value}"), yellow=True)
     for key, value in told:
-        if key == "trueline_verdict":
-            for line in _verdict_lines(Path(value)):
+        if key == "trueline_summary":
+            for line in value.split("\n"):
                 terminal.write_line(escaped(line))
 
 
-def _verdict_lines(path: Path) -> Iterable[str]:
-    """The verdict with what it takes to repeat it."""
-    try:
-        verdict: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return
+def verdict_lines(verdict: Mapping[str, Any], path: Path) -> Iterator[str]:
+    """The verdict with what it takes to repeat it.
+
+    Args:
+        verdict: as verdict.json has it.
+        path: where it is written.
+    """
     policy = verdict["policy"]
     profile = f", profile {policy['profile']}" if policy["profile"] else ""
     yield f"{policy['name']}: {verdict['verdict']}{profile}, {path}"

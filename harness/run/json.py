@@ -9,7 +9,6 @@ from collections.abc import Set as AbstractSet
 from pathlib import Path
 from typing import Any
 
-from engines.drafts import replacing
 from harness.errors import RunError
 
 __all__ = ["plain", "read_json", "write_json"]
@@ -39,6 +38,8 @@ def plain(value: Any, *, tell_infinity: bool = False) -> Any:
 
 def write_json(path: Path, value: Any) -> None:
     """Write JSON so that a reader sees either the old file or the whole new one."""
+    from engines.drafts import replacing  # the package loads NumPy, and reading JSON must not
+
     with replacing(path) as draft:
         draft.write_text(json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8")
 

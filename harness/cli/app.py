@@ -65,7 +65,7 @@ def _root(
 
 
 def _register(app: typer.Typer) -> None:
-    from harness.cli import accept, case, demo, model, outputs, run, steps, train
+    from harness.cli import accept, case, demo, history, model, outputs, run, steps, train
 
     app.add_typer(case.app, name="case")
     app.add_typer(model.app, name="model")
@@ -73,6 +73,7 @@ def _register(app: typer.Typer) -> None:
     run.register(app)
     steps.register(app)
     accept.register(app)
+    history.register(app)
     outputs.register(app)
     train.register(app)
 

@@ -15,6 +15,7 @@ __all__ = [
     "EnginesOption",
     "FloorOption",
     "GithubOption",
+    "HistoryOption",
     "IsolateOption",
     "JsonOption",
     "JunitOption",
@@ -55,6 +56,10 @@ BaselineOption = Annotated[
 JunitOption = Annotated[Path | None, typer.Option("--junit", metavar="FILE", help="write JUnit XML")]
 MarkdownOption = Annotated[
     Path | None, typer.Option("--markdown", metavar="FILE", help="write the verdict for a pull request")
+]
+HistoryOption = Annotated[
+    Path | None,
+    typer.Option("--history", metavar="FILE", help="add the verdict to this SQLite file; see `trueline history`"),
 ]
 GithubOption = Annotated[
     bool, typer.Option("--github", help="print annotations of a GitHub workflow, one for each cause")

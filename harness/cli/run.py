@@ -14,6 +14,7 @@ from harness.cli.options import (
     EnginesOption,
     FloorOption,
     GithubOption,
+    HistoryOption,
     IsolateOption,
     JsonOption,
     JunitOption,
@@ -55,6 +56,7 @@ def run(
     junit: JunitOption = None,
     markdown: MarkdownOption = None,
     github: GithubOption = False,
+    history: HistoryOption = None,
     json: JsonOption = False,
 ) -> None:
     """Replay cases from lab to car, judge them, say what moved the lines, write the report; exit code as of `gate`."""
@@ -80,7 +82,9 @@ def run(
             timeout_s=timeout,
             progress=progress,
         )
-    tell_verdict(result.verdict, result.explanation, junit=junit, markdown=markdown, github=github, quiet=True)
+    tell_verdict(
+        result.verdict, result.explanation, junit=junit, markdown=markdown, github=github, history=history, quiet=True
+    )
     if json:
         found = {"verdict": result.verdict.to_json(), "explanation": result.explanation.to_json()}
         print_json(found | {"report": result.report and str(result.report)})

@@ -15,6 +15,7 @@ from harness.cli.options import (
     EnginesOption,
     FloorOption,
     GithubOption,
+    HistoryOption,
     IsolateOption,
     JsonOption,
     JunitOption,
@@ -140,6 +141,7 @@ def gate(
     junit: JunitOption = None,
     markdown: MarkdownOption = None,
     github: GithubOption = False,
+    history: HistoryOption = None,
     json: JsonOption = False,
 ) -> None:
     """Judge a run by a policy. Exit code 0 PASS; 1 FAIL, NONFINITE, CRASHED; 3 INCONCLUSIVE, NOT_RUN; 2 bad input."""
@@ -158,7 +160,7 @@ def gate(
     write_verdict(verdict, run / "verdict.json")
     passed = all(rule.status is Status.PASS for rule in verdict.rules)
     explanation = None if passed else explain_run(opened, verdict)
-    tell_verdict(verdict, explanation, junit=junit, markdown=markdown, github=github, quiet=json)
+    tell_verdict(verdict, explanation, junit=junit, markdown=markdown, github=github, history=history, quiet=json)
     if json:
         print_json(verdict.to_json())
     raise typer.Exit(verdict.exit_code)

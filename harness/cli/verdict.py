@@ -21,6 +21,7 @@ def tell_verdict(
     junit: Path | None = None,
     markdown: Path | None = None,
     github: bool = False,
+    history: Path | None = None,
     quiet: bool = False,
 ) -> None:
     """Print a verdict and write it as the options say.
@@ -31,6 +32,7 @@ def tell_verdict(
         junit: file of JUnit XML.
         markdown: file for a pull request.
         github: print annotations of a GitHub workflow.
+        history: SQLite file that gets the verdict.
         quiet: print no table: standard output holds something else.
 
     Raises:
@@ -42,6 +44,10 @@ def tell_verdict(
         write_junit(verdict, junit, explanation)
     if markdown is not None:
         write_markdown(verdict, markdown, explanation)
+    if history is not None:
+        from harness.history import History
+
+        History(history).add(verdict)
     if not quiet:
         render(verdict, explanation)
     if github:

@@ -93,6 +93,7 @@ def judge_rule(rule: Rule, scene: Scene) -> RuleOutcome | LeftOut:
         scope=rule.scope,
         compare=rule.compare,
         required=rule.required,
+        higher_is_worse=rule.higher_is_worse,
         limit=str(rule.limit),
         limit_value=rule.limit.value,
         unit=rule.limit.unit,

@@ -108,6 +108,7 @@ class RuleOutcome:
     scope: str
     compare: str
     required: bool
+    higher_is_worse: bool
     limit: str
     limit_value: float
     unit: str

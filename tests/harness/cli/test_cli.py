@@ -96,6 +96,17 @@ def test_accepted_numbers_are_a_baseline(files: Files) -> None:
     assert _run("gate", files.run, "--policy", policy, "--baseline", path) == 0
 
 
+def test_gates_over_time_are_in_one_file(files: Files, capsys: pytest.CaptureFixture[str]) -> None:
+    path = files.root / "gates.sqlite"
+    assert _run("gate", files.run, "--policy", files.wide, "--history", path) == 0
+    assert _run("gate", files.run, "--policy", files.narrow, "--history", path) == 1
+    capsys.readouterr()
+    assert _run("history", path, "--json") == 0
+    told = json.loads(capsys.readouterr().out)
+    assert [(g["policy"], g["verdict"]) for g in told["gates"]] == [("wide", "PASS"), ("narrow", "FAIL")]
+    assert told["drifts"] == []
+
+
 def test_a_gate_without_a_policy_asks_for_findings(files: Files, capsys: pytest.CaptureFixture[str]) -> None:
     code = _run("gate", files.run, "--json")
     verdict = json.loads(capsys.readouterr().out)

@@ -18,7 +18,7 @@ from harness.run.folder import Run
 from techniques.attack import Ball, attacked_error
 from techniques.task import Batch, Task
 
-__all__ = ["CORRUPTIONS", "PGD", "clean_and_robust", "deployability"]
+__all__ = ["CORRUPTIONS", "PGD", "car_columns", "clean_and_robust", "deployability"]
 
 PGD = Ball(eps=2 / 255, steps=10, random_start=True)
 REFERENCE, CAR, FP16, FP16_PARENT = (
@@ -74,30 +74,35 @@ def clean_and_robust(task: Task, model: nn.Module) -> dict[str, float]:
 
 def deployability(run: Run, verdict: Mapping[str, Any]) -> dict[str, Any]:
     """Worst case of what the gate limits, for the car's pipeline and for emulated fp16, and the gap of every case."""
-    lines, series = run.read("line_metrics"), run.read("series_metrics")
-    events = run.read("events")
+    half = _worst(run, FP16, FP16_PARENT)
+    return {"verdict": verdict["verdict"], "car": car_columns(run), "fp16": half}
+
+
+def car_columns(run: Run) -> dict[str, Any]:
+    """Worst case of what the gate limits for the car's pipeline in PyTorch, metres, and the gap of every case."""
+    steady = run.read("series_metrics").filter(rung=CAR, reference=REFERENCE).filter(pl.col("station") < 40 - 1e-6)
+    last = {"bias": steady["bias"].abs().max(), "jitter": steady["jitter"].max()}
+    return _worst(run, CAR, REFERENCE) | last
+
+
+def _worst(run: Run, rung: str, against: str) -> dict[str, Any]:
+    """Of one rung against another: worst p99 of bend, worst offset, swings of its own, mean |offset| of every case."""
     near = pl.col("band").is_in(["near", "mid"])
-    found: dict[str, Any] = {"verdict": verdict["verdict"]}
-    for label, rung, against in (("car", CAR, REFERENCE), ("fp16", FP16, FP16_PARENT)):
-        own = lines.filter(near, pl.col("rung") == rung, pl.col("reference") == against)
-        bend = own.group_by("case").agg(pl.col("bend").drop_nulls().quantile(0.99))["bend"].max()
-        offset = own.group_by("case").agg(pl.col("offset_mean").abs().mean()).sort("case")
-        offset_max = own["offset_max"].max()
-        swings = events.filter(
-            pl.col("rung") == rung,
-            pl.col("reference") == against,
-            pl.col("kind") == "swing",
-            pl.col("owner") == "candidate",
-        )
-        found[label] = {
-            "bend_p99": bend,
-            "offset_max": offset_max,
-            "swings": len(swings),
-            "offset_by_case": dict(zip(offset["case"], offset["offset_mean"], strict=True)),
-        }
-    steady = series.filter(rung=CAR, reference=REFERENCE).filter(pl.col("station") < 40 - 1e-6)
-    found["car"] |= {"bias": steady["bias"].abs().max(), "jitter": steady["jitter"].max()}
-    return found
+    own = run.read("line_metrics").filter(near, pl.col("rung") == rung, pl.col("reference") == against)
+    bend = own.group_by("case").agg(pl.col("bend").drop_nulls().quantile(0.99))["bend"].max()
+    offset = own.group_by("case").agg(pl.col("offset_mean").abs().mean()).sort("case")
+    swings = run.read("events").filter(
+        pl.col("rung") == rung,
+        pl.col("reference") == against,
+        pl.col("kind") == "swing",
+        pl.col("owner") == "candidate",
+    )
+    return {
+        "bend_p99": bend,
+        "offset_max": own["offset_max"].max(),
+        "swings": len(swings),
+        "offset_by_case": dict(zip(offset["case"], offset["offset_mean"], strict=True)),
+    }
 
 
 @torch.no_grad()

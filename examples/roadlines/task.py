@@ -51,6 +51,7 @@ def make(
     held_out_scenes: int = HELD_OUT_SCENES,
     deployed_scenes: int = 0,
     next_frames: bool = False,
+    deploy_variants: bool = False,
     cubic: bool = False,
     progress: Progress | None = None,
 ) -> Task:
@@ -63,13 +64,15 @@ def make(
         deployed_scenes: scenes of pictures without labels, through the deploy pipeline; 0 for none: then UAT takes
             training pictures, and bn-adapt needs a variant.
         next_frames: render the frame after each training picture too, for technique temporal.
+        deploy_variants: training pictures have the card's deploy pipeline as their one variant instead of random
+            mixtures. That is to know the car's pipeline exactly: a ceiling to compare with, no recipe.
         cubic: train the network whose lines are cubics fitted in the graph; its card's factory is
             "cubic:CubicRoadLines".
         progress: told (what, done, total) while rendering.
     """
     card, folder = load_card(HERE / "baseline.toml"), Path(work)
     sets = (
-        (TRAINING_SEED, scenes, False),
+        (TRAINING_SEED, scenes, deploy_variants),
         (VALIDATION_SEED, held_out_scenes, False),
         (TEST_SEED, held_out_scenes, True),
         (DEPLOYED_SEED, deployed_scenes, True),
@@ -78,7 +81,8 @@ def make(
         make_samples(card, folder, count, first_seed=seed, deploy=deploy, progress=progress)
     if next_frames:
         make_next_frames(card, folder, scenes, progress=progress)
-    train, selection = (load_samples(folder, count, first_seed=seed) for seed, count, _ in sets[:2])
+    train = load_samples(folder, scenes, deploy=deploy_variants)
+    selection = load_samples(folder, held_out_scenes, first_seed=VALIDATION_SEED)
     test = load_samples(folder, held_out_scenes, first_seed=TEST_SEED, deploy=True)
     return Task(
         partial(_network, CubicRoadLines if cubic else RoadLines),

@@ -1,0 +1,1 @@
+"""The study: which training makes line models robust to deployment (PLAN.md)."""

@@ -1,0 +1,87 @@
+"""The arms of the study, as PLAN.md declares them: techniques and options, how often, what is asked of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+__all__ = [
+    "ARMS", "BY_NAME", "CONFIRMED_ARMS", "CONFIRM_SEEDS", "CONTROL", "RECIPE", "Arm", "Techniques", "from_scratch",
+]  # fmt: skip
+
+Techniques = Mapping[str, Mapping[str, Any]]
+Group = Literal["control", "motivated", "literature", "ceiling"]
+
+FGSM_EPS = 2 / 255
+ROBUST: Techniques = {"preprocessing": {}, "photometric": {}, "ema": {"decay": 0.998}}
+CONTROL, RECIPE = "plain", "robust"
+CONFIRM_SEEDS, CONFIRMED_ARMS = tuple(range(100, 108)), 2
+
+
+@dataclass(frozen=True)
+class Arm:
+    """One arm.
+
+    Attributes:
+        group: controls stand in every table; ceilings use what no training may know, or several networks.
+        techniques: name -> options, in order; what the task file says of them does not count here.
+        starts: how many, from 0 on.
+        data: options of the demo's task.
+        teachers: starts whose outputs are distilled.
+        mixed: instead of training, the mean of the weights of these arms (or "start") from the same start.
+        family: of arms that differ in strength only; the choice takes one of a family.
+        confirmable: may be chosen for training from scratch; not where trained networks are needed.
+    """
+
+    name: str
+    group: Group
+    techniques: Techniques = field(default_factory=dict)
+    starts: int = 3
+    data: Mapping[str, Any] = field(default_factory=dict)
+    teachers: int = 0
+    mixed: tuple[str, ...] = ()
+    family: str = ""
+    confirmable: bool = False
+
+
+ARMS: tuple[Arm, ...] = (
+    Arm(CONTROL, "control"),
+    Arm(RECIPE, "control", ROBUST),
+    Arm("preprocessing", "motivated", {"preprocessing": {}}, confirmable=True),
+    Arm("consistency-4", "motivated", {"preprocessing": {}, "consistency": {"weight": 4.0}}, family="consistency",
+        confirmable=True),
+    Arm("robust-consistency-4", "motivated",
+        {"preprocessing": {}, "photometric": {}, "consistency": {"weight": 4.0}, "ema": {"decay": 0.998}},
+        confirmable=True),
+    Arm("consistency-1", "motivated", {"preprocessing": {}, "consistency": {"weight": 1.0}}, family="consistency",
+        confirmable=True),
+    Arm("worst-of-variants", "motivated", {"worst-of-variants": {}}, confirmable=True),
+    Arm("fgsm", "motivated", {"fgsm": {"eps": FGSM_EPS, "clean_share": 0.5}}, confirmable=True),
+    Arm("blurpool", "motivated", {"blurpool": {}}, confirmable=True),
+    Arm("distil", "motivated", {"distil": {"share": 0.5}}, teachers=3),
+    Arm("gaussian", "literature", {"gaussian": {"sigma": 0.02}}, 2),
+    Arm("photometric", "literature", {"photometric": {}}, 2),
+    Arm("ema", "literature", {"ema": {"decay": 0.998}}, 2),
+    Arm("wise-ft", "literature", starts=2, mixed=("start", "consistency-4")),
+    Arm("soup", "literature", starts=2, mixed=("preprocessing", "consistency-1", "consistency-4")),
+    Arm("bn-adapt", "literature", {"bn-adapt": {"variant": -1}}, 2, {"deployed_scenes": 100}),
+    Arm("sam", "literature", {"sam": {}}, 2),
+    Arm("jacobian", "literature", {"jacobian": {"weight": 1e-4}}, 2),
+    Arm("pgd", "literature", {"pgd": {"eps": FGSM_EPS, "steps": 3, "clean_share": 0.5}}, 2),
+    Arm("uat-ot", "literature", {"uat-ot": {"eps": FGSM_EPS, "ramp_start": 0.0, "ramp_stop": 0.3}}, 2,
+        {"deployed_scenes": 100}),
+    Arm("regmixup", "literature", {"regmixup": {}}, 2),
+    Arm("swalp", "literature", {"swalp": {}}, 2),
+    Arm("temporal", "literature", {"temporal": {"weight": 1.0}}, 2, {"next_frames": True}),
+    Arm("deploy-only", "ceiling", {"preprocessing": {"share": 1.0}}, 2, {"deploy_variants": True}),
+    Arm("exact-pairs", "ceiling", {"preprocessing": {}, "consistency": {"weight": 4.0}}, 2, {"deploy_variants": True}),
+)  # fmt: skip
+
+BY_NAME = {arm.name: arm for arm in ARMS}
+
+
+def from_scratch(arm: Arm) -> Techniques:
+    """The arm's techniques for training from scratch: consistency begins at half of the budget."""
+    late = {"ramp_start": 0.5, "ramp_stop": 0.6}
+    return {n: {**options, **late} if n == "consistency" else options for n, options in arm.techniques.items()}

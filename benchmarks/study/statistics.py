@@ -1,0 +1,117 @@
+"""Numbers that the plan asks for: log ratios to plain continuation, intervals, Holm, equivalence, power, the choice."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from scipy.stats import nct
+from scipy.stats import t as student
+
+from benchmarks.papers.study import interval
+from benchmarks.study.arms import ARMS, BY_NAME, CONFIRMED_ARMS, CONTROL
+from benchmarks.study.bench import UNSEEN
+from benchmarks.study.cells import Cell, screening
+
+__all__ = [
+    "CLEAN_BOUND", "DECLARED", "EQUIVALENCE_MM", "SLOPE_BOUND", "chosen", "clean_ratio", "detectable", "equivalent",
+    "gap_ratio", "holm", "p_value", "ratios",
+]  # fmt: skip
+
+DECLARED = ("deploy",)
+CLEAN_BOUND, SLOPE_BOUND, EQUIVALENCE_MM = math.log(1.05), 0.95, 1.0
+LEAST_GAP_MM = 0.01  # of a clip: a network that answers alike whatever it sees has none, and a logarithm needs one
+Kept = Mapping[str, Any]
+
+
+def gap_ratio(own: Kept, control: Kept, pipelines: Sequence[str], section: str = "pictures") -> float:
+    """Mean over clips and pipelines of log(gap of own / gap of control)."""
+
+    def gaps(kept: Kept, pipeline: str) -> Any:
+        return np.maximum(kept["measures"][section]["gap"][pipeline], LEAST_GAP_MM)
+
+    return float(np.mean([np.log(gaps(own, p) / gaps(control, p)) for p in pipelines]))
+
+
+def clean_ratio(own: Kept, control: Kept) -> float:
+    """Log of the ratio of mean clean errors."""
+    errors = [float(np.nanmean(kept["measures"]["pictures"]["error"]["train"])) for kept in (own, control)]
+    return math.log(errors[0] / errors[1])
+
+
+def ratios(cells: Mapping[Cell, Kept], stage: str, arm: str, what: str, against: str = CONTROL) -> list[float]:
+    """One log ratio a seed that both arms have finished; `what` is "declared", "unseen" or "clean"."""
+    found = []
+    for cell, own in cells.items():
+        control = cells.get(Cell(stage, against, cell.seed))
+        if (cell.stage, cell.arm) == (stage, arm) and control is not None:
+            pipelines = DECLARED if what == "declared" else UNSEEN
+            found.append(clean_ratio(own, control) if what == "clean" else gap_ratio(own, control, pipelines))
+    return found
+
+
+def p_value(values: Sequence[float]) -> float:
+    """Two-sided, of a mean of zero (paired t)."""
+    count, spread = len(values), float(np.std(values, ddof=1))
+    return float(2 * student.sf(abs(float(np.mean(values))) / (spread / math.sqrt(count)), count - 1))
+
+
+def holm(p_values: Sequence[float], level: float = 0.05) -> list[bool]:
+    """Which of several hypotheses Holm's procedure rejects."""
+    rejected = [False] * len(p_values)
+    for rank, i in enumerate(np.argsort(p_values)):
+        if p_values[i] > level / (len(p_values) - rank):
+            break
+        rejected[int(i)] = True
+    return rejected
+
+
+def equivalent(values: Sequence[float], bound: float) -> bool:
+    """Two one-sided tests at 5 %: the 90 % interval of the mean lies within +-bound."""
+    _, low, high = interval(values, 0.90)
+    return -bound < low and high < bound
+
+
+def detectable(spread: float, count: int, level: float, power: float = 0.8) -> float:
+    """Smallest true mean that a two-sided paired t test of that level finds with that power.
+
+    Args:
+        spread: standard deviation of the differences.
+        count: pairs.
+    """
+    critical = float(student.ppf(1 - level / 2, count - 1))
+    low, high = 0.0, 50.0
+    for _ in range(60):
+        middle = (low + high) / 2
+        low, high = (low, middle) if float(nct.sf(critical, count - 1, middle)) > power else (middle, high)
+    return high * spread / math.sqrt(count)
+
+
+def chosen(cells: Mapping[Cell, Kept]) -> tuple[str, ...] | None:
+    """The arms to confirm by PLAN.md's rule; None until every screening cell of a confirmable arm is there.
+
+    Eligible: mean clean ratio at most 5 %, mean slope at least 0.95. Of each family the best; the best two by the mean
+    of the log ratios on declared and unseen pipelines. Where fewer are eligible, those with the least clean ratio.
+    """
+    wanted = [a for a in ARMS if a.confirmable]
+    names = {CONTROL, *(a.name for a in wanted)}
+    if any(c not in cells for c in screening() if c.arm in names):
+        return None
+    score, clean, fit = {}, {}, {}
+    for arm in wanted:
+        score[arm.name] = sum(float(np.mean(ratios(cells, "screen", arm.name, w))) for w in ("declared", "unseen")) / 2
+        clean[arm.name] = float(np.mean(ratios(cells, "screen", arm.name, "clean")))
+        slopes = [
+            k["measures"]["pictures"]["slope"] for c, k in cells.items() if (c.stage, c.arm) == ("screen", arm.name)
+        ]
+        fit[arm.name] = clean[arm.name] <= CLEAN_BOUND and float(np.mean(slopes)) >= SLOPE_BOUND
+    order = sorted((n for n in score if fit[n]), key=score.__getitem__)
+    order += sorted((n for n in score if not fit[n]), key=clean.__getitem__)
+    found: list[str] = []
+    for name in order:
+        family = BY_NAME[name].family or name
+        if family not in {BY_NAME[f].family or f for f in found}:
+            found.append(name)
+    return tuple(found[:CONFIRMED_ARMS])

@@ -1,0 +1,157 @@
+"""The study's measure and statistics: laws that hold whatever the cells say."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scipy.stats import ttest_1samp
+
+from benchmarks.study import bench, statistics
+from benchmarks.study.arms import ARMS, BY_NAME, CONFIRM_SEEDS, from_scratch
+from benchmarks.study.bench import PIPELINES, Pictures
+from benchmarks.study.cells import Cell, confirmation, screening
+from benchmarks.study.measure import on_pictures, slope
+from techniques.registry import build_all
+
+PLAN = Path(__file__).parents[2] / "benchmarks" / "study" / "PLAN.md"
+
+
+def pictures(count: int = 6) -> Pictures:
+    rng = np.random.default_rng(0)
+    lines = (np.linspace(-5, 5, 4)[:, None] + rng.normal(0, 0.5, (count, 4, 33))).astype(np.float32)
+    lines[0, 3] = np.nan
+    return Pictures(np.zeros((count, 5, 1, 1, 1)), lines, np.repeat(np.arange(count // 2), 2), ("",) * (count // 2))
+
+
+def answered(found: Pictures, shift_m=(0.0, 0.02, 0.03, 0.04, 0.05), share: float = 1.0):
+    truth = np.nan_to_num(found.lines)
+    mean = truth.mean(0)
+    y = np.stack([mean + share * (truth - mean) + s for s in shift_m], axis=1)
+    presence = np.where(np.isfinite(found.lines[:, None, :, 0]), 5.0, -5.0) * np.ones((1, len(PIPELINES), 1))
+    return on_pictures(y, presence, found)
+
+
+def test_the_gap_is_the_distance_to_the_labs_answer_and_knows_no_truth() -> None:
+    found = answered(pictures())
+    for name, expected in zip(PIPELINES[1:], (20, 30, 40, 50), strict=True):
+        np.testing.assert_allclose(found["gap"][name], expected, atol=0.01)
+    wrong = answered(pictures(), shift_m=(0.5, 0.52, 0.53, 0.54, 0.55))
+    np.testing.assert_allclose(wrong["gap"]["deploy"], 20, atol=0.01)
+    np.testing.assert_allclose(wrong["error"]["train"], 500, atol=0.01)
+    assert found["present"] == 1
+
+
+def test_a_network_that_hardly_looks_has_a_slope_that_says_so() -> None:
+    assert answered(pictures())["slope"] == pytest.approx(1, abs=0.03)  # the absent line is none of its truths
+    assert answered(pictures(), share=0.3)["slope"] == pytest.approx(0.3, abs=0.03)
+    rng = np.random.default_rng(1)
+    truth = rng.normal(0, 1, (50, 4, 17))
+    assert slope(0.9 * truth + np.arange(4)[:, None] * 10, truth) == pytest.approx(0.9)
+    assert slope(np.zeros_like(truth), truth) == 0
+
+
+def kept(gap: float, clean: float, angle: float = 0.99, clips: int = 5, section: str = "pictures") -> dict:
+    by_clip = list(gap * np.linspace(0.5, 1.5, clips))
+    values = {
+        "gap": dict.fromkeys(PIPELINES[1:], by_clip),
+        "error": dict.fromkeys(PIPELINES, [clean] * clips),
+        "slope": angle,
+    }
+    return {"measures": {section: values}}
+
+
+def test_log_ratios_are_paired_by_seed() -> None:
+    cells = {Cell("screen", "plain", s): kept(20 * (s + 1), 40) for s in range(3)}
+    cells |= {Cell("screen", "preprocessing", s): kept(10 * (s + 1), 44) for s in range(2)}
+    assert statistics.ratios(cells, "screen", "preprocessing", "declared") == pytest.approx([math.log(0.5)] * 2)
+    assert statistics.ratios(cells, "screen", "preprocessing", "unseen") == pytest.approx([math.log(0.5)] * 2)
+    assert statistics.ratios(cells, "screen", "preprocessing", "clean") == pytest.approx([math.log(1.1)] * 2)
+    assert statistics.ratios(cells, "confirm", "preprocessing", "clean") == []
+
+
+def test_the_p_value_is_scipys_paired_t() -> None:
+    values = np.random.default_rng(3).normal(-0.2, 0.3, 8)
+    assert statistics.p_value(list(values)) == pytest.approx(ttest_1samp(values, 0).pvalue)
+
+
+def test_holm_stops_at_the_first_that_is_not_rejected() -> None:
+    assert statistics.holm([0.012, 0.5, 0.011, 0.02]) == [True, False, True, True]
+    assert statistics.holm([0.013, 0.5, 0.011, 0.02]) == [True, False, True, True]
+    assert statistics.holm([0.02, 0.03, 0.02, 0.02]) == [False] * 4
+
+
+def test_equivalence_needs_the_whole_interval_within_the_bound() -> None:
+    assert statistics.equivalent([0.1, -0.1, 0.2, 0.0], 1.0)
+    assert not statistics.equivalent([0.1, -0.1, 0.2, 0.0], 0.1)
+    assert not statistics.equivalent([3.0, -3.0, 3.0, -3.0], 1.0)
+
+
+def test_the_power_is_what_simulation_finds() -> None:
+    mean = statistics.detectable(1.2, 8, 0.05)
+    draws = np.random.default_rng(0).normal(mean, 1.2, (20_000, 8))
+    found = (ttest_1samp(draws, 0, axis=1).pvalue < 0.05).mean()
+    assert found == pytest.approx(0.8, abs=0.01)
+
+
+def screened(gaps: dict[str, float], clean: dict[str, float] | None = None, angle: dict[str, float] | None = None):
+    cells = {}
+    for cell in screening():
+        gap, error = gaps.get(cell.arm, 20.0), (clean or {}).get(cell.arm, 40.0)
+        cells[cell] = kept(gap, error, (angle or {}).get(cell.arm, 0.99))
+    return cells
+
+
+def test_the_choice_takes_the_best_two_of_different_families() -> None:
+    gaps = {"consistency-4": 8.0, "consistency-1": 9.0, "preprocessing": 12.0, "fgsm": 15.0}
+    assert statistics.chosen(screened(gaps)) == ("consistency-4", "preprocessing")
+
+
+def test_the_choice_leaves_out_who_sees_less_and_who_cannot_be_trained_from_scratch() -> None:
+    gaps = {"consistency-4": 8.0, "consistency-1": 9.0, "preprocessing": 12.0, "fgsm": 2.0, "distil": 1.0}
+    assert statistics.chosen(screened(gaps, clean={"fgsm": 43.0})) == ("consistency-4", "preprocessing")
+    assert statistics.chosen(screened(gaps, angle={"fgsm": 0.9, "consistency-4": 0.94})) == (
+        "consistency-1",
+        "preprocessing",
+    )
+
+
+def test_nothing_is_chosen_before_screening_is_complete() -> None:
+    cells = screened({})
+    del cells[Cell("screen", "blurpool", 2)]
+    assert statistics.chosen(cells) is None
+    cells = {c: k for c, k in screened({}).items() if BY_NAME.get(c.arm) and BY_NAME[c.arm].group != "literature"}
+    assert statistics.chosen(cells) is not None
+
+
+def test_the_grid_is_the_plans() -> None:
+    cells = screening()
+    assert len(set(cells)) == len(cells)
+    for arm in ARMS:
+        assert sum(c.arm == arm.name for c in cells) == arm.starts
+    assert len(confirmation(("a", "b"))) == 4 * len(CONFIRM_SEEDS) == 32
+    place = {cell: i for i, cell in enumerate(cells)}
+    for cell in cells:
+        for part in BY_NAME[cell.arm].mixed if cell.arm in BY_NAME else ():
+            assert place[Cell("screen", part, cell.seed)] < place[cell]
+    text = PLAN.read_text(encoding="utf-8")
+    assert all(f"`{arm.name}`" in text or arm.name == "consistency-1" for arm in ARMS)
+
+
+@pytest.mark.parametrize("arm", [a for a in ARMS if not a.mixed and not a.teachers], ids=lambda a: a.name)
+def test_every_arm_can_be_built(arm) -> None:
+    built = build_all({n: dict(o) for n, o in arm.techniques.items()})
+    late = build_all({n: dict(o) for n, o in from_scratch(arm).items()})
+    assert [t.name for t in built] == [t.name for t in late] == list(arm.techniques)
+
+
+def test_what_confirms_is_held_out() -> None:
+    """No seed of a confirming set is among those that screen, select, or train."""
+    confirming = {
+        s for n, x in bench.SETS.items() if "confirm" in n for s in range(x.first_seed, x.first_seed + x.count)
+    }
+    others = {s for n, x in bench.SETS.items() if "screen" in n for s in range(x.first_seed, x.first_seed + x.count)}
+    assert not confirming & (others | set(range(8000)) | set(range(8800, 8825)) | set(range(8400, 8800)))
+    assert len(confirming) >= 60

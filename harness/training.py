@@ -32,7 +32,7 @@ from trueline import __version__
 if TYPE_CHECKING:
     from techniques.training import Loop, Settings, Trained
 
-__all__ = ["Candidate", "TaskFile", "load_task_file", "train_candidate"]
+__all__ = ["Candidate", "TaskFile", "load_task_file", "train_candidate", "with_recipe"]
 
 PROVENANCE = "provenance.json"
 
@@ -89,6 +89,31 @@ def load_task_file(path: Path) -> TaskFile:
     except ValidationError as error:
         problems = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
         raise TaskError(problems, where=str(path), remedy="see docs/techniques.md for every key") from error
+
+
+def with_recipe(file: TaskFile, recipe: str | None, chosen: Sequence[str]) -> tuple[TaskFile, list[str]]:
+    """The task file with a recipe's options, and the recipe's techniques; without one both as they are.
+
+    Args:
+        recipe: see techniques.recipes.
+        chosen: techniques named beside it, of which there may be none then.
+
+    Raises:
+        UsageError: a recipe and techniques.
+        TaskError: no such recipe.
+    """
+    if recipe is None:
+        return file, list(chosen)
+    if chosen:
+        raise UsageError(
+            f"recipe {recipe!r} names its own techniques",
+            where=f"--technique {chosen[0]}",
+            remedy="leave one of both out, or write a recipe file",
+        )
+    from techniques.recipes import load_recipe
+
+    found = load_recipe(recipe)
+    return file.model_copy(update={"technique": {**file.technique, **found}}), list(found)
 
 
 def train_candidate(

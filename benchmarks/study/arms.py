@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from techniques.recipes import load_recipe
+
 __all__ = [
     "ARMS", "BY_NAME", "CONFIRMED_ARMS", "CONFIRM_SEEDS", "CONTROL", "RECIPE", "Arm", "Techniques", "from_scratch",
 ]  # fmt: skip
@@ -14,7 +16,7 @@ Techniques = Mapping[str, Mapping[str, Any]]
 Group = Literal["control", "motivated", "literature", "ceiling"]
 
 FGSM_EPS = 2 / 255
-ROBUST: Techniques = {"preprocessing": {}, "photometric": {}, "ema": {"decay": 0.998}}
+ROBUST: Techniques = load_recipe("robust")
 CONTROL, RECIPE = "plain", "robust"
 CONFIRM_SEEDS, CONFIRMED_ARMS = tuple(range(100, 108)), 2
 

@@ -20,6 +20,10 @@ def train(
     technique: Annotated[
         list[str] | None, typer.Option("--technique", metavar="NAME", help="may be repeated; see `trueline techniques`")
     ] = None,
+    recipe: Annotated[
+        str | None,
+        typer.Option("--recipe", metavar="NAME", help="deployable, robust, or a file: techniques with their options"),
+    ] = None,
     seed: Annotated[int | None, typer.Option("--seed", help="of weights, order and draws; default the task's")] = None,
     budget: Annotated[
         int | None, typer.Option("--budget", min=1, help="forward plus backward passes; default the task's")
@@ -32,15 +36,15 @@ def train(
     """Train a candidate with robustness techniques; its folder goes through `replay` and `gate` as it is."""
     import torch
 
-    from harness.training import load_task_file, train_candidate
+    from harness.training import load_task_file, train_candidate, with_recipe
 
     if threads is not None:
         torch.set_num_threads(threads)
-    file = load_task_file(task)
+    file, chosen = with_recipe(load_task_file(task), recipe, technique or [])
     with progress_bar("training:") as progress:
         candidate = train_candidate(
             file,
-            technique or [],
+            chosen,
             out,
             seed=seed,
             budget_passes=budget,

@@ -24,7 +24,7 @@ import importlib
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 from engines.errors import EngineError, EngineOptionError, EngineUnavailable, ModelLoadError, UnknownEngine
 from engines.foreign import guarded
@@ -32,10 +32,14 @@ from engines.protocol import Availability, Engine, ModelSource
 from engines.table import TABLE
 from trueline import TruelineError
 
+if TYPE_CHECKING:
+    from engines.tensorrt.opening import Compiled
+
 __all__ = [
     "ENTRY_POINTS",
     "availability",
     "check_name",
+    "compile_plan",
     "declared_ladder",
     "family",
     "names",
@@ -61,6 +65,25 @@ def open_engine(name: str, source: ModelSource, **options: Any) -> Engine:
         EngineUnavailable: this machine or this model cannot run it.
         EngineError: the model does not load or does not fit; whatever an engine raises becomes one line with its name.
     """
+    return cast(Engine, _applied("open_engine", name, source, options))
+
+
+def compile_plan(name: str, source: ModelSource, **options: Any) -> Compiled:
+    """Build what an engine would run, without running it: the plan of a `trtrtx-*` engine needs no GPU.
+
+    Raises:
+        EngineUnavailable: this engine builds nothing, or only where it runs.
+        EngineError: as of `open_engine`.
+    """
+    if not hasattr(_load(name, check_name(name)), "compile_plan"):
+        raise EngineUnavailable(
+            f"{name} has no plan that is built ahead", where="engine name", remedy="name a trtrtx-* engine"
+        )
+    return cast("Compiled", _applied("compile_plan", name, source, options))
+
+
+def _applied(function: str, name: str, source: ModelSource, options: Mapping[str, Any]) -> Any:
+    """Call a function of an engine's module with the options of table, card and caller."""
     third_parties = check_name(name)
     _check_variant(name, source)
     module, base = _load(name, third_parties), base_name(name)
@@ -81,12 +104,11 @@ def open_engine(name: str, source: ModelSource, **options: Any) -> Engine:
                 remedy="open it by hand on this model, and tell whoever made the engine",
             )
         ):
-            engine: Engine = module.open_engine(name, source, **fixed, **given)
+            return getattr(module, function)(name, source, **fixed, **given)
     except EngineOptionError as error:
         raise (error.within(f"{source.name}, [engines] of its model card") if of_card else error) from error.__cause__
     except TruelineError as error:
         raise (error if name in error.where else error.within(f"engine {name}")) from error.__cause__
-    return engine
 
 
 def check_name(name: str) -> Mapping[str, Any]:

@@ -1,12 +1,14 @@
 """NVIDIA's Python bindings: finding them, their version, and which names which version has.
 
-The adapter speaks to TensorRT 8.6, 10.x and 11.x by names that all of them have, and by those of `ONLY`, which it asks
-for before it uses them. The aliases below carry TensorRT's own class names, so that an annotation says which object a
-variable is; tests/contracts reads them and holds every use against NVIDIA's real bindings of each version.
+The adapter speaks to TensorRT 8.6, 10.x and 11.x and to TensorRT for RTX by names that all of them have, and by those
+of `ONLY`, which it asks for before it uses them. The aliases below carry TensorRT's own class names, so that an
+annotation says which object a variable is; tests/contracts reads them and holds every use against the real bindings of
+each version.
 """
 
 from __future__ import annotations
 
+import ctypes
 import functools
 import importlib
 from dataclasses import dataclass
@@ -15,6 +17,7 @@ from typing import Any, TypeAlias
 
 from engines.errors import EngineUnavailable
 from engines.tensorrt.messages import Messages, recording_logger
+from engines.tensorrt.product import Product
 
 __all__ = ["ONLY", "Api", "load"]
 
@@ -25,45 +28,64 @@ ICudaEngine: TypeAlias = Any
 IExecutionContext: TypeAlias = Any
 IHostMemory: TypeAlias = Any
 IInt8Calibrator: TypeAlias = Any
+ILayer: TypeAlias = Any
 INetworkDefinition: TypeAlias = Any
 IOptimizationProfile: TypeAlias = Any
 IPluginRegistry: TypeAlias = Any
+IRuntimeCache: TypeAlias = Any
+IRuntimeConfig: TypeAlias = Any
 ITensor: TypeAlias = Any
 ITimingCache: TypeAlias = Any
 OnnxParser: TypeAlias = Any
 ParserError: TypeAlias = Any
 Runtime: TypeAlias = Any
 
-MODULES = ("tensorrt", "tensorrt_bindings")  # the second is what the first re-exports, and all that some wheels have
-OLDEST = (8, 6)
+Span = tuple[tuple[int, ...], tuple[int, ...] | None]
+_EARLY: Span = ((1, 4), (1, 4))  # what TensorRT for RTX 1.4 still names and 1.5 has not
 
-# Names that not every version has: the first and the last major version, or first (major, minor), that do.
-ONLY: dict[str, tuple[tuple[int, ...], tuple[int, ...] | None]] = {
-    "BuilderFlag.BF16": ((10,), (10,)),
-    "BuilderFlag.FP16": ((8,), (10,)),
-    "BuilderFlag.INT8": ((8,), (10,)),
-    "BuilderFlag.ERROR_ON_TIMING_CACHE_MISS": ((10,), None),
-    "IBuilderConfig.int8_calibrator": ((8,), (10,)),
-    "IBuilderConfig.set_calibration_profile": ((8,), (10,)),
-    "IInt8Calibrator": ((8,), (10,)),
-    "IInt8EntropyCalibrator": ((8,), (10,)),
-    "IInt8EntropyCalibrator2": ((8,), (10,)),
-    "IInt8MinMaxCalibrator": ((8,), (10,)),
-    "NetworkDefinitionCreationFlag.EXPLICIT_BATCH": ((8,), (10,)),
-    "NetworkDefinitionCreationFlag.STRONGLY_TYPED": ((10,), None),
-    "ParserError.node_name": ((10,), None),
-    "ParserError.node_operator": ((10,), None),
+# Names that not every version has: by product, the first and the last version that do; a product left out has none.
+# `(1)` behind a method: the call with one argument.
+ONLY: dict[str, dict[str, Span]] = {
+    "BuilderFlag.BF16": {"trt": ((10,), (10,)), "trtrtx": _EARLY},
+    "BuilderFlag.FP16": {"trt": ((8,), (10,)), "trtrtx": _EARLY},
+    "BuilderFlag.INT8": {"trt": ((8,), (10,)), "trtrtx": _EARLY},
+    "BuilderFlag.ERROR_ON_TIMING_CACHE_MISS": {"trt": ((10,), None), "trtrtx": ((1,), None)},
+    "ComputeCapability": {"trtrtx": ((1,), None)},
+    "IBuilderConfig.int8_calibrator": {"trt": ((8,), (10,))},
+    "IBuilderConfig.num_compute_capabilities": {"trtrtx": ((1,), None)},
+    "IBuilderConfig.set_calibration_profile": {"trt": ((8,), (10,))},
+    "IBuilderConfig.set_compute_capability": {"trtrtx": ((1,), None)},
+    "ICudaEngine.create_execution_context(1)": {"trt": ((10,), None), "trtrtx": ((1,), None)},
+    "ICudaEngine.create_runtime_config": {"trt": ((10, 13), None), "trtrtx": ((1,), None)},
+    "IInt8Calibrator": {"trt": ((8,), (10,)), "trtrtx": _EARLY},
+    "IInt8EntropyCalibrator": {"trt": ((8,), (10,)), "trtrtx": _EARLY},
+    "IInt8EntropyCalibrator2": {"trt": ((8,), (10,)), "trtrtx": _EARLY},
+    "IInt8MinMaxCalibrator": {"trt": ((8,), (10,)), "trtrtx": _EARLY},
+    "IRuntimeCache": {"trtrtx": ((1,), None)},
+    "IRuntimeConfig": {"trt": ((10, 13), None), "trtrtx": ((1,), None)},
+    "IRuntimeConfig.create_runtime_cache": {"trtrtx": ((1,), None)},
+    "IRuntimeConfig.set_runtime_cache": {"trtrtx": ((1,), None)},
+    "NetworkDefinitionCreationFlag.EXPLICIT_BATCH": {"trt": ((8,), (10,)), "trtrtx": _EARLY},
+    "NetworkDefinitionCreationFlag.STRONGLY_TYPED": {"trt": ((10,), None), "trtrtx": ((1,), None)},
+    "ParserError.node_name": {"trt": ((10,), None), "trtrtx": ((1,), None)},
+    "ParserError.node_operator": {"trt": ((10,), None), "trtrtx": ((1,), None)},
 }
 
 
 @dataclass(frozen=True)
 class Api:
-    """One installed TensorRT: the module, its version, and the one logger that all its objects share."""
+    """One installed product: its module, its version, and the one logger that all its objects share."""
 
+    product: Product
     trt: Any
     version: str
     logger: Any
     messages: Messages
+
+    @property
+    def title(self) -> str:
+        """`TensorRT 10.13.3.9`, `TensorRT for RTX 1.7.1.116`."""
+        return f"{self.product.title} {self.version}"
 
     @property
     def numbers(self) -> tuple[int, ...]:
@@ -86,8 +108,8 @@ class Api:
 
     @property
     def weakly_typed(self) -> bool:
-        """Whether networks can be weakly typed: the builder chooses precisions within its flags (to 10.x)."""
-        return self.has("BuilderFlag.FP16")
+        """Whether networks can be weakly typed: the builder chooses precisions within its flags (TensorRT to 10.x)."""
+        return not self.product.apart and self.has("BuilderFlag.FP16")
 
     @property
     def strongly_typed(self) -> bool:
@@ -99,52 +121,70 @@ class Api:
         return ".".join(map(str, self.numbers[:2]))
 
 
-def load() -> Api:
-    """The installed TensorRT.
+def load(product: Product) -> Api:
+    """A product that is installed.
 
     Raises:
         EngineUnavailable: bindings or libraries are missing, or are too old.
     """
-    for name in MODULES:
+    for name in product.modules:
         try:
             module = importlib.import_module(name)
         except ModuleNotFoundError as error:
             if error.name == name:
                 continue
-            raise _broken(name, error) from error
+            raise _broken(product, name, error) from error
         except (ImportError, OSError) as error:
-            raise _broken(name, error) from error
-        return _api(module)
+            raise _broken(product, name, error) from error
+        return _api(product, module)
     raise EngineUnavailable(
-        "TensorRT's Python bindings are not installed",
-        where="import tensorrt",
-        remedy="pip install 'trueline[gpu]', or the car's version: pip install tensorrt==10.13.3.9",
+        f"the Python bindings of {product.title} are not installed",
+        where=f"import {product.modules[0]}",
+        remedy=product.install,
     )
 
 
 @functools.cache
-def _api(module: ModuleType) -> Api:
+def _api(product: Product, module: ModuleType) -> Api:
     """One per module: TensorRT keeps the first logger that it sees for the life of the process."""
     version = str(getattr(module, "__version__", ""))
     place = str(getattr(module, "__file__", None) or module.__name__)
     if not hasattr(module, "Builder") or not version:
         raise EngineUnavailable(
-            f"the module {module.__name__!r} is not TensorRT",
+            f"the module {module.__name__!r} is not {product.title}",
             where=place,
-            remedy="rename or remove what shadows TensorRT's bindings",
+            remedy="rename or remove what shadows its bindings",
         )
     messages = Messages()
-    api = Api(module, version, recording_logger(module, messages), messages)
-    if api.numbers[:2] < OLDEST:
-        raise EngineUnavailable(f"TensorRT {version} is too old", where=place, remedy="use TensorRT 8.6, 10.x or 11.x")
+    api = Api(product, module, version, recording_logger(module, messages), messages)
+    if api.numbers[:2] < product.oldest:
+        raise EngineUnavailable(f"{api.title} is too old", where=place, remedy=f"use {product.known}")
+    if (library := _library_version(product)) not in (version, ""):
+        raise EngineUnavailable(
+            f"the bindings are {api.title}, and the library is {library}, which crashes",
+            where=place,
+            remedy="install bindings and libraries of one version and one CUDA",
+        )
     return api
 
 
-def _broken(name: str, error: BaseException) -> EngineUnavailable:
-    """Bindings that are there but do not import: nearly always a library that the linker does not find."""
+def _library_version(product: Product) -> str:
+    """What the loaded library says of itself, `1.7.1.116`; empty where it cannot be asked."""
+    try:
+        library = ctypes.CDLL(product.soname) if product.soname else None
+        asked = [getattr(library, f"getInferLib{part}Version") for part in ("Major", "Minor", "Patch", "Build")]
+    except (OSError, AttributeError):
+        return ""
+    return ".".join(str(ask()) for ask in asked)
+
+
+def _broken(product: Product, name: str, error: BaseException) -> EngineUnavailable:
+    """Bindings that are there but do not import: a library that the linker does not find, or another Python's."""
     text = str(error).splitlines()[0] if str(error) else type(error).__name__
-    if "libnv" in text or "libcudart" in text or "libcudnn" in text:
-        remedy = "install TensorRT's libraries of the bindings' version and put their folder on LD_LIBRARY_PATH"
+    if any(library in text for library in product.libraries):
+        remedy = "install the libraries of the bindings' version and put their folder on LD_LIBRARY_PATH"
     else:
-        remedy = "install TensorRT anew: bindings and libraries of one version"
-    return EngineUnavailable(f"TensorRT's bindings do not import: {text}", where=f"import {name}", remedy=remedy)
+        remedy = "install it anew: bindings and libraries of one version, for this Python"
+    return EngineUnavailable(
+        f"the bindings of {product.title} do not import: {text}", where=f"import {name}", remedy=remedy
+    )

@@ -19,10 +19,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engines.cache import digest, folder_of, publish, whole
-from engines.errors import EngineUnavailable, ModelLoadError
+from engines.errors import EngineOptionError, EngineUnavailable, ModelLoadError
 from engines.inspect.graph import model_sha256
 from engines.protocol import ModelSource
 from engines.sealed import file_sha256
+from engines.tensorrt.graph import read_graph
 
 __all__ = ["Converted", "convert", "modelopt_version", "read_calibration"]
 
@@ -38,7 +39,14 @@ class Converted:
     facts: dict[str, Any]
 
 
-def convert(name: str, source: ModelSource, model: Path, precision: str, calibration: Path | None) -> Converted:
+def convert(
+    name: str,
+    source: ModelSource,
+    model: Path,
+    precision: str,
+    calibration: Path | None,
+    keep_fp32: tuple[str, ...] = (),
+) -> Converted:
     """The graph in fp16 or bf16, inputs and outputs still fp32.
 
     Args:
@@ -47,8 +55,10 @@ def convert(name: str, source: ModelSource, model: Path, precision: str, calibra
         model: fp32 ONNX file.
         precision: `fp16` or `bf16`.
         calibration: npz of real inputs, each array of shape (frames, *shape of the input).
+        keep_fp32: names of nodes and of operators that stay in fp32.
 
     Raises:
+        EngineOptionError: nothing in the graph has a name of `keep_fp32`.
         EngineUnavailable: no calibration data is given, or ModelOpt is not installed.
         ModelLoadError: the data does not fit the inputs, or AutoCast failed.
     """
@@ -58,6 +68,7 @@ def convert(name: str, source: ModelSource, model: Path, precision: str, calibra
             where=f"{name}, option calibration",
             remedy="give calibration = FILE.npz with an array (frames, *shape) for every input, taken from the cases",
         )
+    _check_kept(name, model, keep_fp32)
     frames = read_calibration(source, calibration)
     modelopt = modelopt_version()
     if modelopt is None:
@@ -72,12 +83,13 @@ def convert(name: str, source: ModelSource, model: Path, precision: str, calibra
         "precision": precision,
         "modelopt": modelopt,
         "frames": MOST_FRAMES,
+        "keep_fp32": list(keep_fp32),
     }
     folder = folder_of(source.cache, "autocast") / f"{source.name}-{precision}-{digest(facts)}"
     if not whole(folder):
         with publish(folder) as draft:
             np.savez(draft / "calibration.npz", **frames)  # type: ignore[arg-type]  # names of arrays, not options
-            _run(name, model, draft, precision)
+            _run(name, model, draft, precision, keep_fp32)
             (draft / "calibration.npz").unlink()
     about = json.loads((folder / "autocast.json").read_text(encoding="utf-8"))
     return Converted(folder / "model.onnx", {**about, "calibration_sha256": facts["calibration"]})
@@ -113,9 +125,24 @@ def read_calibration(source: ModelSource, path: Path) -> dict[str, NDArray[Any]]
     return {key: np.concatenate(list(array[chosen])) for key, array in arrays.items()}
 
 
-def _run(name: str, model: Path, folder: Path, precision: str) -> None:
+def _check_kept(name: str, model: Path, keep_fp32: tuple[str, ...]) -> None:
+    graph = read_graph(model)
+    if unknown := sorted(set(keep_fp32) - {*graph.nodes, *graph.operators}):
+        raise EngineOptionError(
+            f"option 'keep_fp32': no node and no operator of the graph is called {unknown[0]!r}",
+            where=f"{name}, {model}",
+            remedy=f"name nodes, or operators of {sorted(set(graph.operators))}",
+        )
+
+
+def _run(name: str, model: Path, folder: Path, precision: str, keep_fp32: tuple[str, ...]) -> None:
     """AutoCast in a child process; it writes model.onnx and autocast.json into the folder."""
-    order = {"onnx": str(model.resolve()), "folder": str(folder.resolve()), "precision": precision}
+    order = {
+        "onnx": str(model.resolve()),
+        "folder": str(folder.resolve()),
+        "precision": precision,
+        "keep_fp32": keep_fp32,
+    }
     command = [sys.executable, "-m", CHILD, json.dumps(order)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode == 0:

@@ -24,13 +24,13 @@ __all__ = ["main"]
 CONVERTED = re.compile(r"Converted (\d+)/(\d+) nodes")
 
 
-def main(order: dict[str, str]) -> int:
-    """Convert one graph; `order` has onnx, folder and precision."""
+def main(order: dict[str, Any]) -> int:
+    """Convert one graph; `order` has onnx, folder, precision and keep_fp32."""
     folder, log = Path(order["folder"]), io.StringIO()
     with contextlib.redirect_stdout(log), contextlib.redirect_stderr(log):
         warnings.simplefilter("ignore")
         try:
-            facts = _convert(Path(order["onnx"]), folder, order["precision"])
+            facts = _convert(Path(order["onnx"]), folder, order["precision"], order["keep_fp32"])
         except Exception as error:  # whatever AutoCast raises becomes the one line that the parent shows
             text = (str(error).splitlines() or [""])[0]
             print(f"{type(error).__name__}: {text}", file=sys.__stderr__)
@@ -41,7 +41,7 @@ def main(order: dict[str, str]) -> int:
     return 0
 
 
-def _convert(model: Path, folder: Path, precision: str) -> dict[str, Any]:
+def _convert(model: Path, folder: Path, precision: str, keep_fp32: list[str]) -> dict[str, Any]:
     import onnx
 
     autocast = importlib.import_module("modelopt.onnx.autocast")  # an extra, which type checkers need not have
@@ -50,6 +50,8 @@ def _convert(model: Path, folder: Path, precision: str) -> dict[str, Any]:
         low_precision_type=precision,
         keep_io_types=True,
         calibration_data=str(folder / "calibration.npz"),
+        nodes_to_exclude=[f"{re.escape(name)}$" for name in keep_fp32],
+        op_types_to_exclude=keep_fp32,
     )
     onnx.save(typed, folder / "model.onnx")
     types = Counter(onnx.TensorProto.DataType.Name(tensor.data_type) for tensor in typed.graph.initializer)

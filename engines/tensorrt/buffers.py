@@ -8,6 +8,7 @@ border, outputs of bfloat16 into float32, which holds them exactly.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from numpy.typing import NDArray
@@ -17,6 +18,7 @@ from engines.tensorrt.api import Api, ICudaEngine, IExecutionContext
 from engines.tensorrt.device import CudaDevice
 from engines.tensorrt.messages import Messages
 from engines.tensorrt.runtime import IoTensor
+from engines.tensorrt.runtime_cache import create_context, keep_cache
 
 if TYPE_CHECKING:
     import torch
@@ -33,7 +35,13 @@ class Buffers:
     """One execution context with its buffers; names are the plan's."""
 
     def __init__(
-        self, api: Api, engine: ICudaEngine, tensors: Sequence[IoTensor], device: CudaDevice, where: str
+        self,
+        api: Api,
+        engine: ICudaEngine,
+        tensors: Sequence[IoTensor],
+        device: CudaDevice,
+        where: str,
+        runtime_cache: Path | None = None,
     ) -> None:
         self._api, self._device, self._where = api, device, where
         self._inputs = [tensor for tensor in tensors if tensor.is_input]
@@ -42,7 +50,7 @@ class Buffers:
         self._shapes: dict[str, tuple[int, ...]] = {}
         self._engine: ICudaEngine = engine
         with api.messages.collect() as messages, device.active():
-            context: IExecutionContext = engine.create_execution_context()
+            context, self._cache = create_context(api, engine, runtime_cache)
             if context is None:
                 raise ModelLoadError(
                     f"TensorRT creates no execution context: {messages.reason('is the GPU out of memory?')}",
@@ -50,6 +58,11 @@ class Buffers:
                     remedy="free memory of the GPU (nvidia-smi shows who holds it)",
                 )
         self._context: IExecutionContext = context
+        self._cache_file = runtime_cache
+
+    def close(self) -> None:
+        """Keep what the GPU's compiler made."""
+        keep_cache(self._cache, self._cache_file)
 
     def run(self, arrays: Mapping[str, NDArray[Any]], outputs: Sequence[tuple[str, str]]) -> list[NDArray[Any]]:
         """Execute once.

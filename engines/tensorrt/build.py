@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import functools
+import json
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from engines.base import whole_cause
-from engines.errors import EngineOptionError, EngineUnavailable, ModelLoadError
+from engines.errors import EngineCrashed, EngineOptionError, EngineUnavailable, ModelLoadError
 from engines.protocol import TensorSpec
 from engines.tensorrt.api import (
     Api,
@@ -22,21 +25,29 @@ from engines.tensorrt.api import (
 from engines.tensorrt.calibration import CalibrationCache, cache_calibrator
 from engines.tensorrt.graph import GraphFacts
 from engines.tensorrt.options import Options
-from engines.tensorrt.parse import create_network, parse_onnx
+from engines.tensorrt.parse import create_network, named_in, parse_onnx
 from engines.tensorrt.profiles import Profile, profile_of
 from engines.tensorrt.recipe import Recipe
+from engines.tensorrt.target import aim
 from engines.tensorrt.timing import attach_timing, keep_timing
 
-__all__ = ["Order", "build_plan", "check_flags"]
+__all__ = ["Built", "Order", "build_plan", "check_flags", "order_text", "read_order"]
 
 MIB = 1 << 20
+NO_MEMORY = re.compile(r"bad_alloc|[Oo]ut of memory|OutOfMemory")
 MOST_WARNINGS = 20
 NAMED_BY_ENGINE = ("TF32", "FP16", "BF16", "INT8", "FP8", "FP4", "INT4")
 
 
 @dataclass(frozen=True)
 class Order:
-    """One build: the file, how to build it, and for whom."""
+    """One build: the file, how to build it, and for whom.
+
+    Attributes:
+        timing_file: where this GPU's timings are kept; None where nothing is timed.
+        target: what the plan is for, where that is not the GPU that is here.
+        plugins: libraries that the building process must load.
+    """
 
     name: str
     model: Path
@@ -44,19 +55,50 @@ class Order:
     recipe: Recipe
     options: Options
     inputs: Sequence[TensorSpec]
-    timing_file: Path
+    timing_file: Path | None = None
     cache: CalibrationCache | None = None
+    target: str | None = None
+    plugins: tuple[Path, ...] = ()
 
 
-def build_plan(api: Api, order: Order) -> tuple[bytes, list[str]]:
+@dataclass(frozen=True)
+class Built:
+    """A plan, what was warned of (weights outside the fp16 range, layers that fell back), and the plan as text.
+
+    Attributes:
+        layers: what the builder printed of the compiled plan, one text for every part; none from TensorRT.
+    """
+
+    plan: bytes
+    warnings: list[str]
+    layers: list[str]
+
+
+def order_text(order: Order) -> str:
+    """An order as JSON."""
+    return json.dumps(_orders().dump_python(order, mode="json"))
+
+
+def read_order(text: str) -> Order:
+    """The order of `order_text`."""
+    order: Order = _orders().validate_python(json.loads(text))
+    return order
+
+
+@functools.cache
+def _orders() -> Any:
+    from pydantic import TypeAdapter
+
+    return TypeAdapter(Order)
+
+
+def build_plan(api: Api, order: Order) -> Built:
     """Build a plan; minutes for a large network.
-
-    Returns:
-        The plan, and what TensorRT warned of: weights outside the fp16 range, layers that fell back.
 
     Raises:
         EngineUnavailable: TensorRT does not start on this machine.
         ModelLoadError: TensorRT cannot read or build the graph.
+        EngineCrashed: it ran out of memory.
         EngineOptionError: a profile or tactic source that does not fit.
     """
     with api.messages.collect() as messages:
@@ -71,8 +113,9 @@ def build_plan(api: Api, order: Order) -> tuple[bytes, list[str]]:
             raise _cache_refused(api, order)
         if isinstance(plan, ModelLoadError):
             raise plan
-        keep_timing(config, order.options, order.timing_file)
-        return plan, list(dict.fromkeys(messages.warnings))[:MOST_WARNINGS]
+        if order.timing_file is not None:
+            keep_timing(config, order.options, order.timing_file)
+        return Built(plan, list(dict.fromkeys(messages.warnings))[:MOST_WARNINGS], messages.plans)
 
 
 def _built(
@@ -83,10 +126,20 @@ def _built(
         plan: IHostMemory = builder.build_serialized_network(network, config)
     if plan is not None:
         return bytes(plan)
+    reason = messages.reason()
+    if NO_MEMORY.search(reason):
+        raise EngineCrashed(
+            f"{api.title} ran out of memory while it built the plan: {reason}",
+            where=f"{order.name}, {order.model}",
+            remedy="build on a machine with more memory (several times the weights), or give a smaller network",
+        )
+    nodes = named_in(reason, network, order.graph)
     return ModelLoadError(
-        f"TensorRT {api.version} cannot build it: {messages.reason()}",
+        f"{api.title} cannot build it: {f'{nodes}: ' if nodes else ''}{reason}",
         where=f"{order.name}, {order.model}",
-        remedy="build it with trtexec --verbose to see every step, or replace the nodes it names",
+        remedy="keep the nodes it names in fp32 by the option keep_fp32, or replace them"
+        if order.recipe.autocast
+        else "replace the nodes it names, or build it with trtexec --verbose to see every step",
     )
 
 
@@ -102,11 +155,11 @@ def check_flags(api: Api, name: str, flags: Sequence[str]) -> None:
             raise EngineOptionError(
                 f"builder flag {flag!r} is decided by the engine's name and the option tf32",
                 where=f"option builder_flags of {name}",
-                remedy="choose trt-fp32, trt-tf32, trt-fp16, trt-bf16 or trt-int8",
+                remedy="choose the engine of that precision",
             )
         if flag not in known:
             raise EngineOptionError(
-                f"TensorRT {api.version} has no builder flag {flag!r}",
+                f"{api.title} has no builder flag {flag!r}",
                 where=f"option builder_flags of {name}",
                 remedy=f"must be in {known}",
             )
@@ -119,7 +172,7 @@ def _builder(api: Api) -> Builder:
             return api.trt.Builder(api.logger)
         except Exception as error:
             raise EngineUnavailable(
-                f"TensorRT {api.version} does not start: {messages.reason(whole_cause(error))}",
+                f"{api.title} does not start: {messages.reason(whole_cause(error))}",
                 where="tensorrt.Builder",
                 remedy="check driver and GPU with nvidia-smi, and that TensorRT's CUDA version fits the driver",
             ) from error
@@ -140,7 +193,10 @@ def _configure(api: Api, builder: Builder, network: INetworkDefinition, config: 
     if options.tactic_sources:
         _set_tactic_sources(api, config, order)
     profile = _add_profile(api, builder, network, config, order)
-    attach_timing(api, config, options, order.timing_file)
+    if order.timing_file is not None:
+        attach_timing(api, config, options, order.timing_file)
+    if order.target is not None:
+        aim(api, config, order.target)
     return _add_calibrator(api, config, profile, order)
 
 
@@ -149,7 +205,7 @@ def _set_tactic_sources(api: Api, config: IBuilderConfig, order: Order) -> None:
     for source in order.options.tactic_sources:
         if source not in known:
             raise EngineOptionError(
-                f"TensorRT {api.version} has no tactic source {source!r}",
+                f"{api.title} has no tactic source {source!r}",
                 where=f"option tactic_sources of {order.name}",
                 remedy=f"must be in {sorted(known)}",
             )
@@ -201,7 +257,7 @@ def _add_calibrator(api: Api, config: IBuilderConfig, profile: IOptimizationProf
 def _cache_refused(api: Api, order: Order) -> ModelLoadError:
     assert order.cache is not None
     return ModelLoadError(
-        f"TensorRT {api.version} does not use the calibration cache, written by version {order.cache.version}",
+        f"{api.title} does not use the calibration cache, written by version {order.cache.version}",
         where=str(order.options.calibration_cache),
         remedy="give a cache that this TensorRT wrote, or an ONNX file with Q/DQ nodes",
     )

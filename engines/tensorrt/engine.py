@@ -38,6 +38,7 @@ class TrtEngine(FrameEngine):
         *,
         names: Mapping[str, str] | None = None,
         types: Mapping[str, str] | None = None,
+        runtime_cache: Path | None = None,
     ) -> None:
         """Load a plan.
 
@@ -51,6 +52,7 @@ class TrtEngine(FrameEngine):
             facts: how it came to be, for provenance.
             names: card's name of an input or output -> the plan's.
             types: NumPy type of each output in the ONNX file, where the plan was built from one.
+            runtime_cache: file of what the GPU's own compiler makes of the plan (TensorRT for RTX).
 
         Raises:
             ModelLoadError, EngineUnavailable, EngineOutputMissing: the plan does not load, or does not fit the card.
@@ -63,10 +65,11 @@ class TrtEngine(FrameEngine):
             layers = describe_engine(api, self._engine)
         self._theirs = _names(source, tensors, names or {}, name)
         self._inputs = _held_against(source, tensors, self._theirs, where)
-        self._buffers: Buffers | None = Buffers(api, self._engine, tensors, device, self._where)
+        self._buffers: Buffers | None = Buffers(api, self._engine, tensors, device, self._where, runtime_cache)
         self._outputs = _outputs(source, tensors, self._theirs, types or {})
         self._known: dict[str, tuple[tuple[int, ...], np.dtype[Any]]] = {}
         provenance = {
+            "product": api.product.title,
             "tensorrt": api.version,
             "device": device.facts,
             "plan": where,
@@ -95,6 +98,8 @@ class TrtEngine(FrameEngine):
 
     def close(self) -> None:
         """Free context, engine and runtime, in that order."""
+        if self._buffers is not None:
+            self._buffers.close()
         self._buffers = None
         self._engine = None
         self._runtime = None

@@ -22,12 +22,21 @@ LOW = ("FLOAT16", "BFLOAT16", "FLOAT8", "FLOAT4")
 
 @dataclass(frozen=True, slots=True)
 class GraphFacts:
-    """opset of the default domain; low: low-precision float types it holds; names of nodes in the file's order."""
+    """Of an ONNX file.
+
+    Attributes:
+        opset: of the default domain.
+        low: low-precision float types that it holds.
+        quantised: whether it has Q/DQ nodes.
+        nodes: names of its nodes, in the file's order.
+        operators: their operators.
+    """
 
     opset: int
     low: frozenset[str]
     quantised: bool
     nodes: tuple[str, ...]
+    operators: tuple[str, ...] = ()
 
 
 def read_graph(path: Path) -> GraphFacts:
@@ -52,6 +61,7 @@ def read_graph(path: Path) -> GraphFacts:
         low=frozenset(name for name in types if name.startswith(LOW)),
         quantised=any(node.op_type in QUANTISING for node in _nodes(model.graph)),
         nodes=tuple(node.name or f"{node.op_type} #{index}" for index, node in enumerate(model.graph.node)),
+        operators=tuple(node.op_type for node in model.graph.node),
     )
 
 

@@ -13,25 +13,31 @@ from typing import Any
 __all__ = ["Messages", "recording_logger"]
 
 LONGEST_LOG = 1000
+LAYERS = "Layers:"  # how the text of a compiled plan begins, told at the lowest severity
 WARNING = 2  # TensorRT's severities: 0 internal error, 1 error, 2 warning, 3 info, 4 verbose
 
 
 class Messages:
     """Warnings and errors, oldest first; what is said inside `collect` also goes to the block's own Messages."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, plans: bool = False) -> None:
+        """`plans`: keep the texts of compiled plans too, which are chatter to everybody else."""
         self._lines: list[tuple[int, str]] = []
+        self._keeps_plans = plans
         self._listeners: list[Messages] = []
+        self.plans: list[str] = []
 
     def add(self, severity: int, text: str) -> None:
         """Keep a line; information and chatter are dropped."""
+        for listener in self._listeners:
+            listener.add(severity, text)
+        if self._keeps_plans and text.startswith(LAYERS):
+            self.plans.append(text)
         if severity > WARNING:
             return
         if len(self._lines) >= LONGEST_LOG:
             del self._lines[: LONGEST_LOG // 2]
         self._lines.append((severity, text))
-        for listener in self._listeners:
-            listener.add(severity, text)
 
     @property
     def errors(self) -> list[str]:
@@ -51,7 +57,7 @@ class Messages:
     @contextmanager
     def collect(self) -> Iterator[Messages]:
         """The lines said inside the block, and no others."""
-        inner = Messages()
+        inner = Messages(plans=True)
         self._listeners.append(inner)
         try:
             yield inner

@@ -10,13 +10,16 @@ from typing import Any
 from engines.base import refuse_options
 from engines.errors import EngineOptionError
 from engines.tensorrt import FILE_OPTIONS
+from engines.tensorrt.product import product_of
 
 __all__ = ["Options", "Range", "parse_options"]
 
 Range = tuple[int, int, int]
 NUMBERS = ("workspace_mib", "optimization_level", "rebuild")
-LISTS = ("builder_flags", "tactic_sources")
-OF_A_BUILD = ("calibration_cache", "rest", "tf32", "profiles", "timing_cache", *NUMBERS, *LISTS)
+LISTS = ("builder_flags", "tactic_sources", "keep_fp32")
+OF_A_BUILD = ("calibration_cache", "rest", "tf32", "profiles", "timing_cache", "target", *NUMBERS, *LISTS)
+OF_TENSORRT = ("calibration_cache", "rest", "timing_cache", "tactic_sources")  # TensorRT for RTX times nothing here
+OF_RTX = ("target",)
 
 
 @dataclass(frozen=True)
@@ -38,6 +41,8 @@ class Options:
         timing_cache: file of measured tactics that decides the build; a tactic that it lacks is an error where TensorRT
             knows that error (from 10.0). Without it each GPU has a file of its own in the cache.
         rebuild: a number; another number builds another engine, timed afresh, for the noise floor.
+        keep_fp32: names of nodes and of operators that AutoCast leaves in fp32.
+        target: `sm86`, `portable`, ...: what TensorRT for RTX plans for.
     """
 
     plan: Path | None = None
@@ -53,6 +58,8 @@ class Options:
     optimization_level: int | None = None
     timing_cache: Path | None = None
     rebuild: int = 0
+    keep_fp32: tuple[str, ...] = ()
+    target: str = "portable"
 
 
 def parse_options(name: str, given: Mapping[str, Any]) -> Options:
@@ -61,7 +68,8 @@ def parse_options(name: str, given: Mapping[str, Any]) -> Options:
     Raises:
         EngineOptionError: an unknown option, a value of the wrong kind, a build's option beside a prebuilt plan.
     """
-    known = tuple(f.name for f in fields(Options))
+    others = OF_TENSORRT if product_of(name).apart else OF_RTX
+    known = tuple(f.name for f in fields(Options) if f.name not in others)
     refuse_options(name, {key: value for key, value in given.items() if key not in known}, known)
     values = {key: _value(name, key, value) for key, value in given.items()}
     options = Options(**values)
@@ -87,6 +95,8 @@ def _value(name: str, key: str, value: Any) -> Any:
         return {str(dim): _range(name, str(dim), sizes) for dim, sizes in _mapping(name, key, value).items()}
     if key == "names":
         return {str(ours): str(theirs) for ours, theirs in _mapping(name, key, value).items()}
+    if key == "target" and not isinstance(value, str):
+        raise _wrong(name, key, f"must be a name (got {value!r})", "give 'sm86' or 'portable', say")
     if key == "rest" and value not in ("fp32", "fp16"):
         raise _wrong(name, key, f"must be in ['fp32', 'fp16'] (got {value!r})", "give one of them")
     if key == "tf32" and not isinstance(value, bool):

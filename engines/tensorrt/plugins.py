@@ -16,29 +16,36 @@ from engines.plugins import OF_TENSORRT, for_tensorrt
 from engines.sealed import file_sha256
 from engines.tensorrt.api import Api, IPluginRegistry
 
-__all__ = ["load_plugins"]
+__all__ = ["load_plugins", "plugin_hashes"]
 
 _loaded: dict[str, ctypes.CDLL] = {}  # a plugin is registered once per process
 
 
-def load_plugins(api: Api, paths: Iterable[Path]) -> dict[str, str]:
+def plugin_hashes(paths: Iterable[Path]) -> dict[str, str]:
+    """Name and SHA-256 of each library of TensorRT.
+
+    Raises:
+        ModelLoadError: a library is missing.
+    """
+    try:
+        return {path.name: file_sha256(path) for path in for_tensorrt(paths)}
+    except OSError as error:
+        raise _unloadable(Path(error.filename), error) from error
+
+
+def load_plugins(api: Api, paths: Iterable[Path]) -> None:
     """Register NVIDIA's plugins and the card's.
 
     Args:
         api: the installed TensorRT.
         paths: shared libraries; those of ONNX Runtime are left alone.
 
-    Returns:
-        Name and SHA-256 of each library of TensorRT.
-
     Raises:
         ModelLoadError: a library is missing, does not load, or its plugins cannot be registered.
     """
     api.trt.init_libnvinfer_plugins(api.logger, "")
-    found = for_tensorrt(paths)
-    for path in found:
+    for path in for_tensorrt(paths):
         _load(api, path)
-    return {path.name: file_sha256(path) for path in found}
 
 
 def _load(api: Api, path: Path) -> None:
@@ -49,11 +56,7 @@ def _load(api: Api, path: Path) -> None:
     try:
         library = ctypes.CDLL(key, mode=ctypes.RTLD_GLOBAL)
     except OSError as error:
-        raise ModelLoadError(
-            f"a plugin library does not load: {whole_cause(error)}",
-            where=str(path),
-            remedy="build it for this machine and this TensorRT, and name it under plugins in model.toml",
-        ) from error
+        raise _unloadable(path, error) from error
     if any(hasattr(library, symbol) for symbol in OF_TENSORRT):
         _register(api, path)
     _loaded[key] = library
@@ -68,3 +71,11 @@ def _register(api: Api, path: Path) -> None:
                 where=str(path),
                 remedy="build the library against this TensorRT, and name each plugin once",
             )
+
+
+def _unloadable(path: Path, error: OSError) -> ModelLoadError:
+    return ModelLoadError(
+        f"a plugin library does not load: {whole_cause(error)}",
+        where=str(path),
+        remedy="build it for this machine and this TensorRT, and name it under plugins in model.toml",
+    )

@@ -22,6 +22,7 @@ from engines.errors import EngineOptionError, EngineUnavailable
 from engines.tensorrt.api import ONLY, Api
 from engines.tensorrt.graph import GraphFacts
 from engines.tensorrt.options import Options
+from engines.tensorrt.product import TENSORRT
 
 __all__ = ["PRECISIONS", "Recipe", "Typing", "check_precision", "choose"]
 
@@ -53,7 +54,7 @@ def check_precision(name: str, precision: str, api: Api, capability: tuple[int, 
     """
     if precision == "bf16" and not api.has("BuilderFlag.BF16") and not api.strongly_typed:
         raise EngineUnavailable(
-            f"TensorRT {api.version} has no bf16", where=name, remedy="use TensorRT 10.0 or newer, or trt-fp16"
+            f"{api.title} has no bf16", where=name, remedy="use TensorRT 10.0 or newer, or trt-fp16"
         )
     if precision in ("tf32", "bf16") and capability < AMPERE:
         raise EngineUnavailable(
@@ -103,7 +104,7 @@ def choose(
 def _check_opset(name: str, api: Api, graph: GraphFacts, where: str) -> None:
     if api.major == 8 and graph.opset > NEWEST_OPSET_8:
         raise EngineUnavailable(
-            f"TensorRT {api.version} reads opset {NEWEST_OPSET_8} or less, and the model has opset {graph.opset}",
+            f"{api.title} reads opset {NEWEST_OPSET_8} or less, and the model has opset {graph.opset}",
             where=f"{name}, {where}",
             remedy=f'add [export.targets."trt-{api.short()}"] with opset = {NEWEST_OPSET_8} to model.toml, '
             "or give an ONNX file of that opset",
@@ -129,7 +130,7 @@ def _sixteen_bit(
     set_flags, clear_flags = _tf32(options.tf32 is not False)
     if kind == "weak":
         flag = "BuilderFlag." + precision.upper()
-        if not api.has(flag):
+        if not api.has(flag) or not api.weakly_typed:
             raise _impossible(name, api, flag, 'set fp16 = "strong" in model.toml, if the car runs it so')
         return Recipe(precision, "weak", (precision.upper(), *set_flags), clear_flags)
     if not api.strongly_typed:
@@ -185,10 +186,10 @@ def _said(graph: GraphFacts) -> str:
 
 
 def _impossible(name: str, api: Api, needed: str, remedy: str) -> EngineUnavailable:
-    first, last = ONLY[needed]
+    first, last = ONLY[needed][TENSORRT.key]
     span = f"TensorRT {first[0]}" + (" and newer" if last is None else f" to {last[0]}" if last != first else "")
     return EngineUnavailable(
-        f"TensorRT {api.version} has no {needed.rpartition('.')[2]}, which {span} has", where=name, remedy=remedy
+        f"{api.title} has no {needed.rpartition('.')[2]}, which {span} has", where=name, remedy=remedy
     )
 
 

@@ -59,7 +59,7 @@ def load_plan(api: Api, content: bytes, where: str, gpu: str) -> tuple[Runtime, 
             runtime: Runtime = api.trt.Runtime(api.logger)
         except Exception as error:
             raise EngineUnavailable(
-                f"TensorRT {api.version} does not start: {messages.reason(whole_cause(error))}",
+                f"{api.title} does not start: {messages.reason(whole_cause(error))}",
                 where="tensorrt.Runtime",
                 remedy="check driver and GPU with nvidia-smi, and that TensorRT's CUDA version fits the driver",
             ) from error
@@ -157,7 +157,7 @@ def _why(messages: Messages, api: Api, where: str, gpu: str) -> ModelLoadError:
         what = f"the plan was built for a GPU of compute capability {found[2]}, and this one has {found[1]} ({gpu})"
         return ModelLoadError(what, where=where, remedy=REBUILD)
     if found := OTHER_VERSION.search(said):
-        what = f"the plan was built by TensorRT {found[2]}, and this is TensorRT {api.version}"
+        what = f"the plan was built by TensorRT {found[2]}, and this is {api.title}"
         return ModelLoadError(what, where=where, remedy=REBUILD)
     if OTHER_SERIALISATION.search(said):
         what = f"the plan was built by another TensorRT than this, {api.version}"
@@ -166,7 +166,7 @@ def _why(messages: Messages, api: Api, where: str, gpu: str) -> ModelLoadError:
         what = f"the plan needs a plugin that is not loaded: {messages.reason()}"
         return ModelLoadError(what, where=where, remedy="name its library under plugins in model.toml")
     return ModelLoadError(
-        f"no plan that TensorRT {api.version} can read, or a damaged one: {messages.reason()}",
+        f"no plan that {api.title} can read, or a damaged one: {messages.reason()}",
         where=where,
         remedy="give the file that trtexec --saveEngine wrote, copied in binary mode, or build it anew",
     )

@@ -13,6 +13,12 @@ from harness.terminal import print_json, say, show, table
 
 __all__ = ["app"]
 
+EngineOption = Annotated[str | None, typer.Option("--engine", metavar="NAME", help="trtrtx-fp16, ...: its plan")]
+CalibrationOption = Annotated[
+    list[Path] | None,
+    typer.Option("--cases", metavar="DIR", help="frames for AutoCast, where the card gives no calibration"),
+]
+
 app = typer.Typer(help="Check and export the model of a card.", no_args_is_help=True, rich_markup_mode=None)
 
 
@@ -42,16 +48,28 @@ def check(
 @app.command()
 def export(
     card: CardArgument,
-    out: Annotated[Path, typer.Option("--out", metavar="FILE", help="ONNX file to write")],
-    target: Annotated[str, typer.Option("--target", help="export target of the card")] = "default",
+    out: Annotated[Path, typer.Option("--out", metavar="FILE", help="ONNX file to write, or plan")],
+    target: Annotated[
+        str | None,
+        typer.Option("--target", help="export target of the card; with --engine, the plan's GPU: sm86, portable, ..."),
+    ] = None,
+    engine: EngineOption = None,
+    cases: CalibrationOption = None,
 ) -> None:
-    """Export the card's PyTorch model to ONNX and verify the opset that came out."""
+    """Export the card's PyTorch model to ONNX and verify the opset; with --engine, build the plan of a trtrtx-*."""
     from engines.export import export_model
     from engines.inspect.graph import read_graph
     from harness.model.card import load_card
 
-    written = export_model(load_card(card).source(), out, target)
-    say(f"{written}: opset {read_graph(written).opset}")
+    if engine is None:
+        written = export_model(load_card(card).source(), out, target or "default")
+        say(f"{written}: opset {read_graph(written).opset}")
+        return
+    from harness.checks.compiled import compiled, write_plan
+
+    made = compiled(load_card(card), engine, target=target, cases=cases or ())
+    written = write_plan(made, out)
+    say(f"{written}: plan of {engine} for {made.facts['target']}, SHA-256 {made.plan.sha256}")
 
 
 @app.command()

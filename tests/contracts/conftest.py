@@ -12,6 +12,7 @@ from contract_bindings import PACKAGES
 from contract_fakes import fake_module
 from contract_host import HostDevice
 from contract_machine import Machine, adapter_uses, real
+from contract_rtx import VERSIONS
 from contract_uses import Uses
 from contract_world import World
 
@@ -24,10 +25,16 @@ def version(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
+@pytest.fixture(params=[*PACKAGES, *VERSIONS])
+def any_version(request: pytest.FixtureRequest) -> str:
+    """Each version of TensorRT, and of TensorRT for RTX."""
+    return str(request.param)
+
+
 @pytest.fixture
-def real_surface(version: str) -> dict[str, Any]:
+def real_surface(any_version: str) -> dict[str, Any]:
     """What that version's bindings offer."""
-    return real(version)
+    return real(any_version)
 
 
 @pytest.fixture

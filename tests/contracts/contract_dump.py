@@ -1,18 +1,19 @@
 """Run as a script over one version of NVIDIA's bindings: write its whole surface as JSON to the path given.
 
+The module is the second argument, `tensorrt_bindings` where there is none.
+
 Enums with their values, classes with methods (pybind's docstrings hold the signatures), properties and whether they can
 be set, functions. The script imports nothing but the bindings and the standard library.
 """
 
 from __future__ import annotations
 
+import importlib
 import inspect
 import json
 import sys
 import types
 from pathlib import Path
-
-import tensorrt_bindings as trt
 
 SPECIAL = ("__init__", "__getitem__", "__len__")
 
@@ -45,4 +46,5 @@ def describe(module: types.ModuleType) -> dict[str, object]:
     return {"version": module.__version__, "enums": enums, "classes": classes, "functions": functions}
 
 
-Path(sys.argv[1]).write_text(json.dumps(describe(trt)), encoding="utf-8")
+bindings = importlib.import_module((*sys.argv, "tensorrt_bindings")[2])
+Path(sys.argv[1]).write_text(json.dumps(describe(bindings)), encoding="utf-8")

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
 from typing import Any, NoReturn
 
 import pytest
 from contract_bindings import PACKAGES, ROOT, Missing, surface
 from contract_fakes import Recording
 from contract_host import HostDevice
+from contract_rtx import VERSIONS, library, surface_of
 from contract_uses import Uses, uses_of
 from contract_world import World
 
@@ -23,7 +27,7 @@ ADAPTER = sorted((ROOT / "engines" / "tensorrt").glob("*.py"))
 def real(version: str) -> dict[str, Any]:
     """A version's surface; where it cannot be had, the test skips and says why, or fails if it is required."""
     try:
-        return surface(version)
+        return surface_of(version) if version in VERSIONS else surface(version)
     except Missing as missing:
         unmet(f"TensorRT {version}: {missing}")
 
@@ -35,6 +39,28 @@ def unmet(reason: str) -> NoReturn:
     pytest.skip(reason)
 
 
+def rtx(version: str) -> Path:
+    """Folder of a version of TensorRT for RTX; where it cannot be had, the test skips, or fails if it is required."""
+    try:
+        return library(version)
+    except Missing as missing:
+        unmet(f"TensorRT for RTX {version}: {missing}")
+
+
+def run_with_library(version: str, arguments: list[str], **environment: str) -> str:
+    """Run Python where `tensorrt_rtx_bindings` is a real version, and return what it prints."""
+    places = {"PYTHONPATH": os.pathsep.join([str(rtx(version)), str(ROOT), os.environ.get("PYTHONPATH", "")])}
+    done = subprocess.run(
+        [sys.executable, *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, **places, **environment},
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
 @cache
 def adapter_uses() -> Uses:
     """Everything that the adapter asks of TensorRT, by its source."""
@@ -44,7 +70,7 @@ def adapter_uses() -> Uses:
 def _all_classes() -> dict[str, Any]:
     """Classes of every version, the newest's form first: what a method returns does not depend on the version here."""
     found: dict[str, Any] = {}
-    for version in reversed(PACKAGES):
+    for version in (*reversed(PACKAGES), VERSIONS[-1]):
         found = {**real(version)["classes"], **found}
     return found
 

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from contract_machine import ADAPTER
+from contract_machine import ADAPTER, real
+from contract_rtx import VERSIONS
 from contract_signatures import misfit, signatures
 from contract_uses import MODULE, Use, Uses, uses_of
 
@@ -17,6 +18,7 @@ from engines.tensorrt.api import ONLY, Api
 from engines.tensorrt.graph import GraphFacts
 from engines.tensorrt.messages import Messages
 from engines.tensorrt.options import Options
+from engines.tensorrt.product import RTX, TENSORRT
 from engines.tensorrt.recipe import PRECISIONS, choose
 
 
@@ -29,12 +31,17 @@ def exists(surface: dict[str, Any], owner: str, name: str) -> bool:
     return name in about["methods"] or name in about["properties"]
 
 
+def overload(use: Use) -> str:
+    return f"{use.dotted}({use.positional})"
+
+
 def expected(dotted: str, version: str) -> bool:
     """Whether the adapter counts on a version having a name."""
     owner = dotted.partition(".")[0]
-    spans = [ONLY[name] for name in (dotted, owner) if name in ONLY]
-    major = int(version.partition(".")[0])
-    return all(first[0] <= major and (last is None or major <= last[0]) for first, last in spans)
+    product = RTX if version in VERSIONS else TENSORRT
+    spans = [ONLY[name].get(product.key, ((99,), None)) for name in (dotted, owner) if name in ONLY]
+    numbers = tuple(map(int, version.split(".")))
+    return all(first <= numbers and (last is None or numbers[: len(last)] <= last) for first, last in spans)
 
 
 def fault(surface: dict[str, Any], use: Use) -> str | None:
@@ -57,6 +64,8 @@ def fault(surface: dict[str, Any], use: Use) -> str | None:
 def faults(surface: dict[str, Any], uses: Uses, version: str) -> list[str]:
     found = []
     for use in uses.found:
+        if overload(use) in ONLY and not expected(overload(use), version):
+            continue
         there = exists(surface, use.owner, use.name)
         if there != expected(use.dotted, version):
             found.append(f"{use.place}: TensorRT {version} has {'' if there else 'no '}{use.dotted}")
@@ -66,16 +75,21 @@ def faults(surface: dict[str, Any], uses: Uses, version: str) -> list[str]:
 
 
 def test_every_name_call_and_override_fits_the_real_bindings(
-    real_surface: dict[str, Any], uses: Uses, version: str
+    real_surface: dict[str, Any], uses: Uses, any_version: str
 ) -> None:
-    assert real_surface["version"] == version
-    assert faults(real_surface, uses, version) == []
+    assert real_surface["version"] == any_version
+    assert faults(real_surface, uses, any_version) == []
 
 
-def test_every_span_of_versions_is_that_of_the_real_bindings(real_surface: dict[str, Any], version: str) -> None:
+def test_every_span_of_versions_is_that_of_the_real_bindings(real_surface: dict[str, Any], any_version: str) -> None:
     for dotted in ONLY:
-        owner, _, name = dotted.rpartition(".")
-        assert exists(real_surface, owner or MODULE, name) == expected(dotted, version), dotted
+        path, called, arguments = dotted.rstrip(")").partition("(")
+        owner, _, name = path.rpartition(".")
+        there = exists(real_surface, owner or MODULE, name)
+        if called:
+            docstring = real_surface["classes"][owner]["methods"][name]
+            there = misfit(docstring, int(arguments), ()) is None
+        assert there == expected(dotted, any_version), dotted
 
 
 def test_no_use_escapes_the_reading(uses: Uses) -> None:
@@ -99,12 +113,12 @@ WRONG = {
 }
 
 
-def test_every_misuse_is_found(real_surface: dict[str, Any], version: str, tmp_path: Path) -> None:
+def test_every_misuse_is_found(real_surface: dict[str, Any], any_version: str, tmp_path: Path) -> None:
     wrong = tmp_path / "wrong.py"
     api = next(path for path in ADAPTER if path.name == "api.py")
     for source, text in WRONG.items():
         wrong.write_text(source)
-        found = faults(real_surface, uses_of([api, wrong], real_surface), version)
+        found = faults(real_surface, uses_of([api, wrong], real_surface), any_version)
         assert any(text in f for f in found if f.startswith("wrong.py")), source
 
 
@@ -125,10 +139,8 @@ def test_every_name_that_only_some_versions_have_is_declared_and_asked_for() -> 
 
 
 @pytest.mark.parametrize("kind", ["weak", "strong"])
-def test_every_recipe_names_builder_flags_that_the_version_has(
-    machine: Any, real_surface: dict[str, Any], kind: Any, tmp_path: Path
-) -> None:
-    api = Api(machine.trt, machine.version, None, Messages())
+def test_every_recipe_names_builder_flags_that_the_version_has(machine: Any, kind: Any, tmp_path: Path) -> None:
+    api = Api(TENSORRT, machine.trt, machine.version, None, Messages())
     chosen = 0
     plain = GraphFacts(17, frozenset(), False, ())
     typed = GraphFacts(17, frozenset({"FLOAT16"}), False, ())
@@ -140,6 +152,6 @@ def test_every_recipe_names_builder_flags_that_the_version_has(
         except EngineError:
             continue
         chosen += 1
-        assert {*recipe.set_flags, *recipe.clear_flags} <= set(real_surface["enums"]["BuilderFlag"])
+        assert {*recipe.set_flags, *recipe.clear_flags} <= set(real(machine.version)["enums"]["BuilderFlag"])
         assert not (recipe.typing == "strong" and {"FP16", "BF16", "INT8"} & set(recipe.set_flags))
     assert chosen >= 4

@@ -16,15 +16,16 @@ from engines.errors import EngineUnavailable
 from engines.tensorrt.api import load
 from engines.tensorrt.build import _builder
 from engines.tensorrt.plugins import load_plugins
+from engines.tensorrt.product import TENSORRT
 from engines.tensorrt.runtime import load_plan
-api = load()
+api = load(TENSORRT)
 said = {"version": api.version, "weak": api.weakly_typed, "strong": api.strongly_typed, "errors": []}
 for start in (lambda: _builder(api), lambda: load_plan(api, b"plan", "a.plan", "no GPU")):
     try:
         start()
     except EngineUnavailable as error:
         said["errors"].append(str(error))
-said["plugins"] = load_plugins(api, [])
+load_plugins(api, [])
 print(json.dumps(said))
 """
 
@@ -45,7 +46,6 @@ def test_the_adapter_loads_the_real_bindings_and_hears_why_tensorrt_does_not_sta
     assert len(said["errors"]) == 2
     for error in said["errors"]:  # native code called our logger
         assert f"TensorRT {version} does not start: {NO_GPU} | where: tensorrt." in error
-    assert said["plugins"] == {}
 
 
 def test_availability_names_missing_libraries(version: str) -> None:
@@ -54,7 +54,7 @@ def test_availability_names_missing_libraries(version: str) -> None:
     assert len(answers) == 5
     for name, available, detail, remedy in answers:
         assert not available, name
-        assert detail.startswith("TensorRT's bindings do not import: libnv")
+        assert detail.startswith("the bindings of TensorRT do not import: libnv")
         assert "cannot open shared object file" in detail
         assert "LD_LIBRARY_PATH" in remedy
 

@@ -235,6 +235,11 @@ PAGES: dict[str, Page] = {
         python_by="tests/techniques/test_soups_guide.py",
     ),
     "examples/roadlines/README.md": Page(not_run={"python examples/roadlines/train.py": WEIGHTS}),
+    "docs/tensorrt.md": Page(
+        not_run={
+            "pip install 'trueline[trt-rtx]'": "NVIDIA's compiler is an extra; tests/contracts/test_rtx_builds.py has it"
+        }
+    ),
     "examples/twinlitenet/README.md": Page(
         not_run={"for clip in": "model and clips lie outside; tests/examples/test_twinlitenet.py runs where they are"}
     ),

@@ -86,7 +86,7 @@ def test_without_data_nothing_is_converted(source):
 
 MODELOPT = """
 import os, sys
-def convert_to_mixed_precision(onnx_path, low_precision_type, keep_io_types, calibration_data):
+def convert_to_mixed_precision(onnx_path, low_precision_type, keep_io_types, calibration_data, **kept):
     print("INFO - a line of its log")
     print("and of stderr", file=sys.stderr)
     {body}

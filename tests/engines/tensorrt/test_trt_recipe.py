@@ -8,6 +8,7 @@ from engines.tensorrt import wants_calibration
 from engines.tensorrt.api import Api
 from engines.tensorrt.messages import Messages
 from engines.tensorrt.opening import export_target
+from engines.tensorrt.product import RTX, TENSORRT
 from engines.tensorrt.recipe import PRECISIONS, check_precision
 
 
@@ -18,8 +19,8 @@ class Bindings:
         FP16 = 0
 
 
-def api(version="8.6.1"):
-    return Api(Bindings, version, None, Messages())
+def api(version="8.6.1", product=TENSORRT):
+    return Api(product, Bindings, version, None, Messages())
 
 
 def test_every_precision_is_an_engine():
@@ -35,12 +36,15 @@ def test_the_export_target_nearest_to_the_version_is_taken(tmp_path):
     assert export_target(source, api("10.13.3.9")) == "trt"
     assert export_target(ModelSource("m", tmp_path, (), (), export=targets), api("8.6.1")) == "trt-8"
     assert export_target(ModelSource("m", tmp_path, (), ()), api("8.6.1")) == "default"
+    source = ModelSource("m", tmp_path, (), (), export={**targets, "trtrtx-1.7": ExportTarget()})
+    assert export_target(source, api("1.7.1.116", RTX)) == "trtrtx-1.7"
+    assert export_target(source, api("1.4.0.76", RTX)) == "default"
 
 
 def test_calibration_is_wanted_where_autocast_may_run(tmp_path):
     strong, weak = (ModelSource("m", tmp_path, (), (), fp16=kind) for kind in ("strong", "weak"))
     wanted = {name: wants_calibration(name, strong) for name in engines.names()}
-    assert {name for name, wants in wanted.items() if wants} == {"trt-fp16", "trt-bf16"}
+    assert {name for name, wants in wanted.items() if wants} == {"trt-fp16", "trt-bf16", "trtrtx-fp16", "trtrtx-bf16"}
     assert wants_calibration("trt-fp16@cuda:1", strong)
     assert not any(wants_calibration(name, weak) for name in engines.names())
 

@@ -1,4 +1,4 @@
-"""A check each for FGM, FreeLB, SMART, SAM, Jacobian and quantisation noise; FGSM-AT against PGD-AT, clean shares equal.
+"""Checks of FGM, FreeLB, SMART, SAM, Jacobian, quantisation noise; FGSM-AT and PGD-AT at the same clean share.
 
     nice -n 5 python -m benchmarks.papers.few_labels     # about 5 minutes of one free core; goes on where it stopped
 

@@ -15,7 +15,7 @@ from benchmarks.study.arms import ARMS, CONFIRM_SEEDS, CONFIRMED_ARMS, CONTROL, 
 from benchmarks.study.bench import UNSEEN
 from benchmarks.study.cells import Cell, confirmation, screening
 
-__all__ = ["frontier", "verdict_of", "write"]
+__all__ = ["crossed", "frontier", "judged", "verdict_of", "write"]
 
 Kept = Mapping[str, Any]
 Cells = Mapping[Cell, Kept]
@@ -154,8 +154,33 @@ def _tests(cells: Cells) -> list[str]:
         said = "rejected" if rejected else "not rejected"
         against = _ratio(other) if other else ""
         rows.append(f"| {arm} | {what} | {_ratio(values)} | {p:.2g} | {said} | {against} | {seeds:.3f} / {clips:.3f} |")
-    complete = all(len(values) == len(CONFIRM_SEEDS) for _, _, values in ready)
-    return [*rows, *([] if complete else ["", "Not all seeds are finished: these are no results yet."])]
+    if any(len(values) < len(CONFIRM_SEEDS) for _, _, values in ready):
+        return [*rows, "", "Not all seeds are finished: these are no results yet."]
+    said = [f"`{arm}`: {judged(cells, arm)}." for arm in dict.fromkeys(h[0] for h in ready)]
+    return [*rows, "", "By the plan's criterion: " + " ".join(said)]
+
+
+def judged(cells: Cells, arm: str) -> str:
+    """Whether a confirmed arm is a success by PLAN.md, or what it lacks; and whether it halves the gap."""
+    tests = {
+        (a, what): st.ratios(cells, "confirm", a, what)
+        for a in _order(cells)
+        if a not in (CONTROL, RECIPE)
+        for what in ("declared", "unseen")
+    }
+    rejected = dict(zip(tests, st.holm([st.p_value(v) for v in tests.values()]), strict=True))
+    clean = st.ratios(cells, "confirm", arm, "clean")
+    angle = float(np.mean([k["measures"]["pictures"]["slope"] for k in _of(cells, arm)]))
+    lacks = []
+    for what in ("declared", "unseen"):
+        if not (interval(tests[arm, what])[2] < 0 and rejected[arm, what]):
+            lacks.append(f"no smaller gap shown, {what}")
+        if not interval(st.ratios(cells, "confirm", arm, what, against=RECIPE))[2] < 0:
+            lacks.append(f"not shown better than robust, {what}")
+    bounds = verdict_of(clean, angle, "confirm")
+    lacks += [] if bounds == "met" else [f"bounds {bounds}"]
+    halved = all(float(np.mean(tests[arm, what])) <= math.log(0.5) for what in ("declared", "unseen"))
+    return ("no success: " + "; ".join(lacks)) if lacks else "success" + (", and half of the gap" if halved else "")
 
 
 def crossed(cells: Cells, arm: str, what: str) -> tuple[float, float]:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from scipy.stats import ttest_1samp
 
-from benchmarks.study import bench, statistics
+from benchmarks.study import bench, report, statistics
 from benchmarks.study.arms import ARMS, BY_NAME, CONFIRM_SEEDS, from_scratch
 from benchmarks.study.bench import PIPELINES, Pictures
 from benchmarks.study.cells import Cell, confirmation, screening
@@ -155,3 +155,44 @@ def test_what_confirms_is_held_out() -> None:
     others = {s for n, x in bench.SETS.items() if "screen" in n for s in range(x.first_seed, x.first_seed + x.count)}
     assert not confirming & (others | set(range(8000)) | set(range(8800, 8825)) | set(range(8400, 8800)))
     assert len(confirming) >= 60
+
+
+def confirmed(ratio: dict[str, float], clean: dict[str, float] | None = None, noise: float = 0.03):
+    """Cells of 8 seeds whose gaps are those ratios to plain, with some noise of seeds."""
+    rng = np.random.default_rng(4)
+    arms = {"plain": 1.0, "robust": 0.7, **ratio}
+    return {
+        Cell("confirm", arm, seed): kept(20 * level * math.exp(rng.normal(0, noise)), (clean or {}).get(arm, 40.0))
+        for arm, level in arms.items()
+        for seed in CONFIRM_SEEDS
+    }
+
+
+def test_success_needs_a_smaller_gap_than_plain_and_robust_and_the_bounds() -> None:
+    two = {"consistency-4": 0.45, "preprocessing": 0.9}
+    assert report.judged(confirmed(two), "consistency-4") == "success, and half of the gap"
+    assert "not shown better than robust, declared" in report.judged(confirmed(two), "preprocessing")
+    assert report.judged(confirmed({**two, "consistency-4": 0.6}), "consistency-4") == "success"
+    assert "bounds missed: clean" in report.judged(confirmed(two, clean={"consistency-4": 43.0}), "consistency-4")
+    assert "no smaller gap shown" in report.judged(confirmed({**two, "preprocessing": 1.0}, noise=0.1), "preprocessing")
+
+
+def test_the_bounds_ask_for_the_interval_in_confirmation_and_for_the_mean_in_screening() -> None:
+    clean = [0.0, 0.02, 0.08, 0.06]  # mean 4 %, upper end above 5 %
+    assert report.verdict_of(clean, 0.97, "screen") == "met"
+    assert report.verdict_of(clean, 0.97, "confirm") == "missed: clean"
+    assert report.verdict_of([0.0, 0.01], 0.94, "confirm") == "missed: slope"
+
+
+def test_seeds_and_clips_are_told_apart_by_moments() -> None:
+    rng = np.random.default_rng(0)
+    cells, clips = {}, rng.normal(0, 0.2, 60)
+    for seed in range(40):
+        ratio = np.exp(-0.3 + rng.normal(0, 0.1) + clips + rng.normal(0, 0.3, 60))
+        for arm, gap in (("plain", np.full(60, 20.0)), ("preprocessing", 20 * ratio)):
+            cell = kept(1, 40)
+            cell["measures"]["pictures"]["gap"] = {key: list(gap) for key in PIPELINES[1:]}
+            cells[Cell("confirm", arm, seed)] = cell
+    seeds, between = report.crossed(cells, "preprocessing", "declared")
+    assert seeds == pytest.approx(0.1, abs=0.03)
+    assert between == pytest.approx(0.2, abs=0.04)

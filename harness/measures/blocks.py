@@ -60,6 +60,7 @@ class StationBlock:
         offset: candidate minus reference, [frames], NaN where either is missing.
         candidate: the candidate's own lateral position, [frames], NaN where `offset` is.
         reference: the reference's, [frames].
+        curvature: of the reference's line there, [frames], in any unit; NaN where not known.
         ego: lateral motion of the vehicle to add to own positions, [frames].
         fps: frames a second, NaN where not known.
         station: 0 near, 1 mid, 2 far.
@@ -71,6 +72,7 @@ class StationBlock:
     offset: Floats
     candidate: Floats
     reference: Floats
+    curvature: Floats
     ego: Floats
     fps: float
     station: int

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from harness.measures.blocks import StationBlock, Stretch
 from harness.measures.events import FLICKER_PER_MIN, FLICKER_TOGGLES, Event, EventLog
-from harness.measures.flicker import toggles, toggles_per_min
+from harness.measures.flicker import excess_toggles, toggles_per_min
 from harness.measures.jumps import without_renames
 from harness.measures.lag import LagLook, agreed_lags, look_for_lag
 from harness.measures.series import MIN_FPS, SeriesStore, TrackSeries
@@ -24,7 +24,7 @@ from harness.run.catalogue import computed, events_of
 from harness.run.tables import SORT_KEYS, TABLES
 from harness.run.units import ROUNDING
 
-__all__ = ["bias_of", "series_metrics_table", "sway_of"]
+__all__ = ["series_metrics_table", "sway_of"]
 
 _STILL = 0.05  # of the swing threshold: a reference that moves less tells no lag
 
@@ -103,11 +103,6 @@ def _settle_lags(rows: Sequence[_Row]) -> None:
         row.values["lag_frames"] = lag
 
 
-def bias_of(block: StationBlock) -> float | None:
-    """Mean offset over the case."""
-    return float(np.nanmean(block.offset)) if np.isfinite(block.offset).any() else None
-
-
 def sway_of(block: StationBlock) -> float | None:
     """Sway of the offset; None below 8 Hz."""
     return sway(*sway_sums(block.offset, block.fps)) if block.fps >= MIN_FPS else None
@@ -116,7 +111,15 @@ def sway_of(block: StationBlock) -> float | None:
 def _block(series: TrackSeries, k: int, grid: Grid, owned: bool) -> StationBlock:
     seen = [x[:, k].astype(np.float64) for x in (series.offset, series.candidate, series.reference)]
     offset, candidate, reference = without_renames(seen[0], seen[1], seen[2], series.fps, grid.thresholds.match_gate)
-    return StationBlock(offset, candidate, reference, series.ego[:, k], series.fps, k, grid, owned)
+    return StationBlock(
+        offset, candidate, reference, _curvature(series, grid), series.ego[:, k], series.fps, k, grid, owned
+    )
+
+
+def _curvature(series: TrackSeries, grid: Grid) -> NDArray[np.float64]:
+    """Change of direction of the reference's line over its three look-ahead stations, [steps]."""
+    slope = np.diff(series.reference.astype(np.float64), axis=1) / np.diff(grid.look_ahead)
+    return np.asarray(slope[:, 1] - slope[:, 0])
 
 
 def _station_metrics(
@@ -179,7 +182,7 @@ def _event(swing: Swing, series: TrackSeries, k: int, threshold: float) -> Event
 
 
 def _log_flicker(log: EventLog, series: TrackSeries, per_min: float) -> None:
-    excess = toggles(series.in_candidate) - toggles(series.in_reference)
+    excess = excess_toggles(series.in_candidate, series.in_reference)
     if per_min >= FLICKER_PER_MIN and excess >= FLICKER_TOGGLES:
         change = np.flatnonzero(series.in_candidate[1:] != series.in_candidate[:-1]) + 1
         first, last = int(series.frame[change[0]]), int(series.frame[change[-1]])

@@ -9,9 +9,10 @@ from harness.run.units import Quantity, base_unit
 __all__ = ["number", "quantity_of_unit", "unit_text", "with_unit"]
 
 _SCALE: dict[Quantity, float] = {"angle": 180 / math.pi, "share": 100.0}
-_DECIMALS: dict[Quantity, int] = {"length": 3, "angle": 2, "share": 1, "level": 1, "rate": 1}
+_DECIMALS: dict[Quantity, int] = {"length": 3, "angle": 2, "share": 1, "level": 1, "rate": 1, "duration": 2}
 _ALL: tuple[Quantity, ...] = (
-    "length", "angle", "curvature", "share", "count", "number", "rate", "frames", "time", "level", "ulp",
+    "length", "angle", "curvature", "share", "count", "number", "rate", "frames", "duration", "time", "level",
+    "ulp",
 )  # fmt: skip
 
 

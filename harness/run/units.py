@@ -12,6 +12,7 @@ Tables hold base units (the run's length unit, radians, shares of 1); a limit is
 | number    | none                    | 1                                                          |
 | rate      | /min                    | 1/min                                                      |
 | frames    | frames                  | frames                                                     |
+| duration  | s                       | s                                                          |
 | time      | ms                      | ms                                                         |
 | level     | dB                      | dB                                                         |
 | ulp       | ulp                     | ulp                                                        |
@@ -38,7 +39,9 @@ __all__ = [
     "tighter_or_equal",
 ]
 
-Quantity = Literal["length", "angle", "curvature", "share", "count", "number", "rate", "frames", "time", "level", "ulp"]
+Quantity = Literal[
+    "length", "angle", "curvature", "share", "count", "number", "rate", "frames", "duration", "time", "level", "ulp"
+]
 
 # unit -> (the quantities it measures, size in base units; 0 where that depends on the run)
 UNITS: dict[str, tuple[tuple[Quantity, ...], float]] = {
@@ -58,6 +61,7 @@ UNITS: dict[str, tuple[tuple[Quantity, ...], float]] = {
     "events": (("count",), 1.0),
     "/min": (("rate",), 1.0),
     "frames": (("frames",), 1.0),
+    "s": (("duration",), 1.0),
     "ms": (("time",), 1.0),
     "dB": (("level",), 1.0),
     "ulp": (("ulp",), 1.0),

@@ -10,12 +10,13 @@ from harness.model.grid import vehicle_grid
 GRID = vehicle_grid()
 
 
-def block_of(candidate, reference=None, fps=20.0, station=0, owned=True, ego=None) -> StationBlock:
+def block_of(candidate, reference=None, fps=20.0, station=0, owned=True, ego=None, curvature=None) -> StationBlock:
     """Own positions of both, [n]; the candidate is missing where it is NaN."""
     candidate = np.asarray(candidate, float)
     reference = np.zeros(len(candidate)) if reference is None else np.asarray(reference, float)
     ego = np.zeros(len(candidate)) if ego is None else ego
-    return StationBlock(candidate - reference, candidate, reference, ego, fps, station, GRID, owned)
+    curvature = np.zeros(len(candidate)) if curvature is None else curvature
+    return StationBlock(candidate - reference, candidate, reference, curvature, ego, fps, station, GRID, owned)
 
 
 def owned_by(found: list[Stretch] | None, owner: str = "candidate") -> float:

@@ -51,3 +51,23 @@ def test_swaps_agree_with_the_slow_way(matches):
         if c >= 0:
             last[r] = c
     np.testing.assert_array_equal(id_swaps(np.arange(len(matches)), reference, candidate), slow)
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_equal_independent_blinking_is_no_excess(seed):
+    rng = np.random.default_rng(seed)
+    candidate, reference = (~np.isin(np.arange(600), rng.choice(600, 45, replace=False)) for _ in range(2))
+    assert toggles_per_min(candidate & reference, reference, 20.0) == 0
+    assert toggles_per_min(candidate, np.ones(600, bool), 20.0) > 100
+
+
+def test_a_reference_that_blinks_alone_makes_no_toggles():
+    reference = np.arange(600) % 20 > 2
+    assert toggles_per_min(reference, reference, 20.0) == 0
+
+
+def test_a_candidate_that_blinks_far_more_than_a_blinking_reference_has_an_excess():
+    rng = np.random.default_rng(0)
+    reference = ~np.isin(np.arange(600), rng.choice(600, 5, replace=False))
+    candidate = ~np.isin(np.arange(600), rng.choice(600, 60, replace=False))
+    assert toggles_per_min(candidate & reference, reference, 20.0) > 100

@@ -2,8 +2,9 @@
 
 So `trueline gate RUN` fails where `trueline explain RUN` has a finding: against the reference, and for the shape of
 lines also against each rung's own parent, so that a larger difference above hides no fault of a step. It is a first
-look, no release policy: the limits know neither the model nor its noise. A rule is required where every case has a
-value for it, else advisory.
+look, no release policy: the limits know neither the model nor its noise. Bend and kink are judged by what a line holds
+for longer than 0.2 s; a shorter one is a finding that fails nothing. A rule is required for the bands in which every
+case has a value for it, advisory for the others.
 """
 
 from __future__ import annotations
@@ -20,12 +21,15 @@ import polars as pl
 from harness.gate.policy import Band, Policy, Rule, Source
 from harness.run.catalogue import Measure, event_kinds, find_measure, measures, step_measures
 from harness.run.facts import RunFacts, RunLike, read_facts
+from harness.run.question import Question
+from harness.run.rows import rows_about
 from harness.run.tables import BANDS
 from harness.run.units import Limit, base_unit
 
 __all__ = ["DEFAULT_NAME", "default_policy", "policy_of"]
 
 DEFAULT_NAME = "default"
+_HELD = ("bend", "kink")  # families that are judged by how long they last
 
 
 def default_policy(run: RunLike) -> Policy:
@@ -53,15 +57,14 @@ def policy_of(rules: Sequence[Rule], name: str = DEFAULT_NAME) -> Policy:
 def _rules(event: Measure, run: RunLike, facts: RunFacts, rungs: str) -> Iterator[Rule]:
     """What keeps one kind of finding out."""
     assert event.evidence is not None  # every event has some
-    required = _everywhere(run, facts, event.evidence)
     behind = measures().get(event.measured)
     if behind is None or behind.optional or behind.threshold is None:
         yield Rule(
             id=event.measured, metric=event.name, rung=rungs, statistic="count", limit=Limit(0, "events"),
-            required=required, note=event.definition,
+            required=_everywhere(run, facts, *event.evidence), note=event.definition,
         )  # fmt: skip
         return
-    yield from _at_thresholds(behind, facts, rungs, required)
+    yield from _at_thresholds(behind, run, facts, rungs)
 
 
 def _of_steps(run: RunLike, facts: RunFacts, rungs: str) -> Iterator[Rule]:
@@ -69,24 +72,31 @@ def _of_steps(run: RunLike, facts: RunFacts, rungs: str) -> Iterator[Rule]:
     if all(r.parent in (None, facts.reference) or not fnmatchcase(r.name, rungs) for r in facts.rungs.values()):
         return
     for measure in step_measures():
-        required = _everywhere(run, facts, (measure.table, measure.column))
-        yield from _at_thresholds(measure, facts, rungs, required, "parent")
+        yield from _at_thresholds(measure, run, facts, rungs, "parent")
     yield from _guards(run, facts, rungs, "parent")
 
 
 def _at_thresholds(
-    measure: Measure, facts: RunFacts, rungs: str, required: bool, reference: str | None = None
+    measure: Measure, run: RunLike, facts: RunFacts, rungs: str, reference: str | None = None
 ) -> Iterator[Rule]:
+    """One rule for the bands that have one limit and are required alike."""
     assert measure.threshold is not None  # who calls saw to it
-    thresholds = measure.threshold.of(facts.grid)
-    for value in dict.fromkeys(thresholds) if measure.has_band else thresholds[:1]:
-        bands = [b for b, t in zip(BANDS, thresholds, strict=True) if t == value]
+    parts: dict[tuple[float, bool], list[str]] = {}
+    for band, value in zip(BANDS, measure.threshold.of(facts.grid), strict=True):
+        place = (band,) if measure.has_band else ()
+        about = rows_about(Question(measure, "max", place), facts, measure.table)
+        parts.setdefault((value, _everywhere(run, facts, measure.table, measure.column, about)), []).append(band)
+        if not measure.has_band:
+            break
+    for (value, required), bands in parts.items():
         whole = not measure.has_band or len(bands) == len(BANDS)
         name = _named(measure.name, reference)
+        chosen = () if whole else cast(tuple[Band, ...], tuple(bands))
         yield Rule(
             id=name if whole else f"{name}-{'-'.join(bands)}", reference=reference,
-            metric=measure.name, rung=rungs, statistic="max", limit=_limit(measure, value, facts.length_unit),
-            band=() if whole else cast(tuple[Band, ...], tuple(bands)), required=required, note=measure.definition,
+            metric=measure.name, rung=rungs, statistic="sustained" if measure.kin in _HELD else "max",
+            limit=_limit(measure, value, facts.length_unit), band=chosen, required=required,
+            note=measure.definition,
         )  # fmt: skip
 
 
@@ -104,7 +114,7 @@ def _guards(run: RunLike, facts: RunFacts, rungs: str, reference: str | None = N
         )
         for m in ("missing", "extra")
     ]  # fmt: skip
-    required = _everywhere(run, facts, (coverage.table, coverage.column))
+    required = _everywhere(run, facts, coverage.table, coverage.column)
     return [
         *counted,
         Rule(
@@ -120,11 +130,10 @@ def _limit(measure: Measure, value: float, length_unit: str) -> Limit:
     return Limit(value, base_unit(measure.quantity, length_unit))
 
 
-def _everywhere(run: RunLike, facts: RunFacts, column: tuple[str, str]) -> bool:
-    """Whether every case has a value in this column, on every rung that ran."""
-    table, name = column
-    rows = run.table(table).filter(pl.col(name).is_not_null()).select("rung", "case").unique()
-    found = set(rows.collect(engine="streaming").iter_rows())
+def _everywhere(run: RunLike, facts: RunFacts, table: str, column: str, about: pl.Expr | None = None) -> bool:
+    """Whether every case has a value in this column (of these rows), on every rung that ran."""
+    rows = run.table(table).filter(pl.col(column).is_not_null(), pl.lit(True) if about is None else about)
+    found = set(rows.select("rung", "case").unique().collect(engine="streaming").iter_rows())
     return all((rung, case) in found for rung in _ran(facts) for case in facts.cases)
 
 

@@ -13,7 +13,7 @@ from typing import Annotated, Literal, Self
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from harness.run.catalogue import Measure, Statistic, find_measure
-from harness.run.question import Question
+from harness.run.question import HOLD_S, Question
 from harness.run.units import Limit, check_unit, parse_limit
 
 __all__ = ["Policy", "Profile", "Rule", "Source", "covers"]
@@ -71,6 +71,7 @@ class Rule(_Strict):
         min_cases: population: fewer cases are INCONCLUSIVE.
         confidence: population: of each one-sided bound.
         allowed_share: population: share of cases that may violate the limit.
+        hold_s: of the statistic `sustained`: seconds that a line may be above the limit on end.
         note: why the rule exists; printed when it fails.
     """
 
@@ -90,6 +91,7 @@ class Rule(_Strict):
     min_cases: Annotated[int, Field(ge=2)] = 8
     confidence: Annotated[float, Field(gt=0.5, lt=1)] = 0.95
     allowed_share: Annotated[float | None, Field(gt=0, lt=1)] = None
+    hold_s: Annotated[float, Field(ge=0)] = HOLD_S
     note: str = ""
 
     @property
@@ -100,7 +102,7 @@ class Rule(_Strict):
     @property
     def question(self) -> Question:
         """What it asks of every case and rung."""
-        return Question(self.spec, self.statistic, self.band, self.output)
+        return Question(self.spec, self.statistic, self.band, self.output, self.hold_s)
 
     @property
     def higher_is_worse(self) -> bool:
@@ -116,6 +118,8 @@ class Rule(_Strict):
         spec = find_measure(self.metric)
         if self.statistic not in spec.statistics:
             raise ValueError(f"statistic of {self.metric} must be in {list(spec.statistics)} (got {self.statistic!r})")
+        if "hold_s" in self.model_fields_set and self.statistic != "sustained":
+            raise ValueError(f"hold_s belongs to the statistic 'sustained' (got {self.statistic!r})")
         quantity = self.question.quantity
         check_unit(self.limit, quantity, what=f"{self.statistic} of {self.metric}", where=f"rule {self.id!r}, limit")
         wrong_way = ">=" if spec.higher_is_worse or self.compare == "baseline" else "<="

@@ -18,7 +18,7 @@ from harness.gate.select import select_rungs
 from harness.gate.verdict import CaseOutcome, LeftOut, RuleOutcome, RungOutcome, Status, worst_of
 from harness.gate.view import RuleView, RunView
 from harness.run.facts import CaseFact
-from harness.run.statistic import Worst
+from harness.run.statistic import Measured, Worst
 from harness.run.units import ROUNDING, base_unit, scale
 
 __all__ = ["Scene", "judge_rule"]
@@ -101,6 +101,7 @@ def judge_rule(rule: Rule, scene: Scene) -> RuleOutcome | LeftOut:
         status=status,
         rungs=outcomes,
         reason=reason,
+        hold_s=rule.hold_s,
     )
 
 
@@ -144,8 +145,15 @@ def _judge_case(look: _Look, rung: str, case: CaseFact) -> CaseOutcome:
     if trouble is not None:
         return replace(outcome, status=trouble[0], reason=trouble[1])
     if look.rule.compare == "baseline":
-        return _against_baseline(look, rung, case, outcome)
-    return _against_limit(look, rung, case, outcome)
+        return _answered(_against_baseline(look, rung, case, outcome), found)
+    return _answered(_against_limit(look, rung, case, outcome), found)
+
+
+def _answered(outcome: CaseOutcome, found: Measured) -> CaseOutcome:
+    """A limit that is broken is broken; one that holds on a part of what it is about has not been held."""
+    if outcome.status is not Status.PASS or not found.unanswered:
+        return outcome
+    return replace(outcome, status=Status.NOT_RUN, reason=found.unanswered)
 
 
 def _against_limit(look: _Look, rung: str, case: CaseFact, outcome: CaseOutcome) -> CaseOutcome:

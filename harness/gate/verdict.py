@@ -15,6 +15,7 @@ from typing import Any
 
 from harness.errors import RunError
 from harness.run.json import plain, write_json
+from harness.run.question import HOLD_S
 from harness.run.statistic import Worst
 from trueline import __version__
 
@@ -116,6 +117,7 @@ class RuleOutcome:
     status: Status
     rungs: tuple[RungOutcome, ...]
     reason: str = ""
+    hold_s: float = HOLD_S
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,8 +1,12 @@
 """All measures of longitudinal line pairs, band by band.
 
 `coverage` is the share of the reference's stations in a band that the candidate has too. It is NaN where the reference
-itself has less than 0.8 of the band's stations: there is no band to compare, and no candidate is to blame. Where it is
+itself has less than 0.8 of the band's stations: there is no band to cover, and no candidate is to blame. Where it is
 below 0.8 the candidate lost the band, and every other value is NaN: a coverage rule, not a bend rule, must catch that.
+
+Where the reference has less of the band but MIN_STATIONS of its stations, what both lines have there is measured all
+the same: a line that hooks away before the reference ends is seen. Only slope and curvature, which less length makes
+less sure, need the band as a whole (`whole_band` in their entries).
 """
 
 from __future__ import annotations
@@ -22,6 +26,7 @@ Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 
 MIN_COVERAGE = 0.8
+MIN_STATIONS = 5  # of 17: a quarter of the band's length
 PAIRS_PER_BLOCK = 512  # keeps the working set in the cache
 
 
@@ -82,8 +87,12 @@ def _block(offset: Floats, grid: Grid, reference_has: Bools | None) -> dict[str,
     fit = fit_bands(offset)
     length = np.abs(grid.stations[:, -1] - grid.stations[:, 0])
     stations = offset.shape[-1]
-    share = coverage(fit.count, stations if reference_has is None else reference_has.sum(axis=-1), stations)
+    has = np.full(fit.count.shape, stations) if reference_has is None else reference_has.sum(axis=-1)
+    share = coverage(fit.count, has, stations)
     block = BandBlock(offset, fit, length, grid)
-    values = {m.column: m.function(block) for m in computed("line_metrics")}
-    measured = share >= MIN_COVERAGE
-    return {"coverage": share} | {name: np.where(measured, value, np.nan) for name, value in values.items()}
+    common = (has >= MIN_STATIONS) & (fit.count >= MIN_STATIONS) & (fit.count >= MIN_COVERAGE * has)
+    result = {"coverage": share}
+    for m in computed("line_metrics"):
+        measured = share >= MIN_COVERAGE if m.whole_band else common
+        result[m.column] = np.where(measured, m.function(block), np.nan)
+    return result

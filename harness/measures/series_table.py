@@ -125,7 +125,10 @@ def _curvature(series: TrackSeries, grid: Grid) -> NDArray[np.float64]:
 def _station_metrics(
     series: TrackSeries, k: int, block: StationBlock, log: EventLog | None
 ) -> tuple[dict[str, Any], dict[str, list[Stretch]]]:
-    metrics: dict[str, Any] = {"frames": int(np.isfinite(series.offset[:, k]).sum())}
+    metrics: dict[str, Any] = {
+        "frames": int(np.isfinite(series.offset[:, k]).sum()),
+        "reference_frames": int(np.isfinite(series.reference[:, k]).sum()),
+    }
     stretches: dict[str, list[Stretch]] = {}
     for m in computed("series_metrics"):
         found = m.function(block)

@@ -11,7 +11,9 @@ from harness.run.units import Quantity
 
 __all__ = ["STATISTICS", "Group", "Kind", "Measure", "Sizing", "Statistic", "Threshold"]
 
-Statistic = Literal["max", "min", "mean", "p1", "p5", "p50", "p95", "p99", "count", "rate_per_min", "share"]
+Statistic = Literal[
+    "max", "min", "mean", "p1", "p5", "p50", "p95", "p99", "sustained", "count", "rate_per_min", "share"
+]  # fmt: skip
 Kind = Literal["value", "counter", "flag", "event", "floor"]
 Sizing = Literal["frames", "case", "overlap", "length"]
 Group = Literal["Shape of the line", "Over time", "Presence", "Tensors, truth, speed", ""]
@@ -85,6 +87,7 @@ class Measure:
         optional: it has a value only where there is something to measure (a reference that moves, a closed line), so
             that a case without one is no case unjudged.
         per_rate: it means something else at another frame rate, so that only cases of one rate are pooled.
+        whole_band: of matched lines: it has a value only where the reference has the band, not a piece of it.
         compute: `module:function` that computes it, for measures of line pairs and time series; empty: its table is
             filled as a whole.
     """
@@ -111,6 +114,7 @@ class Measure:
     has_floor: bool = False
     optional: bool = False
     per_rate: bool = False
+    whole_band: bool = False
     compute: str = ""
 
     @property
@@ -119,6 +123,8 @@ class Measure:
         allowed = STATISTICS[self.kind, self.higher_is_worse]
         if self.kind == "counter" and self.column not in ("missing", "extra"):
             return tuple(s for s in allowed if s != "share")
+        if self.kind == "value" and self.higher_is_worse and self.table == "line_metrics":
+            return (*allowed, "sustained")
         return allowed
 
     @property

@@ -9,7 +9,9 @@ from typing import Any, cast
 from harness.run.catalogue import Measure, Statistic, find_measure, quantity_of
 from harness.run.units import Quantity
 
-__all__ = ["Question"]
+__all__ = ["HOLD_S", "Question"]
+
+HOLD_S = 0.2  # what lasts no longer is a flicker of a line, not its shape
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,12 +23,14 @@ class Question:
         statistic: how the values of one case become one number.
         band: bands that are looked at, all where empty.
         output: pattern of the outputs (or signals) that are looked at.
+        hold_s: of `sustained`: how long, in seconds, a value may be held.
     """
 
     measure: Measure
     statistic: Statistic
     band: tuple[str, ...] = ()
     output: str = "*"
+    hold_s: float = HOLD_S
 
     @classmethod
     def of_rule(cls, rule: Mapping[str, Any]) -> Question:
@@ -37,7 +41,13 @@ class Question:
         """
         statistic = cast(Statistic, str(rule["statistic"]))
         output = str(rule.get("output", "*"))
-        return cls(find_measure(str(rule["metric"])), statistic, tuple(rule.get("band") or ()), output)
+        hold_s = float(rule.get("hold_s", HOLD_S))
+        return cls(find_measure(str(rule["metric"])), statistic, tuple(rule.get("band") or ()), output, hold_s)
+
+    @property
+    def answers_in(self) -> str:
+        """The table whose rows answer it; of an event, that in which one looks for it."""
+        return self.measure.evidence[0] if self.measure.evidence else self.measure.table
 
     @property
     def quantity(self) -> Quantity:
@@ -52,5 +62,5 @@ class Question:
     @property
     def extreme(self) -> bool:
         """Whether the number is of the worst rows, so that one place of the case shows it."""
-        worst = ("max", "p95", "p99") if self.measure.higher_is_worse else ("min", "p1", "p5")
+        worst = ("max", "p95", "p99", "sustained") if self.measure.higher_is_worse else ("min", "p1", "p5")
         return self.statistic in worst

@@ -1,25 +1,29 @@
 """From tables to one number per case and rung: what a question asks for, how much it rests on, and its worst row.
 
-Nothing is judged here. `compared` counts the values a number was made of, so that nothing can pass on no values.
+Nothing is judged here. `compared` counts the values a number was made of, and `unanswered` says why they are not all
+that there should be (harness/run/unanswered.py), so that nothing can pass on values that nobody has. Quantiles and
+means of lines are those of the worst track and band (harness/run/by_track.py).
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import polars as pl
 
+from harness.run.by_track import QUANTILES, group_statistic, is_by_track, worst_groups
 from harness.run.facts import RunFacts, RunLike
 from harness.run.question import Question
 from harness.run.rows import Key, against, compared_frames, in_batches, of_candidate, rows_about, rows_of
 from harness.run.tables import TABLES
+from harness.run.unanswered import COVERING, unanswered
 
 __all__ = ["Measured", "Worst", "answer", "answers"]
 
-_QUANTILES = {"p1": 0.01, "p5": 0.05, "p50": 0.5, "p95": 0.95, "p99": 0.99}
+_CASE = ("rung", "case")
 _PLACES = ("frame", "frame_start", "frame_end", "track", "band", "station", "output", "signal", "probe")
 
 
@@ -56,12 +60,14 @@ class Measured:
         compared: values it was made of.
         nonfinite: values that were NaN or infinite on the bad side.
         worst: worst row, None where nothing was compared or no event happened.
+        unanswered: why the number leaves out too much of what the reference has; empty where it does not.
     """
 
     value: float
     compared: int
     nonfinite: int = 0
     worst: Worst | None = None
+    unanswered: str = ""
 
 
 def answer(
@@ -97,18 +103,45 @@ def answers(
         rows = against(run.table(table), rungs, references if compared else None)
         wanted = {place: questions[place] for place in places}
         rows = rows.select(*_keys(table), *(e for n, q in wanted.items() for e in _values(q, facts, n)))
-        grouped = [e for n, q in wanted.items() for e in _aggregates(q, n)]
         for batch in in_batches(rows, facts):
-            for row in batch.group_by("rung", "case").agg(grouped).iter_rows(named=True):
-                key = (row["rung"], row["case"])
-                for n, q in wanted.items():
-                    if row[f"rows{n}"]:
-                        found[n][key] = _measured(row, q, n, _minutes(facts, frames, key))
+            for n, q in wanted.items():
+                for key, measured in _of_batch(batch, q, n, facts, frames).items():
+                    found[n][key] = measured
     return found
 
 
+def _of_batch(
+    batch: pl.DataFrame, question: Question, n: int, facts: RunFacts, frames: Mapping[Key, int]
+) -> dict[Key, Measured]:
+    """What question n finds in a few whole cases."""
+    about = batch.filter(pl.col(f"about{n}"))
+    rows = about.group_by(*_CASE).agg(_aggregates(question, n))
+    if is_by_track(question):
+        rows = _of_worst_groups(rows, about, question, n, facts)
+    open_parts = unanswered(question, about, f"value{n}", facts) if question.measure.table in COVERING else {}
+    return {
+        (key := (row["rung"], row["case"])): replace(
+            _measured(row, question, n, _minutes(facts, frames, key)), unanswered=open_parts.get(key, "")
+        )
+        for row in rows.iter_rows(named=True)
+    }
+
+
+def _of_worst_groups(
+    rows: pl.DataFrame, about: pl.DataFrame, question: Question, n: int, facts: RunFacts
+) -> pl.DataFrame:
+    """The statistic and the worst row of each case are those of its worst track and band."""
+    worst = worst_groups(question, about, f"value{n}", facts).rename({"statistic": f"statistic{n}"})
+    names = [c for c in _PLACES if c in about.columns]
+    there = about.with_row_index("row").select("row", pl.col(f"value{n}").alias(f"worst_value{n}"),
+                                               *(pl.col(c).alias(f"{c}{n}") for c in names))  # fmt: skip
+    own = worst.join(there, on="row", how="left").drop("row")
+    return rows.drop(c for c in own.columns if c not in _CASE and c in rows.columns).join(own, on=_CASE, how="left")
+
+
 def _keys(table: str) -> list[str]:
-    return ["rung", "case", *(c for c in TABLES[table] if c in _PLACES or c == "matched")]
+    wanted = (*_PLACES, "matched", *COVERING.get(table, ()))
+    return [*_CASE, *(c for c in TABLES[table] if c in wanted)]
 
 
 def _values(question: Question, facts: RunFacts, n: int) -> list[pl.Expr]:
@@ -129,7 +162,6 @@ def _aggregates(question: Question, n: int) -> list[pl.Expr]:
     places = [pl.col(c).get(worst).alias(f"{c}{n}") for c in _PLACES if c in TABLES[question.measure.table]]
     return [
         _statistic(question, value).alias(f"statistic{n}"),
-        pl.col(f"about{n}").sum().alias(f"rows{n}"),
         value.count().alias(f"compared{n}"),
         bad.sum().alias(f"nonfinite{n}"),
         value.get(worst).alias(f"worst_value{n}"),
@@ -140,8 +172,8 @@ def _aggregates(question: Question, n: int) -> list[pl.Expr]:
 def _statistic(question: Question, value: pl.Expr) -> pl.Expr:
     """One number from the values of a case; null where there is none."""
     name = question.statistic
-    if name in _QUANTILES:
-        return value.quantile(_QUANTILES[name], interpolation="linear")
+    if name in QUANTILES or is_by_track(question):
+        return group_statistic(question, value)
     if name == "share" and question.measure.kind == "counter":
         return value.sum() / (value + pl.col("matched")).sum()
     if name in ("count", "rate_per_min"):
@@ -181,8 +213,10 @@ def _events(
     """Events of one kind; a case without any counts 0 only if something looked for them there."""
     assert question.measure.evidence is not None
     table, column = question.measure.evidence
-    looked = rows_of(run, facts, question, table, rungs, references).filter(pl.col(column).is_not_null())
-    evidence = looked.group_by("rung", "case").agg(compared=pl.len()).collect(engine="streaming")
+    looked = rows_of(run, facts, question, table, rungs, references)
+    seen = looked.filter(pl.col(column).is_not_null())
+    evidence = seen.group_by("rung", "case").agg(compared=pl.len()).collect(engine="streaming")
+    open_parts = _unlooked(looked, question, facts)
     rows = rows_of(run, facts, question, "events", rungs, references).filter(
         pl.col("kind") == question.measure.measured, of_candidate()
     )
@@ -195,9 +229,26 @@ def _events(
     events = {(r["rung"], r["case"]): r for r in found.collect(engine="streaming").iter_rows(named=True)}
     frames = compared_frames(run, rungs, references)
     return {
-        (rung, case): _event_number(question, events.get((rung, case)), count, _minutes(facts, frames, (rung, case)))
+        (rung, case): replace(
+            _event_number(question, events.get((rung, case)), count, _minutes(facts, frames, (rung, case))),
+            unanswered=open_parts.get((rung, case), ""),
+        )
         for rung, case, count in evidence.iter_rows()
     }
+
+
+def _unlooked(looked: pl.LazyFrame, question: Question, facts: RunFacts) -> dict[Key, str]:
+    """Where nothing looked for an event that should have."""
+    assert question.measure.evidence is not None
+    table, column = question.measure.evidence
+    if table not in COVERING:
+        return {}
+    found: dict[Key, str] = {}
+    place = [c for c in ("band", "station") if c in TABLES[table]]
+    wanted = looked.select(*_CASE, "track", *place, *COVERING[table], pl.col(column).alias("value"))
+    for batch in in_batches(wanted, facts):
+        found |= unanswered(question, batch, "value", facts)
+    return found
 
 
 def _event_number(question: Question, row: Mapping[str, Any] | None, compared: int, minutes: float) -> Measured:

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -86,7 +87,8 @@ def table_of(run: Run, name: str) -> str:
 
 
 def document(value: Any) -> str:
-    return json.dumps(rounded(value), indent=1, ensure_ascii=False, sort_keys=True) + "\n"
+    text = json.dumps(rounded(value), indent=1, ensure_ascii=False, sort_keys=True) + "\n"
+    return re.sub(r"\b\d(\.\d+)?e-1\d\b", "0", text)  # rounding, told in a sentence
 
 
 def told(run: Run, name: str) -> str:

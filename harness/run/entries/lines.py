@@ -5,10 +5,14 @@ The finding thresholds are those at which a lane-keeping function would notice: 
 
 from __future__ import annotations
 
+import math
+
 from harness.run.entries.making import PRESENCE, SHAPE, line_entry
 from harness.run.measure import Threshold
 
 __all__ = ["ENTRIES"]
+
+DEGREE = math.pi / 180
 
 ENTRIES = (
     line_entry(
@@ -26,7 +30,8 @@ ENTRIES = (
     line_entry(
         "heading", "angle", "heading",
         "Slope of the lateral offset along the band: how far the line is turned as a whole.",
-        "offset:heading_of", signed=True, group=SHAPE,
+        "offset:heading_of", signed=True, group=SHAPE, whole_band=True, family="offset",
+        threshold=Threshold((0.4 * DEGREE,) * 3, (3 * DEGREE,) * 3),
     ),
     line_entry(
         "bend", "length", "bend",
@@ -41,12 +46,12 @@ ENTRIES = (
     line_entry(
         "kink", "angle", "kink",
         "Largest change of direction of the offset over a fixed length: a corner in the line.",
-        "kink:kink_of", group=SHAPE, threshold=Threshold.same(0.05235987755982989),  # 3 degrees
+        "kink:kink_of", group=SHAPE, threshold=Threshold.same(3 * DEGREE),
     ),
     line_entry(
         "curvature_gap", "curvature", "curvature gap",
         "Difference of curvature between the candidate's line and the reference's.",
-        "curvature:curvature_gap_of", signed=True, group=SHAPE,
+        "curvature:curvature_gap_of", signed=True, group=SHAPE, whole_band=True,
     ),
     line_entry(
         "chamfer", "length", "outline distance",

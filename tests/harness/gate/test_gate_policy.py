@@ -66,7 +66,10 @@ def test_a_metric_may_be_written_with_its_table() -> None:
         ({"metric": "swing_hz"}, "unknown metric 'swing_hz'"),
         ({"metric": "event.flicker", "statistic": "count", "limit": "0", "band": "far"}, "event.flicker has no bands"),
         ({"statistic": "median"}, "statistic: Input should be"),
-        ({"statistic": "min"}, "statistic of bend must be in ['max', 'mean', 'p50', 'p95', 'p99'] (got 'min')"),
+        (
+            {"statistic": "min"},
+            "statistic of bend must be in ['max', 'mean', 'p50', 'p95', 'p99', 'sustained'] (got 'min')",
+        ),
         ({"metric": "coverage", "limit": "80 %"}, "statistic of coverage must be in ['min', 'mean'"),
         ({"statistic": "share", "limit": "1 %"}, "statistic of bend must be in"),
         ({"limit": "0.15 ell"}, "unknown unit 'ell'"),

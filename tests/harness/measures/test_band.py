@@ -59,14 +59,33 @@ def test_a_candidate_that_equals_its_reference_has_full_coverage_wherever_there_
 def test_coverage_is_the_share_of_the_stations_of_the_reference():
     has = np.ones((3, 3, 17), bool)
     has[0, 2, 15:] = False  # the reference ends a little sooner
-    has[1, 2, 10:] = False  # the reference ends far sooner: nothing to compare
+    has[1, 2, 10:] = False  # the reference ends far sooner: no band to cover, ten stations to compare
     both = has.copy()
     both[0, 2, 14:] = False
     both[2, 2, 12:] = False  # the candidate loses the band
     found = band_metrics(np.where(both, 0.1, np.nan), VEHICLE, has)
     np.testing.assert_allclose(found["coverage"][:, 2], [14 / 15, np.nan, 12 / 17])
-    np.testing.assert_allclose(found["offset_mean"][:, 2], [0.1, np.nan, np.nan])
+    np.testing.assert_allclose(found["offset_mean"][:, 2], [0.1, 0.1, np.nan])
+    np.testing.assert_array_equal(np.isnan(found["heading"][:, 2]), [False, True, True])
     np.testing.assert_array_equal(found["coverage"][:, :2], 1)
+
+
+def test_a_hook_before_the_end_of_a_short_reference_is_seen():
+    has = np.broadcast_to(np.arange(51) < 47, (1, 51)).reshape(1, 3, 17)  # the reference ends at 70 m
+    hook = np.zeros((1, 3, 17))
+    hook[0, 2, 5:] = np.linspace(0, 3, 12)
+    found = band_metrics(np.where(has, hook, np.nan), VEHICLE, has)
+    assert np.isnan(found["coverage"][0, 2])
+    assert found["offset_max"][0, 2] > 1.5
+    assert found["bend"][0, 2] > 0.3
+    assert found["kink"][0, 2] > 0.05
+
+
+@pytest.mark.parametrize("stations", [4, 5])
+def test_a_piece_of_five_stations_is_compared_and_a_shorter_one_is_not(stations):
+    has = np.broadcast_to(np.arange(17) < stations, (1, 3, 17))
+    found = band_metrics(np.where(has, 0.1, np.nan), VEHICLE, has)
+    assert np.isnan(found["offset_mean"]).all() == (stations < 5)
 
 
 def test_four_fifths_of_the_reference_are_enough():

@@ -2,6 +2,7 @@
 
     nice -n 5 python -m benchmarks.study                    # screening, then confirmation by the plan's rule; resumable
     python -m benchmarks.study --cells screen-plain-0,...   # only those
+    python -m benchmarks.study --also emulated-fp16:plan    # hold confirmed networks against that engine too
     python -m benchmarks.study --list                       # what is finished, what is next
     python -m benchmarks.study --report                     # tables and figures of what is there
 
@@ -24,7 +25,7 @@ HERE = Path(__file__).resolve().parent
 def main() -> None:
     """Compute, list or report."""
     options = _options()
-    places = Places(options.results, options.work, options.pictures)
+    places = Places(options.results, options.work, options.pictures, tuple(options.also))
     if options.report:
         report.write(read(places.results), HERE / "REPORT.md")
         return
@@ -68,6 +69,7 @@ def _list(places: Places) -> None:
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--cells", help="names, separated by commas")
+    parser.add_argument("--also", metavar="ENGINE", action="append", default=[], help="may be repeated")
     parser.add_argument("--list", action="store_true", help="cells and how long they took")
     parser.add_argument("--report", action="store_true", help="write REPORT.md and its figures")
     parser.add_argument("--results", type=Path, default=HERE / "results")

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import subprocess
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -51,11 +51,13 @@ class Places:
         results: finished cells, kept in the repository.
         work: weights, runs, tensors.
         pictures: rendered pictures of the demo's task.
+        also: further engines that confirmed networks are held against ort-fp32 with; each is a section of its own.
     """
 
     results: Path
     work: Path
     pictures: Path
+    also: tuple[str, ...] = ()
 
     def folder(self, cell: Cell) -> Path:
         """Of the cell's candidate."""
@@ -101,7 +103,7 @@ def compute(cell: Cell, places: Places, tell: Callable[[str], None] = print) -> 
     """Make and measure a cell, unless it is finished or another process is at it; whether it is finished now."""
     path = places.results / f"{cell.name}.json"
     kept: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-    missing = [s for s in _sections(cell) if s not in kept.get("measures", {})]
+    missing = [s for s in _sections(cell, places.also) if s not in kept.get("measures", {})]
     if kept and not missing:
         return True
     lock = places.work / "locks" / f"{cell.name}.lock"
@@ -117,10 +119,10 @@ def compute(cell: Cell, places: Places, tell: Callable[[str], None] = print) -> 
     return True
 
 
-def _sections(cell: Cell) -> list[str]:
-    """What is measured: pictures, hard pictures, real frames where they are there, and the gate for one network."""
+def _sections(cell: Cell, also: Sequence[str]) -> list[str]:
+    """What is measured: pictures, hard pictures, real frames where they are there, the gate for one network."""
     found = ["pictures", "hard"] + (["real"] if real.available() else [])
-    return found if cell.arm == ENSEMBLE else [*found, "gate"]
+    return found if cell.arm == ENSEMBLE else [*found, "gate", *(also if cell.stage == "confirm" else ())]
 
 
 def _fill(cell: Cell, places: Places, path: Path, kept: dict[str, Any], missing: list[str]) -> None:
@@ -129,10 +131,12 @@ def _fill(cell: Cell, places: Places, path: Path, kept: dict[str, Any], missing:
         kept = {"stage": cell.stage, "arm": cell.arm, "seed": cell.seed, **_made(cell, places)}
         kept |= {"code": _code(), "machine": machine(), "measures": {}, "wall_s": {}}
         kept["wall_s"]["make"] = round(time.perf_counter() - began, 1)
+        kept["measured_by"] = {}
     for section in missing:
         began = time.perf_counter()
         kept["measures"][section] = _measured(cell, places, section)
         kept["wall_s"][section] = round(time.perf_counter() - began, 1)
+        kept.setdefault("measured_by", {})[section] = _code()["commit"]
     path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_suffix(".part")
     unfinished.write_text(json.dumps(kept, indent=None, separators=(",", ":")) + "\n", encoding="utf-8")
@@ -202,6 +206,8 @@ def _need(cell: Cell, places: Places) -> Path:
 
 
 def _measured(cell: Cell, places: Places, section: str) -> dict[str, Any]:
+    if section in places.also:
+        return measure.numeric(places.folder(cell), cell.stage, places.work, [section])
     if section == "gate":
         return measure.gate(places.folder(cell), cell.stage, places.work)
     members = _starts() if cell.arm == ENSEMBLE else [cell]

@@ -22,7 +22,16 @@ from harness.model.card import load_card
 from harness.replay.replay import replay
 from harness.run.folder import Run
 
-__all__ = ["ENGINES", "GATE_CLIPS", "answers", "gate", "on_pictures", "slope"]
+__all__ = [
+    "ENGINES",
+    "GATE_CLIPS",
+    "NUMERIC",
+    "answers",
+    "gate",
+    "numeric",
+    "on_pictures",
+    "slope",
+]
 
 Array = NDArray[Any]
 Lines = Callable[[torch.Tensor], tuple[torch.Tensor, torch.Tensor]]
@@ -91,24 +100,36 @@ def gate(folder: Path, stage: str, work: Path) -> dict[str, Any]:
     rule, the worst case of what the gate limits (`bend_p99`, `offset_max`, `bias`, `jitter` in metres, `swings`), and
     `numeric`: per clip, mean |offset| of each emulation to ort-fp32, mm.
     """
-    seed, count, some = GATE_CLIPS[stage]
-    with FileLock(work / "clips.lock"):
-        cases = synth_cases(seed, count, GATE_SECONDS, work / "clips")
-    card = load_card(folder / "model.toml")
-    cache = work / "cache" / folder.name
-
-    def run(name: str, clips: list[Path], engines: Sequence[str], pipelines: Sequence[str]) -> Run:
-        out = work / "runs" / f"{folder.name}-{name}"
-        return replay(card, clips, engines=engines, preprocess=pipelines, out=out, steps=False, cache=cache)
-
-    judged = run("gate", cases, ENGINES, ("train", "deploy"))
+    cases = _clips(stage, work)
+    judged = _replayed("gate", folder, work, cases, ENGINES, ("train", "deploy"))
     verdict = judge(judged, load_policy(example_folder() / "release.trueline.toml")).to_json()
     found = {"verdict": verdict["verdict"], **_broken(verdict, [p.name for p in cases]), **car_columns(judged)}
-    numeric = run("numeric", cases[:some], ("ort-fp32", *NUMERIC), ("deploy",))
-    found["numeric"] = {engine: _moved(numeric, engine) for engine in NUMERIC}
-    for part in (judged.path, numeric.path, cache):
-        shutil.rmtree(part)
+    shutil.rmtree(judged.path)
+    found["numeric"] = numeric(folder, stage, work, NUMERIC)
     return dict(_rounded(found))
+
+
+def numeric(folder: Path, stage: str, work: Path, engines: Sequence[str]) -> dict[str, list[float]]:
+    """Engine -> per clip, mean |offset| to ort-fp32, mm, on the first of the stage's clips."""
+    cases = _clips(stage, work)[: GATE_CLIPS[stage][2]]
+    run = _replayed("numeric", folder, work, cases, ("ort-fp32", *engines), ("deploy",))
+    found = {engine: _moved(run, engine) for engine in engines}
+    shutil.rmtree(run.path)
+    return dict(_rounded(found))
+
+
+def _clips(stage: str, work: Path) -> list[Path]:
+    seed, count, _ = GATE_CLIPS[stage]
+    with FileLock(work / "clips.lock"):
+        return synth_cases(seed, count, GATE_SECONDS, work / "clips")
+
+
+def _replayed(
+    name: str, folder: Path, work: Path, cases: list[Path], engines: Sequence[str], pipelines: Sequence[str]
+) -> Run:
+    card, out = load_card(folder / "model.toml"), work / "runs" / f"{folder.name}-{name}"
+    cache = work / "cache" / folder.name
+    return replay(card, cases, engines=engines, preprocess=pipelines, out=out, steps=False, cache=cache)
 
 
 def _broken(verdict: Mapping[str, Any], cases: list[str]) -> dict[str, Any]:

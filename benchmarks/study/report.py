@@ -261,16 +261,25 @@ def _gate_table(cells: Cells) -> list[str]:
 
 
 def _numeric_table(cells: Cells) -> list[str]:
-    names = ("emulated-fp16", "emulated-fp16-fused", "emulated-tf32")
     control = {c.seed: k for c, k in cells.items() if c.arm == CONTROL}
 
+    def moved(kept: Kept) -> dict[str, list[float]]:
+        later = [part for name, part in kept["measures"].items() if name.startswith("emulated-")]
+        return {k: v for part in (kept["measures"].get("gate", {}).get("numeric", {}), *later) for k, v in part.items()}
+
+    names = list(dict.fromkeys(n for k in cells.values() for n in moved(k)))
+
     def values(kept: Sequence[Kept]) -> list[str]:
-        pairs = [(k, control[k["seed"]]) for k in kept if k["seed"] in control and "gate" in k["measures"]]
-        if not pairs:
+        if not any(moved(k) for k in kept):
             return []
         found = []
         for name in names:
-            means = [[float(np.mean(k["measures"]["gate"]["numeric"][name])) for k in pair] for pair in pairs]
+            pairs = [(k, control.get(k["seed"], {"measures": {}})) for k in kept]
+            pairs = [pair for pair in pairs if all(name in moved(k) for k in pair)]
+            if not pairs:
+                found.append("")
+                continue
+            means = [[float(np.mean(moved(k)[name])) for k in pair] for pair in pairs]
             more = [a - b for a, b in means]
             said = ("equivalent" if st.equivalent(more, st.EQUIVALENCE_MM) else "not shown") if len(more) > 1 else ""
             found.append(f"{np.mean([a for a, _ in means]):.2f} ({np.mean(more):+.2f}) {said}".strip())

@@ -131,12 +131,14 @@ def _read_case(text: str, path: Path) -> object:
 
 
 def _read_task(text: str, path: Path) -> object:
-    """A whole task file, or options of techniques."""
+    """A whole task file, a recipe, or options of techniques."""
     from harness.training import load_task_file
+    from techniques.recipes import load_recipe
     from techniques.registry import build_all
 
     if "schema" in (raw := tomllib.loads(text)):
-        return load_task_file(_written(path / "page.toml", text))
+        file = _written(path / "page.toml", text)
+        return load_task_file(file) if "factory" in raw else build_all(load_recipe(str(file)))
     return [build_all({name: options}) for name, options in raw.get("technique", {}).items()]
 
 

@@ -30,7 +30,7 @@ from harness.replay.code import code_of
 from harness.run.rungs import Rung
 from trueline import __version__
 
-__all__ = ["Plan", "differences", "make_plan", "rung_json"]
+__all__ = ["Plan", "differences", "make_plan", "model_files", "rung_json"]
 
 SCHEMA = 1
 _DISTRIBUTIONS = (
@@ -59,7 +59,7 @@ def make_plan(card: Card, cases: Sequence[Case], rungs: Sequence[Rung], settings
         "card": {
             "name": card.name,
             "sha256": file_sha256(card.path),
-            "files": {f.name: file_sha256(f) for f in _files(card)},
+            "files": {f.name: file_sha256(f) for f in (*model_files(card), *option_files(card.source()))},
             "code": code_of(_plain_card(card), card.root),
             "frame": card.frame,
             "length_unit": card.length_unit,
@@ -129,8 +129,8 @@ def _case_json(case: Case, *, dumps: bool) -> dict[str, Any]:
     }
 
 
-def _files(card: Card) -> Iterable[Path]:
-    """Files besides the card that decide what the model computes."""
+def model_files(card: Card) -> Iterable[Path]:
+    """Files besides the card that decide what the model computes, whatever engine runs it."""
     if card.torch is not None and card.torch.weights is not None and card.torch.weights.exists():
         yield card.torch.weights
     if card.onnx is not None and card.onnx.file.exists():
@@ -138,7 +138,6 @@ def _files(card: Card) -> Iterable[Path]:
         with suppress(ModelLoadError):  # an engine that loads the file says what is wrong with it
             yield from (card.onnx.file.parent / name for name in weight_files(card.onnx.file))
     yield from (p for p in card.plugins if p.exists())
-    yield from option_files(card.source())
 
 
 def _dumps(case: Case) -> dict[str, Any]:

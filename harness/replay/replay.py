@@ -34,6 +34,8 @@ from harness.replay.identity import Plan, differences, make_plan
 from harness.replay.only import only_these
 from harness.replay.open import open_engine, open_engines, open_own, open_probes
 from harness.replay.recording_warnings import recording_warnings
+from harness.replay.results import Results
+from harness.replay.reuse import Reuse, recall_recordings
 from harness.replay.rung_decoders import read_by_decoders
 from harness.replay.rung_reports import probe_reports, rung_reports, warnings_of_rungs
 from harness.run.folder import Run, drop_damaged, finished_cases, sweep, write_tables
@@ -65,6 +67,8 @@ def replay(
     progress: Progress | None = None,
     hooks: Hooks | None = None,
     cache: Path = DEFAULT_CACHE,
+    reuse: bool = False,
+    keep_tensors: bool = False,
     settings: Mapping[str, Any] | None = None,
 ) -> Run:
     """Replay cases through the ladder and write the run folder; a half-done run of the same plan is resumed.
@@ -85,13 +89,16 @@ def replay(
         timeout_s: seconds an isolated engine may take for one frame; None: as long as it likes.
         progress: told of every frame: (case, frames done in all cases still to do, their frames).
         hooks: replaceable parts; only fault planting uses them.
-        cache: folder of prepared artefacts (exports, plans).
+        cache: folder of prepared artefacts (exports, plans), and of kept results.
+        reuse: take cases that were replayed before from the cache, and keep those that are not there yet; never where
+            hooks are given, a program or a third party's engine runs (harness/replay/result_keys.py).
+        keep_tensors: with `reuse`, the tensors of every rung too: another decoder needs no engine to run again.
         settings: further facts to keep in run.json; part of what a resume must match.
 
     Raises:
         TruelineError: bad input; finished cases stay in `out`.
     """
-    hooks = hooks or Hooks()
+    planted, hooks = hooks is not None, hooks or Hooks()
     if isolate:
         hooks = replace(hooks, open_engine=partial(isolated, timeout_s=timeout_s and timeout_s * batch))
     opened_cases, fed = only_these(_open_cases(cases), only, stateful=bool(card.state)), batched(card, batch)
@@ -109,6 +116,8 @@ def replay(
         rungs = read_by_decoders(card, rungs, opened_cases)
         chosen = {"steps": list(differing), "floor": floor, "batch": batch, **(settings or {})}
         plan = make_plan(card, opened_cases, rungs, chosen)
+        results = Results(cache) if reuse and not planted else None
+        kept = Reuse(results, card, plan, opened.engines, opened_cases, tensors=keep_tensors)
         out.mkdir(parents=True, exist_ok=True)
         stack.enter_context(_locked(out))
         sweep(out)
@@ -130,10 +139,15 @@ def replay(
         checks, refused = check_rows(card, opened_cases[0], rungs, opened.engines, batch) if batch > 1 else ((), {})
         meta["batch"] = {"size": batch, "rows": [asdict(check) for check in checks]}
         ladder = Ladder(card, rungs, opened, probes, batch, refused, tuple(checks))
-        waiting = [case for case in opened_cases if case.id not in finished_cases(out)]
+        done_before = finished_cases(out)
+        waiting = [c for c in opened_cases if c.id not in done_before and not kept.take(c, out)]
+        recall_recordings(opened.engines, [c for c in opened_cases if c not in waiting])
         tell = over_all(progress or quiet, {case.id: len(case.timestamps_ns) for case in waiting})
         for case in waiting:
-            replay_case(ladder, case, out, tell, rows_tried=case is opened_cases[0])
+            with kept.ladder(ladder, case) as its:
+                replay_case(its, case, out, tell, rows_tried=case is opened_cases[0])
+        kept.keep([outcome_of(out, case.id) for case in waiting], out)
+        meta["reused"] = kept.told()
         outcomes = [outcome_of(out, case.id) for case in opened_cases]
         meta["rungs"] = rung_reports(rungs, opened, outcomes, preprocess, swapped)
         meta["probes"] = probe_reports(meta["probes"], probes, outcomes)

@@ -1,4 +1,4 @@
-"""The job step by step: `trueline replay`, `gate`, `explain` and `report`; and `engines`."""
+"""The job step by step: `trueline replay`, `explain` and `report`; and `engines`. `gate` has a module of its own."""
 
 from __future__ import annotations
 
@@ -8,22 +8,15 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from harness.cli.options import (
-    BaselineOption,
     BatchOption,
     CardArgument,
     CasesOption,
     EnginesOption,
     FloorOption,
-    GithubOption,
-    HistoryOption,
     IsolateOption,
     JsonOption,
-    JunitOption,
-    MarkdownOption,
     OnlyOption,
-    PolicyOption,
     PreprocessOption,
-    ProfileOption,
     RunArgument,
     RunOutOption,
     StepsOption,
@@ -133,42 +126,9 @@ def report(
     say(f"report: {path}")
 
 
-def gate(
-    run: RunArgument,
-    policy: PolicyOption = None,
-    profile: ProfileOption = None,
-    baseline: BaselineOption = None,
-    junit: JunitOption = None,
-    markdown: MarkdownOption = None,
-    github: GithubOption = False,
-    history: HistoryOption = None,
-    json: JsonOption = False,
-) -> None:
-    """Judge a run by a policy. Exit code 0 PASS; 1 FAIL, NONFINITE, CRASHED; 3 INCONCLUSIVE, NOT_RUN; 2 bad input."""
-    from harness.cli.verdict import tell_verdict
-    from harness.gate import Status, judge, load_policy, open_baseline, write_verdict
-    from harness.ladder import explain as explain_run
-    from harness.run.folder import Run
-
-    opened = Run.open(run)
-    verdict = judge(
-        opened,
-        load_policy(policy) if policy is not None else None,
-        profile=profile,
-        baseline=open_baseline(baseline) if baseline else None,
-    )
-    write_verdict(verdict, run / "verdict.json")
-    passed = all(rule.status is Status.PASS for rule in verdict.rules)
-    explanation = None if passed else explain_run(opened, verdict)
-    tell_verdict(verdict, explanation, junit=junit, markdown=markdown, github=github, history=history, quiet=json)
-    if json:
-        print_json(verdict.to_json())
-    raise typer.Exit(verdict.exit_code)
-
-
 def register(app: typer.Typer) -> None:
     """Add the commands of this module to the tree."""
-    for command in (replay, gate, explain, report, engines):
+    for command in (replay, explain, report, engines):
         app.command()(command)
 
 

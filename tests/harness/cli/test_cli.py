@@ -107,6 +107,21 @@ def test_gates_over_time_are_in_one_file(files: Files, capsys: pytest.CaptureFix
     assert told["drifts"] == []
 
 
+def test_calibration_and_plan_are_the_gates(files: Files, capsys: pytest.CaptureFixture[str]) -> None:
+    assert _run("gate", files.run, files.run, "--calibrate", "--policy", files.wide, "--json") == 3
+    told = json.loads(capsys.readouterr().out)
+    assert (told["calibrated"], told["failing"], told["versions_needed"]) == (False, 0, 29)
+    assert _run("gate", "--plan", "0.1") == 0
+    assert "22 for 90%" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("more", [(), ("--calibrate",)])
+def test_a_gate_of_the_wrong_number_of_runs_is_refused(files: Files, more: tuple[str, ...]) -> None:
+    runs = (files.run,) if more else (files.run, files.run)
+    assert _run("gate", *runs, *more, "--policy", files.wide) == 2
+    assert _run("gate", *more) == 2
+
+
 def test_a_gate_without_a_policy_asks_for_findings(files: Files, capsys: pytest.CaptureFixture[str]) -> None:
     code = _run("gate", files.run, "--json")
     verdict = json.loads(capsys.readouterr().out)

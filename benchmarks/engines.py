@@ -113,8 +113,8 @@ def summary(run: Run) -> str:
     return f"{run.meta['card']['name']}: {len(run.meta['cases'])} cases, {frames} frames, lengths in {run.unit}\n"
 
 
-def table(run: Run) -> str:
-    """One row per engine of the deploy pipeline, against its parent; bend is of every line and band."""
+def table(run: Run, reference: str = "") -> str:
+    """One row per engine of the deploy pipeline, against its parent or `reference`; bend is of every line and band."""
     lines, tensors = run.read("line_metrics"), run.read("tensor_metrics")
     frames = run.read("frame_metrics")
     rows = [
@@ -122,8 +122,8 @@ def table(run: Run) -> str:
         "|---|---|---|---|---|---|---|---|",
     ]
     for rung in run.rungs:
-        name, parent = rung["name"], rung["parent"]
-        if not name.startswith("deploy/") or rung["status"] != "ok":
+        name, parent = rung["name"], reference or rung["parent"]
+        if not name.startswith("deploy/") or name == parent or rung["status"] != "ok":
             continue
         own = lines.filter(rung=name, reference=parent)
         lost = frames.filter(rung=name, reference=parent)

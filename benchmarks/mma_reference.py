@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from engines.mma.arithmetic import SMALLEST_EXPONENT, ZERO_EXPONENT, Step
 
-__all__ = ["chain", "element_pairs", "step", "step_cases"]
+__all__ = ["chain", "dyadic", "element_pairs", "step", "step_cases", "whole_step"]
 
 FP32_SMALLEST, FP16_SMALLEST = -126, -14
 Floats = NDArray[np.float32]
@@ -42,6 +42,42 @@ def step(step_: Step, kind: str, a: Sequence[float], b: Sequence[float], c: floa
     unit = Fraction(2) ** (max(exponent for _, exponent in terms) - step_.fraction_bits)
     total = sum(math.trunc(term / unit) for term, _ in terms) * unit
     return _nearest_half(total) if step_.half_accumulator else _toward_zero(total)
+
+
+def dyadic(values: NDArray[Any], smallest: int) -> list[list[tuple[int, int, int]]]:
+    """Finite numbers of a matrix, each as (significand, its exponent of two, exponent to align by), for whole_step."""
+    mantissa, exponent = np.frexp(np.asarray(values, np.float64))
+    whole = (mantissa * 2.0**24).astype(np.int64)
+    aligned = np.where(whole == 0, ZERO_EXPONENT, np.maximum(exponent - 1, smallest))
+    return np.stack([whole, exponent - 24, aligned], axis=-1).tolist()
+
+
+def whole_step(step_: Step, a: Any, b: Any, c: tuple[int, int, int]) -> float:
+    """`step` in whole numbers of any size, ten times as fast, for finite numbers as `dyadic` gives them."""
+    terms = [(x * y, ex + ey, lx + ly) for (x, ex, lx), (y, ey, ly) in zip(a, b, strict=True)]
+    terms.append(c)
+    unit = max(aligned for _, _, aligned in terms) - step_.fraction_bits
+    total = 0
+    for whole, exponent, _ in terms:
+        shift = exponent - unit
+        size = abs(whole) << shift if shift >= 0 else abs(whole) >> -shift
+        total += size if whole >= 0 else -size
+    return _rounded(step_, total, unit)
+
+
+def _rounded(step_: Step, total: int, unit: int) -> float:
+    """total * 2^unit as the accumulator holds it."""
+    size, bits, smallest, limit = abs(total), 23, FP32_SMALLEST, 128
+    if step_.half_accumulator:
+        bits, smallest, limit = 10, FP16_SMALLEST, 16
+    last = max(size.bit_length() - 1 + unit, smallest) - bits  # exponent of the last digit that is kept
+    drop = last - unit
+    kept = size >> drop if drop > 0 else size << -drop
+    if step_.half_accumulator and drop > 0:
+        rest, middle = size & ((1 << drop) - 1), 1 << (drop - 1)
+        kept += rest > middle or (rest == middle and kept & 1)
+    value = math.inf if (kept.bit_length() + last) > limit else math.ldexp(kept, last)
+    return -value if total < 0 else value
 
 
 def chain(step_: Step, kind: str, pairs: Sequence[tuple[float, float]], c: float = 0.0) -> float:
@@ -115,7 +151,8 @@ def _numbers(kind: str, count: int, family: int, rng: np.random.Generator) -> Fl
     if family == 2:
         return _of_bits(kind, bits & _low_exponents(kind))
     if family == 3:
-        return _of_format(kind, usual * np.float32(3e4 if kind == "fp16" else 1e38))
+        with np.errstate(over="ignore"):
+            return _of_format(kind, usual * np.float32(3e4 if kind == "fp16" else 1e38))
     if family == 4:
         return usual * (rng.random(count) < 0.3)
     if family == 5:

@@ -13,11 +13,13 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 from engines.errors import ModelLoadError
+from engines.foreign import outside
 
 __all__ = ["load_dotted", "modules_of", "source_files"]
 
@@ -41,15 +43,12 @@ def load_dotted(path: str, root: Path) -> Any:
         raise ModelLoadError(
             f"{path!r} is not a dotted path", where=str(root), remedy="write it like 'network:build' or 'pkg.mod:Class'"
         )
-    with modules_of(root):
-        try:
-            module = importlib.import_module(module_name)
-        except Exception as error:
-            raise ModelLoadError(
-                f"cannot import {module_name!r}: {type(error).__name__}: {error}",
-                where=f"dotted path {path!r} of {root}",
-                remedy=f"put {module_name.partition('.')[0]}.py beside the card, or install what it needs",
-            ) from error
+    failed = f"cannot import {module_name!r}"
+    place = f"dotted path {path!r} of {root}"
+    remedy = f"put {module_name.partition('.')[0]}.py beside the card, or install what it needs"
+    told = partial(ModelLoadError, where=place, remedy=remedy)
+    with modules_of(root), outside(lambda cause: told(f"{failed}: {cause}")):
+        module = importlib.import_module(module_name)
     try:
         return getattr(module, attribute)
     except AttributeError as error:

@@ -6,7 +6,8 @@ Users' networks, decoders and preprocessing functions, third parties' engines, a
     with guarded(lambda cause: EngineCrashed(f"it failed: {cause}", where=..., remedy=...)):
         ...
 
-Our own errors pass, and so do our own bugs: those must end in a traceback, not in a sentence about somebody else.
+Our own errors pass, and so do our own bugs: those must end in a traceback, not in a sentence about somebody else. Where
+the block holds nothing but a call of such code, `outside` takes whatever comes out of it, bugs of ours cannot be in it.
 """
 
 from __future__ import annotations
@@ -21,15 +22,18 @@ import trueline
 from engines.base import told_lines
 from trueline import TruelineError
 
-__all__ = ["LONGEST", "cause_of", "guarded", "is_foreign"]
+__all__ = ["LONGEST", "cause_of", "guarded", "is_foreign", "is_ours", "outside"]
 
 LONGEST = 500  # characters of a cause
+LONGEST_TEXT = 100_000  # characters of one exception that are looked at
 
 _HOME = Path(trueline.__file__).resolve().parents[1]
-_OURS = tuple(f"{_HOME / package}/" for package in ("cases", "engines", "harness", "techniques", "trueline"))
+_PACKAGES = ("cases", "engines", "harness", "techniques", "trueline")
+_OURS = tuple(f"{_HOME / package}/" for package in _PACKAGES)
 _STDLIB = f"{Path(sysconfig.get_path('stdlib')).resolve()}/"
 _TOOLS = ("numpy", "polars", "pydantic", "onnx", "contextlib")  # they raise what their caller did wrong
 # of these a compiled library raises in our frame, or the machine does; code of ours never raises them itself
+_OF_WHOEVER_RUNS_US = (KeyboardInterrupt, GeneratorExit)
 _OF_LIBRARIES = (RuntimeError, OSError, MemoryError)
 
 
@@ -42,12 +46,35 @@ def guarded(as_ours: Callable[[str], TruelineError]) -> Iterator[None]:
     """
     try:
         yield
-    except TruelineError:
+    except (TruelineError, *_OF_WHOEVER_RUNS_US):
         raise
-    except (Exception, SystemExit) as error:
+    except BaseException as error:
         if not is_foreign(error):
             raise
         raise as_ours(cause_of(error)) from error
+
+
+@contextmanager
+def outside(as_ours: Callable[[str], TruelineError]) -> Iterator[None]:
+    """Raise whatever a call of code that is not ours raises as one of our errors; our errors pass as they are.
+
+    Only for blocks that hold such a call and nothing else.
+
+    Args:
+        as_ours: makes the error from the cause in one line.
+    """
+    try:
+        yield
+    except (TruelineError, *_OF_WHOEVER_RUNS_US):
+        raise
+    except BaseException as error:  # networks, decoders and libraries raise what they like, sys.exit among it
+        raise as_ours(cause_of(error)) from error
+
+
+def is_ours(thing: object) -> bool:
+    """Whether the class of an object, or a class or function itself, is of a package of ours."""
+    kind = thing if hasattr(thing, "__qualname__") else type(thing)
+    return str(getattr(kind, "__module__", "")).partition(".")[0] in _PACKAGES
 
 
 def is_foreign(error: BaseException) -> bool:
@@ -57,13 +84,13 @@ def is_foreign(error: BaseException) -> bool:
     which leaves no frame: by its type, or because our code never raises that type. NumPy and the standard library
     raise on behalf of their caller.
     """
-    if isinstance(error, SystemExit):
+    if not isinstance(error, Exception):  # sys.exit, and what derives from BaseException: no code of ours does
         return True
     if any(not _is_ours(file) for file in _files(error.__traceback__)):
         return True
     if isinstance(error, _OF_LIBRARIES) and not isinstance(error, RecursionError):
         return True
-    return type(error).__module__.partition(".")[0] not in ("builtins", *_TOOLS, *(Path(p).name for p in _OURS))
+    return type(error).__module__.partition(".")[0] not in ("builtins", *_TOOLS, *_PACKAGES)
 
 
 def cause_of(error: BaseException, limit: int = LONGEST) -> str:
@@ -111,11 +138,19 @@ def _said(error: BaseException) -> tuple[str, str]:
     if isinstance(error, SystemExit):
         return (f"it called sys.exit({error.code!r})",) * 2
     ours = isinstance(error, TruelineError)
-    lines = told_lines(error.what if isinstance(error, TruelineError) else str(error))
+    lines = told_lines(error.what if isinstance(error, TruelineError) else _text(error))
     kind = "" if ours else f"{type(error).__name__}: "
     if not lines:
         return (type(error).__name__,) * 2
     return kind + lines[0], kind + "; ".join(lines)
+
+
+def _text(error: BaseException) -> str:
+    """What an exception says; its class may be anybody's, and say it at any length or fail to."""
+    try:
+        return str(error)[:LONGEST_TEXT]
+    except Exception:
+        return ""
 
 
 def _shortened(text: str, limit: int) -> str:

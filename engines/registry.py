@@ -27,7 +27,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from engines.errors import EngineError, EngineOptionError, EngineUnavailable, ModelLoadError, UnknownEngine
-from engines.foreign import guarded
+from engines.foreign import guarded, outside
+from engines.guest import hosted
 from engines.protocol import Availability, Engine, ModelSource
 from engines.table import TABLE
 from trueline import TruelineError
@@ -65,7 +66,7 @@ def open_engine(name: str, source: ModelSource, **options: Any) -> Engine:
         EngineUnavailable: this machine or this model cannot run it.
         EngineError: the model does not load or does not fit; whatever an engine raises becomes one line with its name.
     """
-    return cast(Engine, _applied("open_engine", name, source, options))
+    return hosted(_applied("open_engine", name, source, options), name)
 
 
 def compile_plan(name: str, source: ModelSource, **options: Any) -> Compiled:
@@ -206,12 +207,12 @@ def _availability(name: str) -> Availability:
         module = _load(name, third_parties)
         if base not in TABLE and not hasattr(module, "availability"):
             return Availability(name, True, f"third party, {third_parties[base].value}")
-        answer: Availability = module.availability(name)
+        fix = f"fix or uninstall what provides {name}"
+        with outside(lambda cause: EngineUnavailable(cause, where=name, remedy=fix)):
+            answer: Availability = module.availability(name)
         return answer
     except EngineError as error:
         return Availability(name, False, error.what, error.remedy)
-    except Exception as error:  # a third party's module may fail in any way, and `trueline engines` must still answer
-        return Availability(name, False, f"{type(error).__name__}: {error}", f"fix or uninstall what provides {name}")
 
 
 def _load(name: str, third_parties: Mapping[str, Any]) -> Any:
@@ -220,14 +221,14 @@ def _load(name: str, third_parties: Mapping[str, Any]) -> Any:
     if base in TABLE:
         return importlib.import_module(TABLE[base].module)
     entry = third_parties[base]
-    try:
-        found = entry.load()
-    except Exception as error:
-        raise EngineUnavailable(
-            f"engine {name!r} of {entry.value} does not import: {type(error).__name__}: {error}",
+    with outside(
+        lambda cause: EngineUnavailable(
+            f"engine {name!r} of {entry.value} does not import: {cause}",
             where=f"entry point {ENTRY_POINTS}",
             remedy="fix or uninstall the package that provides it",
-        ) from error
+        )
+    ):
+        found = entry.load()
     if not hasattr(found, "open_engine"):
         raise EngineUnavailable(
             f"{entry.value} has no open_engine(name, source, **options)",

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from engines.base import whole_cause
 from engines.dotted import load_dotted, modules_of
 from engines.errors import EngineOutputMissing, EngineUnavailable, ModelLoadError
+from engines.foreign import outside
 from engines.protocol import ModelSource
 
 if TYPE_CHECKING:
@@ -48,14 +49,14 @@ def settle_module(source: ModelSource) -> tuple[nn.Module, tuple[str, ...]]:
     where = f"factory {source.factory!r} of {source.root}"
     with modules_of(source.root), torch.random.fork_rng(devices=()):
         torch.manual_seed(0)
-        try:
-            module = factory(**source.factory_args)
-        except Exception as error:
-            raise ModelLoadError(
-                f"the factory failed: {whole_cause(error)}",
+        with outside(
+            lambda cause: ModelLoadError(
+                f"the factory failed: {cause}",
                 where=where,
                 remedy=f"make it build with the arguments of [torch] args, {dict(source.factory_args)}",
-            ) from error
+            )
+        ):
+            module = factory(**source.factory_args)
     if not isinstance(module, torch.nn.Module):
         raise ModelLoadError(
             f"the factory gave a {type(module).__name__}", where=where, remedy="return a torch.nn.Module"

@@ -70,7 +70,7 @@ def main(requests: int, replies: int, lifeline: int, inbox: int, outbox: int) ->
 def _answered(server: _Server, tensors: Tensors, ask: Mapping[str, str]) -> list[Any]:
     try:
         return pack(*server.answer(tensors, ask))
-    except (Exception, SystemExit) as error:  # whatever an engine raises is an answer
+    except BaseException as error:  # whatever an engine raises is an answer
         return pack({}, {"error": said(error, ModelLoadError if ask["op"] == "open" else EngineCrashed)})
 
 

@@ -1,14 +1,11 @@
 """Outputs to lines through a decoder that may be anybody's: it is asked for a chunk, and for frames where that fails.
 
-A user's decoder may raise, end the program, give something that is no line table, or write into what it is given. The
-frames before the first that it cannot decode keep their lines.
+The frames before the first that it cannot decode keep their lines.
 """
 
 from __future__ import annotations
 
 from typing import NamedTuple
-
-import numpy as np
 
 from engines.foreign import guarded
 from engines.protocol import Tensors
@@ -64,8 +61,6 @@ def _until(count: int, decoder: Decoder, stacked: Tensors, frames: Ints, error: 
 
 def _decoded(decoder: Decoder, stacked: Tensors, frames: Ints) -> LineTable:
     kind = type(decoder)
-    if not kind.__module__.startswith("harness."):  # it may write into what it is given
-        stacked = {name: values.copy() for name, values in stacked.items()}
     with guarded(
         lambda cause: DecoderError(
             f"the decoder failed: {cause}",
@@ -74,33 +69,7 @@ def _decoded(decoder: Decoder, stacked: Tensors, frames: Ints) -> LineTable:
         )
     ):
         lines = decoder.decode(stacked)
-    if trouble := _trouble(lines, len(frames)):
-        raise DecoderError(
-            f"the decoder gave {trouble}",
-            where=f"{kind.__module__}.{kind.__qualname__}.decode",
-            remedy="return a LineTable with frame numbers from 0, in frame order, as LineTable.from_points makes it",
-        )
     return lines.at_frames(frames[lines.frame])
-
-
-def _trouble(lines: object, frames: int) -> str:
-    """What is wrong with a decoder's answer; empty where nothing is."""
-    if not isinstance(lines, LineTable):
-        return f"a {type(lines).__name__}"
-    columns = {name: getattr(lines, name) for name in LineTable.__slots__}
-    if strange := [name for name, values in columns.items() if not isinstance(values, np.ndarray)]:
-        return f"a LineTable whose {strange[0]} is a {type(columns[strange[0]]).__name__}"
-    sizes = {name: len(columns[name]) for name in ("frame", "slot", "category", "score", "topology")}
-    if len(set(sizes.values())) > 1:
-        return f"columns of different lengths: {sizes}"
-    start = lines.start
-    if len(start) != len(lines) + 1 or start[0] != 0 or np.any(np.diff(start) < 0):
-        return f"{len(lines)} lines with offsets {start[:8].tolist()} into the points"
-    if not start[-1] == len(lines.x) == len(lines.y):
-        return f"{start[-1]} points with {len(lines.x)} x and {len(lines.y)} y"
-    if len(lines) and (lines.frame.min() < 0 or lines.frame.max() >= frames or np.any(np.diff(lines.frame) < 0)):
-        return f"lines of frames {lines.frame.min()} to {lines.frame.max()} out of order or beyond the {frames} given"
-    return ""
 
 
 def _rows(stacked: Tensors, first: int, stop: int) -> Tensors:

@@ -21,6 +21,7 @@ from engines.cache import folder_of
 from engines.drafts import draft_in
 from engines.errors import EngineUnavailable, ModelLoadError, UnknownEngine
 from engines.foreign import guarded
+from engines.guest import hosted
 from engines.protocol import CaseContext, Engine, ModelSource, Tensors, keeps_state
 from engines.sealed import file_sha256
 from engines.tensorrt import wants_calibration
@@ -33,7 +34,6 @@ from trueline import TruelineError
 
 __all__ = ["BatchRow", "Opened", "calibrated", "open_engine", "open_engines", "open_own", "open_probe", "open_probes"]
 
-_PARTS = ("name", "uses_time", "provenance", "start_case", "seek", "infer", "close")
 _REMEDY = "see whether the engine runs this model by itself; the other rungs go on without it"
 FRAMES = 8  # AutoCast keeps every activation of every frame in memory
 
@@ -190,11 +190,7 @@ def open_engine(name: str, card: Card, cases: Sequence[Case], hooks: Hooks, cach
     """
     where = f"{card.name}, engine {name}"
     with guarded(lambda cause: ModelLoadError(f"{name} does not open: {cause}", where=where, remedy=_REMEDY)):
-        engine = hooks.open_engine(name, calibrated(name, card.source(cache), card, cases))
-    if absent := [part for part in _PARTS if not hasattr(engine, part)]:
-        raise ModelLoadError(
-            f"{name} gave a {type(engine).__name__} without {absent[0]}", where=where, remedy="see docs/engines.md"
-        )
+        engine = hosted(hooks.open_engine(name, calibrated(name, card.source(cache), card, cases)), name)
     stack.callback(_close, engine)
     return engine
 

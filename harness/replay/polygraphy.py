@@ -18,13 +18,16 @@ from cases.picture import Tick
 from engines.drafts import replacing
 from engines.errors import RecordingGap
 from engines.formats.polygraphy import Iteration, feeds_into, write_runs
+from engines.guest import read_only
 from engines.protocol import Engine, Tensors
+from engines.registry import family
 from harness.errors import UsageError
 from harness.feed.inputs import InputBuilder, cameras_of, context_of, initial_state, is_variant, steps_of_card
 from harness.feed.swaps import single_swaps
 from harness.model.card import DEFAULT_CACHE, Card
 from harness.replay.hooks import Hooks, Progress, quiet
 from harness.replay.open import open_engine
+from harness.replay.outputs import OutputCheck
 
 __all__ = ["write_outputs"]
 
@@ -88,6 +91,8 @@ class _Frames:
 
     def __post_init__(self) -> None:
         self.timestamps_ns: list[int] = []
+        optional = tuple(self.card.state) if family(self.engine.name) == "recorded" else ()
+        self.check = OutputCheck(self.card.outputs, f"{self.preprocess}/{self.engine.name}", optional)
 
     def __iter__(self) -> Iterator[Iteration]:
         build, state = InputBuilder(self.card, self.case, self.preprocess), initial_state(self.card)
@@ -99,7 +104,7 @@ class _Frames:
             if found is not None:
                 self.feed(tensors)
                 self.timestamps_ns.append(tick.timestamp_ns)
-                state = {into: found.outputs[name] for name, into in self.card.state.items()}
+                state |= {into: found.outputs[n] for n, into in self.card.state.items() if n in found.outputs}
                 yield found
             self.progress(self.case.id, done, total)
 
@@ -108,10 +113,11 @@ class _Frames:
             self.engine.seek(tick.timestamp_ns)
         start = perf_counter_ns()
         try:
-            outputs = self.engine.infer(tensors)
+            outputs = self.engine.infer(read_only(tensors))
         except RecordingGap:
             return None
-        return Iteration(outputs, (perf_counter_ns() - start) / 1e9)
+        elapsed_ns = perf_counter_ns() - start
+        return Iteration(outputs | self.check(outputs), elapsed_ns / 1e9)
 
 
 def _only_case(folder: Path) -> Case:

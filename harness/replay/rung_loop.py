@@ -17,6 +17,7 @@ import numpy as np
 from cases.picture import Tick
 from engines.errors import EngineCrashed, EngineError, NotRecorded, RecordingGap
 from engines.foreign import guarded
+from engines.guest import read_only
 from engines.protocol import Engine, Tensors
 from harness.errors import PreprocessError
 from harness.lines.chunk import Ints, RungOutputs
@@ -251,7 +252,7 @@ class Group:
                 )
             ):
                 self._build = self._build or self.prepare()
-                tensors = self._build(tick)
+                tensors = read_only(self._build(tick))
         except TruelineError as error:
             self.flush()
             for runner in self.runners:

@@ -7,9 +7,17 @@ from engine_models import make_source
 
 import engines
 from engines import registry
+from engines.base import FrameEngine
 from engines.errors import EngineOptionError, EngineUnavailable, UnknownEngine
 from engines.protocol import Availability
 from engines.table import TABLE
+
+
+class Theirs(FrameEngine):
+    """An engine of another package; its provenance is what it was told."""
+
+    def infer(self, inputs):
+        return {}
 
 
 @pytest.fixture
@@ -47,14 +55,14 @@ def test_availability_never_raises(third_party):
 def test_another_package_adds_an_engine(third_party, monkeypatch, tmp_path):
     seen = []
     engine = SimpleNamespace(
-        open_engine=lambda name, source, **options: seen.append((name, source.name, options)) or "an engine",
+        open_engine=lambda name, source, **options: seen.append((name, source.name, options)) or Theirs(name, options),
         availability=lambda name: Availability(name, True, "theirs"),
     )
     monkeypatch.setitem(__import__("sys").modules, "their_engines", engine)
     third_party("mine", "their_engines")
     assert "mine" in engines.names()
     source = make_source(tmp_path / "card", "Lanes")
-    assert engines.open("mine:left", source, gain=2, other=None) == "an engine"
+    assert engines.open("mine:left", source, gain=2, other=None).name == "mine:left"
     assert seen == [("mine:left", "Lanes", {"gain": 2})]
     assert engines.availability("mine") == (Availability("mine", True, "theirs"),)
     assert registry.family("mine") == "third-party"
@@ -90,12 +98,15 @@ def test_every_built_in_engine_has_its_module_and_a_family():
 @pytest.fixture
 def told(third_party, monkeypatch, shared_cards):
     """A function that opens another package's engine on a card with options, and gives what the engine was told."""
-    module = SimpleNamespace(FILE_OPTIONS=("scales",), open_engine=lambda name, source, **options: options)
+    module = SimpleNamespace(
+        FILE_OPTIONS=("scales",), open_engine=lambda name, source, **options: Theirs(name, options)
+    )
     monkeypatch.setitem(__import__("sys").modules, "their_engines", module)
     third_party("mine", "their_engines")
 
     def ask(name, of_card, **given):
-        return engines.open(name, replace(shared_cards("Lanes"), options=of_card), **given)
+        told = engines.open(name, replace(shared_cards("Lanes"), options=of_card), **given).provenance
+        return {key: value for key, value in told.items() if key != "engine"}
 
     return ask
 
@@ -114,8 +125,8 @@ def test_files_of_the_card_are_taken_from_its_folder_and_those_of_the_caller_as_
     source = replace(
         card("Paired"), options={"mine": {"scales": "a.npz"}, "ort-fp32": {"threads": 1}, "gone": {"a": 1}}
     )
-    assert engines.open("mine", source)["scales"] == str(source.root / "a.npz")
-    assert engines.open("mine", source, scales="a.npz")["scales"] == "a.npz"
+    assert engines.open("mine", source).provenance["scales"] == str(source.root / "a.npz")
+    assert engines.open("mine", source, scales="a.npz").provenance["scales"] == "a.npz"
     assert registry.option_files(source) == ()
     (source.root / "a.npz").touch()
     assert registry.option_files(source) == (source.root / "a.npz",)

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, ValidationError, create_model
 
 from cases.picture import Picture
+from engines.foreign import outside
 from harness.errors import PreprocessError
 from harness.feed.preprocess.colour import Arithmetic, Chroma, MatrixChoice, RangeChoice, encode_nv12, to_gray, to_rgb
 from harness.feed.preprocess.dotted import is_dotted, load_dotted
@@ -182,14 +183,12 @@ def bind(step: Mapping[str, Any], calibration: CalibrationLike | None, root: Pat
 
 def _made(make: Callable[..., Apply], options: Mapping[str, Any], where: str) -> Apply:
     """An object of a class of the card's own."""
-    try:
+    with outside(
+        lambda cause: PreprocessError(
+            f"it cannot be made: {cause}", where=where, remedy=f"check its options {dict(options)!r}"
+        )
+    ):
         return make(**options)
-    except Exception as error:
-        raise PreprocessError(
-            f"it cannot be made: {type(error).__name__}: {error}",
-            where=where,
-            remedy=f"check its options {dict(options)!r}",
-        ) from error
 
 
 def _defaults_of_dotted(path: str, root: Path, where: str) -> dict[str, Any]:

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cases.picture import Picture
+from engines.foreign import guarded, outside
 from harness.errors import PreprocessError
 from harness.feed.preprocess.geometry import CalibrationLike
 from harness.feed.preprocess.mixing import checked_steps
@@ -52,7 +53,7 @@ def build_pipeline(
 class Pipeline:
     """From a recorded picture to the input tensor; see `build_pipeline`.
 
-    Steps named in `foreign` are not ours and may write to what they are given: they get pixels of their own.
+    Steps named in `foreign` are not ours and may write to what they are given, and use again what they gave.
     """
 
     def __init__(
@@ -91,16 +92,34 @@ class Pipeline:
             if sizes is not None:
                 sizes[name] = _size(value)
             try:
-                value = apply(_owned(value, picture) if name in self._foreign else value)
+                run = self._of_others if name in self._foreign else self._of_ours
+                value = run(name, apply, value)
             except PreprocessError as error:
-                raise error.within(f"{self._where}, step {name}") from None
-            except Exception as error:
-                raise PreprocessError(
-                    f"step {name!r} cannot take {_described(value)}: {error}",
-                    where=self._where,
-                    remedy="check the order of the steps and the options of this one",
-                ) from error
+                raise (error if self._where in error.where else error.within(f"{self._where}, step {name}")) from None
         return self._finished(value)
+
+    def _of_others(self, name: str, apply: Apply, value: Value) -> Value:
+        """A step of the card's own: it gets pixels of its own; what it gives is copied, as it may use it again."""
+        with outside(lambda cause: self._cannot(name, value, cause)):
+            made = apply(_copied(value))
+            if not isinstance(made, Picture | np.ndarray):
+                raise TypeError(f"it gave a {type(made).__name__}, not an array")
+            return _copied(made)
+
+    def _of_ours(self, name: str, apply: Apply, value: Value) -> Value:
+        """A built-in step; it raises TypeError and the like for what does not suit it, as NumPy and OpenCV do."""
+        with guarded(lambda cause: self._cannot(name, value, cause)):
+            try:
+                return apply(value)
+            except (TypeError, ValueError) as error:
+                raise self._cannot(name, value, str(error)) from error
+
+    def _cannot(self, name: str, value: Value, cause: str) -> PreprocessError:
+        return PreprocessError(
+            f"step {name!r} cannot take {_described(value)}: {cause}",
+            where=self._where,
+            remedy="check the order of the steps and the options of this one",
+        )
 
     def _finished(self, value: Value) -> Array:
         array = np.asarray(value.data if isinstance(value, Picture) else value)
@@ -131,11 +150,9 @@ class Pipeline:
         return array.astype(self._dtype)
 
 
-def _owned(value: Value, picture: Picture) -> Value:
-    """The value, copied where its pixels are those of the recorded picture, which other rungs read too."""
-    if isinstance(value, Picture):
-        return replace(value, data=value.data.copy()) if value is picture else value
-    return value.copy() if np.may_share_memory(value, picture.data) else value
+def _copied(value: Value) -> Value:
+    """The value with pixels of its own."""
+    return replace(value, data=value.data.copy()) if isinstance(value, Picture) else np.array(value, subok=False)
 
 
 def _size(value: Value) -> Size:

@@ -6,8 +6,10 @@ import importlib
 from collections.abc import Callable
 from typing import Any
 
+from engines.foreign import outside
 from harness.errors import DecoderError
 from harness.feed.preprocess.dotted import is_dotted, load_dotted
+from harness.lines.decode.guest import hosted
 from harness.lines.decode.protocol import Decoder
 from harness.model.card import Card
 
@@ -33,20 +35,15 @@ def build_decoder(card: Card) -> Decoder:
         DecoderError: no such decoder, wrong options, or something that is no decoder.
     """
     name, where = card.decoder.name, f"{card.path} [decoder]"
-    decoder = _factory(name, card, where)(card)
-    if not isinstance(decoder, Decoder):
-        raise DecoderError(
-            f"{name!r} gave a {type(decoder).__name__} without decode(outputs) or slots",
-            where=where,
-            remedy="return an object as harness.lines.decode.Decoder describes it",
-        )
-    return decoder
+    if name in TABLE:
+        made: Decoder = importlib.import_module(TABLE[name]).build(card)
+        return made
+    factory = _factory(name, card, where)
+    return hosted(lambda: factory(card), name, where)
 
 
 def _factory(name: str, card: Card, where: str) -> Callable[[Card], Any]:
-    if name in TABLE:
-        build: Callable[[Card], Any] = importlib.import_module(TABLE[name]).build
-        return build
+    """What makes a decoder that is not ours."""
     if is_dotted(name):
         return load_dotted(name, card.root, error=DecoderError, where=where)
     others = _third_parties()
@@ -56,14 +53,14 @@ def _factory(name: str, card: Card, where: str) -> Callable[[Card], Any]:
             where=where,
             remedy=f"use one of {', '.join([*TABLE, *sorted(others)])}, or a dotted path package.module:function",
         )
-    try:
-        loaded: Callable[[Card], Any] = others[name].load()
-    except Exception as error:
-        raise DecoderError(
-            f"decoder {name!r} of {others[name].value} does not import: {type(error).__name__}: {error}",
+    with outside(
+        lambda cause: DecoderError(
+            f"decoder {name!r} of {others[name].value} does not import: {cause}",
             where=f"entry point {ENTRY_POINTS}",
             remedy="fix or uninstall the package that provides it",
-        ) from error
+        )
+    ):
+        loaded: Callable[[Card], Any] = others[name].load()
     return loaded
 
 

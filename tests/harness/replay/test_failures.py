@@ -148,9 +148,9 @@ MISDEEDS: dict[str, tuple[Callable[[dict[str, Any]], Any], str]] = {
     "lines": (lambda o: _raise(RuntimeError("one\n\n  two")), "ort-fp32 failed: RuntimeError: one; two"),
     "exit": (lambda o: _raise(SystemExit(4)), "ort-fp32 failed: it called sys.exit(4)"),
     "card": (lambda o: _raise(ModelLoadError("no", where="w", remedy="r")), "no (w)"),
-    "nothing": (lambda o: None, "the engine gave a NoneType (rung deploy/ort-fp32)"),
+    "nothing": (lambda o: None, "ort-fp32 failed: it gave a NoneType, not outputs by name"),
     "missing": (lambda o: {"lines": o["lines"]}, "there is no output 'scores' (rung deploy/ort-fp32)"),
-    "list": (lambda o: o | {"scores": [1.0]}, "output 'scores' is a list (rung deploy/ort-fp32)"),
+    "list": (lambda o: o | {"scores": [1.0]}, "ort-fp32 failed: output 'scores' is a list, not a NumPy array"),
     "objects": (
         lambda o: o | {"scores": np.array(["a"])},
         "output 'scores' is of <U1 (rung deploy/ort-fp32)",

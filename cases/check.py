@@ -112,11 +112,18 @@ def _pictures_wanted(frames: pl.DataFrame, camera: str) -> int:
 
 def _hashes(root: Path, meta: CaseMeta, damaged: set[Path]) -> Found:
     """Files that are not those of case.toml, but for the damaged ones, which are reported already."""
-    inside = {*hashed_files(root), *(name for name in meta.sha256 if (root / name).is_file())}
+    inside = {*hashed_files(root), *(name for name in meta.sha256 if (root / name).exists())}
     for name in sorted(inside):
         path = root / name
         if damaged.isdisjoint((path, *path.parents)):
-            yield from ((path, problem) for problem in hash_problems(root, name, hash_file(path), meta.sha256))
+            yield from ((path, problem) for problem in _hash(root, name, meta))
+
+
+def _hash(root: Path, name: str, meta: CaseMeta) -> list[Problem]:
+    try:
+        return list(hash_problems(root, name, hash_file(root / name), meta.sha256))
+    except CaseFileError as error:  # a named pipe, a device, a file that may not be read
+        return [Problem.of(error)]
 
 
 def _outputs(root: Path, meta: CaseMeta) -> Found:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from cases.errors import CaseFileError
 from cases.problem import Problem
+from trueline._reading import open_file
 
 __all__ = [
     "CASE_TOML",
@@ -40,7 +41,7 @@ def hash_file(path: Path) -> str:
         CaseFileError: the file is missing or cannot be read.
     """
     try:
-        with path.open("rb") as file:
+        with open_file(path) as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
         raise CaseFileError(
@@ -70,7 +71,7 @@ def hashed_files(root: Path) -> Iterator[str]:
         if top.is_file():
             yield name
         elif top.is_dir():
-            yield from sorted(p.relative_to(root).as_posix() for p in top.rglob("*") if p.is_file())
+            yield from sorted(p.relative_to(root).as_posix() for p in top.rglob("*") if not p.is_dir())
 
 
 def hash_problems(root: Path, name: str, found: str, listed: Mapping[str, str]) -> Iterator[Problem]:

@@ -6,15 +6,27 @@ not to be used is an index gap, and a moment without a picture of some camera ha
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from functools import partial
 from pathlib import Path
 
 import polars as pl
 
 from cases.errors import CaseFileError
 from cases.problem import Problem, in_one_line
+from trueline._outside import outside
+from trueline._reading import read_file
 
-__all__ = ["EGO_COLUMNS", "FRAME_COLUMNS", "frame_problems", "moments", "rate_problems", "read_table", "single_camera"]
+__all__ = [
+    "EGO_COLUMNS",
+    "FRAME_COLUMNS",
+    "frame_problems",
+    "moments",
+    "rate_problems",
+    "read_table",
+    "single_camera",
+    "size_problems",
+]
 
 FRAME_COLUMNS: dict[str, type[pl.DataType]] = {
     "frame": pl.Int64,
@@ -39,16 +51,13 @@ def read_table(path: Path) -> pl.DataFrame:
     Raises:
         CaseFileError: the file is missing or is not Parquet.
     """
+    told = partial(CaseFileError, where=str(path), remedy="restore it or import again")
     try:
-        return pl.read_parquet(path.read_bytes())
+        content = read_file(path)
     except OSError as error:
-        raise CaseFileError(
-            f"cannot read {path.name}: {error.strerror}", where=str(path), remedy="restore it or import again"
-        ) from error
-    except pl.exceptions.PolarsError as error:
-        raise CaseFileError(
-            f"{path.name} is not Parquet: {in_one_line(error)}", where=str(path), remedy="restore it or import again"
-        ) from error
+        raise told(f"cannot read {path.name}: {error.strerror}") from error
+    with outside(lambda error: told(f"{path.name} is not Parquet: {in_one_line(error)}")):
+        return pl.read_parquet(content)
 
 
 def single_camera(timestamps_ns: list[int], camera: str) -> pl.DataFrame:
@@ -68,6 +77,7 @@ def frame_problems(frames: pl.DataFrame, cameras: list[str], where: str) -> list
     if frames.is_empty():
         return [Problem("the case has no frames", where, "import a recording with at least one frame")]
     problems += _null_problems(frames, where)
+    problems += size_problems(frames, FRAME_COLUMNS, where)
     if not problems:
         problems += _camera_problems(frames, cameras, where)
         problems += _order_problems(frames, where)
@@ -99,6 +109,17 @@ def _null_problems(frames: pl.DataFrame, where: str) -> Iterator[Problem]:
     for name in FRAME_COLUMNS:
         if nulls := frames[name].null_count():
             yield Problem(f"column {name!r} has {nulls} nulls", where, "fill them; only ego columns may be null")
+
+
+def size_problems(
+    table: pl.DataFrame, columns: Mapping[str, pl.DataType | type[pl.DataType]], where: str
+) -> Iterator[Problem]:
+    """Whole numbers that the type of their column cannot hold."""
+    for name, wanted in columns.items():
+        if name in table.columns and table[name].dtype.is_integer():
+            values = table[name]
+            if lost := values.cast(wanted, strict=False).null_count() - values.null_count():
+                yield Problem(f"column {name!r} has {lost} numbers that {wanted} cannot hold", where, _COLUMN_REMEDY)
 
 
 def _camera_problems(frames: pl.DataFrame, cameras: list[str], where: str) -> Iterator[Problem]:

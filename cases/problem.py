@@ -39,7 +39,7 @@ def raise_first(problems: Sequence[Problem]) -> None:
     raise error
 
 
-def in_one_line(error: Exception) -> str:
-    """A foreign error's message without its line breaks, cut at 200 characters."""
-    text = " ".join(str(error).split())
+def in_one_line(error: BaseException) -> str:
+    """A foreign error's message without its line breaks, cut at 200 characters; its type where it has none."""
+    text = " ".join(str(error).split()) or type(error).__name__
     return text if len(text) <= 200 else f"{text[:197]}..."

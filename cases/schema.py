@@ -6,12 +6,11 @@
 from __future__ import annotations
 
 import math
-import tomllib
 from collections.abc import Mapping
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from cases.errors import CaseSchemaError
 from cases.files import CASE_TOML
@@ -19,6 +18,7 @@ from cases.migrate import SCHEMA_VERSION, migrate
 from cases.picture import ChromaSiting, ColorMatrix, ColorRange, PixelFormat
 from cases.problem import Problem, in_one_line, raise_first
 from cases.tomlout import dump_toml
+from trueline._reading import read_toml
 
 __all__ = [
     "CameraKind",
@@ -49,6 +49,7 @@ _Row3 = tuple[_Number, _Number, _Number]
 _Row4 = tuple[_Number, _Number, _Number, _Number]
 _CameraName = Annotated[str, Field(pattern=CAMERA_PATTERN)]
 _CaseId = Annotated[str, Field(pattern=ID_PATTERN)]
+_Inside = Annotated[str, AfterValidator(lambda name: _inside(name))]
 _Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 
@@ -160,7 +161,7 @@ class CaseMeta(_Strict):
     truth_frame: Literal["vehicle", "image"] = "vehicle"
     cameras: Annotated[dict[_CameraName, CameraMeta], Field(min_length=1)]
     outputs: dict[str, Output] = {}
-    sha256: dict[str, _Sha256] = {}
+    sha256: dict[_Inside, _Sha256] = {}
 
 
 def read_meta(root: Path) -> CaseMeta:
@@ -219,14 +220,14 @@ def _camera_table(camera: CameraMeta) -> dict[str, Any]:
 
 def _read_toml(path: Path) -> dict[str, Any]:
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        return read_toml(path)
     except OSError as error:
         raise CaseSchemaError(
             f"no case: {error.strerror}",
             where=str(path),
             remedy="give a folder with a case.toml; trueline case import makes one",
         ) from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except ValueError as error:
         raise CaseSchemaError(
             f"not TOML: {in_one_line(error)}", where=str(path), remedy="fix the syntax at that line"
         ) from error
@@ -242,6 +243,14 @@ def _problem(item: Any, path: Path) -> Problem:
     shown = "" if item["type"] == "value_error" else f" (got {item['input']!r})"
     text = str(item["msg"]).removeprefix("Value error, ")
     return Problem(f"{text}{shown}", f"{path}, {key}", "correct the value; docs/cases.md says what it may be")
+
+
+def _inside(name: str) -> str:
+    """A path inside the case, as [sha256] lists it."""
+    path = PurePosixPath(name)
+    if not path.parts or path.is_absolute() or ".." in path.parts or path.as_posix() != name or "\\" in name:
+        raise ValueError(f"{name!r} is no file inside the case: write it like cameras/front/video.mkv")
+    return name
 
 
 def _is_rigid(rows: tuple[_Row4, _Row4, _Row4, _Row4]) -> bool:

@@ -163,6 +163,12 @@ def inspect_images(source: Path, fps: float | None, progress: Progress | None) -
     lossy = any(path.suffix.lower() not in LOSSLESS_IMAGES for path in files)
     if fps is None and all(_NANOSECONDS.fullmatch(path.stem) for path in files):
         times_ns = [int(path.stem) for path in files]
+        if times_ns[-1] >= 2**63 or any(b <= a for a, b in pairwise(times_ns)):
+            raise _unfit(
+                f"names are times from {files[0].stem} to {files[-1].stem}, of which two are equal or beyond any clock",
+                source,
+                "name every image by its nanoseconds, or give fps to space them evenly",
+            )
         return Source(camera, times_ns, _rate(times_ns, 0.0, 1.0), lossy)
     fps = fps or DEFAULT_IMAGE_FPS
     return Source(camera, _evenly(len(files), fps), fps, lossy)

@@ -65,6 +65,7 @@ def _float(value: float) -> str:
 
 def _string(text: str) -> str:
     """JSON escapes all that TOML does but DEL; non-ASCII stays as it is, as TOML has no surrogate pairs."""
+    text = text.encode("utf-8", "replace").decode("utf-8")  # names of files may hold what no text can
     return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 
 import polars as pl
 
+from cases.frames import size_problems
 from cases.problem import Problem
 
 __all__ = ["TRUTH_COLUMNS", "truth_problems"]
@@ -33,7 +34,8 @@ _REMEDY = "write the columns of docs/cases.md, section lines.parquet"
 
 def truth_problems(truth: pl.DataFrame, frames: pl.DataFrame, where: str) -> list[Problem]:
     """Everything wrong with a truth table, given the frames table of its case."""
-    return list(_column_problems(truth, where)) or list(_row_problems(truth, frames, where))
+    wrong = list(_column_problems(truth, where)) or list(size_problems(truth, TRUTH_COLUMNS, where))
+    return wrong or list(_row_problems(truth, frames, where))
 
 
 def _column_problems(truth: pl.DataFrame, where: str) -> Iterator[Problem]:
@@ -56,7 +58,7 @@ def _is_kind_of(dtype: pl.DataType, wanted: pl.DataType | type[pl.DataType]) -> 
 
 def _row_problems(truth: pl.DataFrame, frames: pl.DataFrame, where: str) -> Iterator[Problem]:
     """One problem for every law that some rows break, with their number and the first frame."""
-    known = pl.col("frame").is_in(frames["frame"].unique().to_list())
+    known = pl.col("frame").cast(pl.Int64).is_in(frames["frame"].cast(pl.Int64).unique().to_list())
     broken = {
         "null in a column that must not be": pl.any_horizontal(
             pl.col(name).is_null() for name in TRUTH_COLUMNS.keys() - OPTIONAL
@@ -77,4 +79,4 @@ def _row_problems(truth: pl.DataFrame, frames: pl.DataFrame, where: str) -> Iter
 
 
 def _all_finite(column: str) -> pl.Expr:
-    return pl.col(column).cast(pl.List(pl.Float64)).list.eval(pl.element().is_finite()).list.all()
+    return pl.col(column).cast(pl.List(pl.Float64)).list.eval(pl.element().is_finite().fill_null(False)).list.all()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from engines.alignment import UNITS_NS
 from engines.errors import RecordingError
 from engines.formats.reader import MANY, SUFFIXES, opened
 from engines.protocol import DumpSpec
+from trueline._reading import read_file
 
 __all__ = ["TIMESTAMP", "WHOLE_FILE", "DumpIndex", "files_of", "moment_name"]
 
@@ -106,7 +107,7 @@ class DumpIndex:
             if any(abs(moment) > _LATEST_NS for moment in exact):
                 raise ValueError(f"{max(exact, key=abs):.3g} ns is beyond any clock, is time_unit {unit!r} right?")
             return [int(moment.to_integral_value()) for moment in exact]
-        except (InvalidOperation, ValueError) as error:
+        except (ArithmeticError, ValueError) as error:
             raise RecordingError(
                 f"no list of timestamps: {error or type(error).__name__}",
                 where=str(where),
@@ -134,7 +135,7 @@ def moment_name(file: Path) -> str | None:
 
 def _words(file: Path) -> list[str]:
     try:
-        return file.read_text(encoding="ascii").split()
+        return read_file(file).decode("ascii").split()
     except (OSError, ValueError) as error:
         raise RecordingError(
             f"not a list of timestamps: {error}", where=str(file), remedy="write one whole number of nanoseconds a line"

@@ -19,7 +19,7 @@ import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,6 +31,7 @@ from engines.formats.reader import opened, widened
 from engines.formats.trtexec import SIX_DIGITS
 from engines.io_check import fits
 from engines.protocol import DumpSpec, Tensors
+from trueline._reading import open_file
 
 __all__ = ["Dump", "PrecisionLoss", "Wanted", "contents"]
 
@@ -195,7 +196,7 @@ def _holds_lines(file: Path, stacked: bool, runner: str | None) -> bool:
     if file.is_dir() or file.suffix == ".safetensors":
         return False
     if file.suffix == ".json":
-        with file.open("rb") as stream:
+        with _stream(file) as stream:
             head = b"".join(stream.read(64).split())
         if head.startswith((b"[", b'{"lst"')):
             return False  # trtexec's or Polygraphy's, which may be long
@@ -203,10 +204,24 @@ def _holds_lines(file: Path, stacked: bool, runner: str | None) -> bool:
         return POINTS in arrays
 
 
+def _stream(file: Path) -> BinaryIO:
+    """The file, open for reading.
+
+    Raises:
+        RecordingError: it cannot be read.
+    """
+    try:
+        return open_file(file)
+    except OSError as error:
+        raise RecordingError(
+            f"not readable: {error.strerror}", where=str(file), remedy="dump it again, and copy it whole"
+        ) from error
+
+
 def _precision(files: Sequence[Path]) -> str:
     """What the format of the first file loses; a frame's JSON is trtexec's where it begins with a list."""
     for file in files:
         if file.suffix == ".json":
-            with file.open("rb") as stream:
+            with _stream(file) as stream:
                 return SIX_DIGITS if stream.read(64).lstrip().startswith(b"[") else ""
     return ""

@@ -21,6 +21,8 @@ from types import TracebackType
 import trueline
 from engines.base import told_lines
 from trueline import TruelineError
+from trueline._outside import OF_WHOEVER_RUNS_US
+from trueline._outside import outside as whatever
 
 __all__ = ["LONGEST", "cause_of", "guarded", "is_foreign", "is_ours", "outside"]
 
@@ -33,7 +35,6 @@ _OURS = tuple(f"{_HOME / package}/" for package in _PACKAGES)
 _STDLIB = f"{Path(sysconfig.get_path('stdlib')).resolve()}/"
 _TOOLS = ("numpy", "polars", "pydantic", "onnx", "contextlib")  # they raise what their caller did wrong
 # of these a compiled library raises in our frame, or the machine does; code of ours never raises them itself
-_OF_WHOEVER_RUNS_US = (KeyboardInterrupt, GeneratorExit)
 _OF_LIBRARIES = (RuntimeError, OSError, MemoryError)
 
 
@@ -46,7 +47,7 @@ def guarded(as_ours: Callable[[str], TruelineError]) -> Iterator[None]:
     """
     try:
         yield
-    except (TruelineError, *_OF_WHOEVER_RUNS_US):
+    except (TruelineError, *OF_WHOEVER_RUNS_US):
         raise
     except BaseException as error:
         if not is_foreign(error):
@@ -63,12 +64,8 @@ def outside(as_ours: Callable[[str], TruelineError]) -> Iterator[None]:
     Args:
         as_ours: makes the error from the cause in one line.
     """
-    try:
+    with whatever(lambda error: as_ours(cause_of(error))):
         yield
-    except (TruelineError, *_OF_WHOEVER_RUNS_US):
-        raise
-    except BaseException as error:  # networks, decoders and libraries raise what they like, sys.exit among it
-        raise as_ours(cause_of(error)) from error
 
 
 def is_ours(thing: object) -> bool:

@@ -219,7 +219,9 @@ class _Worker:
         """
         deadline = deadline_of(timeout_s)
         write_all(self._requests, [memoryview(self._inbox.put(letter).to_bytes(8, "little"))], deadline)
-        return self._outbox.look(int.from_bytes(read_exactly(self._replies, 8, deadline), "little"))
+        length = int.from_bytes(read_exactly(self._replies, 8, deadline, self.process.tend), "little")
+        self.process.tend()
+        return self._outbox.look(length)
 
     def ending(self) -> str:
         """How the process ended, in words."""

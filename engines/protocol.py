@@ -52,6 +52,7 @@ class CommandSpec:
         outputs: how output files are read; not in pipe mode.
         mode: start it for every frame, or keep it running and talk through pipes.
         timeout_s: limit of one frame.
+        max_output_mb: limit of one answer, one output file, and one array in it, MiB.
         restart: `case`: in pipe mode every case gets a process of its own; `never`: one runs through all of them.
         env: environment variables, added to ours.
         cwd: folder it runs in, from the card's folder; default that folder.
@@ -64,6 +65,7 @@ class CommandSpec:
     outputs: Literal["raw", "npz", "safetensors", "trtexec"] = "safetensors"
     mode: Literal["per-frame", "pipe"] = "per-frame"
     timeout_s: float = 60.0
+    max_output_mb: int = 1024
     restart: Literal["case", "never"] = "case"
     env: Mapping[str, str] = field(default_factory=dict)
     cwd: Path | None = None

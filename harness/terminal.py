@@ -8,53 +8,27 @@ from __future__ import annotations
 
 import json
 import sys
-import unicodedata
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, TextIO
 
 from harness.run.json import plain
+from trueline._text import harmless, shown
 
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
-__all__ = ["accept_any_text", "cell", "escaped", "fail", "print_json", "say", "show", "table", "table_console"]
+__all__ = ["accept_any_text", "cell", "fail", "print_json", "say", "show", "table", "table_console"]
 
 WIDTH_WITHOUT_TERMINAL = 160  # columns: a pipe or a log file has no edge at 80
-_LAYOUT = "\n\t"
-_HIDDEN = frozenset("\u061c\u200e\u200f\u2028\u2029\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069\ufeff")
-
-
-def escaped(text: object, *, one_line: bool = False) -> str:
-    r"""The text with everything that would steer a terminal written out: ESC as `\x1b`, U+202E as `\u202e`.
-
-    Args:
-        text: anything; its `str` is taken.
-        one_line: runs of white space, line ends among it, become one space.
-    """
-    told = " ".join(str(text).split()) if one_line else str(text)
-    if told.isascii() and told.isprintable():
-        return told
-    return "".join(c if _harmless(c) else _written_out(c) for c in told)
-
-
-def _harmless(character: str) -> bool:
-    if character in _LAYOUT:
-        return True
-    return character not in _HIDDEN and unicodedata.category(character) not in ("Cc", "Cs")
-
-
-def _written_out(character: str) -> str:
-    code = ord(character)
-    return f"\\x{code:02x}" if code < 256 else f"\\u{code:04x}"
 
 
 def cell(text: object, style: str = "") -> Text:
     """A piece of text for a table or a line, in a style of ours."""
     from rich.text import Text
 
-    return Text(escaped(text), style)
+    return Text(shown(text), style)
 
 
 def table(columns: Sequence[str], rows: Sequence[Sequence[object]], title: str = "") -> Table:
@@ -79,7 +53,7 @@ def show(*parts: object, console: Console | None = None) -> None:
     """
     if console is None and all(isinstance(part, str) for part in parts):
         for part in parts:
-            print(escaped(part))  # rich takes a while to load
+            print(shown(part))  # rich takes a while to load
         return
     from rich.table import Table
     from rich.text import Text
@@ -95,18 +69,18 @@ def show(*parts: object, console: Console | None = None) -> None:
 
 def say(text: object) -> None:
     """A remark for people, on standard error."""
-    print(escaped(text), file=sys.stderr)
+    print(shown(text), file=sys.stderr)
 
 
 def fail(text: object) -> None:
     """`error: ...` in one line, on standard error."""
-    print(f"error: {escaped(text, one_line=True)}", file=sys.stderr)
+    print(f"error: {shown(text, one_line=True)}", file=sys.stderr)
 
 
 def print_json(value: Any) -> None:
     """JSON for machines on standard output; NaN and infinity become null."""
     text = json.dumps(plain(value), indent=1, ensure_ascii=False, allow_nan=False)
-    print("".join(c if _harmless(c) else f"\\u{ord(c):04x}" for c in text))
+    print("".join(c if harmless(c) else f"\\u{ord(c):04x}" for c in text))
 
 
 def table_console(*, stderr: bool = False) -> Console:

@@ -11,6 +11,8 @@ from __future__ import annotations
 
 from typing import Self
 
+from trueline._text import shown
+
 __all__ = ["TruelineError", "__version__"]
 
 __version__ = "0.1.0"
@@ -40,7 +42,7 @@ class TruelineError(Exception):
 
     def __str__(self) -> str:
         """One line: name, what, where, remedy."""
-        return f"{type(self).__name__}: {self.what} | where: {self.where} | remedy: {self.remedy}"
+        return shown(f"{type(self).__name__}: {self.what} | where: {self.where} | remedy: {self.remedy}", one_line=True)
 
     def __reduce__(self) -> tuple[object, ...]:
         """Keyword-only arguments survive a process boundary."""

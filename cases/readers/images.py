@@ -18,8 +18,10 @@ from numpy.typing import NDArray
 
 from cases.errors import CaseFileError
 from cases.picture import Picture, PixelFormat
-from cases.problem import Problem
+from cases.problem import Problem, in_one_line
 from cases.readers.base import Scan, Stream, bad_file, ended_early, wrong_size
+from trueline._outside import outside
+from trueline._reading import read_file
 
 __all__ = ["IMAGE_SUFFIXES", "ImageReader", "decode_image", "image_files", "read_image"]
 
@@ -81,7 +83,7 @@ def decode_image(content: bytes, pixel_format: PixelFormat, path: Path) -> NDArr
     if not content:
         raise bad_file("the image is empty", path)
     how = cv2.IMREAD_GRAYSCALE if pixel_format == "gray8" else cv2.IMREAD_COLOR
-    with _opencv_silent():
+    with _opencv_silent(), outside(lambda error: bad_file(f"cannot be decoded: {in_one_line(error)}", path)):
         image: Any = cv2.imdecode(np.frombuffer(content, np.uint8), how | cv2.IMREAD_IGNORE_ORIENTATION)
     if image is None:
         raise bad_file("cannot be decoded as an image, or is truncated", path)
@@ -110,6 +112,6 @@ def read_image(path: Path) -> bytes:
         CaseFileError: it cannot be read.
     """
     try:
-        return path.read_bytes()
+        return read_file(path)
     except OSError as error:
         raise bad_file(f"cannot be read: {error.strerror}", path) from error

@@ -19,6 +19,8 @@ from cases.errors import CaseFileError
 from cases.picture import Picture
 from cases.problem import Problem, in_one_line
 from cases.readers.base import Scan, Stream, bad_file, ended_early
+from trueline._outside import outside
+from trueline._reading import open_file
 
 __all__ = ["TensorReader"]
 
@@ -83,22 +85,21 @@ class TensorReader:
 
 def _opened(path: Path) -> FileIO:
     try:
-        return path.open("rb", buffering=0)
+        return open_file(path, 0)  # type: ignore[return-value]  # unbuffered, it is a FileIO
     except OSError as error:
         raise bad_file(f"cannot be read: {error.strerror}", path) from error
 
 
 def _layout(file: FileIO, path: Path) -> _Layout:
     """Header of a .npy file, checked against the file's length; leaves the file at the first frame."""
-    try:
+    # the header is a Python literal: besides ValueError its parser raises TokenError, MemoryError, ...
+    with outside(lambda error: bad_file(f"not a .npy file: {in_one_line(error)}", path)):
         version = np.lib.format.read_magic(file)
         if version not in ((1, 0), (2, 0)):
             raise ValueError(f"format version {version}")
         header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
         shape, fortran, dtype = header(file)
-    except ValueError as error:
-        raise bad_file(f"not a .npy file: {in_one_line(error)}", path) from error
-    if dtype.hasobject or fortran or len(shape) < 2:
+    if dtype.hasobject or fortran or len(shape) < 2 or min(shape) < 0 or not all(shape[1:]):
         raise bad_file(
             f"array {shape} of {dtype}{', Fortran order' if fortran else ''} cannot be replayed",
             path,

@@ -19,8 +19,10 @@ from numpy.typing import NDArray
 from cases.errors import CaseFileError
 from cases.files import hash_file_once
 from cases.picture import ColorMatrix, ColorRange, Picture, PixelFormat
-from cases.problem import Problem
+from cases.problem import Problem, in_one_line
 from cases.readers.base import Scan, Stream, bad_file, ended_early, wrong_size
+from trueline._outside import outside
+from trueline._reading import regular
 
 if TYPE_CHECKING:
     from av import VideoFrame
@@ -145,10 +147,8 @@ def opened(path: Path) -> Iterator[InputContainer]:
     """
     import av
 
-    try:
-        container = av.open(str(path), options=_OPTIONS)
-    except (av.FFmpegError, OSError) as error:
-        raise bad_file(f"cannot be opened as video: {error.strerror}", path) from error
+    with outside(lambda error: bad_file(f"cannot be opened as video: {_said(error)}", path)):
+        container = av.open(str(regular(path)), options=_OPTIONS)
     with container:
         if not container.streams.video:
             raise bad_file("has no video stream", path)
@@ -162,17 +162,26 @@ def decoded(container: InputContainer, path: Path) -> Iterator[VideoFrame]:
     Raises:
         CaseFileError: at the first frame that is damaged.
     """
-    import av
-
     count = 0
-    try:
-        for frame in container.decode(container.streams.video[0]):
-            if frame.is_corrupt:
-                raise bad_file(f"picture {count} is damaged", path)
-            yield frame
-            count += 1
-    except av.FFmpegError as error:
-        raise bad_file(f"cannot be decoded after {count} pictures: {error.strerror}", path) from error
+    frames = container.decode(container.streams.video[0])
+
+    def broken(error: BaseException) -> CaseFileError:
+        return bad_file(f"cannot be decoded after {count} pictures: {_said(error)}", path)
+
+    while True:
+        with outside(broken):
+            frame = next(frames, None)
+        if frame is None:
+            return
+        if frame.is_corrupt:
+            raise bad_file(f"picture {count} is damaged", path)
+        yield frame
+        count += 1
+
+
+def _said(error: BaseException) -> str:
+    """What FFmpeg or the system says."""
+    return str(getattr(error, "strerror", None) or in_one_line(error))
 
 
 def stream_range(frame: VideoFrame) -> ColorRange | None:

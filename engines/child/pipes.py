@@ -8,13 +8,14 @@ from __future__ import annotations
 import math
 import os
 import select
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from time import monotonic
 
-__all__ = ["Gone", "Late", "deadline_of", "read_exactly", "read_message", "write_all", "write_message"]
+__all__ = ["Gone", "Late", "TooLong", "deadline_of", "read_exactly", "read_message", "write_all", "write_message"]
 
 _BUFFERS_A_CALL = 64
-_MAX_MESSAGE_BYTES = 2**36
+_AT_ONCE_BYTES = 64 * 2**20  # room is made for so much before it has arrived
+_LOOK_S = 0.2  # how often a waiting reader looks after the other end
 
 
 class Gone(Exception):
@@ -40,17 +41,27 @@ def write_message(fd: int, buffers: Sequence[memoryview], deadline: float) -> No
     write_all(fd, [memoryview(length.to_bytes(8, "little")), *buffers], deadline)
 
 
-def read_message(fd: int, deadline: float) -> bytearray:
+class TooLong(ValueError):
+    """A message of more bytes than its reader takes."""
+
+
+def read_message(fd: int, deadline: float, most_bytes: int, meanwhile: Callable[[], None] = lambda: None) -> bytearray:
     """Read one message.
+
+    Args:
+        fd: of the pipe, non-blocking.
+        deadline: of `deadline_of`.
+        most_bytes: of a message.
+        meanwhile: called now and then while there is nothing to read.
 
     Raises:
         Gone, Late: as their names say.
-        ValueError: a length that no message has; the other end writes something else.
+        TooLong: it announces more.
     """
-    length = int.from_bytes(read_exactly(fd, 8, deadline), "little")
-    if length > _MAX_MESSAGE_BYTES:
-        raise ValueError(f"a message of {length} bytes")
-    return read_exactly(fd, length, deadline)
+    length = int.from_bytes(read_exactly(fd, 8, deadline, meanwhile), "little")
+    if length > most_bytes:
+        raise TooLong(f"a message of {length / 2**20:.0f} MiB")
+    return read_exactly(fd, length, deadline, meanwhile)
 
 
 def write_all(fd: int, buffers: Sequence[memoryview], deadline: float) -> None:
@@ -74,30 +85,39 @@ def write_all(fd: int, buffers: Sequence[memoryview], deadline: float) -> None:
             left[0] = left[0][written:]
 
 
-def read_exactly(fd: int, count: int, deadline: float) -> bytearray:
-    """Read so many bytes.
+def read_exactly(fd: int, count: int, deadline: float, meanwhile: Callable[[], None] = lambda: None) -> bytearray:
+    """Read so many bytes; memory is taken as they arrive where they are many.
 
     Raises:
         Gone, Late: as their names say.
     """
-    buffer = bytearray(count)
+    whole = bytearray()
+    while len(whole) < count:
+        part = bytearray(min(count - len(whole), _AT_ONCE_BYTES))
+        _fill(fd, part, deadline, meanwhile)
+        whole = whole + part if whole else part
+    return whole
+
+
+def _fill(fd: int, buffer: bytearray, deadline: float, meanwhile: Callable[[], None]) -> None:
     view, filled = memoryview(buffer), 0
-    while filled < count:
+    while filled < len(buffer):
         try:
             got = os.readv(fd, [view[filled:]])
         except BlockingIOError:
             _wait(fd, select.POLLIN, deadline)
+            meanwhile()
             continue
         if got == 0:
             raise Gone
         filled += got
-    return buffer
 
 
 def _wait(fd: int, event: int, deadline: float) -> None:
+    """Wait until something can be done, or a little: whoever waits looks after the other end meanwhile."""
     left_s = deadline - monotonic()
     if left_s <= 0:
         raise Late
     poll = select.poll()
     poll.register(fd, event)
-    poll.poll(None if left_s == math.inf else math.ceil(left_s * 1e3))
+    poll.poll(math.ceil(min(left_s, _LOOK_S) * 1e3))

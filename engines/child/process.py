@@ -1,20 +1,31 @@
-"""One process of ours: started in a group of its own, ended with all that it started, its last words kept."""
+"""One process of ours: started in a group of its own, ended with all that it started, its last words kept.
+
+What it prints goes to files that vanish with it, and that are cut to their ends now and then, however much it prints.
+"""
 
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import signal
 import subprocess
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from time import monotonic
 from typing import IO, Any
+
+from engines.child.descendants import MARK, end_marked, new_mark
+from engines.child.pipes import deadline_of
+from trueline._text import shown
 
 __all__ = ["Process"]
 
 _GRACE_S = 5.0
 _TAIL_BYTES, _TAIL_LINES, _TAIL_CHARS = 4096, 3, 400
+_MOST_PRINTED_BYTES = 16 * 2**20  # of what it prints; beyond that only the end is kept
+_LOOK_S = 0.2  # how often that is seen to
 
 
 class Process:
@@ -42,14 +53,16 @@ class Process:
     ) -> None:
         self._errors: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115  # lives as long as the process
         self._printed: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115
-        self._stopped = False
+        self._stopped, self._mark = False, new_mark()
+        for file in (self._errors, self._printed):  # so that what is cut off stays off
+            fcntl.fcntl(file, fcntl.F_SETFL, fcntl.fcntl(file, fcntl.F_GETFL) | os.O_APPEND)
         try:
             self._popen: subprocess.Popen[Any] = subprocess.Popen(
                 list(argv),
                 stdin=subprocess.PIPE if pipes else subprocess.DEVNULL,
                 stdout=subprocess.PIPE if pipes else self._printed,
                 stderr=self._errors,
-                env={**os.environ, **(env or {})},
+                env={**os.environ, **(env or {}), MARK: self._mark},
                 cwd=cwd,
                 pass_fds=tuple(pass_fds),
                 start_new_session=True,
@@ -82,10 +95,21 @@ class Process:
 
     def wait(self, timeout_s: float | None) -> int | None:
         """Exit code (negative: minus the signal that ended it); None where it still runs after the time limit."""
-        try:
-            return self._popen.wait(timeout_s)
-        except subprocess.TimeoutExpired:
-            return None
+        deadline = deadline_of(timeout_s)
+        while (left_s := deadline - monotonic()) > 0:
+            try:
+                return self._popen.wait(min(left_s, _LOOK_S))
+            except subprocess.TimeoutExpired:
+                self.tend()
+        return self._popen.poll()
+
+    def tend(self) -> None:
+        """Cut what it printed to its end, where it is long."""
+        for file in (self._errors, self._printed):
+            if not file.closed and (size := os.fstat(file.fileno()).st_size) > _MOST_PRINTED_BYTES:
+                end = os.pread(file.fileno(), _TAIL_BYTES, size - _TAIL_BYTES)
+                os.ftruncate(file.fileno(), 0)
+                os.write(file.fileno(), end)
 
     def ending(self) -> str:
         """How it ended and its last words, in one line; call it when it has closed its pipes or was stopped."""
@@ -111,6 +135,7 @@ class Process:
             self.wait(grace_s)
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self._popen.pid, signal.SIGKILL)
+        end_marked(self._mark, self._popen.pid)
         self._popen.wait(_GRACE_S)
 
     def forget(self) -> None:
@@ -141,5 +166,5 @@ def _tail(file: IO[bytes]) -> str:
         return ""
     size = os.fstat(file.fileno()).st_size
     text = os.pread(file.fileno(), _TAIL_BYTES, max(0, size - _TAIL_BYTES)).decode("utf-8", "replace")
-    lines = [" ".join(line.split()) for line in text.splitlines() if line.strip()]
+    lines = [shown(line, one_line=True) for line in text.splitlines() if line.strip()]
     return " / ".join(lines[-_TAIL_LINES:])[-_TAIL_CHARS:]

@@ -119,7 +119,7 @@ class PerFrameEngine(FrameEngine):
     def _read(self, place: Path) -> Tensors:
         if self._named:
             return {name: widened(self._raw(place, name)) for name in self._source.outputs}
-        with opened(place, self._source.outputs) as arrays:
+        with opened(place, self._source.outputs, most_bytes=self._spec.max_output_mb * 2**20) as arrays:
             if absent := [name for name in self._source.outputs if name not in arrays]:
                 raise EngineOutputMissing(
                     f"{self._spec.run[0]} gave no output {absent[0]!r}",

@@ -14,14 +14,16 @@ from typing import Any
 from numpy.typing import NDArray
 
 from engines.base import FrameEngine
-from engines.child.pipes import Gone, Late, deadline_of, read_message, write_message
+from engines.child.pipes import Gone, Late, TooLong, deadline_of, read_message, write_message
 from engines.child.process import Process
 from engines.command.template import check, environment, facts, fill, fixed_values, folder_of
 from engines.errors import EngineCrashed, EngineOutputMissing
+from engines.foreign import LONGEST
 from engines.formats.packed import pack, unpack
 from engines.formats.reader import widened
 from engines.io_check import check_inputs
 from engines.protocol import CaseContext, CommandSpec, ModelSource, Tensors
+from trueline._text import shown
 
 __all__ = ["PipeEngine"]
 
@@ -64,7 +66,7 @@ class PipeEngine(FrameEngine):
         check_inputs(self._source.inputs, inputs, self._where)
         answer, said = self._exchange(pack(inputs, self._about))
         if "error" in said:
-            raise self._crashed(f"said: {' '.join(said['error'].split())}")
+            raise self._crashed(f"said: {shown(said['error'], one_line=True)[:LONGEST]}")
         if absent := [name for name in self._source.outputs if name not in answer]:
             raise EngineOutputMissing(
                 f"{self._spec.run[0]} gave no output {absent[0]!r}",
@@ -85,14 +87,18 @@ class PipeEngine(FrameEngine):
         deadline = deadline_of(self._spec.timeout_s)
         try:
             write_message(process.stdin, letter, deadline)
-            return unpack(read_message(process.stdout, deadline))
+            answer = read_message(process.stdout, deadline, self._spec.max_output_mb * 2**20, process.tend)
+            process.tend()
+            return unpack(answer)
         except Gone as error:
             raise self._lost(process, process.ending()) from error
         except Late as error:
             late = f"did not answer within {self._spec.timeout_s:g} s"
             raise self._lost(process, late + process.last_words()) from error
-        except (ValueError, TypeError, KeyError, AttributeError) as error:
+        except ValueError as error:
             foreign = "wrote something else than messages to its standard output; print to stderr instead"
+            if isinstance(error, TooLong):
+                foreign += f", or raise max_output_mb = {self._spec.max_output_mb} where it meant {error}"
             raise self._lost(process, foreign + process.last_words()) from error
 
     def _start(self) -> Process:

@@ -20,11 +20,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engines.errors import RecordingError
+from trueline._reading import json_of, read_file
 
 __all__ = ["pack", "read_safetensors", "unpack", "write_safetensors"]
 
 _METADATA = "__metadata__"
-_MAX_HEADER_BYTES = 100_000_000  # what the specification allows
+_MAX_HEADER_BYTES = 10_000_000  # 100,000 tensors; the specification allows ten times that
 _NAMES = {
     "bool": "BOOL", "uint8": "U8", "int8": "I8", "uint16": "U16", "int16": "I16", "uint32": "U32", "int32": "I32",
     "uint64": "U64", "int64": "I64", "float16": "F16", "float32": "F32", "float64": "F64",
@@ -71,23 +72,29 @@ def unpack(buffer: bytes | bytearray | memoryview) -> tuple[dict[str, NDArray[An
     length = int.from_bytes(view[:8], "little")
     if len(view) < 8 or length > min(len(view) - 8, _MAX_HEADER_BYTES):
         raise ValueError("no safetensors header, or a truncated one")
-    header = json.loads(bytes(view[8 : 8 + length]))
+    header = json_of(bytes(view[8 : 8 + length]))
     if not isinstance(header, dict):
         raise ValueError("the safetensors header is no table")
     metadata = header.pop(_METADATA, {})
+    if not isinstance(metadata, dict) or not all(isinstance(text, str) for text in metadata.values()):
+        raise ValueError("the safetensors metadata is no table of texts")
     data = view[8 + length :]
     return {name: _array(name, entry, data) for name, entry in header.items()}, metadata
 
 
-def read_safetensors(path: Path) -> dict[str, NDArray[Any]]:
+def read_safetensors(path: Path, most_bytes: int | None = None) -> dict[str, NDArray[Any]]:
     """Arrays of a safetensors file.
+
+    Args:
+        path: of the file.
+        most_bytes: a larger one is not read; None takes any.
 
     Raises:
         RecordingError: it is missing, truncated or damaged.
     """
     try:
-        return unpack(path.read_bytes())[0]
-    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+        return unpack(read_file(path, most_bytes))[0]
+    except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else error
         raise RecordingError(
             f"not readable as safetensors: {reason}", where=str(path), remedy="write it again, and copy it whole"
@@ -108,8 +115,14 @@ def _code(name: str, array: NDArray[Any]) -> str:
     return _NAMES[array.dtype.name]
 
 
-def _array(name: str, entry: Mapping[str, Any], data: memoryview) -> NDArray[Any]:
-    code, shape, (start, end) = entry["dtype"], entry["shape"], entry["data_offsets"]
+def _array(name: str, entry: Any, data: memoryview) -> NDArray[Any]:
+    try:
+        code, shape, (start, end) = entry["dtype"], tuple(entry["shape"]), entry["data_offsets"]
+        sound = all(type(number) is int and number >= 0 for number in (*shape, start, end)) and isinstance(code, str)
+    except (TypeError, KeyError, ValueError):
+        sound = False
+    if not sound:
+        raise ValueError(f"tensor {name!r} has no dtype, shape and data_offsets as safetensors have them")
     if code != _BFLOAT16 and code not in _DTYPES:
         raise ValueError(f"tensor {name!r} is {code}, which NumPy lacks")
     dtype = np.dtype("<u2") if code == _BFLOAT16 else _DTYPES[code]

@@ -21,7 +21,6 @@ import base64
 import binascii
 import io
 import json
-import zipfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -34,6 +33,9 @@ from numpy.typing import NDArray
 
 from engines.base import first_line
 from engines.errors import RecordingError
+from engines.formats.npy import npy
+from engines.formats.npz import Archive
+from trueline._reading import json_of, read_file
 
 __all__ = ["Iteration", "feeds_into", "is_runs", "iterations_of", "read_runs", "runners_of", "write_runs"]
 
@@ -56,7 +58,7 @@ def read_runs(path: Path) -> dict[str, list[Iteration]]:
         RecordingError: the file is unreadable or no RunResults, or holds torch tensors, objects or damaged arrays.
     """
     try:
-        content = json.loads(path.read_bytes())
+        content = json_of(read_file(path))
     except (OSError, ValueError) as error:
         raise RecordingError(
             f"not readable as Polygraphy JSON: {first_line(error)}",
@@ -124,7 +126,7 @@ def iterations_of(content: Any, runner: str, where: str) -> list[Iteration]:
     at = runners_of(content, where).index(runner)
     try:
         return [_iteration(iteration, where) for iteration in content["lst"][at][1]]
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, IndexError, OverflowError) as error:
         raise _wrong(f"RunResults of another form ({first_line(error)})", where) from error
 
 
@@ -146,7 +148,7 @@ def _array(name: str, value: Mapping[str, Any], where: str) -> NDArray[Any]:
         raise _wrong(f"output {name!r} holds no array", where)
     try:
         return _loaded(value["array"])
-    except (ValueError, EOFError, OSError, zipfile.BadZipFile) as error:
+    except (ValueError, RecordingError) as error:
         raise _wrong(f"output {name!r} is no .npy: {first_line(error)}", where) from error
 
 
@@ -154,7 +156,7 @@ def _loaded(text: str) -> NDArray[Any]:
     """An array as 0.30 and later write it (base64 of .npy), or as 0.27 to 0.29 did (an .npz of one array, latin-1).
 
     Raises:
-        ValueError, EOFError, OSError, BadZipFile: neither, or it holds objects.
+        ValueError, RecordingError: neither, or it holds objects.
     """
     try:
         data = base64.b64decode(text, validate=True)
@@ -162,11 +164,10 @@ def _loaded(text: str) -> NDArray[Any]:
         data = text.encode("latin-1")
         if not data.startswith((b"PK", b"\x93NUMPY")):
             raise ValueError("neither base64 nor the bytes of an array") from None
-    found: Any = np.load(io.BytesIO(data), allow_pickle=False)
-    if isinstance(found, np.ndarray):
-        return found
-    (array,) = found.values()
-    return np.asarray(array)
+    if not data.startswith(b"PK"):
+        return npy(data)
+    (array,) = Archive(io.BytesIO(data), "the archive").values()
+    return array
 
 
 def _encoded(runner: str, iteration: Iteration) -> dict[str, Any]:

@@ -18,13 +18,18 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from engines.base import first_line
 from engines.errors import RecordingError
+from engines.foreign import outside
+from trueline._reading import regular
+
+if TYPE_CHECKING:
+    import polars as pl
 
 __all__ = ["LINE_ARRAYS", "POINTS", "frame_arrays", "is_lines", "padded", "read_parquet", "stacked_frames"]
 
@@ -33,7 +38,9 @@ Arrays = dict[str, NDArray[Any]]
 POINTS, LENGTHS, SCORES, SLOTS, CLASSES, TOPOLOGY = LINE_ARRAYS = (
     "line_points", "line_lengths", "line_scores", "line_slots", "line_classes", "line_topology",
 )  # fmt: skip
+MOST_POINTS = 2**28  # 2 GiB of x and y
 _KEYS = ("lines", "lanes")
+_OF_OTHER_FORM = (TypeError, ValueError, KeyError, AttributeError, OverflowError)  # what a dump of another form raises
 _TIME = "timestamp_ns"
 _OF_A_LINE: dict[str, tuple[str, Any, float]] = {  # array -> (key, dtype, value where nothing is said)
     SCORES: ("score", np.float32, 1.0),
@@ -55,10 +62,9 @@ def frame_arrays(content: Mapping[str, Any], where: str) -> Arrays:
         RecordingError: it has not the form above.
     """
     try:
-        lines = [_line(entry, content.get("h_samples")) for entry in _lines_of(content)]
-    except (TypeError, ValueError, KeyError, AttributeError) as error:
+        return _arrays([_line(entry, content.get("h_samples")) for entry in _lines_of(content)])
+    except _OF_OTHER_FORM as error:
         raise _wrong(f"no lines: {first_line(error)}", where) from error
-    return _arrays(lines)
 
 
 def stacked_frames(frames: Iterable[Mapping[str, Any]], where: str) -> Arrays:
@@ -72,7 +78,10 @@ def stacked_frames(frames: Iterable[Mapping[str, Any]], where: str) -> Arrays:
     times = [frame.get(_TIME) for frame in found]
     if not parts or 0 < times.count(None) < len(times):
         raise _wrong(f"{times.count(None)} of {len(times)} frames have no {_TIME}", where)
-    return {**_stacked(parts), **({} if None in times else {_TIME: np.array(times)})}
+    try:
+        return {**_stacked(parts), **({} if None in times else {_TIME: np.array(times)})}
+    except _OF_OTHER_FORM as error:
+        raise _wrong(f"no frames of lines: {first_line(error)}", where) from error
 
 
 def read_parquet(path: Path) -> Arrays:
@@ -83,17 +92,29 @@ def read_parquet(path: Path) -> Arrays:
     """
     import polars as pl
 
+    table = read_table(path)
     try:
-        table = pl.read_parquet(path, glob=False)
         if absent := [name for name in (_TIME, "x", "y") if name not in table.columns]:
             raise ValueError(f"no column {absent[0]!r}, it has {table.columns}")
         order = [_TIME, "line"] if "line" in table.columns else [_TIME]
         groups = table.sort(order, maintain_order=True).partition_by(_TIME, maintain_order=True)
         parts = [_arrays([_line(_row(row), None) for row in group.iter_rows(named=True)]) for group in groups]
-    except (OSError, pl.exceptions.PolarsError, TypeError, ValueError) as error:
-        raise _wrong(f"not readable as a table of lines: {first_line(error)}", str(path)) from error
-    times = np.array([group[_TIME][0] for group in groups], np.int64)
-    return {**_stacked(parts), _TIME: times}
+        times = np.array([group[_TIME][0] for group in groups], np.int64)
+        return {**_stacked(parts), _TIME: times}
+    except (pl.exceptions.PolarsError, *_OF_OTHER_FORM) as error:
+        raise _wrong(f"no table of lines: {first_line(error)}", str(path)) from error
+
+
+def read_table(path: Path) -> pl.DataFrame:
+    """A Parquet file.
+
+    Raises:
+        RecordingError: it cannot be read.
+    """
+    import polars as pl
+
+    with outside(lambda cause: _wrong(f"not readable as a table: {cause}", str(path))):
+        return pl.read_parquet(regular(path), glob=False)
 
 
 def padded(arrays: Mapping[str, NDArray[Any]], lines: int, points: int) -> Arrays:
@@ -163,6 +184,7 @@ def _arrays(lines: Sequence[Mapping[str, Any]]) -> Arrays:
     """The arrays of one frame; a line without points is none."""
     lines = [line for line in lines if len(line["points"])]
     longest = max((len(line["points"]) for line in lines), default=0)
+    _check_room(len(lines), longest)
     points = np.zeros((len(lines), longest, 2), np.float32)
     for room, line in zip(points, lines, strict=True):
         room[: len(line["points"])] = line["points"]
@@ -176,8 +198,15 @@ def _arrays(lines: Sequence[Mapping[str, Any]]) -> Arrays:
 
 def _stacked(parts: Sequence[Arrays]) -> Arrays:
     lines, points = (max(part[POINTS].shape[axis] for part in parts) for axis in (0, 1))
+    _check_room(len(parts) * lines, points)
     roomy = [padded(part, lines, points) for part in parts]
     return {name: np.stack([part[name] for part in roomy]) for name in LINE_ARRAYS}
+
+
+def _check_room(lines: int, points: int) -> None:
+    """Lines are padded to the longest, so few long and many short ones take room that no file of theirs has."""
+    if lines * points > MOST_POINTS:
+        raise ValueError(f"{lines} lines of up to {points} points, at most {MOST_POINTS} points together")
 
 
 def _wrong(what: str, where: str) -> RecordingError:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,6 +17,7 @@ from engines.formats.packed import read_safetensors
 from engines.formats.polygraphy import Iteration, is_runs, iterations_of, runners_of
 from engines.formats.polylines import frame_arrays, is_lines, read_parquet, stacked_frames
 from engines.formats.trtexec import outputs_of_json, parse_json, read_raw_folder
+from trueline._reading import json_of, read_file
 
 __all__ = ["MANY", "SUFFIXES", "opened", "widened"]
 
@@ -30,7 +30,12 @@ Arrays = Mapping[str, NDArray[Any]]
 
 @contextmanager
 def opened(
-    place: Path, wanted: Iterable[str] = (), *, stacked: bool = False, runner: str | None = None
+    place: Path,
+    wanted: Iterable[str] = (),
+    *,
+    stacked: bool = False,
+    runner: str | None = None,
+    most_bytes: int | None = None,
 ) -> Iterator[Arrays]:
     """Arrays by name; those of an .npz are read when asked for.
 
@@ -39,6 +44,7 @@ def opened(
         wanted: names of the outputs, for formats that change them.
         stacked: it holds many frames, and arrays are [frames, ...]; else it holds one.
         runner: of a Polygraphy file with several: its name, or a part of it that no other has.
+        most_bytes: of a file, and of an array in an .npz; None takes any.
 
     Raises:
         RecordingError: whatever is wrong with it, in one line.
@@ -46,18 +52,18 @@ def opened(
     if place.is_dir():
         yield read_raw_folder(place, wanted)
     elif place.suffix in (".json", ".jsonl"):
-        yield _json(place, stacked, runner)
+        yield _json(place, stacked, runner, most_bytes)
     elif place.suffix == ".parquet":
         yield read_parquet(place)
     elif place.suffix == ".safetensors":
-        yield read_safetensors(place)
+        yield read_safetensors(place, most_bytes)
     else:
-        with npz(place) as arrays:
+        with npz(place, most_bytes) as arrays:
             yield arrays
 
 
-def _json(path: Path, stacked: bool, runner: str | None) -> Arrays:
-    content = _parsed(path)
+def _json(path: Path, stacked: bool, runner: str | None, most_bytes: int | None) -> Arrays:
+    content = _parsed(path, most_bytes)
     if is_runs(content):
         names = runners_of(content, str(path))
         return _iterations(iterations_of(content, _chosen(names, runner, path), str(path)), stacked, path)
@@ -77,10 +83,10 @@ def _json(path: Path, stacked: bool, runner: str | None) -> Arrays:
     )
 
 
-def _parsed(path: Path) -> Any:
+def _parsed(path: Path, most_bytes: int | None) -> Any:
     """Content of a JSON file; the objects of a .jsonl stand under `frames`."""
     try:
-        data = path.read_bytes()
+        data = read_file(path, most_bytes)
         if data.startswith(_PICKLE):
             raise RecordingError(
                 "a pickle, which could run code: Polygraphy up to 0.26 wrote them",
@@ -89,7 +95,7 @@ def _parsed(path: Path) -> Any:
             )
         text = data.decode("utf-8")
         if path.suffix == ".jsonl":
-            return {"frames": [json.loads(line) for line in text.splitlines() if line.strip()]}
+            return {"frames": [json_of(line) for line in text.splitlines() if line.strip()]}
         return parse_json(text)
     except (OSError, ValueError) as error:
         raise RecordingError(

@@ -10,7 +10,6 @@ are underscores.
 
 from __future__ import annotations
 
-import json
 import math
 import re
 from collections.abc import Iterable, Mapping
@@ -22,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engines.errors import RecordingError
+from trueline._reading import TooLarge, json_of, read_file
 
 __all__ = [
     "SIX_DIGITS",
@@ -53,9 +53,9 @@ def parse_json(text: str) -> Any:
         ValueError: it is no JSON even so.
     """
     try:
-        return json.loads(text)
+        return json_of(text)
     except ValueError:
-        return json.loads(_BARE.sub(lambda match: _WORDS.get(match[0], match[0]), text))
+        return json_of(_BARE.sub(lambda match: _WORDS.get(match[0], match[0]), text))
 
 
 def outputs_of_json(content: Any, where: str) -> dict[str, NDArray[np.float32]]:
@@ -70,7 +70,9 @@ def outputs_of_json(content: Any, where: str) -> dict[str, NDArray[np.float32]]:
             name, values = str(entry["name"]), np.array(entry["values"], np.float64)
             text = str(entry["dimensions"])
             shape = tuple(int(d) for d in text.split("x")) if text else ()
-        except (KeyError, TypeError, ValueError) as error:
+            if any(size < 0 for size in shape):
+                raise ValueError(text)
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
             raise RecordingError(
                 "no entry of `trtexec --exportOutput`: it needs name, dimensions like '1x4x33', and numbers as values",
                 where=where,
@@ -121,16 +123,22 @@ def raw_array(path: Path, shape: tuple[int, ...], dtype: str) -> NDArray[Any]:
     """
     kind = np.dtype(_TYPES[dtype])
     try:
-        data = path.read_bytes()
+        wanted = math.prod(shape) * kind.itemsize
+        data = read_file(path, wanted)
     except OSError as error:
+        longer = (
+            f"{path.stat().st_size} bytes, {dtype} {list(shape)} has {wanted}" if isinstance(error, TooLarge) else ""
+        )
         raise RecordingError(
-            f"not readable: {error.strerror}", where=str(path), remedy="write the tensor there"
+            longer or f"not readable: {error.strerror}",
+            where=str(path),
+            remedy="give it the shape and type it has" if longer else "write the tensor there",
         ) from error
-    if len(data) != (wanted := math.prod(shape) * kind.itemsize):
+    if len(data) < wanted:
         raise RecordingError(
             f"{len(data)} bytes, {dtype} {list(shape)} has {wanted}",
             where=str(path),
-            remedy="dump it again and copy it whole" if len(data) < wanted else "give it the shape and type it has",
+            remedy="dump it again and copy it whole",
         )
     array = np.frombuffer(data, kind).reshape(shape)
     return (array.astype(np.uint32) << 16).view(np.float32) if dtype in ("bf16", "bfloat16") else array

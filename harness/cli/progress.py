@@ -12,7 +12,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from harness.terminal import cell, escaped, say, table_console
+from harness.terminal import cell, say, table_console
+from trueline._text import shown
 
 if TYPE_CHECKING:
     from rich.progress import Progress
@@ -92,11 +93,11 @@ class _Bar:
 
     def __init__(self, bar: Progress, label: str) -> None:
         self._bar, self._label = bar, label
-        self._task = bar.add_task(escaped(label), total=None)
+        self._task = bar.add_task(shown(label), total=None)
         self._stage: Stage | None = None
 
     def update(self, what: str, done: int, total: int) -> None:
-        text = escaped(f"{self._label} {what}", one_line=True)
+        text = shown(f"{self._label} {what}", one_line=True)
         if self._stage is not None and not self._stage.continues(done, total):
             self._task = self._bar.add_task(text, total=total)
             self._stage = None

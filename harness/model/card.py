@@ -139,6 +139,7 @@ class CommandPart(_Strict):
     outputs: Literal["raw", "npz", "safetensors", "trtexec"] = "safetensors"
     mode: Literal["per-frame", "pipe"] = "per-frame"
     timeout_s: Annotated[float, Field(gt=0)] = 60.0
+    max_output_mb: Annotated[int, Field(gt=0)] = 1024
     restart: Literal["case", "never"] = "case"
     env: dict[str, str] = {}
     cwd: Path | None = None

@@ -10,8 +10,8 @@ import pytest
 
 from harness.ownership import check_ownership
 from harness.plugin.options import read_from_pytest
-from harness.terminal import escaped
 from trueline import TruelineError
+from trueline._text import shown
 
 if TYPE_CHECKING:
     from harness.plugin.session import GateSession
@@ -56,7 +56,7 @@ class PolicyFile(pytest.File):
 
             suite = load_suite(self.path, session.options)
         except TruelineError as error:
-            raise self.CollectError(escaped(error)) from None
+            raise self.CollectError(shown(error)) from None
         if suite is None:
             if self.session.isinitpath(self.path):
                 raise self.CollectError(f"{self.path.name} has neither card nor cases: it only serves to be extended")

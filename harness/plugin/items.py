@@ -14,8 +14,8 @@ import pytest
 from harness.gate.verdict import CaseOutcome, RuleOutcome, RungOutcome, Status
 from harness.plugin.session import GateSession, Judged
 from harness.plugin.suite import Suite, Wanted
-from harness.terminal import escaped
 from trueline import TruelineError
+from trueline._text import shown
 
 __all__ = ["RuleItem"]
 
@@ -76,7 +76,7 @@ class RuleItem(pytest.Item):
     def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], style: Any = None) -> Any:
         """Lines for what a user can act on, a traceback only for a defect of ours."""
         if isinstance(excinfo.value, RuleBroken | TruelineError):
-            return escaped(excinfo.value)
+            return shown(excinfo.value)
         return super().repr_failure(excinfo, style)
 
     def reportinfo(self) -> tuple[Path, int, str]:

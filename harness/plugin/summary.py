@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness.summary.text import engine_lines
-from harness.terminal import escaped
+from trueline._text import shown
 
 if TYPE_CHECKING:
     import pytest
@@ -25,11 +25,11 @@ def write_summary(terminal: pytest.TerminalReporter, told: Sequence[tuple[str, s
     terminal.section("trueline")
     for key, value in told:
         if key == "trueline_advisory":
-            terminal.write_line(escaped(f"advisory: {value}"), yellow=True)
+            terminal.write_line(shown(f"advisory: {value}"), yellow=True)
     for key, value in told:
         if key == "trueline_summary":
             for line in value.split("\n"):
-                terminal.write_line(escaped(line))
+                terminal.write_line(shown(line))
 
 
 def verdict_lines(verdict: Mapping[str, Any], path: Path) -> Iterator[str]:

@@ -6,7 +6,6 @@ Advisory findings pass and say so in system-out. A failure names the step that i
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -20,10 +19,10 @@ from harness.ladder.model import Explanation, Finding
 from harness.ladder.words import blamed
 from harness.summary.blocks import findings_of
 from trueline import __version__
+from trueline._text import shown
 
 __all__ = ["JunitCase", "junit_cases", "junit_xml", "write_junit"]
 
-_NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 _ERRORS = (Status.CRASHED, Status.NONFINITE)
 
 
@@ -80,10 +79,10 @@ def junit_xml(verdict: Verdict, timestamp: datetime, explanation: Explanation | 
     }
     root = ET.Element("testsuites", {"name": "trueline", **counts})
     stamp = timestamp.isoformat(timespec="seconds")
-    suite = ET.SubElement(root, "testsuite", {"name": name, **counts, "timestamp": stamp, "hostname": "localhost"})
-    properties = ET.SubElement(suite, "properties")
+    suite = _under(root, "testsuite", {"name": name, **counts, "timestamp": stamp, "hostname": "localhost"})
+    properties = _under(suite, "properties", {})
     for key, value in _properties(verdict):
-        ET.SubElement(properties, "property", {"name": key, "value": _clean(value)})
+        _under(properties, "property", {"name": key, "value": value})
     for case in cases:
         _add(suite, name, case)
     ET.indent(root)
@@ -123,15 +122,15 @@ def _properties(verdict: Verdict) -> Iterator[tuple[str, str]]:
 
 
 def _add(suite: ET.Element, name: str, case: JunitCase) -> None:
-    attributes = {"classname": f"{name}.{case.rule}", "name": _clean(case.name), "time": "0"}
-    element = ET.SubElement(suite, "testcase", attributes)
-    text = _clean(f"{case.status.value}: {case.reason}")
+    attributes = {"classname": f"{name}.{case.rule}", "name": case.name, "time": "0"}
+    element = _under(suite, "testcase", attributes)
+    text = shown(f"{case.status.value}: {case.reason}")
     if case.outcome:
-        ET.SubElement(element, case.outcome, {"type": case.status.value, "message": text}).text = text
+        _under(element, case.outcome, {"type": case.status.value, "message": text}).text = text
     else:
-        ET.SubElement(element, "system-out").text = text if case.required else f"advisory: {text}"
+        _under(element, "system-out", {}).text = text if case.required else f"advisory: {text}"
 
 
-def _clean(text: str) -> str:
-    """Without characters that XML cannot hold."""
-    return _NOT_XML.sub("?", text)
+def _under(parent: ET.Element, tag: str, attributes: Mapping[str, str]) -> ET.Element:
+    """A new element; names and reasons come from files and programs of others."""
+    return ET.SubElement(parent, tag, {key: shown(value) for key, value in attributes.items()})

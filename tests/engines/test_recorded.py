@@ -146,7 +146,7 @@ def bad_dump(folder, kind):
         ("truncated", "no zip archive"),
         ("garbage", "no zip archive"),
         ("damaged", "not readable as .npz"),
-        ("pickled", "allow_pickle=False"),
+        ("pickled", "Python objects, which are pickles"),
         ("untimed", "no timestamp_ns in it"),
         ("float times", "nanoseconds are whole numbers"),
         ("repeated", "share a timestamp with another, the first 1"),

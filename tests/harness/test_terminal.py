@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.terminal import accept_any_text, cell, escaped, fail, print_json, say, show, table
+from harness.terminal import accept_any_text, cell, fail, print_json, say, show, table
+from trueline._text import shown
 
 ROOT = Path(__file__).parents[2]
 TRICKY = ["pip install 'trueline[gpu]'", "recorded:car:", "[bold]x[/bold]", ":smiley:", "[/red]", "a\\[b]"]
@@ -29,18 +30,18 @@ def test_brackets_and_colons_are_text(text: str, capsys: pytest.CaptureFixture[s
 
 @given(st.text())
 def test_no_text_steers_a_terminal(text: str) -> None:
-    shown = escaped(text)
-    assert not any(c in shown for c in "\x00\x07\x08\r\x1b\x7f\x85\x9b\u202e\u2066")
-    assert shown.isascii() or shown.encode("utf-8")  # no half of a surrogate pair
+    told = shown(text)
+    assert not any(c in told for c in "\x00\x07\x08\r\x1b\x7f\x85\x9b\u202e\u2066")
+    assert told.isascii() or told.encode("utf-8")  # no half of a surrogate pair
 
 
 @given(st.text(st.characters(codec="utf-8", categories=("L", "N", "P", "S", "Zs")), max_size=40))
 def test_readable_text_stays_as_it_is(text: str) -> None:
-    assert escaped(text) == text
+    assert shown(text) == text
 
 
 def test_an_escape_sequence_is_written_out() -> None:
-    assert escaped("\x1b[31mred\u202e") == "\\x1b[31mred\\u202e"
+    assert shown("\x1b[31mred\u202e") == "\\x1b[31mred\\u202e"
 
 
 def test_an_error_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:

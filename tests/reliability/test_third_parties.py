@@ -242,5 +242,5 @@ def test_programs_and_their_rungs(tmp_path: Path) -> None:
     crashed = {f"deploy/command:{name}": "crashed" for name in deeds if name != "good"}
     fine = dict.fromkeys(("train/ort-fp32", "deploy/ort-fp32", "deploy/command:good"), "ok")
     assert status == fine | crashed
-    drawn = run.read("lines").group_by("rung").len().rows_by_key("rung", unique=True)
-    assert drawn["deploy/command:good"] == drawn["train/ort-fp32"] == 4 * SLOTS
+    drawn = run.read("lines").group_by("rung").len().rows_by_key("rung", unique=True, named=True)
+    assert drawn["deploy/command:good"] == drawn["train/ort-fp32"] == {"len": 4 * SLOTS}

@@ -224,7 +224,7 @@ def _running(pid):
 
 
 BAD_FILES = [
-    ("npz", "pass", "no zip archive"),
+    ("npz", "pass", "No such file"),
     ("safetensors", "pass", "not readable as safetensors"),
     ("trtexec", "open(sys.argv[1], 'w').write('[{')", "not readable as JSON"),
     ("raw", "open(sys.argv[1] + '/lines.output.3.fp32.raw', 'wb').write(bytes(8))", "8 bytes, fp32 [3] has 12"),

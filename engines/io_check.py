@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from engines.errors import EngineInputError, EngineOutputMissing, ModelLoadError
 from engines.protocol import ModelSource, TensorSpec
+from trueline._reading import regular
 
 __all__ = ["check_inputs", "check_io", "fits", "onnx_io"]
 
@@ -100,7 +101,7 @@ def onnx_io(path: Path) -> tuple[tuple[TensorSpec, ...], tuple[TensorSpec, ...]]
     import onnx
 
     try:
-        graph = onnx.load(path, load_external_data=False).graph
+        graph = onnx.load(regular(path), load_external_data=False).graph
     except Exception as error:  # protobuf's DecodeError, OSError, ...: whatever it is, the file does not load
         raise ModelLoadError(
             f"no ONNX model: {str(error).splitlines()[0] if str(error) else type(error).__name__}",

@@ -16,6 +16,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
+from trueline._reading import read_file
+
 __all__ = ["OF_ONNX_RUNTIME", "OF_TENSORRT", "for_onnx_runtime", "for_tensorrt"]
 
 OF_ONNX_RUNTIME = "RegisterCustomOps"
@@ -38,7 +40,7 @@ def for_tensorrt(paths: Iterable[Path]) -> tuple[Path, ...]:
 def _names(path: Path, symbols: tuple[str, ...]) -> bool | None:
     """Whether one of the symbols stands in a library; None where that is no library."""
     try:
-        content = path.read_bytes()
+        content = read_file(path)
     except OSError:
         return None
     if not content.startswith(LIBRARY):

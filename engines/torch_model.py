@@ -14,6 +14,7 @@ from engines.dotted import load_dotted, modules_of
 from engines.errors import EngineOutputMissing, EngineUnavailable, ModelLoadError
 from engines.foreign import outside
 from engines.protocol import ModelSource
+from trueline._reading import regular
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -94,6 +95,7 @@ def read_state(weights: Path) -> dict[str, Tensor]:
     if not weights.is_file():
         raise ModelLoadError("no such weights file", where=str(weights), remedy="fix [torch] weights in model.toml")
     try:
+        regular(weights)
         if weights.suffix == ".safetensors":
             state: Any = load_file(weights)
         else:

@@ -14,7 +14,6 @@ import inspect
 import json
 import platform
 import re
-import tomllib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from itertools import count
@@ -28,6 +27,7 @@ from harness.replay.hooks import Progress
 from harness.run.json import plain, write_json
 from techniques.errors import TaskError
 from trueline import __version__
+from trueline._reading import json_of, read_file, read_toml
 
 if TYPE_CHECKING:
     from techniques.training import Loop, Settings, Trained
@@ -80,15 +80,17 @@ def load_task_file(path: Path) -> TaskFile:
     """
     path = Path(path)
     try:
-        raw = tomllib.loads(path.read_text(encoding="utf-8"))
+        raw = read_toml(path)
         return TaskFile(**raw, path=path.resolve())
     except OSError as error:
         raise TaskError(f"no task file: {error.strerror}", where=str(path), remedy="give a task.toml") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise TaskError(f"not TOML: {error}", where=str(path), remedy="fix the syntax at that line") from error
-    except ValidationError as error:
+    except ValidationError as error:  # a kind of ValueError
         problems = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
         raise TaskError(problems, where=str(path), remedy="see docs/techniques.md for every key") from error
+    except ValueError as error:
+        raise TaskError(f"not TOML: {error}", where=str(path), remedy="fix the syntax at that line") from error
+    except TypeError as error:
+        raise TaskError(f"'path' is not a key of a task: {error}", where=str(path), remedy="remove it") from error
 
 
 def with_recipe(file: TaskFile, recipe: str | None, chosen: Sequence[str]) -> tuple[TaskFile, list[str]]:
@@ -327,7 +329,7 @@ def _read_card(path: Path) -> dict[str, Any]:
         raise TaskError(
             "the card has no [torch] part", where=str(path), remedy="give a card whose network can be trained"
         )
-    return tomllib.loads(path.read_text(encoding="utf-8"))
+    return read_toml(path)
 
 
 def _finished(out: Path, request: Mapping[str, Any]) -> dict[str, Any] | None:
@@ -336,8 +338,10 @@ def _finished(out: Path, request: Mapping[str, Any]) -> dict[str, Any] | None:
     if not path.exists():
         return None
     try:
-        found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    except json.JSONDecodeError as error:
+        found: dict[str, Any] = json_of(read_file(path))
+        if not isinstance(found, dict):
+            raise ValueError(f"it holds a {type(found).__name__}")
+    except (OSError, ValueError) as error:
         raise UsageError(f"not JSON: {error}", where=str(path), remedy="delete the folder") from error
     different = [key for key, value in request.items() if found.get(key) != value]
     if different:

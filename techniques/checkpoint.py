@@ -7,15 +7,18 @@ place and moved there, so that a stop in the middle leaves the old one.
 from __future__ import annotations
 
 import json
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
 from techniques.errors import CheckpointError
+from trueline._outside import outside
+from trueline._reading import json_of, regular
 
 __all__ = ["load_state", "save_state"]
 
@@ -42,15 +45,16 @@ def load_state(path: Path) -> Any:
     Raises:
         CheckpointError: no such file, or not one of ours.
     """
-    try:
-        with safe_open(path, framework="pt") as file:
-            metadata = file.metadata() or {}
-            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118  # safe_open is no dict
-    except (OSError, SafetensorError) as error:
-        raise CheckpointError(f"cannot read it: {error}", where=str(path), remedy="delete it and start anew") from error
+    told = partial(CheckpointError, where=str(path), remedy="delete it and start anew")
+    with outside(lambda error: told(f"cannot read it: {error}")), safe_open(regular(path), framework="pt") as file:
+        metadata = file.metadata() or {}
+        tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118  # safe_open is no dict
     if metadata.get("format") != _FORMAT:
-        raise CheckpointError("not the state of a run", where=str(path), remedy="delete it and start anew")
-    return _put_together(json.loads(metadata["state"]), tensors)
+        raise told("not the state of a run")
+    try:
+        return _put_together(json_of(metadata["state"]), tensors)
+    except (ValueError, TypeError, KeyError, RecursionError) as error:
+        raise told(f"it is damaged: {type(error).__name__}: {error}") from error
 
 
 def _taken_apart(value: Any, tensors: dict[str, Tensor]) -> Any:

@@ -6,11 +6,12 @@ import hashlib
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from techniques.errors import ModelMismatch, TaskError
+from trueline._outside import outside
+from trueline._reading import read_file, regular
 
 __all__ = ["begin_with", "file_sha256"]
 
@@ -63,18 +64,18 @@ def file_sha256(path: Path, where: str = "[training] initial") -> str:
         TaskError: there is no such file.
     """
     try:
-        return hashlib.sha256(path.read_bytes()).hexdigest()
+        return hashlib.sha256(read_file(path)).hexdigest()
     except OSError as error:
         raise _unreadable(path, where, str(error.strerror)) from error
 
 
 def _read(path: Path, where: str) -> dict[str, Tensor]:
     try:
-        return load_file(path)
+        regular(path)
     except OSError as error:
         raise _unreadable(path, where, error.strerror or str(error)) from error
-    except SafetensorError as error:
-        raise _unreadable(path, where, f"not a safetensors file: {error}") from error
+    with outside(lambda error: _unreadable(path, where, f"not a safetensors file: {error}")):
+        return load_file(path)
 
 
 def _unreadable(path: Path, where: str, why: str) -> TaskError:

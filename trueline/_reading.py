@@ -16,7 +16,7 @@ from io import BufferedReader
 from pathlib import Path
 from typing import Any, cast
 
-__all__ = ["MOST_TOML_BYTES", "TooLarge", "json_of", "open_file", "read_file", "read_toml", "regular"]
+__all__ = ["MOST_TOML_BYTES", "TooLarge", "json_of", "open_file", "read_file", "read_toml", "regular", "toml_of"]
 
 MOST_TOML_BYTES = 16 * 2**20
 _KINDS = {
@@ -79,7 +79,16 @@ def read_toml(path: Path) -> dict[str, Any]:
         OSError: as `read_file`.
         ValueError: no TOML, or nested too deep.
     """
-    text = read_file(path, MOST_TOML_BYTES).decode("utf-8")
+    return toml_of(read_file(path, MOST_TOML_BYTES))
+
+
+def toml_of(data: bytes) -> dict[str, Any]:
+    """The table of a TOML text.
+
+    Raises:
+        ValueError: no TOML, or nested too deep.
+    """
+    text = data.decode("utf-8").replace("\r\n", "\n")
     try:
         return tomllib.loads(text)
     except RecursionError:

@@ -19,7 +19,12 @@ from numpy.typing import NDArray
 
 from engines.base import first_line
 from engines.errors import ModelLoadError
+<<<<<<< HEAD
 from engines.sealed import file_sha256
+=======
+from engines.foreign import outside
+from trueline._reading import regular
+>>>>>>> ac16dab (Readers: what a library throws at a file is one line; what the machine refuses has a place of its own)
 
 __all__ = ["Graph", "Node", "check_external_data", "model_sha256", "read_graph", "weight_files"]
 
@@ -181,7 +186,7 @@ def _skeleton(path: Path) -> Any:
     import onnx
 
     try:
-        model = onnx.load(path, load_external_data=False)
+        model = onnx.load(regular(path), load_external_data=False)
         if not model.HasField("graph"):
             raise ValueError("it has no graph")
     except Exception as error:  # protobuf's DecodeError, OSError, ...: whatever it is, the file does not load
@@ -223,7 +228,9 @@ def _constants(graph: Any) -> Iterator[tuple[str, Array]]:
     from onnx import numpy_helper
 
     for name, tensor in _tensors(graph):
-        yield name, numpy_helper.to_array(tensor)
+        with outside(lambda cause, name=name: _damaged(name, cause)):  # type: ignore[misc]  # binds the name now
+            array = numpy_helper.to_array(tensor)
+        yield name, array
     for node in _nodes(graph):
         if node.op_type == "Constant":
             for a in node.attribute:
@@ -231,6 +238,12 @@ def _constants(graph: Any) -> Iterator[tuple[str, Array]]:
                     yield node.output[0], np.asarray(a.f if a.name == "value_float" else a.floats, np.float32)
                 elif a.name in ("value_int", "value_ints"):
                     yield node.output[0], np.asarray(a.i if a.name == "value_int" else a.ints, np.int64)
+
+
+def _damaged(name: str, cause: str) -> ModelLoadError:
+    return ModelLoadError(
+        f"constant {name!r} cannot be read: {cause}", where="the ONNX file", remedy="export it again, and copy it whole"
+    )
 
 
 def _external(model: Any) -> Iterator[tuple[str, str]]:

@@ -15,6 +15,7 @@ from typing import Any
 
 from engines.errors import ModelLoadError
 from engines.tensorrt.api import Api, IInt8Calibrator
+from trueline._reading import read_file
 
 __all__ = ["CalibrationCache", "cache_calibrator", "read_calibration_cache"]
 
@@ -38,7 +39,7 @@ def read_calibration_cache(path: Path) -> CalibrationCache:
     Raises:
         ModelLoadError: it is no calibration cache, or of an algorithm that no calibrator here has.
     """
-    content = path.read_bytes()
+    content = read_file(path)
     lines = content.decode("utf-8", errors="replace").splitlines()
     header = HEADER.fullmatch(lines[0].strip()) if lines else None
     if header is None:

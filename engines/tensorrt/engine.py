@@ -19,6 +19,7 @@ from engines.tensorrt.api import Api
 from engines.tensorrt.buffers import Buffers, numpy_dtype
 from engines.tensorrt.device import CudaDevice
 from engines.tensorrt.runtime import IoTensor, describe_engine, io_tensors, load_plan
+from trueline._reading import read_file
 
 __all__ = ["TrtEngine"]
 
@@ -152,7 +153,7 @@ def read_plan(path: Path) -> bytes:
     Raises:
         ModelLoadError: the file is empty or is an ONNX file.
     """
-    content = path.read_bytes()
+    content = read_file(path)
     if not content:
         raise ModelLoadError("the plan is empty", where=str(path), remedy="copy it again, in binary mode")
     if path.suffix == ".onnx":

@@ -13,6 +13,7 @@ from typing import Any
 
 from engines.base import whole_cause
 from engines.errors import ModelLoadError
+from trueline._reading import regular
 
 __all__ = ["GraphFacts", "read_graph"]
 
@@ -48,7 +49,7 @@ def read_graph(path: Path) -> GraphFacts:
     import onnx
 
     try:
-        model = onnx.load(path, load_external_data=False)
+        model = onnx.load(regular(path), load_external_data=False)
     except Exception as error:  # protobuf's DecodeError, OSError, ...: whatever it is, the file does not load
         raise ModelLoadError(
             f"no ONNX model: {whole_cause(error)}", where=str(path), remedy="give an ONNX file that onnx.load reads"

@@ -5,13 +5,13 @@ Only names and the beginnings of small files are read, and nothing heavy is impo
 
 from __future__ import annotations
 
-import json
 import shlex
-import tomllib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from trueline._reading import json_of, read_file, read_toml
 
 __all__ = ["Found", "look_around", "next_step"]
 
@@ -145,16 +145,14 @@ def _below(folder: Path, depth: int) -> Iterable[Path]:
 
 def _toml(path: Path) -> dict[str, Any]:
     try:
-        if path.stat().st_size > MAX_TOML_BYTES:
-            return {}
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        return {} if path.stat().st_size > MAX_TOML_BYTES else read_toml(path)
     except (OSError, ValueError):
         return {}
 
 
 def _json(path: Path) -> dict[str, Any]:
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        found = json_of(read_file(path))
     except (OSError, ValueError):
         return {}
     return found if isinstance(found, dict) else {}

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import glob
 import hashlib
-import tomllib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
@@ -19,6 +18,7 @@ from pydantic import ValidationError
 from harness.errors import PolicyError
 from harness.gate.policy import Policy, Profile, Rule, Source
 from harness.run.units import tighter_or_equal
+from trueline._reading import MOST_TOML_BYTES, read_file, toml_of
 
 __all__ = ["load_policy"]
 
@@ -67,13 +67,13 @@ def _with_bases(path: Path, above: tuple[Path, ...]) -> tuple[Raw, tuple[Source,
 
 def _read(path: Path) -> tuple[Raw, Source]:
     try:
-        data = path.read_bytes()
-        raw = tomllib.loads(data.decode("utf-8"))
+        data = read_file(path, MOST_TOML_BYTES)
+        raw = toml_of(data)
     except OSError as error:
         raise PolicyError(
             f"no policy: {error.strerror}", where=str(path), remedy="give the path of a NAME.trueline.toml"
         ) from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except ValueError as error:
         raise PolicyError(f"not TOML: {error}", where=str(path), remedy="fix the syntax at that line") from error
     if "sources" in raw:
         raise PolicyError("sources: Extra inputs are not permitted", where=str(path), remedy=_REMEDY)

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -16,6 +15,7 @@ from engines.protocol import CommandSpec, ExportTarget, ModelSource, TensorSpec
 from engines.registry import base_name, check_name
 from harness.errors import CardError
 from harness.model.grid import Grid, image_grid, vehicle_grid
+from trueline._reading import read_toml
 
 __all__ = ["Card", "InputSpec", "OutputSpec", "load_card"]
 
@@ -297,12 +297,12 @@ def load_card(path: Path) -> Card:
     if path.is_dir():
         path = path / "model.toml"
     try:
-        raw = tomllib.loads(path.read_text(encoding="utf-8"))
+        raw = read_toml(path)
     except OSError as error:
         raise CardError(
             f"no model card: {error.strerror}", where=str(path), remedy="give the path of a model.toml"
         ) from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except ValueError as error:
         raise CardError(f"not TOML: {error}", where=str(path), remedy="fix the syntax at that line") from error
     root = path.resolve().parent
     for part, key in (("torch", "weights"), ("onnx", "file")):

@@ -18,6 +18,7 @@ from harness.gate.select import choose_profile, select_rungs
 from harness.model.card import Card, load_card
 from harness.plugin.options import GateOptions
 from harness.run.folder import Run
+from trueline._reading import read_toml
 
 __all__ = ["Suite", "Wanted", "load_suite"]
 
@@ -99,10 +100,8 @@ def load_suite(path: Path, options: GateOptions) -> Suite | None:
 
 def _is_fragment(path: Path) -> bool:
     """Whether a policy names neither a model nor cases nor a policy that might; a broken file is none."""
-    import tomllib
-
     try:
-        raw = tomllib.loads(path.read_text(encoding="utf-8"))
+        raw = read_toml(path)
     except (OSError, ValueError):
         return False
     return not raw.keys() & {"card", "cases", "extends"}

@@ -29,6 +29,7 @@ from harness.model.grid import grid_to_json
 from harness.replay.code import code_of
 from harness.run.rungs import Rung
 from trueline import __version__
+from trueline._reading import open_file, read_toml
 
 __all__ = ["Plan", "differences", "make_plan", "model_files", "rung_json"]
 
@@ -149,9 +150,7 @@ def _dumps(case: Case) -> dict[str, Any]:
 
 
 def _plain_card(card: Card) -> Any:
-    import tomllib
-
-    return tomllib.loads(card.path.read_text(encoding="utf-8"))
+    return read_toml(card.path)
 
 
 def _content(path: Path) -> str:
@@ -171,6 +170,14 @@ def _commit(folder: Path) -> str:
     return ""
 
 
+<<<<<<< HEAD
+=======
+def _sha256(path: Path) -> str:
+    with open_file(path) as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+>>>>>>> ac16dab (Readers: what a library throws at a file is one line; what the machine refuses has a place of its own)
 def _versions() -> dict[str, str]:
     found = {}
     for name in _DISTRIBUTIONS:

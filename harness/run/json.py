@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.errors import RunError
+from trueline._reading import json_of, read_file
 
 __all__ = ["plain", "read_json", "write_json"]
 
@@ -51,7 +52,7 @@ def read_json(path: Path) -> Any:
         RunError: missing or not JSON.
     """
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return json_of(read_file(path))
     except OSError as error:
         raise RunError(
             f"cannot read it: {error.strerror}", where=str(path), remedy="give a folder made by `trueline replay`"

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from harness.gate.verdict import Status, Verdict
 from harness.summary.blocks import blocks_of
 from harness.summary.text import summary_line
-from harness.terminal import escaped
+from trueline._text import shown
 
 if TYPE_CHECKING:
     from harness.ladder.model import Explanation
@@ -39,7 +39,7 @@ def _command(level: str, title: str, message: str, file: str) -> str:
 
 
 def _data(text: str) -> str:
-    return escaped(text, one_line=True).replace("%", "%25")
+    return shown(text, one_line=True).replace("%", "%25")
 
 
 def _property(text: str) -> str:

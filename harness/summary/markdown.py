@@ -11,7 +11,7 @@ from harness.gate.verdict import Status, Verdict
 from harness.summary.again import again
 from harness.summary.blocks import blocks_of
 from harness.summary.text import summary_line
-from harness.terminal import escaped
+from trueline._text import shown
 
 if TYPE_CHECKING:
     from harness.ladder.model import Explanation
@@ -62,9 +62,9 @@ def _sign(status: Status) -> str:
 
 
 def _text(text: str) -> str:
-    return escaped(text, one_line=True).translate(_SPECIAL)
+    return shown(text, one_line=True).translate(_SPECIAL)
 
 
 def _code(command: str) -> list[str]:
     """An indented block: no fence that the text could close."""
-    return [f"      {escaped(command, one_line=True)}"]
+    return [f"      {shown(command, one_line=True)}"]

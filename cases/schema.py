@@ -19,6 +19,7 @@ from cases.picture import ChromaSiting, ColorMatrix, ColorRange, PixelFormat
 from cases.problem import Problem, in_one_line, raise_first
 from cases.tomlout import dump_toml
 from trueline._reading import read_toml
+from trueline._drafts import replacing
 
 __all__ = [
     "CameraKind",
@@ -206,7 +207,8 @@ def write_meta(root: Path, meta: CaseMeta) -> None:
     cameras = {name: _camera_table(camera) for name, camera in meta.cameras.items()}
     table = {name: kept[name] for name in CaseMeta.model_fields if name in kept} | {"cameras": cameras}
     text = dump_toml({"schema_version": meta.schema_version, **table})
-    (root / CASE_TOML).write_text(text, encoding="utf-8")
+    with replacing(root / CASE_TOML) as draft:
+        draft.write_text(text, encoding="utf-8")
 
 
 def _camera_table(camera: CameraMeta) -> dict[str, Any]:

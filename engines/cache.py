@@ -15,7 +15,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from engines.drafts import draft_in, replacing
+from trueline._drafts import draft_in, replacing
 from engines.errors import ExportError
 from engines.sealed import damage, seal
 

@@ -23,7 +23,7 @@ from engines import exporters
 from engines.base import whole_cause
 from engines.cache import digest, folder_of, publish, whole, write_text
 from engines.dotted import source_files
-from engines.drafts import replacing
+from trueline._drafts import replacing
 from engines.errors import EngineUnavailable, ExportError, ModelLoadError
 from engines.exporters import OLDEST_DYNAMO_OPSET, exporter_for, run_exporter
 from engines.inspect.graph import check_external_data, model_sha256

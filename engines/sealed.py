@@ -10,6 +10,8 @@ import hashlib
 import json
 from pathlib import Path
 
+from trueline._reading import open_file
+
 __all__ = ["SEAL", "damage", "file_sha256", "seal"]
 
 SEAL = "seal.json"
@@ -17,7 +19,7 @@ SEAL = "seal.json"
 
 def file_sha256(path: Path) -> str:
     """SHA-256 of a file's content, hex."""
-    with path.open("rb") as file:
+    with open_file(path) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 

@@ -28,6 +28,7 @@ from harness.run.json import plain, write_json
 from techniques.errors import TaskError
 from trueline import __version__
 from trueline._reading import json_of, read_file, read_toml
+from trueline._drafts import replacing
 
 if TYPE_CHECKING:
     from techniques.training import Loop, Settings, Trained
@@ -313,11 +314,13 @@ def _write_candidate(card: dict[str, Any], trained: Trained, out: Path, provenan
     from cases.tomlout import dump_toml
 
     weights = {key: value.detach().cpu().contiguous() for key, value in trained.model.state_dict().items()}
-    save_file(weights, out / "weights.safetensors")
+    with replacing(out / "weights.safetensors") as draft:
+        save_file(weights, draft)
     card["torch"]["weights"] = "weights.safetensors"
     for other in ("onnx", "engines", "command"):  # files, plans and programs that hold other weights
         card.pop(other, None)
-    (out / "model.toml").write_text(dump_toml(card), encoding="utf-8")
+    with replacing(out / "model.toml") as draft:
+        draft.write_text(dump_toml(card), encoding="utf-8")
     write_json(out / PROVENANCE, plain(provenance))
 
 

@@ -19,6 +19,7 @@ from torch import Tensor
 from techniques.errors import CheckpointError
 from trueline._outside import outside
 from trueline._reading import json_of, regular
+from trueline._drafts import replacing
 
 __all__ = ["load_state", "save_state"]
 
@@ -33,10 +34,9 @@ def save_state(path: Path, state: Any) -> None:
     """
     tensors: dict[str, Tensor] = {}
     skeleton = _taken_apart(state, tensors)
-    unfinished = path.with_name(path.name + ".part")
     path.parent.mkdir(parents=True, exist_ok=True)
-    save_file(tensors, unfinished, metadata={"format": _FORMAT, "state": json.dumps(skeleton)})
-    unfinished.replace(path)
+    with replacing(path) as draft:
+        save_file(tensors, draft, metadata={"format": _FORMAT, "state": json.dumps(skeleton)})
 
 
 def load_state(path: Path) -> Any:

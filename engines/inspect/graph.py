@@ -19,12 +19,9 @@ from numpy.typing import NDArray
 
 from engines.base import first_line
 from engines.errors import ModelLoadError
-<<<<<<< HEAD
-from engines.sealed import file_sha256
-=======
 from engines.foreign import outside
+from engines.sealed import file_sha256
 from trueline._reading import regular
->>>>>>> ac16dab (Readers: what a library throws at a file is one line; what the machine refuses has a place of its own)
 
 __all__ = ["Graph", "Node", "check_external_data", "model_sha256", "read_graph", "weight_files"]
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from engines.drafts import replacing
+from trueline._drafts import replacing
 from engines.tensorrt.api import Api, ICudaEngine, IExecutionContext, IHostMemory, IRuntimeCache, IRuntimeConfig
 
 __all__ = ["create_context", "keep_cache"]

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from engines.cache import folder_of
-from engines.drafts import replacing
+from trueline._drafts import replacing
 from engines.errors import ModelLoadError
 from engines.tensorrt.api import Api, IBuilderConfig, ITimingCache
 from engines.tensorrt.options import Options

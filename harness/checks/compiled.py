@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cases.case import find_cases, open_case
-from engines.drafts import replacing
+from trueline._drafts import replacing
 from engines.errors import ExportError
 from engines.registry import compile_plan
 from harness.model.card import DEFAULT_CACHE, Card

@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import sys
+import traceback
 
 from harness.cli.app import command_tree
 from harness.cli.stopping import how_to_go_on, stoppable
 from harness.terminal import accept_any_text, fail, say
 from trueline import TruelineError
+from trueline._machine import machine_error
 
 __all__ = ["main"]
 
 INTERRUPTED = 130
+BUG = 4
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one command and exit.
 
-    0 pass; 1 fail; 2 bad input or usage; 3 inconclusive or not run; 130 interrupted, 143 terminated.
+    0 pass; 1 fail; 2 bad input or usage, or something that the machine refuses; 3 inconclusive or not run; 4 a bug of
+    ours, with its traceback; 130 interrupted, 143 terminated.
     """
     given = sys.argv[1:] if arguments is None else arguments
     accept_any_text(sys.stdout, sys.stderr)
@@ -27,6 +31,17 @@ def main(arguments: list[str] | None = None) -> int:
         except (KeyboardInterrupt, EOFError):
             say(how_to_go_on(given))
             sys.exit(stop.exit_code)
+
+
+def _broken(error: BaseException) -> int:
+    """What the machine refused, in one line; anything else is a bug of ours and ends in its traceback."""
+    refused = machine_error(error)
+    if refused is not None:
+        fail(refused)
+        return refused.exit_code
+    say("".join(traceback.format_exception(error)).rstrip())
+    fail("a bug of Trueline | remedy: report the lines above; `trueline --version` says which it is")
+    return BUG
 
 
 def _run(arguments: list[str]) -> int:
@@ -47,7 +62,9 @@ def _run(arguments: list[str]) -> int:
             return 2
         if type(error).__name__ == "Abort":  # what older ones have for it
             raise KeyboardInterrupt from error
-        raise
+        return _broken(error)
+    except SystemExit as error:  # code of a user's that got past its wall; its code would be taken for a verdict
+        return _broken(error)
     if code == INTERRUPTED:  # typer's word for an interrupt
         raise KeyboardInterrupt
     return code if isinstance(code, int) else 0

@@ -20,7 +20,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from engines.drafts import replacing
+from trueline._drafts import replacing
 from harness.errors import RunError, UsageError
 from trueline import TruelineError
 

@@ -29,7 +29,7 @@ from harness.model.grid import grid_to_json
 from harness.replay.code import code_of
 from harness.run.rungs import Rung
 from trueline import __version__
-from trueline._reading import open_file, read_toml
+from trueline._reading import read_toml
 
 __all__ = ["Plan", "differences", "make_plan", "model_files", "rung_json"]
 
@@ -170,14 +170,6 @@ def _commit(folder: Path) -> str:
     return ""
 
 
-<<<<<<< HEAD
-=======
-def _sha256(path: Path) -> str:
-    with open_file(path) as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
->>>>>>> ac16dab (Readers: what a library throws at a file is one line; what the machine refuses has a place of its own)
 def _versions() -> dict[str, str]:
     found = {}
     for name in _DISTRIBUTIONS:

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from cases.case import Case
 from engines.cache import folder_of
-from engines.drafts import draft_in
+from trueline._drafts import draft_in
 from engines.errors import EngineUnavailable, ModelLoadError, UnknownEngine
 from engines.foreign import guarded
 from engines.guest import hosted

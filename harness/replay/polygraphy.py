@@ -15,7 +15,7 @@ from time import perf_counter_ns
 
 from cases.case import Case, find_cases, open_case
 from cases.picture import Tick
-from engines.drafts import replacing
+from trueline._drafts import replacing
 from engines.errors import RecordingGap
 from engines.formats.polygraphy import Iteration, feeds_into, write_runs
 from engines.guest import read_only

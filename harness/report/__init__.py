@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from engines.drafts import replacing
+from trueline._drafts import replacing
 from harness.errors import ReportError
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from cases.case import Case
-from engines.drafts import replacing
+from trueline._drafts import replacing
 from harness.errors import ReportError, UsageError
 from harness.feed.preprocess.colour import to_rgb_u8
 from harness.feed.window import steps_of_run, window_of

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.errors import RunError
+from trueline._drafts import replacing
 from trueline._reading import json_of, read_file
 
 __all__ = ["plain", "read_json", "write_json"]
@@ -39,10 +40,9 @@ def plain(value: Any, *, tell_infinity: bool = False) -> Any:
 
 def write_json(path: Path, value: Any) -> None:
     """Write JSON so that a reader sees either the old file or the whole new one."""
-    from engines.drafts import replacing  # the package loads NumPy, and reading JSON must not
-
     with replacing(path) as draft:
-        draft.write_text(json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8")
+        text = json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+        draft.write_text(text, encoding="utf-8", errors="backslashreplace")  # names of files may be no text
 
 
 def read_json(path: Path) -> Any:

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
-from engines.drafts import replacing
+from trueline._drafts import replacing
 from harness.errors import RunError
 from harness.gate.verdict import RuleOutcome, Status, Verdict
 from harness.ladder.model import Explanation, Finding

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from engines.drafts import replacing
+from trueline._drafts import replacing
 from harness.errors import RunError
 from harness.gate.verdict import Status, Verdict
 from harness.summary.again import again

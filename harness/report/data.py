@@ -33,6 +33,7 @@ __all__ = ["Content", "build_content"]
 
 CASE_COLUMNS = ("offset_max", "bend", "swing_pp", "jitter", "missing", "coverage")
 SERIES_VALUES = 900_000  # over all traces; 2.7 characters each in the file
+_MOST_EXACT = 2**53  # of numbers in a script
 
 
 @dataclass
@@ -109,7 +110,7 @@ def _frames(run: RunLike, chosen: Sequence[WorstFrame], facts: RunFacts) -> list
     return [
         {
             "case": f.case,
-            "frame": f.frame,
+            "frame": _exact(f.frame),
             "seconds": round(f.frame / fps[f.case], 3) if fps.get(f.case) else None,
             "rung": place.get(f.rung, 0),
             "parent": place.get(parent.get(f.rung) or "", place.get(facts.reference, 0)),
@@ -123,8 +124,8 @@ def _frames(run: RunLike, chosen: Sequence[WorstFrame], facts: RunFacts) -> list
             "threshold": with_unit(f.threshold, quantity_of_unit(f.unit), facts.length_unit),
             "severity": round(min(f.severity, 99.0), 2),
             "sentence": f.sentence,
-            "start": f.frame_start,
-            "end": f.frame_end,
+            "start": _exact(f.frame_start),
+            "end": _exact(f.frame_end),
             "also": list(f.also),
             "pictured": f.pictured,
             "lines": own,
@@ -168,6 +169,11 @@ def _case(
         "metrics": summary,
         "frame": shown,
     }
+
+
+def _exact(number: int) -> int | str:
+    """A frame's number as a script can hold it without rounding it."""
+    return number if abs(number) <= _MOST_EXACT else str(number)
 
 
 def _figures(facts: RunFacts, findings: Sequence[Finding]) -> list[dict[str, str]]:

@@ -18,12 +18,13 @@ from harness.report.frames import packed
 from harness.report.judgement import GLYPHS
 from harness.report.recordings import missing_pictures
 from harness.run.json import plain
+from trueline._text import harmless, shown
 
 __all__ = ["SCRIPTS", "STYLES", "json_for_script", "render"]
 
 STYLES = ("base.css", "report.css", "print.css")
 SCRIPTS = ("core.js", "frame.js", "plots.js", "page.js")
-_ESCAPES = str.maketrans({"<": "\\u003c", ">": "\\u003e", "&": "\\u0026", "\u2028": "\\u2028", "\u2029": "\\u2029"})
+_ESCAPES = str.maketrans({"<": "\\u003c", ">": "\\u003e", "&": "\\u0026"})
 
 
 def render(view: dict[str, Any], page: dict[str, Any]) -> Iterator[str]:
@@ -38,7 +39,7 @@ def render(view: dict[str, Any], page: dict[str, Any]) -> Iterator[str]:
 
     environment = Environment(
         loader=PackageLoader("harness.report"), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
-        lstrip_blocks=True,
+        lstrip_blocks=True, finalize=_finalized,
     )  # fmt: skip
     frames = [frame | {"lines": [packed(line) for line in frame["lines"]]} for frame in page["frames"]]
     template = environment.get_template("report.html.j2")
@@ -56,7 +57,15 @@ def render(view: dict[str, Any], page: dict[str, Any]) -> Iterator[str]:
 def json_for_script(value: Any) -> str:
     """JSON that may stand inside a script element; what is not finite becomes null."""
     text = json.dumps(plain(value), ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-    return text.translate(_ESCAPES)
+    told = text.translate(_ESCAPES)
+    if told.isprintable():
+        return told
+    return "".join(c if c.isprintable() or harmless(c) else f"\\\\u{ord(c):04x}" for c in told)
+
+
+def _finalized(value: Any) -> Any:
+    """What is shown of a value: texts of others as they read, whatever characters are in them."""
+    return shown(value) if isinstance(value, str) and not isinstance(value, Markup) else value
 
 
 def _text(name: str) -> str:

@@ -1,8 +1,9 @@
 """Lateral offset over time, small enough to embed: one trace per rung, track and band of a case.
 
-Traces are dense over the case's frames. A clip longer than the allowed number of points is cut into buckets, and each
-bucket keeps its smallest and its largest value, so that no peak is lost. Values travel as base64 of int16 with one
-scale per trace: 2.7 characters a point instead of about 7, and the largest value is resolved to 1 part in 32766.
+Traces are dense over the case's frames; many numbers that a recording leaps over are one gap. A clip longer than the
+allowed number of points is cut into buckets, and each bucket keeps its smallest and its largest value, so that no peak
+is lost. Values travel as base64 of int16 with one scale per trace: 2.7 characters a point instead of about 7, and the
+largest value is resolved to 1 part in 32766.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ __all__ = ["MAX_POINTS", "case_series", "min_max_buckets", "pack", "points_per_t
 MAX_POINTS = 2000
 MIN_POINTS = 120
 MISSING = -32768
+LEAP = 1000  # frames; so many missing ones are drawn in their length
 
 
 def points_per_trace(traces: int, budget: int = 600_000) -> int:
@@ -60,7 +62,8 @@ def case_series(
         .select("frame", "rung", "track", "band", pl.col("offset_mean").cast(pl.Float32))
         .collect()
     )
-    length = max(frames, int(rows["frame"].max() or 0) + 1 if rows.height else 0)  # type: ignore[arg-type]  # frame is an integer column
+    axis = _axis(rows["frame"].to_numpy(), frames)
+    length = len(axis)
     number = {name: i for i, name in enumerate(rungs)}
     bucketed = length > max_points
     traces = []
@@ -68,12 +71,12 @@ def case_series(
         if rung not in number:
             continue
         dense = np.full(length, np.nan, np.float32)
-        dense[part["frame"].to_numpy()] = part["offset_mean"].to_numpy()
+        dense[np.searchsorted(axis, part["frame"].to_numpy())] = part["offset_mean"].to_numpy()
         if bucketed:
             dense = min_max_buckets(dense, max_points)
         if np.isfinite(dense).any():
             traces.append({"rung": number[rung], "track": track, "band": band, "d": pack(dense)})
-    return {"t": _times(length, fps, max_points), "bucketed": bucketed, "traces": traces}
+    return {"t": _times(axis, fps, max_points), "bucketed": bucketed, "traces": traces}
 
 
 def min_max_buckets(values: NDArray[np.float32], max_points: int) -> NDArray[np.float32]:
@@ -113,12 +116,33 @@ def unpack(packed: list[Any]) -> NDArray[np.float64]:
     return np.where(stored == MISSING, np.nan, stored * packed[0])
 
 
-def _times(length: int, fps: float, max_points: int) -> list[float]:
+def _axis(numbers: NDArray[np.int64], frames: int) -> NDArray[np.int64]:
+    """Frame numbers of the points, increasing: those of the rows and the numbers between them.
+
+    Where more than LEAP numbers are missing, one of them stands for all: a gap is seen, and takes one point.
+
+    Args:
+        numbers: of the rows, in any order.
+        frames: how many the case has; numbers from 0 to there are points too, where the rows are near.
+    """
+    known = np.unique(numbers)
+    if not len(known) or (known[0] >= 0 and known[-1] < frames + LEAP):
+        known = np.unique(np.concatenate([known, np.arange(frames)]))
+    steps = known[1:].view(np.uint64) - known[:-1].view(np.uint64)  # numbers may be 2^64 apart
+    between = np.where(steps <= LEAP, steps, 2).astype(np.int64)
+    count = np.concatenate([between, np.ones(min(len(known), 1), np.int64)])
+    first = np.cumsum(count) - count
+    found: NDArray[np.int64] = np.repeat(known, count) + np.arange(count.sum()) - np.repeat(first, count)
+    return found
+
+
+def _times(axis: NDArray[np.int64], fps: float, max_points: int) -> list[float]:
     """Seconds of each point; a bucket's two points stand at its thirds."""
-    if length <= max_points:
-        return [round(i / fps, 4) for i in range(length)]
-    edges = _edges(length, max_points // 2)
-    return [round(t / fps, 4) for a, b in pairwise(edges.tolist()) for t in _thirds(a, b)]
+    if len(axis) <= max_points:
+        return [round(i / fps, 4) for i in axis.tolist()]
+    ends = [*axis.tolist(), int(axis[-1]) + 1]
+    edges = _edges(len(axis), max_points // 2).tolist()
+    return [round(t / fps, 4) for a, b in pairwise(edges) for t in _thirds(ends[a], ends[b - 1] + 1)]
 
 
 def _thirds(a: float, b: float) -> tuple[float, float]:

@@ -23,7 +23,7 @@ def _loaded_by(statement: str) -> set[str]:
 def test_importing_it_loads_nothing_else() -> None:
     loaded = _loaded_by("import trueline")
     assert not loaded & {*HEAVY, "harness", "engines", "cases", "techniques"}
-    assert {name for name in loaded if name.startswith("trueline.")} == {"trueline._errors"}
+    assert {name for name in loaded if name.startswith("trueline.")} == {"trueline._errors", "trueline._text"}
 
 
 def test_the_rule_can_fail() -> None:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import polars as pl
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.report.series import case_series, min_max_buckets, pack, points_per_trace, unpack
+from harness.report.series import _axis, case_series, min_max_buckets, pack, points_per_trace, unpack
 from harness.run.facts import read_facts
 from tests.harness.report.fixture_run import Shape, make_run
 from tests.run_folders import put_table
@@ -86,3 +88,30 @@ def test_a_long_clip_is_bucketed_to_the_limit(tmp_path):
     assert len(found["t"]) == 20
     assert found["t"] == sorted(found["t"])
     assert all(len(unpack(t["d"])) == 20 for t in found["traces"])
+
+
+@pytest.mark.parametrize(
+    "numbers",
+    [
+        np.arange(20) - 100,
+        np.r_[np.arange(10), 2 * 10**10 + np.arange(10)],
+        10**9 + np.arange(20),
+        2**62 + np.arange(20),
+        np.r_[-(2**62), np.arange(18), 2**62],
+        np.r_[-(2**63), 2**63 - 1],
+    ],
+    ids=["negative", "a leap", "beyond 1e9", "beyond 2^53", "two leaps", "both ends"],
+)
+def test_any_frame_number_has_its_point_and_a_leap_is_one_gap(numbers):
+    axis = _axis(np.random.default_rng(0).permutation(numbers), 20)
+    assert len(axis) <= 3 * len(numbers)
+    assert set(numbers.tolist()) <= set(axis.tolist())
+    assert all(b > a for a, b in pairwise(axis.tolist()))
+    apart = [(a, b) for a, b in pairwise(sorted(numbers.tolist())) if b > a + 1]
+    assert all(any(a < n < b for n in axis.tolist()) for a, b in apart)
+
+
+def test_missing_frames_of_a_clip_are_points_without_a_value():
+    assert _axis(np.array([3, 5]), 9).tolist() == list(range(9))
+    assert _axis(np.array([5003, 5006]), 9).tolist() == [5003, 5004, 5005, 5006]
+    assert _axis(np.zeros(0, np.int64), 3).tolist() == [0, 1, 2]

@@ -83,7 +83,7 @@ def test_junit_survives_characters_that_xml_cannot_hold(tmp_path: Path) -> None:
     run = make_run({"a": [0.1]})
     run.rung(RUNG).update(status="crashed", reason="\x1b[31mSegmentation fault\x00 <&>")
     root = junit(judged(tmp_path, run, rule_text()))
-    assert "?[31mSegmentation fault? <&>" in str(root.find(".//error").get("message"))  # type: ignore[union-attr]  # it is there
+    assert "\\x1b[31mSegmentation fault\\x00 <&>" in str(root.find(".//error").get("message"))  # type: ignore[union-attr]  # it is there
 
 
 def shape(root: ET.Element) -> dict[str, tuple[set[str], set[str]]]:

@@ -50,10 +50,15 @@ def hosted(build: Callable[[], Any], name: str, where: str) -> Decoder:
 
 
 class GuestDecoder:
-    """See the module; `Decoder` says what it does."""
+    """See the module; `Decoder` says what it does.
+
+    Attributes:
+        inner: the other's.
+        slots: as it says.
+    """
 
     def __init__(self, inner: Decoder) -> None:
-        self._inner = inner
+        self.inner = inner
         self.slots = int(inner.slots)
         self._where = f"{type(inner).__module__}.{type(inner).__qualname__}.decode"
 
@@ -69,7 +74,7 @@ class GuestDecoder:
                 f"failed: {cause}", "make it decode every output of this model, also where there is no line"
             )
         ):
-            given = self._inner.decode({name: values.copy() for name, values in outputs.items()})
+            given = self.inner.decode({name: values.copy() for name, values in outputs.items()})
         lines = self._plain(given)
         if trouble := _trouble(lines, frames):
             raise self._error(f"gave {trouble}", _HOW)

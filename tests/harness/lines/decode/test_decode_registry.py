@@ -51,12 +51,12 @@ def test_an_unknown_name_lists_the_known() -> None:
 
 def test_a_dotted_path_is_called_with_the_card(tmp_path: Path) -> None:
     (tmp_path / "own_decoder_beside_card.py").write_text(
-        "class D:\n    slots = 7\n    def __init__(self, card): self.by = card.decoder.options['by']\n"
+        "class D:\n    slots = 7\n    def __init__(self, card): self.inner.by = card.decoder.options['by']\n"
         "    def decode(self, outputs): raise NotImplementedError\n"
     )
     own = card("own_decoder_beside_card:D", {}, by=3).model_copy(update={"path": tmp_path / "model.toml"})
     decoder = build_decoder(own)
-    assert (decoder.slots, decoder.by) == (7, 3)
+    assert (decoder.slots, decoder.inner.by) == (7, 3)
 
 
 def test_what_is_no_decoder_is_refused(tmp_path: Path) -> None:

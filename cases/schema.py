@@ -18,8 +18,8 @@ from cases.migrate import SCHEMA_VERSION, migrate
 from cases.picture import ChromaSiting, ColorMatrix, ColorRange, PixelFormat
 from cases.problem import Problem, in_one_line, raise_first
 from cases.tomlout import dump_toml
-from trueline._reading import read_toml
 from trueline._drafts import replacing
+from trueline._reading import read_toml
 
 __all__ = [
     "CameraKind",

@@ -15,9 +15,9 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from trueline._drafts import draft_in, replacing
 from engines.errors import ExportError
 from engines.sealed import damage, seal
+from trueline._drafts import draft_in, replacing
 
 __all__ = ["digest", "folder_of", "publish", "whole", "write_text"]
 

@@ -23,13 +23,13 @@ from engines import exporters
 from engines.base import whole_cause
 from engines.cache import digest, folder_of, publish, whole, write_text
 from engines.dotted import source_files
-from trueline._drafts import replacing
 from engines.errors import EngineUnavailable, ExportError, ModelLoadError
 from engines.exporters import OLDEST_DYNAMO_OPSET, exporter_for, run_exporter
 from engines.inspect.graph import check_external_data, model_sha256
 from engines.io_check import check_io, onnx_io
 from engines.protocol import ExportTarget, ModelSource
 from engines.sealed import file_sha256
+from trueline._drafts import replacing
 
 if TYPE_CHECKING:
     import torch

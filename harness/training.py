@@ -27,8 +27,8 @@ from harness.replay.hooks import Progress
 from harness.run.json import plain, write_json
 from techniques.errors import TaskError
 from trueline import __version__
-from trueline._reading import json_of, read_file, read_toml
 from trueline._drafts import replacing
+from trueline._reading import json_of, read_file, read_toml
 
 if TYPE_CHECKING:
     from techniques.training import Loop, Settings, Trained

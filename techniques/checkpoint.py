@@ -17,9 +17,9 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from techniques.errors import CheckpointError
+from trueline._drafts import replacing
 from trueline._outside import outside
 from trueline._reading import json_of, regular
-from trueline._drafts import replacing
 
 __all__ = ["load_state", "save_state"]
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from trueline._drafts import replacing
 from engines.tensorrt.api import Api, ICudaEngine, IExecutionContext, IHostMemory, IRuntimeCache, IRuntimeConfig
+from trueline._drafts import replacing
 
 __all__ = ["create_context", "keep_cache"]
 

@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from engines.cache import folder_of
-from trueline._drafts import replacing
 from engines.errors import ModelLoadError
 from engines.tensorrt.api import Api, IBuilderConfig, ITimingCache
 from engines.tensorrt.options import Options
+from trueline._drafts import replacing
 
 __all__ = ["attach_timing", "keep_timing", "own_timing_file"]
 

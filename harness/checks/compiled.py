@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cases.case import find_cases, open_case
-from trueline._drafts import replacing
 from engines.errors import ExportError
 from engines.registry import compile_plan
 from harness.model.card import DEFAULT_CACHE, Card
 from harness.replay.open import calibrated
+from trueline._drafts import replacing
 
 if TYPE_CHECKING:
     from engines.tensorrt.opening import Compiled

@@ -20,9 +20,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from trueline._drafts import replacing
 from harness.errors import RunError, UsageError
 from trueline import TruelineError
+from trueline._drafts import replacing
 
 if TYPE_CHECKING:
     from filelock import BaseFileLock

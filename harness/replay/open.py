@@ -18,7 +18,6 @@ from numpy.typing import NDArray
 
 from cases.case import Case
 from engines.cache import folder_of
-from trueline._drafts import draft_in
 from engines.errors import EngineUnavailable, ModelLoadError, UnknownEngine
 from engines.foreign import guarded
 from engines.guest import hosted
@@ -31,6 +30,7 @@ from harness.replay.failure import Failure
 from harness.replay.hooks import Hooks
 from harness.run.rungs import LAB_DECODER, Probe, Rung, probes_of
 from trueline import TruelineError
+from trueline._drafts import draft_in
 
 __all__ = ["BatchRow", "Opened", "calibrated", "open_engine", "open_engines", "open_own", "open_probe", "open_probes"]
 

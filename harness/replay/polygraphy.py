@@ -15,7 +15,6 @@ from time import perf_counter_ns
 
 from cases.case import Case, find_cases, open_case
 from cases.picture import Tick
-from trueline._drafts import replacing
 from engines.errors import RecordingGap
 from engines.formats.polygraphy import Iteration, feeds_into, write_runs
 from engines.guest import read_only
@@ -28,6 +27,7 @@ from harness.model.card import DEFAULT_CACHE, Card
 from harness.replay.hooks import Hooks, Progress, quiet
 from harness.replay.open import open_engine
 from harness.replay.outputs import OutputCheck
+from trueline._drafts import replacing
 
 __all__ = ["write_outputs"]
 

@@ -11,8 +11,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from trueline._drafts import replacing
 from harness.errors import ReportError
+from trueline._drafts import replacing
 
 if TYPE_CHECKING:
     from harness.gate.verdict import Verdict

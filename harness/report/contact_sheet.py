@@ -11,7 +11,6 @@ import polars as pl
 from numpy.typing import NDArray
 
 from cases.case import Case
-from trueline._drafts import replacing
 from harness.errors import ReportError, UsageError
 from harness.feed.preprocess.colour import to_rgb_u8
 from harness.feed.window import steps_of_run, window_of
@@ -20,6 +19,7 @@ from harness.model.grid import Grid, grid_from_json, image_grid, vehicle_grid
 from harness.report.draw import Colour, draw_lines, place, write_caption
 from harness.report.palette import HUES
 from harness.run.folder import Run
+from trueline._drafts import replacing
 
 __all__ = ["contact_sheet"]
 

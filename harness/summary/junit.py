@@ -12,13 +12,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
-from trueline._drafts import replacing
 from harness.errors import RunError
 from harness.gate.verdict import RuleOutcome, Status, Verdict
 from harness.ladder.model import Explanation, Finding
 from harness.ladder.words import blamed
 from harness.summary.blocks import findings_of
 from trueline import __version__
+from trueline._drafts import replacing
 from trueline._text import shown
 
 __all__ = ["JunitCase", "junit_cases", "junit_xml", "write_junit"]

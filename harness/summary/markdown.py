@@ -5,12 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from trueline._drafts import replacing
 from harness.errors import RunError
 from harness.gate.verdict import Status, Verdict
 from harness.summary.again import again
 from harness.summary.blocks import blocks_of
 from harness.summary.text import summary_line
+from trueline._drafts import replacing
 from trueline._text import shown
 
 if TYPE_CHECKING:

@@ -15,7 +15,6 @@ from onnx import TensorProto, helper
 
 from cases.synth import synth_cases
 from engines.cache import publish
-from trueline._drafts import draft_in, replacing, sweep_drafts
 from engines.emulated import emulated_graph
 from engines.emulated.recipe import Recipe
 from engines.export import exported, inlined
@@ -23,6 +22,7 @@ from engines.protocol import ModelSource
 from engines.tensorrt.plancache import cached_plan
 from harness.model.card import load_card
 from tests.harness.tiny_model import write_tiny
+from trueline._drafts import draft_in, replacing, sweep_drafts
 
 
 @pytest.fixture(scope="module")
@@ -118,7 +118,9 @@ def test_a_damaged_synthetic_case_is_rendered_anew(tmp_path: Path) -> None:
 
 
 def test_drafts_of_processes_that_are_gone_are_swept_and_others_are_left(tmp_path: Path) -> None:
-    child = "import sys; from pathlib import Path; from trueline._drafts import draft_in; d = draft_in(Path(sys.argv[1]))"
+    child = (
+        "import sys; from pathlib import Path; from trueline._drafts import draft_in; d = draft_in(Path(sys.argv[1]))"
+    )
     root = Path(__file__).parents[2]
     for make in ("d.touch()", "(d.mkdir(), (d / 'model.onnx').touch())"):
         subprocess.run([sys.executable, "-c", f"{child}; {make}", str(tmp_path)], check=True, cwd=root)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import os
-import resource
 import subprocess
 import sys
 from pathlib import Path
@@ -14,9 +13,8 @@ import pytest
 from harness.cli import main
 from harness.run.json import write_json
 from tests.reliability.identity_model import write_card, write_case
+from trueline._drafts import replacing
 from trueline._machine import machine_error
-from trueline._text import shown
-from trueline._writing import published, write_whole
 
 SMALL = 2_000  # bytes
 
@@ -147,7 +145,7 @@ def test_a_file_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
     before = path.read_bytes()
 
     def fails() -> None:
-        with published(path) as draft:
+        with replacing(path) as draft:
             draft.write_bytes(b"half")
             raise OSError("planted")
 
@@ -155,26 +153,3 @@ def test_a_file_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
         fails()
     assert path.read_bytes() == before
     assert [p.name for p in tmp_path.iterdir()] == ["a.json"]
-
-
-def test_drafts_of_killed_writers_are_swept(tmp_path: Path) -> None:
-    dead = subprocess.run(
-        [sys.executable, "-S", "-c", "import os; print(os.getpid())"], capture_output=True, check=True
-    )
-    gone = tmp_path / f".a.json.{int(dead.stdout)}.abc.tmp"
-    alive = tmp_path / f".a.json.{os.getppid()}.abc.tmp"
-    other = tmp_path / f".b.json.{int(dead.stdout)}.abc.tmp"
-    for file in (gone, alive, other):
-        file.touch()
-    write_whole(tmp_path / "a.json", "{}")
-    assert sorted(p.name for p in tmp_path.iterdir()) == sorted([alive.name, other.name, "a.json"])
-
-
-def test_a_device_is_written_as_it_is(tmp_path: Path) -> None:
-    write_whole(Path(os.devnull), "nothing")
-    assert not Path(os.devnull).is_file()
-
-
-def test_limits_are_what_the_test_says() -> None:
-    assert resource.RLIMIT_FSIZE != resource.RLIMIT_NOFILE
-    assert shown("\x1b") == "\\x1b"

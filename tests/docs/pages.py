@@ -186,6 +186,7 @@ PAGES: dict[str, Page] = {
         replaced={"--count 8 --seconds 4": "--count 1 --seconds 0.2"},
         not_run={"python examples/roadlines/train.py": WEIGHTS},
     ),
+    "docs/security.md": Page(not_run={"docker run --rm": "needs a container engine and an image of one's own"}),
     "docs/techniques.md": Page(
         _clone_and_loop,
         slow=True,

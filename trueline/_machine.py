@@ -64,5 +64,6 @@ def _number(error: BaseException) -> int:
     """The system's number of an error; 0 where there is none."""
     if isinstance(error, OSError) and error.errno:
         return error.errno
-    told = _TOLD.search(str(error)) if isinstance(error, Exception) and type(error).__module__ != "builtins" else None
+    of_a_library = isinstance(error, OSError) or type(error).__module__ != "builtins"
+    told = _TOLD.search(str(error)) if of_a_library else None
     return int(told[1]) if told else 0

@@ -15,6 +15,7 @@ from typing import Any
 
 from harness.errors import RunError
 from harness.run.json import plain, write_json
+from harness.run.manifest import summed
 from harness.run.question import HOLD_S
 from harness.run.statistic import Worst
 from trueline import __version__
@@ -221,7 +222,7 @@ def write_verdict(verdict: Verdict, path: Path) -> None:
         RunError: it cannot be written there.
     """
     try:
-        write_json(path, verdict.to_json())
+        write_json(path, summed(verdict.to_json()))
     except OSError as error:
         raise RunError(
             f"cannot write the verdict: {error.strerror}", where=str(path), remedy="choose a folder that can be written"

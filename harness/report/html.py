@@ -18,7 +18,7 @@ from harness.report.frames import packed
 from harness.report.judgement import GLYPHS
 from harness.report.recordings import missing_pictures
 from harness.run.json import plain
-from trueline._text import harmless, shown
+from trueline._text import shown
 
 __all__ = ["SCRIPTS", "STYLES", "json_for_script", "render"]
 
@@ -55,12 +55,9 @@ def render(view: dict[str, Any], page: dict[str, Any]) -> Iterator[str]:
 
 
 def json_for_script(value: Any) -> str:
-    """JSON that may stand inside a script element; what is not finite becomes null."""
-    text = json.dumps(plain(value), ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-    told = text.translate(_ESCAPES)
-    if told.isprintable():
-        return told
-    return "".join(c if c.isprintable() or harmless(c) else f"\\\\u{ord(c):04x}" for c in told)
+    """JSON that may stand inside a script element; texts as they are shown, and null for what is not finite."""
+    text = json.dumps(plain(value, told=shown), ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    return text.translate(_ESCAPES)
 
 
 def _finalized(value: Any) -> Any:

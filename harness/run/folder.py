@@ -18,7 +18,7 @@ import polars as pl
 from engines.sealed import damage, seal
 from harness.errors import RunError
 from harness.run.json import read_json
-from harness.run.manifest import check_meta, check_table, record_of
+from harness.run.manifest import check_meta, check_table, record_of, unsummed
 from harness.run.tables import SORT_KEYS, TABLES, empty
 
 __all__ = ["CaseParts", "Columns", "Run"]
@@ -114,7 +114,7 @@ class Run:
         if not isinstance(meta, dict) or "rungs" not in meta:
             raise RunError("this is not a run", where=str(path), remedy="give a folder made by `trueline replay`")
         if not meta.get("finished"):
-            done, total = len(finished_cases(path)), len(meta["cases"])
+            done, total = len(finished_cases(path)), len(meta.get("cases") or ())
             raise RunError(
                 f"the replay has not finished ({done} of {total} cases)",
                 where=str(path),
@@ -164,7 +164,13 @@ class Run:
     def verdict(self) -> dict[str, Any] | None:
         """What the last gate wrote to verdict.json, None where none has judged this run."""
         file = self.path / "verdict.json"
-        return read_json(file) if file.exists() else None
+        if not file.exists():
+            return None
+        told = unsummed(read_json(file))
+        if told is None:
+            remedy = f"judge the run again: trueline gate {self.path}"
+            raise RunError("it is not what the gate wrote", where=str(file), remedy=remedy)
+        return told
 
 
 def finished_cases(path: Path) -> set[str]:

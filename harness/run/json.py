@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from collections.abc import Set as AbstractSet
 from pathlib import Path
 from typing import Any
@@ -16,26 +16,31 @@ from trueline._reading import json_of, read_file
 __all__ = ["plain", "read_json", "write_json"]
 
 
-def plain(value: Any, *, tell_infinity: bool = False) -> Any:
+def plain(value: Any, *, tell_infinity: bool = False, told: Callable[[str], str] = str) -> Any:
     """What JSON can hold: text keys, lists, NumPy values as Python's, null for numbers that are not finite, else text.
 
     Args:
         value: anything; provenance of third parties goes through here.
         tell_infinity: write infinities as the texts `inf` and `-inf`, where they are a result and not a gap.
+        told: applied to every text, keys among them.
     """
+
+    def inner(item: Any) -> Any:
+        return plain(item, tell_infinity=tell_infinity, told=told)
+
     if type(value).__module__ == "numpy":
         value = value.tolist()
     if isinstance(value, Mapping):
-        return {str(key): plain(item, tell_infinity=tell_infinity) for key, item in value.items()}
+        return {told(str(key)): inner(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [plain(item, tell_infinity=tell_infinity) for item in value]
+        return [inner(item) for item in value]
     if isinstance(value, AbstractSet):
-        return sorted((plain(item, tell_infinity=tell_infinity) for item in value), key=str)
+        return sorted((inner(item) for item in value), key=str)
     if isinstance(value, float):
         if tell_infinity and math.isinf(value):
             return str(value)
         return float(value) if math.isfinite(value) else None
-    return value if value is None or isinstance(value, str | int) else str(value)
+    return value if value is None or isinstance(value, int) else told(str(value))
 
 
 def write_json(path: Path, value: Any) -> None:

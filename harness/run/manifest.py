@@ -21,7 +21,7 @@ from engines.sealed import file_sha256
 from harness.errors import RunError
 from harness.run.tables import TABLES
 
-__all__ = ["check_meta", "check_table", "damaged_tables", "record_of", "with_manifest"]
+__all__ = ["check_meta", "check_table", "damaged_tables", "record_of", "summed", "unsummed", "with_manifest"]
 
 Records = dict[str, dict[str, Any]]
 _REPLAY = "run the same `trueline replay` again: it makes it anew from the run's parts, or replays what it lacks"
@@ -41,8 +41,20 @@ def with_manifest(meta: Mapping[str, Any], records: Mapping[str, Mapping[str, An
         records: of every table, by name.
     """
     told = {**meta, "finished": True, "tables": {name: dict(record) for name, record in records.items()}}
+    return summed(told)
+
+
+def summed(told: Mapping[str, Any]) -> dict[str, Any]:
+    """What a JSON file says, with its own checksum."""
     whole = json.loads(json.dumps(told))  # as a reader will have it
     return {**whole, "sha256": _own_sum(whole)}
+
+
+def unsummed(whole: Any) -> dict[str, Any] | None:
+    """What `summed` was given; None where it was changed, or never was."""
+    if not isinstance(whole, dict) or whole.get("sha256") != _own_sum(whole):
+        return None
+    return {key: value for key, value in whole.items() if key != "sha256"}
 
 
 def check_meta(meta: Mapping[str, Any], folder: Path) -> None:

@@ -10,6 +10,7 @@ import pytest
 
 from harness.errors import DecoderError
 from harness.lines.decode import Decoder, build_decoder
+from harness.lines.decode.guest import GuestDecoder
 from harness.lines.decode.registry import TABLE
 from harness.lines.table import LineTable
 from tests.harness.lines.decode.decoder_cards import card
@@ -51,12 +52,13 @@ def test_an_unknown_name_lists_the_known() -> None:
 
 def test_a_dotted_path_is_called_with_the_card(tmp_path: Path) -> None:
     (tmp_path / "own_decoder_beside_card.py").write_text(
-        "class D:\n    slots = 7\n    def __init__(self, card): self.inner.by = card.decoder.options['by']\n"
+        "class D:\n    slots = 7\n    def __init__(self, card): self.by = card.decoder.options['by']\n"
         "    def decode(self, outputs): raise NotImplementedError\n"
     )
     own = card("own_decoder_beside_card:D", {}, by=3).model_copy(update={"path": tmp_path / "model.toml"})
     decoder = build_decoder(own)
-    assert (decoder.slots, decoder.inner.by) == (7, 3)
+    assert isinstance(decoder, GuestDecoder)
+    assert (decoder.slots, decoder.inner.by) == (7, 3)  # type: ignore[attr-defined]  # of the module above
 
 
 def test_what_is_no_decoder_is_refused(tmp_path: Path) -> None:
@@ -79,7 +81,8 @@ def installed(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_other_packages_add_decoders() -> None:
     own = card("own", {})
     decoder = build_decoder(own)
-    assert isinstance(decoder, Own)
+    assert isinstance(decoder, GuestDecoder)
+    assert isinstance(decoder.inner, Own)
     assert decoder.card is own
 
 

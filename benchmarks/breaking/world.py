@@ -1,0 +1,147 @@
+"""What the trials start from: a model, cases of every kind of stream, a policy, a run, dumps of every format."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks.breaking.trials import command
+from cases.synth import synth_cases
+from tests.harness.tiny_model import write_tiny
+from tests.reliability.identity_model import straight_lines, write_card, write_case
+
+__all__ = ["POLICY", "TASK", "build", "dumps"]
+
+POLICY = """name = "toy"
+card = "tiny/tiny.toml"
+cases = ["cases/*"]
+
+[profile.cpu]
+engines = ["torch-fp32", "ort-fp32"]
+
+[[rules]]
+id = "bend"
+metric = "bend"
+rung = "deploy/ort-fp32"
+band = "near"
+limit = "9 m"
+
+[[rules]]
+id = "missing"
+metric = "missing"
+rung = "deploy/ort-fp32"
+statistic = "mean"
+limit = "0.5"
+
+[[rules]]
+id = "extra"
+metric = "extra"
+rung = "deploy/ort-fp32"
+statistic = "mean"
+limit = "0.5"
+
+[[rules]]
+id = "coverage"
+metric = "coverage"
+rung = "deploy/ort-fp32"
+band = "near"
+statistic = "min"
+limit = "0.1"
+"""
+TASK = """name = "toy"
+card = "tiny.toml"
+task = "toy_task:Toy"
+
+[training]
+batch = 4
+steps = 8
+"""
+
+
+def build(folder: Path) -> Path:
+    """The world, made once; returns its folder."""
+    if (folder / "done").exists():
+        return folder
+    shutil.rmtree(folder, ignore_errors=True)
+    write_tiny(folder / "tiny")
+    write_card(folder / "identity")
+    synth_cases(1, 2, 0.5, folder / "cases")
+    write_case(folder / "tensors", frames=8)
+    (folder / "toy.trueline.toml").write_text(POLICY)
+    _pictures(folder / "pictures")
+    dumps(folder / "dumps")
+    _run(folder, "replay", "tiny/tiny.toml", "--cases", "cases", "--engines", "torch-fp32,ort-fp32", "--out", "run")
+    _run(folder, "gate", "run")
+    _run(folder, "replay", "identity", "--cases", "tensors", "--engines", "ort-fp32", "--out", "small")
+    _run(folder, "gate", "small")
+    (folder / "done").touch()
+    return folder
+
+
+def _run(folder: Path, *arguments: str) -> None:
+    done = command(*arguments, cwd=folder)
+    if done.returncode not in (0, 1, 3):
+        raise RuntimeError(f"{arguments}: {done.stderr}")
+
+
+def _pictures(folder: Path) -> None:
+    import cv2
+
+    folder.mkdir()
+    for number in range(12):
+        picture = np.random.default_rng(number).integers(0, 255, (96, 160, 3), np.uint8)
+        cv2.imwrite(str(folder / f"{number:04d}.png"), picture)
+
+
+def dumps(folder: Path) -> None:
+    """One dump of every format, each in a folder of its name."""
+    from engines.formats.packed import write_safetensors
+    from engines.formats.polygraphy import Iteration, write_runs
+
+    lines = straight_lines(3)
+    scores = np.full((3, 1, 4), 0.9, np.float32)
+    times_ns = np.arange(3, dtype=np.int64) * 50_000_000
+    for kind in ("npz", "deflated", "safetensors", "polygraphy", "trtexec", "raw", "lines", "jsonl", "parquet"):
+        (folder / kind).mkdir(parents=True)
+    np.savez(folder / "npz" / "all.npz", lines=lines, scores=scores, timestamp_ns=times_ns)
+    np.savez_compressed(folder / "deflated" / "all.npz", lines=lines, scores=scores, timestamp_ns=times_ns)
+    frames = [{"lines": one, "scores": other} for one, other in zip(lines, scores, strict=True)]
+    write_runs(folder / "polygraphy" / "all.json", "r", [Iteration(frame) for frame in frames])
+    (folder / "polygraphy" / "all.timestamps").write_text("".join(f"{t}\n" for t in times_ns))
+    for moment, frame in zip(times_ns.tolist(), frames, strict=True):
+        write_safetensors(folder / "safetensors" / f"{moment}.safetensors", frame)
+        told = [
+            {"name": n, "dimensions": "x".join(map(str, a.shape)), "values": a.ravel().tolist()}
+            for n, a in frame.items()
+        ]
+        (folder / "trtexec" / f"{moment}.json").write_text(json.dumps(told))
+        (folder / "raw" / str(moment)).mkdir()
+        for name, array in frame.items():
+            shape = ".".join(map(str, array.shape))
+            array.tofile(folder / "raw" / str(moment) / f"{name}.output.{shape}.fp32.raw")
+    logged = [
+        {"timestamp_ns": t, "lines": [{"points": line.tolist(), "score": 0.9} for line in frame[0]]}
+        for t, frame in zip(times_ns.tolist(), lines, strict=True)
+    ]
+    (folder / "lines" / "all.json").write_text(json.dumps({"frames": logged}))
+    (folder / "jsonl" / "all.jsonl").write_text("".join(json.dumps(frame) + "\n" for frame in logged))
+    _parquet(folder / "parquet" / "all.parquet", logged)
+
+
+def _parquet(path: Path, logged: list[dict[str, object]]) -> None:
+    import polars as pl
+
+    rows = [
+        {
+            "timestamp_ns": frame["timestamp_ns"],
+            "line": k,
+            "x": [p[0] for p in line["points"]],
+            "y": [p[1] for p in line["points"]],
+        }
+        for frame in logged
+        for k, line in enumerate(frame["lines"])  # type: ignore[arg-type,var-annotated]  # as made above
+    ]
+    pl.DataFrame(rows).write_parquet(path)

@@ -10,54 +10,34 @@ import numpy as np
 
 from benchmarks.breaking.trials import command
 from cases.synth import synth_cases
+from tests.harness.test_training import TASK as TASK_CODE
 from tests.harness.tiny_model import write_tiny
 from tests.reliability.identity_model import straight_lines, write_card, write_case
 
 __all__ = ["POLICY", "TASK", "build", "dumps"]
 
-POLICY = """name = "toy"
-card = "tiny/tiny.toml"
-cases = ["cases/*"]
+POLICY = """schema = 1
+card = "identity/model.toml"
+cases = "tensors/*"
 
 [profile.cpu]
-engines = ["torch-fp32", "ort-fp32"]
+engines = "ort-fp32"
+preprocess = "deploy"
 
 [[rules]]
-id = "bend"
-metric = "bend"
-rung = "deploy/ort-fp32"
-band = "near"
-limit = "9 m"
-
-[[rules]]
-id = "missing"
-metric = "missing"
-rung = "deploy/ort-fp32"
-statistic = "mean"
-limit = "0.5"
-
-[[rules]]
-id = "extra"
-metric = "extra"
-rung = "deploy/ort-fp32"
-statistic = "mean"
-limit = "0.5"
-
-[[rules]]
-id = "coverage"
-metric = "coverage"
-rung = "deploy/ort-fp32"
-band = "near"
-statistic = "min"
-limit = "0.1"
+id = "kink"
+metric = "kink"
+rung = "deploy/*"
+statistic = "max"
+limit = "3 deg"
 """
-TASK = """name = "toy"
+TASK = """schema = 1
+name = "tiny"
+factory = "task:make"
 card = "tiny.toml"
-task = "toy_task:Toy"
-
 [training]
-batch = 4
-steps = 8
+budget_passes = 200
+batch = 8
 """
 
 
@@ -69,11 +49,13 @@ def build(folder: Path) -> Path:
     write_tiny(folder / "tiny")
     write_card(folder / "identity")
     synth_cases(1, 2, 0.5, folder / "cases")
+    (folder / "tiny" / "task.py").write_text(TASK_CODE)
+    (folder / "tiny" / "task.toml").write_text(TASK)
     write_case(folder / "tensors", frames=8)
     (folder / "toy.trueline.toml").write_text(POLICY)
     _pictures(folder / "pictures")
     dumps(folder / "dumps")
-    _run(folder, "replay", "tiny/tiny.toml", "--cases", "cases", "--engines", "torch-fp32,ort-fp32", "--out", "run")
+    _run(folder, "replay", "tiny/tiny.toml", "--cases", "cases", "--engines", "ort-fp32", "--out", "run")
     _run(folder, "gate", "run")
     _run(folder, "replay", "identity", "--cases", "tensors", "--engines", "ort-fp32", "--out", "small")
     _run(folder, "gate", "small")

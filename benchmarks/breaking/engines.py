@@ -1,4 +1,4 @@
-"""Programs, networks that crash, hang, leak or lie: their own rung is lost, in one line, in time."""
+"""Programs and networks that crash, hang, leak or lie: their own rung is lost, in one line, in time."""
 
 from __future__ import annotations
 

@@ -83,7 +83,7 @@ def test_other_packages_add_decoders() -> None:
     decoder = build_decoder(own)
     assert isinstance(decoder, GuestDecoder)
     assert isinstance(decoder.inner, Own)
-    assert decoder.card is own
+    assert decoder.inner.card is own
 
 
 @pytest.mark.usefixtures("installed")

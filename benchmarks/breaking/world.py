@@ -10,8 +10,8 @@ import numpy as np
 
 from benchmarks.breaking.trials import command
 from cases.synth import synth_cases
-from tests.harness.test_training import TASK as TASK_CODE
 from tests.harness.tiny_model import write_tiny
+from tests.harness.tiny_task import TASK as TASK_CODE
 from tests.reliability.identity_model import straight_lines, write_card, write_case
 
 __all__ = ["POLICY", "TASK", "build", "dumps"]

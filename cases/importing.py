@@ -27,6 +27,7 @@ def import_case(
     camera: str = "front",
     licence: str = "",
     tags: Sequence[str] = (),
+    drive: str = "",
     fps: float | None = None,
     progress: Progress | None = None,
 ) -> Path:
@@ -43,6 +44,7 @@ def import_case(
         camera: name of the camera.
         licence: licence of the recording.
         tags: words to find the case by.
+        drive: the drive that it was cut from.
         fps: space the pictures evenly, whatever times the source has; None keeps those, and gives images that have
             none DEFAULT_IMAGE_FPS.
         progress: called with the pictures read so far and their number, None where unknown.
@@ -64,7 +66,7 @@ def import_case(
     except CaseFileError as error:
         raise ImportSourceError(error.what, where=error.where, remedy="fix or convert the recording first") from error
     with CaseWriter(
-        out, id=id, fps=found.fps, lossy=found.lossy, source=source.name, licence=licence, tags=tags
+        out, id=id, fps=found.fps, lossy=found.lossy, source=source.name, licence=licence, tags=tags, drive=drive
     ) as case:
         _copy(source, case.add_camera(camera, found.camera))
         case.set_frames(single_camera(found.timestamps_ns, camera))

@@ -148,8 +148,10 @@ class Output(_Strict):
 class CaseMeta(_Strict):
     """All of case.toml.
 
-    `lossy` is true where frames went through a lossy codec: then no verdict blames the car for differences of its
-    input. `truth_frame` is the frame of lines.parquet: `vehicle` (metres) or `image` (pixels of the first camera).
+    `drive` names the drive that the clip was cut from: clips of one drive resemble each other, and count as one where a
+    gate asks about drives. `lossy` is true where frames went through a lossy codec: then no verdict blames the car for
+    differences of its input. `truth_frame` is the frame of lines.parquet: `vehicle` (metres) or `image` (pixels of the
+    first camera).
     """
 
     schema_version: Literal[1] = SCHEMA_VERSION
@@ -158,6 +160,7 @@ class CaseMeta(_Strict):
     licence: str = ""
     fps: Annotated[float, Field(gt=0, allow_inf_nan=False)]
     tags: tuple[str, ...] = ()
+    drive: str = ""
     lossy: bool
     truth_frame: Literal["vehicle", "image"] = "vehicle"
     cameras: Annotated[dict[_CameraName, CameraMeta], Field(min_length=1)]

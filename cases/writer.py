@@ -56,6 +56,7 @@ class CaseWriter:
         source: str = "",
         licence: str = "",
         tags: Sequence[str] = (),
+        drive: str = "",
         truth_frame: Literal["vehicle", "image"] = "vehicle",
     ) -> None:
         require_free(Path(out), id)
@@ -67,6 +68,7 @@ class CaseWriter:
             "source": source,
             "licence": licence,
             "tags": tuple(tags),
+            "drive": drive,
             "truth_frame": truth_frame,
         }
         self._cameras: dict[str, CameraMeta] = {}

@@ -25,6 +25,7 @@ def import_(
     fps: Annotated[float | None, typer.Option("--fps", help="frames per second of an image folder")] = None,
     licence: Annotated[str, typer.Option("--licence", help="licence of the recording")] = "",
     tag: Annotated[list[str] | None, typer.Option("--tag", help="tag; may be repeated")] = None,
+    drive: Annotated[str, typer.Option("--drive", help="drive that it was cut from")] = "",
 ) -> None:
     """Make a case from a video file or a folder of images."""
     from cases.importing import import_case
@@ -38,6 +39,7 @@ def import_(
             fps=fps,
             licence=licence,
             tags=tuple(tag or ()),
+            drive=drive,
             progress=lambda done, total: progress(id, done, total or done),
         )
     say(f"case {id}: {folder}")

@@ -137,16 +137,29 @@ class Rule(_Strict):
         if self.compare == "baseline" and not spec.comparable:
             raise ValueError(f"{self.metric} depends on the machine and cannot be compared with a baseline")
         if self.scope == "each":
+            if self.statistic == "episodes_per_h":
+                raise ValueError(
+                    "episodes_per_h belongs to scope 'population': one short clip bounds no rate; use seconds"
+                )
             stray = sorted(_POPULATION_KEYS & self.model_fields_set)
             if stray:
                 raise ValueError(f"{stray[0]} has no meaning with scope 'each', write scope = \"population\"")
             return self
         if self.statistic in ("max", "min"):
             raise ValueError(f"{self.statistic!r} belongs to scope 'each': an extreme grows with the number of frames")
+        if self.statistic == "episodes_per_h":
+            return self._rate_fits()
         if self.compare == "limit" and self.allowed_share is None:
             raise ValueError("scope 'population' needs allowed_share, the share of cases that may violate the limit")
         if self.compare == "baseline":
             self._baseline_fits()
+        return self
+
+    def _rate_fits(self) -> Self:
+        if self.compare == "baseline":
+            raise ValueError("episodes_per_h is held against a limit, not against a baseline")
+        if self.allowed_share is not None:
+            raise ValueError("allowed_share has no meaning with episodes_per_h: the limit is on the rate of all drives")
         return self
 
     def _baseline_fits(self) -> None:

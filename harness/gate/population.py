@@ -10,10 +10,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from harness.gate.policy import Rule
-from harness.gate.stats import cases_needed, mean_bounds, share_bounds
+from harness.gate.stats import cases_needed, dispersion_of, hours_needed, mean_bounds, rate_bounds, share_bounds
 from harness.gate.verdict import Status
 
-__all__ = ["Decision", "Paired", "decide_paired", "decide_share"]
+__all__ = ["Decision", "Drive", "Paired", "decide_paired", "decide_rate", "decide_share"]
 
 _STATUS = {True: Status.PASS, False: Status.FAIL, None: Status.INCONCLUSIVE}
 
@@ -33,6 +33,49 @@ class Paired:
 
     candidate: float
     baseline: float
+
+
+@dataclass(slots=True)
+class Drive:
+    """Episodes of one drive, and how long it was compared: its cases together."""
+
+    episodes: int = 0
+    hours: float = 0.0
+
+
+def decide_rate(rule: Rule, drives: Sequence[Drive], per_h: float) -> Decision:
+    """Whether all drives have at most `per_h` episodes an hour, given those of some drives, one at least.
+
+    Clips of one drive resemble each other, so that the drive is what is counted, not the clip.
+    """
+    counts, hours = [d.episodes for d in drives], [d.hours for d in drives]
+    bounds = rate_bounds(counts, hours, rule.confidence)
+    numbers: dict[str, float | int] = {
+        "drives": len(drives),
+        "episodes": sum(counts),
+        "hours": sum(hours),
+        "per_hour": bounds.estimate,
+        "lower": bounds.lower,
+        "upper": bounds.upper,
+        "allowed_per_hour": per_h,
+        "confidence": rule.confidence,
+    }
+    least = f"{bounds.lower:.3g} to " if bounds.lower else "at most "
+    text = f"{sum(counts)} episodes in {_time(sum(hours))} of {len(drives)} drives"
+    text += f", so {least}{bounds.upper:.3g} an hour; allowed {per_h:.3g}"
+    status = _STATUS[bounds.proves(per_h)]
+    if status is Status.INCONCLUSIVE:
+        needed = hours_needed(per_h, rule.confidence, sum(counts), dispersion_of(counts, hours, rule.confidence))
+        numbers["hours_needed"] = needed
+        enough = f"{_time(needed)} with no further episode would pass" if needed < float("inf") else "no time is enough"
+        text += f"; {enough}"
+    elif len(drives) < rule.min_cases:
+        status, text = Status.INCONCLUSIVE, f"{text}; min_cases asks for {rule.min_cases} drives"
+    return Decision(status, text, numbers)
+
+
+def _time(hours: float) -> str:
+    return f"{hours:.3g} h" if hours >= 1 else f"{60 * hours:.3g} min" if hours >= 1 / 60 else f"{3600 * hours:.3g} s"
 
 
 def decide_share(rule: Rule, violations: int, cases: int) -> Decision:

@@ -13,7 +13,7 @@ from harness.gate.baseline import Baseline, Before
 from harness.gate.batch_rows import moved_by_rows, rows_change_lines
 from harness.gate.noise import Floors, refuse_kink_within_noise
 from harness.gate.policy import Policy, Profile, Rule
-from harness.gate.population import Paired, decide_paired, decide_share
+from harness.gate.population import Drive, Paired, decide_paired, decide_rate, decide_share
 from harness.gate.select import select_rungs
 from harness.gate.verdict import CaseOutcome, LeftOut, RuleOutcome, RungOutcome, Status, worst_of
 from harness.gate.view import RuleView, RunView
@@ -268,6 +268,8 @@ def _population(look: _Look, rung: str, reference: str | None, cases: tuple[Case
         return RungOutcome(rung, reference, first.status, f"no case has a number, {first.case}: {first.reason}", cases)
     if rule.compare == "baseline":
         decided = decide_paired(rule, [Paired(c.value, float(c.baseline or 0.0)) for c in judged], look.show)
+    elif rule.statistic == "episodes_per_h":
+        decided = decide_rate(rule, _drives(look, rung, judged), 60 * rule.limit.value * look.unit_size)
     else:
         decided = decide_share(rule, sum(c.status is Status.FAIL for c in judged), len(judged))
     status = worst_of([decided.status, *(c.status for c in others)])
@@ -276,6 +278,18 @@ def _population(look: _Look, rung: str, reference: str | None, cases: tuple[Case
         first = _first(others)
         reason = f"{len(others)} of {len(cases)} cases without a number, {first.case}: {first.reason}; {reason}"
     return RungOutcome(rung, reference, status, reason, cases, decided.statistics)
+
+
+def _drives(look: _Look, rung: str, cases: list[CaseOutcome]) -> list[Drive]:
+    """Episodes and hours of every drive."""
+    drives: dict[str, Drive] = {}
+    for outcome in cases:
+        case = look.scene.candidate.facts.cases[outcome.case]
+        drive = drives.setdefault(case.drive, Drive())
+        hours = look.seen.frames.get((rung, case.id), 0) / case.fps / 3600
+        drive.episodes += round(60 * outcome.value * look.unit_size * hours)
+        drive.hours += hours
+    return list(drives.values())
 
 
 def _first(cases: list[CaseOutcome]) -> CaseOutcome:

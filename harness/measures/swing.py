@@ -1,30 +1,30 @@
 """Swing (左右甩): a line that goes left and right again and again, which no single frame shows.
 
 The offset series is low-passed at 3 Hz without phase; a zigzag keeps the turning points between which it travels the
-hysteresis h or more; three of them in a row, each within 1.7 s of the last, are a swing. Who swings is told from the
+hysteresis h or more; four of them in a row, each within 1.7 s of the last, are a swing. Who swings is told from the
 power of each engine's own series: the car may weave, and the reference may be the one that swings.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from harness.measures.own import Owner
 from harness.measures.series import MIN_FPS, fill_short_gaps, runs_of
 from harness.measures.spectrum import butterworth_gain, low_passed
 from harness.measures.sway import OWN_BAND_HZ, band_power
 
-__all__ = ["LOW_PASS_HZ", "Owner", "Swing", "find_swings", "group_turns", "owner_of", "turning_points"]
+__all__ = ["LOW_PASS_HZ", "Swing", "find_swings", "group_turns", "owner_of", "turning_points"]
 
 Floats = NDArray[np.float64]
-Owner = Literal["candidate", "reference", "both"]
 
 LOW_PASS_HZ = 3.0
 LONGEST_TURN_S = 1.7
-MIN_TURNS = 3
+MIN_TURNS = 4
 BRIDGED_GAP_S = 0.2
 SHORTEST_STRETCH_S = 1.0
 _CLEAR_SHARE = 0.5
@@ -98,7 +98,9 @@ def _swings_of_stretch(
         hz = (len(steps) - 1) * fps / (2 * int(steps[-1] - steps[0]))
         margin = round(fps / hz / 2)
         span = slice(max(a, a + int(steps[0]) - margin), min(b, a + int(steps[-1]) + margin + 1))
-        owner: Owner = "candidate" if own is None else owner_of(filled[span], own[0][span], own[1][span], fps)
+        owner: Owner = "candidate"
+        if own is not None:
+            owner = owner_of(filled[span], own[0][span], own[1][span], fps, hysteresis)
         pp = _width(smooth[steps], filled[span], hz, fps)
         found.append(Swing(a + int(steps[0]), a + int(steps[-1]), len(steps), pp, hz, owner))
     return found
@@ -141,32 +143,38 @@ def turning_points(values: Floats, hysteresis: float) -> NDArray[np.int64]:
 
 
 def group_turns(turns: NDArray[np.int64], longest_steps: float) -> list[tuple[int, int]]:
-    """Slices [first, last) of at least 3 turning points, each within `longest_steps` of the one before."""
+    """Slices [first, last) of at least 4 turning points, each within `longest_steps` of the one before."""
     if len(turns) < MIN_TURNS:
         return []
     start, stop = runs_of(np.diff(turns) <= longest_steps + 1e-6)
     return [(int(a), int(b) + 1) for a, b in zip(start, stop, strict=True) if b - a + 1 >= MIN_TURNS]
 
 
-def owner_of(offset: Floats, candidate: Floats, reference: Floats, fps: float) -> Owner:
+def owner_of(offset: Floats, candidate: Floats, reference: Floats, fps: float, hysteresis: float) -> Owner:
     """Whose swing it is, from power within 0.3 to 3 Hz.
 
     With independent motion the offset's power is what the candidate has more than the reference, or less. The excess
     (P_candidate - P_reference) / P_offset is 1 where only the candidate swings, -1 where only the reference does, 0
     where both do; motion that both share, a weaving car without ego data, cancels. Beyond one half the owner is clear.
+    Between, it is the candidate's too where its own part alone swings by the hysteresis or more: two engines that swing
+    against each other excuse nobody.
 
     Args:
         offset: candidate minus reference over the swing, [n].
         candidate: its own series, ego-compensated where the case knows the ego motion, [n].
         reference: as `candidate`.
         fps: steps per second.
+        hysteresis: least width of a swing.
     """
     if not (np.isfinite(candidate).all() and np.isfinite(reference).all()):
         return "both"
     power = band_power(offset, fps, OWN_BAND_HZ)
-    excess = band_power(candidate, fps, OWN_BAND_HZ) - band_power(reference, fps, OWN_BAND_HZ)
+    own, other = (band_power(x, fps, OWN_BAND_HZ) for x in (candidate, reference))
     if power <= 0:
         return "both"
-    if excess > _CLEAR_SHARE * power:
+    if own - other > _CLEAR_SHARE * power:
         return "candidate"
-    return "reference" if excess < -_CLEAR_SHARE * power else "both"
+    if own - other < -_CLEAR_SHARE * power:
+        return "reference"
+    part = min(max(power + own - other, 0.0) / 2, own)  # of the offset's power; of its own no more than it has
+    return "candidate" if np.sqrt(8 * part) >= hysteresis else "both"  # a sine's width is sqrt(8) of its RMS

@@ -80,7 +80,7 @@ def vehicle_grid(
     look_ahead: tuple[float, float, float] = (10, 20, 40),
 ) -> Grid:
     """Metres in the vehicle frame."""
-    thresholds = Thresholds((4, 8, 16), 0.20, 1.5)
+    thresholds = Thresholds((4, 8, 16), 0.25, 1.5)
     return Grid("vehicle", "m", edges, look_ahead, thresholds)
 
 
@@ -90,7 +90,7 @@ def image_grid(width: float, height: float, rows: tuple[float, float]) -> Grid:
     third = (far - near) / 3
     edges = ((near, near + third), (near + third, near + 2 * third), (near + 2 * third, far))
     look = (near + third / 2, near + 1.5 * third, near + 2.5 * third)
-    thresholds = Thresholds((0.08 * height,) * 3, 0.007 * height, 0.03 * width)
+    thresholds = Thresholds((0.08 * height,) * 3, 0.00875 * height, 0.03 * width)
     return Grid("image", "px", edges, look, thresholds, height, width)
 
 

@@ -107,7 +107,7 @@ def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
 def _case_differences(name: str, old: Mapping[str, Any] | None, new: Mapping[str, Any] | None) -> list[str]:
     if old is None or new is None:
         return [f"case {name} {'is new' if old is None else 'is gone'}"]
-    changed = [key for key in ("digest", "truth", "dumps", "tags") if old.get(key) != new.get(key)]
+    changed = [key for key in ("digest", "truth", "dumps", "tags", "drive") if old.get(key) != new.get(key)]
     return [f"case {name} ({', '.join('recording' if c == 'digest' else c for c in changed)})"] if changed else []
 
 
@@ -127,6 +127,7 @@ def _case_json(case: Case, *, dumps: bool) -> dict[str, Any]:
         "fps": case.fps,
         "lossy": case.meta.lossy,
         "tags": list(case.meta.tags),
+        "drive": case.meta.drive,
     }
 
 

@@ -111,7 +111,8 @@ def _rule(raw: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _statistic(name: str) -> str:
-    return {"rate_per_min": "rate of", "count": "number of", "share": "share of"}.get(name, name)
+    words = {"rate_per_min": "rate of", "count": "number of", "share": "share of", "seconds": "seconds of"}
+    return {**words, "episodes_per_h": "episodes per hour of"}.get(name, name)
 
 
 def _measured(metric: str) -> str:

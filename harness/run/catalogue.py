@@ -160,5 +160,7 @@ def kin_of(name: str) -> str:
 
 def quantity_of(measure: Measure, statistic: Statistic) -> Quantity:
     """What a statistic of a measure measures: counting changes the unit."""
-    counted: dict[Statistic, Quantity] = {"count": "count", "rate_per_min": "rate", "share": "share"}
+    counted: dict[Statistic, Quantity] = {
+        "count": "count", "rate_per_min": "rate", "share": "share", "seconds": "duration", "episodes_per_h": "rate",
+    }  # fmt: skip
     return counted.get(statistic, measure.quantity)

@@ -71,6 +71,7 @@ class CaseFact:
     """Length, rate and tags of a case.
 
     Attributes:
+        drive: the drive it is a clip of; itself where case.toml names none.
         digest: tells whether two runs saw the same recording.
         path: the folder it was read from, which may be gone.
     """
@@ -82,6 +83,7 @@ class CaseFact:
     lossy: bool = False
     digest: str = ""
     path: str = ""
+    drive: str = ""
 
     @property
     def seconds(self) -> float:
@@ -155,6 +157,7 @@ def _case(raw: Mapping[str, Any]) -> CaseFact:
         bool(raw.get("lossy", False)),
         str(raw.get("digest", "")),
         str(raw.get("path", "")),
+        str(raw.get("drive") or raw["id"]),
     )
 
 

@@ -9,14 +9,18 @@ from typing import Any, Literal
 from harness.model.grid import Grid
 from harness.run.units import Quantity
 
-__all__ = ["STATISTICS", "Group", "Kind", "Measure", "Sizing", "Statistic", "Threshold"]
+__all__ = ["COUNTING", "STATISTICS", "Group", "Kind", "Measure", "Sizing", "Statistic", "Threshold"]
 
 Statistic = Literal[
-    "max", "min", "mean", "p1", "p5", "p50", "p95", "p99", "sustained", "count", "rate_per_min", "share"
+    "max", "min", "mean", "p1", "p5", "p50", "p95", "p99", "sustained", "count", "rate_per_min", "share", "seconds",
+    "episodes_per_h",
 ]  # fmt: skip
 Kind = Literal["value", "counter", "flag", "event", "floor"]
 Sizing = Literal["frames", "case", "overlap", "length"]
 Group = Literal["Shape of the line", "Over time", "Presence", "Tensors, truth, speed", ""]
+
+# statistics whose numbers are no values of the measure
+COUNTING: tuple[Statistic, ...] = ("count", "rate_per_min", "share", "seconds", "episodes_per_h")
 
 # which statistics make sense, by kind of measure and by the direction that is worse
 STATISTICS: dict[tuple[Kind, bool], tuple[Statistic, ...]] = {
@@ -24,7 +28,7 @@ STATISTICS: dict[tuple[Kind, bool], tuple[Statistic, ...]] = {
     ("value", False): ("min", "mean", "p50", "p5", "p1"),
     ("counter", True): ("max", "mean", "p50", "p95", "p99", "count", "rate_per_min", "share"),
     ("flag", True): ("share", "count", "rate_per_min"),
-    ("event", True): ("count", "rate_per_min", "max"),
+    ("event", True): ("count", "rate_per_min", "max", "seconds", "episodes_per_h"),
     ("floor", True): ("max",),
 }
 

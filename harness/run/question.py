@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 from harness.run.catalogue import Measure, Statistic, find_measure, quantity_of
+from harness.run.measure import COUNTING
 from harness.run.units import Quantity
 
 __all__ = ["HOLD_S", "Question"]
@@ -57,7 +58,7 @@ class Question:
     @property
     def in_measure_unit(self) -> bool:
         """Whether its numbers are values of the measure, not counts of them."""
-        return self.quantity == self.measure.quantity and self.statistic not in ("count", "rate_per_min", "share")
+        return self.statistic not in COUNTING
 
     @property
     def extreme(self) -> bool:

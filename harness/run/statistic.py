@@ -8,7 +8,7 @@ means of lines are those of the worst track and band (harness/run/by_track.py).
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -21,7 +21,9 @@ from harness.run.rows import Key, against, compared_frames, in_batches, of_candi
 from harness.run.tables import TABLES
 from harness.run.unanswered import COVERING, unanswered
 
-__all__ = ["Measured", "Worst", "answer", "answers"]
+__all__ = ["EPISODE_GAP_S", "Measured", "Worst", "answer", "answers"]
+
+EPISODE_GAP_S = 2.0  # events of a case that are no further apart are one episode
 
 _CASE = ("rung", "case")
 _PLACES = ("frame", "frame_start", "frame_end", "track", "band", "station", "output", "signal", "probe")
@@ -221,16 +223,17 @@ def _events(
         pl.col("kind") == question.measure.measured, of_candidate()
     )
     found = rows.group_by("rung", "case").agg(
-        pl.len().alias("statistic"),
+        pl.len().alias("count"),
         pl.col("value").max().alias("worst_value"),
         *(pl.col(n).get(pl.col("value").arg_max()).alias(n) for n in ("frame_start", "frame_end", "track", "band")),
         (~pl.col("value").is_finite()).sum().alias("nonfinite"),
+        pl.struct("frame_start", "frame_end").alias("spans"),
     )
     events = {(r["rung"], r["case"]): r for r in found.collect(engine="streaming").iter_rows(named=True)}
     frames = compared_frames(run, rungs, references)
     return {
         (rung, case): replace(
-            _event_number(question, events.get((rung, case)), count, _minutes(facts, frames, (rung, case))),
+            _event_number(question, events.get((rung, case)), count, facts, frames, (rung, case)),
             unanswered=open_parts.get((rung, case), ""),
         )
         for rung, case, count in evidence.iter_rows()
@@ -251,10 +254,38 @@ def _unlooked(looked: pl.LazyFrame, question: Question, facts: RunFacts) -> dict
     return found
 
 
-def _event_number(question: Question, row: Mapping[str, Any] | None, compared: int, minutes: float) -> Measured:
+def _event_number(
+    question: Question,
+    row: Mapping[str, Any] | None,
+    compared: int,
+    facts: RunFacts,
+    frames: Mapping[Key, int],
+    key: Key,
+) -> Measured:
+    minutes, case = _minutes(facts, frames, key), facts.cases.get(key[1])
+    fps = case.fps if case is not None and case.fps > 0 else math.nan
     if row is None:
         return Measured(0.0, compared)
-    number = float(row["worst_value"] if question.statistic == "max" else row["statistic"])
-    if question.statistic == "rate_per_min":
+    spans = [(s["frame_start"], s["frame_end"]) for s in row["spans"]]
+    number = float(row["worst_value"] if question.statistic == "max" else row["count"])
+    if question.statistic == "seconds":
+        number = sum(b - a + 1 for a, b in _joined(spans, 0)) / fps
+    elif question.statistic == "episodes_per_h":
+        number = float(len(_joined(spans, EPISODE_GAP_S * fps)))
+    if question.statistic in ("rate_per_min", "episodes_per_h"):
         number = number / minutes if minutes > 0 else math.nan
     return Measured(number, compared, int(row["nonfinite"] or 0), _worst(row))
+
+
+def _joined(spans: Iterable[tuple[int, int]], gap: float) -> list[tuple[int, int]]:
+    """Stretches of frames of all lines and stations as one, where at most `gap` frames lie between them.
+
+    One cause swings every line at every station, so that events are no count of causes.
+    """
+    joined: list[tuple[int, int]] = []
+    for first, last in sorted(spans):
+        if joined and not first - joined[-1][1] - 1 > gap:
+            joined[-1] = (joined[-1][0], max(joined[-1][1], last))
+        else:
+            joined.append((first, last))
+    return joined

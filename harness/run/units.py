@@ -10,7 +10,7 @@ Tables hold base units (the run's length unit, radians, shares of 1); a limit is
 | share     | % or none               | 1                                                          |
 | count     | lines, events or none   | 1                                                          |
 | number    | none                    | 1                                                          |
-| rate      | /min                    | 1/min                                                      |
+| rate      | /min, /h                | 1/min                                                      |
 | frames    | frames                  | frames                                                     |
 | duration  | s                       | s                                                          |
 | time      | ms                      | ms                                                         |
@@ -60,6 +60,7 @@ UNITS: dict[str, tuple[tuple[Quantity, ...], float]] = {
     "lines": (("count",), 1.0),
     "events": (("count",), 1.0),
     "/min": (("rate",), 1.0),
+    "/h": (("rate",), 1 / 60),
     "frames": (("frames",), 1.0),
     "s": (("duration",), 1.0),
     "ms": (("time",), 1.0),
@@ -86,7 +87,7 @@ class Limit:
     sign: str = ""
 
     def __str__(self) -> str:
-        return f"{self.value:g}{'' if self.unit in ('', '%', '%h', '/min') else ' '}{self.unit}"
+        return f"{self.value:g}{'' if self.unit in ('', '%', '%h', '/min', '/h') else ' '}{self.unit}"
 
 
 def parse_limit(text: object) -> Limit:

@@ -16,19 +16,19 @@ ENTRIES = (
     ),
     series_entry(
         "drift", "length", "drift", "Largest mean of the lateral offset over any 5 s at one look-ahead.",
-        "drift:drift_of", family="offset", has_floor=True,
+        "drift:drift_of", family="offset", has_floor=True, optional=True,
         threshold=Threshold((0.10, 0.10, 0.20), (0.5, 0.5, 0.5), "w"),
     ),
     series_entry(
         "wander", "length", "wander",
         "Peak-to-peak left-right movement too slow for swing: below 1 Hz, turning points up to 5.5 s apart, beyond "
         "what a delay or the road's curvature explains.",
-        "wander:wander_of", family="swing", threshold=Threshold((0.30, 0.30, 0.60), (1.05, 1.05, 2.1), "h"),
+        "wander:wander_of", family="swing", optional=True, threshold=Threshold((0.30, 0.30, 0.60), (1.05, 1.05, 2.1), "h"),
     ),
     series_entry(
         "frozen", "duration", "frozen line",
         "Seconds, half a second at least, in which the candidate's line stands still while the reference's moves.",
-        "frozen:frozen_of", threshold=Threshold.same(0.45),
+        "frozen:frozen_of", optional=True, threshold=Threshold.same(0.45),
     ),
     series_entry(
         "jitter", "length", "jitter",

@@ -23,7 +23,8 @@ ENTRIES = (
         "wander", "length", "wander",
         "Peak-to-peak left-right movement too slow for swing: below 1 Hz, turning points up to 5.5 s apart, beyond "
         "what a delay or the road's curvature explains.",
-        "wander:wander_of", family="swing", optional=True, threshold=Threshold((0.30, 0.30, 0.60), (1.05, 1.05, 2.1), "h"),
+        "wander:wander_of", family="swing", optional=True,
+        threshold=Threshold((0.30, 0.30, 0.60), (1.05, 1.05, 2.1), "h"),
     ),
     series_entry(
         "frozen", "duration", "frozen line",

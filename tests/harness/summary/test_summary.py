@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+import json
 import re
 import shlex
 import xml.etree.ElementTree as ET
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import cast
 
 import pytest
+from pydantic import ValidationError
 from rich.console import Console
 
 from harness.errors import RunError
@@ -18,6 +20,7 @@ from harness.run.folder import Run
 from harness.summary import blocks_of, github_annotations, markdown, render, write_junit, write_markdown
 from harness.summary.again import again
 from harness.summary.junit import junit_xml
+from harness.summary.schema import VerdictFile, verdict_schema
 from tests.harness.gate.gate_runs import (
     ROOT,
     RUNG,
@@ -257,3 +260,21 @@ def test_a_block_says_how_to_replay_its_frames(tmp_path: Path) -> None:
     assert words[:3] == ["trueline", "replay", "/my models/model.toml"]
     assert "a:0-1" in words
     assert words[words.index("--engines") + 1] == "emulated-fp16,ort-fp32,torch-fp32"
+
+
+def test_verdict_json_is_what_its_published_schema_says(tmp_path: Path) -> None:
+    run = make_run({f"c{i}": [0.1, None] for i in range(3)}, rungs=[RUNG, "deploy/lost"])
+    run.rung("deploy/lost").update(status="crashed", reason="bad alloc")
+    text = '[profile.a]\nengines = ["ort-fp32"]\n[profile.b]\nengines = ["trt-fp16"]\n'
+    text += rule_text() + rule_text(id="car", rung="deploy/trt-*") + population_text(id="all", min_cases=2)
+    text += rule_text(id="same", compare="baseline", statistic="p95", limit="1 cm")
+    verdict = judged(tmp_path, run, text, profile="a", baseline=run).to_json()
+    VerdictFile.model_validate(verdict)
+    unknown = verdict | {"more": 1}
+    with pytest.raises(ValidationError):
+        VerdictFile.model_validate(unknown)
+
+
+def test_the_published_schema_is_of_today() -> None:
+    path = Path(__file__).parents[3] / "docs" / "verdict.schema.json"
+    assert json.loads(path.read_text(encoding="utf-8")) == verdict_schema(), "python -m harness.summary.schema"

@@ -1,4 +1,5 @@
-"""Accuracy against ground truth, where a case has it: lateral error of matched lines, and F1 of finding lines.
+"""Accuracy against ground truth, where a case has it: lateral error of matched lines, what missed and extra lines cost,
+skill over the best constant line, and F1 of finding lines.
 
 Accumulate with `accuracy_sums`, add the sums of chunks and cases, and finish with `accuracy`: a clip without lines
 still counts its frames, and every false line in it.
@@ -14,7 +15,7 @@ from numpy.typing import NDArray
 from harness.lines.table import LineTable
 from harness.measures.assignment import assign
 from harness.measures.chamfer import boxes_gap, chamfer
-from harness.measures.match import match, pairs_in_frames
+from harness.measures.match import Matches, match, pairs_in_frames
 from harness.measures.stations import is_longitudinal, resample
 from harness.model.grid import Grid
 
@@ -22,6 +23,9 @@ __all__ = ["Accuracy", "AccuracySums", "accuracy", "accuracy_sums", "f1_limits"]
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
+Bools = NDArray[np.bool_]
+
+MIN_CONSTANT_COST = 0.05  # of the match gate: a truth that moves less tells no skill
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,10 +39,18 @@ class AccuracySums:
         false: candidate lines without a partner at each limit, [3].
         lost: true lines without a partner at each limit, [3].
         frames: frames looked at, with or without lines.
+        cost: sum of the lateral cost over the stations that truth or candidate has, [3 bands].
+        cost_stations: how many stations that is, [3 bands].
+        constant_cost: the same sum of the best constant lines, which have the stations of the truth, [3 bands].
+        true_stations: how many stations the truth has, [3 bands].
     """
 
     error: Floats
     stations: Ints
+    cost: Floats
+    cost_stations: Ints
+    constant_cost: Floats
+    true_stations: Ints
     found: Ints
     false: Ints
     lost: Ints
@@ -54,10 +66,16 @@ class Accuracy:
 
     Attributes:
         lateral_mae: mean |lateral error| of matched lines, [3 bands], in the grid's unit; NaN without a station.
+        lateral_cost: mean over the stations that truth or candidate has of |lateral error| up to the match gate; one
+            that only one has (of a line that is missed, too short, extra or too long) counts the gate; [3].
+        lateral_skill: 1 - cost / cost of the best constant lines, [3]: 1 perfect, 0 no better than what never moves;
+            NaN where the truth itself moves too little to tell, less than MIN_CONSTANT_COST of the gate.
         f1: 2 found / (2 found + false + lost) at the three Chamfer limits, [3]; NaN without a true or a candidate line.
     """
 
     lateral_mae: Floats
+    lateral_cost: Floats
+    lateral_skill: Floats
     f1: Floats
 
 
@@ -67,7 +85,9 @@ def f1_limits(grid: Grid) -> tuple[float, float, float]:
     return gate / 3, 2 * gate / 3, gate
 
 
-def accuracy_sums(truth: LineTable, candidate: LineTable, grid: Grid, frames: int) -> AccuracySums:
+def accuracy_sums(
+    truth: LineTable, candidate: LineTable, grid: Grid, frames: int, constant: Floats | None = None
+) -> tuple[AccuracySums, Bools]:
     """Compare lines with ground truth over some frames.
 
     The lateral error is that of lines matched by distance, slots left out, on every station both have. For F1 the lines
@@ -78,31 +98,62 @@ def accuracy_sums(truth: LineTable, candidate: LineTable, grid: Grid, frames: in
         truth, candidate: lines of the same frames, of frames with ground truth only.
         grid: frame, stations and match gate.
         frames: how many frames there are, with or without lines.
+        constant: best constant line of each true line, [lines, 51] (`harness.measures.truth`); None: there is none.
+
+    Returns:
+        (the sums; which true lines find a partner within the smallest limit, bool [lines]).
     """
     lateral = [resample(lines, grid.stations, grid.frame) for lines in (truth, candidate)]
     matches = match(truth, candidate, grid, *lateral, by_slot=False)
     error = np.abs(lateral[1][matches.candidate] - lateral[0][matches.reference])
     error = error.reshape(len(matches), *grid.stations.shape)
+    cost, count = _cost(lateral[0], lateral[1], matches, grid)
+    never = np.full_like(lateral[0], np.nan) if constant is None else constant
+    every, none = np.arange(len(truth)), np.zeros(0, np.int64)
+    own = Matches(every, every, none, none)
+    constant_cost, true_stations = _cost(lateral[0], never, own, grid)
     cut = [_cut(lines, at, grid) for lines, at in zip((truth, candidate), lateral, strict=True)]
-    found = _found(cut[0], cut[1], grid)
-    return AccuracySums(
+    partners = _partners(cut[0][0], cut[1][0], grid)
+    found = np.array([rows.size for rows in partners], np.int64)
+    sums = AccuracySums(
         np.nansum(error, axis=(0, 2)),
         np.isfinite(error).sum(axis=(0, 2)),
+        cost,
+        count,
+        constant_cost,
+        true_stations,
         found,
-        len(cut[1]) - found,
-        len(cut[0]) - found,
+        len(cut[1][0]) - found,
+        len(cut[0][0]) - found,
         frames,
     )
+    hit = np.zeros(len(truth), bool)
+    hit[cut[0][1][partners[0]]] = True
+    return sums, hit
 
 
-def accuracy(sums: AccuracySums) -> Accuracy:
+def _cost(truth: Floats, candidate: Floats, matches: Matches, grid: Grid) -> tuple[Floats, Ints]:
+    """Sum of the lateral cost and number of stations that either has, both [3 bands]; `matches` pairs all lines."""
+    gate, shape = grid.thresholds.match_gate, grid.stations.shape
+    before, after = truth[matches.reference], candidate[matches.candidate]
+    gap = np.minimum(np.abs(before - after), gate)
+    cost = np.where(np.isfinite(before) ^ np.isfinite(after), gate, gap)
+    lone = [np.where(np.isfinite(side), gate, np.nan) for side in (truth[matches.missing], candidate[matches.extra])]
+    every = np.concatenate([cost, *lone]).reshape(-1, *shape)
+    return np.nansum(every, axis=(0, 2)), np.isfinite(every).sum(axis=(0, 2))
+
+
+def accuracy(sums: AccuracySums, grid: Grid) -> Accuracy:
     """Finish what `accuracy_sums` accumulated."""
     with np.errstate(invalid="ignore", divide="ignore"):
-        return Accuracy(sums.error / sums.stations, 2 * sums.found / (2 * sums.found + sums.false + sums.lost))
+        cost, constant = sums.cost / sums.cost_stations, sums.constant_cost / sums.true_stations
+        tells = constant >= MIN_CONSTANT_COST * grid.thresholds.match_gate
+        f1 = 2 * sums.found / (2 * sums.found + sums.false + sums.lost)
+        return Accuracy(sums.error / sums.stations, cost, np.where(tells, 1 - cost / constant, np.nan), f1)
 
 
-def _cut(lines: LineTable, lateral: Floats, grid: Grid) -> LineTable:
-    """Lines along the road as their points on the stations, others whole; lines without two points left are dropped."""
+def _cut(lines: LineTable, lateral: Floats, grid: Grid) -> tuple[LineTable, Ints]:
+    """Lines along the road as their points on the stations, others whole, with two points or more; and which."""
     stations = np.unique(grid.stations, return_index=True)[1]
     x_or_v, lateral = grid.stations.ravel()[stations], lateral[:, stations]
     along = is_longitudinal(lines, grid.frame)
@@ -116,11 +167,12 @@ def _cut(lines: LineTable, lateral: Floats, grid: Grid) -> LineTable:
             parts.append(lines.points(i))
     keep = np.array([len(p) >= 2 for p in parts], bool)
     kept = lines.take(keep)
-    return LineTable.from_points(kept.frame, [p for p in parts if len(p) >= 2], topology=kept.topology)
+    table = LineTable.from_points(kept.frame, [p for p in parts if len(p) >= 2], topology=kept.topology)
+    return table, np.flatnonzero(keep)
 
 
-def _found(truth: LineTable, candidate: LineTable, grid: Grid) -> Ints:
-    """Lines that find a partner within each limit, [3]."""
+def _partners(truth: LineTable, candidate: LineTable, grid: Grid) -> list[Ints]:
+    """True lines that find a partner within each of the three limits."""
     found = [(np.zeros(0, np.int64), np.zeros(0, np.int64))]
     for row, column in pairs_in_frames(truth.frame, candidate.frame):
         fit = truth.topology[row] == candidate.topology[column]
@@ -128,8 +180,8 @@ def _found(truth: LineTable, candidate: LineTable, grid: Grid) -> Ints:
         found.append((row[fit], column[fit]))
     row, column = (np.concatenate(parts) for parts in zip(*found, strict=True))
     distance = chamfer(truth.take(row), candidate.take(column))
-    counts = []
+    partners = []
     for limit in f1_limits(grid):
         near = distance <= limit
-        counts.append(assign(row[near], column[near], distance[near]).sum())
-    return np.array(counts, np.int64)
+        partners.append(row[near][assign(row[near], column[near], distance[near])])
+    return partners

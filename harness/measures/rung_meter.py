@@ -29,7 +29,8 @@ from harness.measures.series_table import series_metrics_table
 from harness.measures.state import StateMeter
 from harness.measures.tensor import tensor_metrics
 from harness.measures.tracks import NO_TRACK, Tracker
-from harness.model.grid import STATIONS_PER_BAND
+from harness.measures.truth import Steadiness
+from harness.model.grid import STATIONS_PER_BAND, Grid
 from harness.run.rungs import Rung
 from harness.run.tables import BANDS
 
@@ -62,6 +63,7 @@ class RungMeter:
         self._state = StateMeter(tuple(scope.card.state)) if scope.card.state and not self._is_root else None
         self._events = EventLog(scope.card.length_unit)
         self._accuracy: AccuracySums | None = None
+        self._steadiness = Steadiness.none()
         self._span: tuple[int, int] | None = None  # first and last frame that the rung ran
 
     def close(self) -> None:
@@ -124,7 +126,7 @@ class RungMeter:
             self._events.add(Event("no_lines", first, last, -1, -1, float(last - first + 1), 1.0))
         parts.add("events", self._events.table(case, self.name, root).drop("case").to_dict())
         if self._accuracy is not None:
-            parts.add("accuracy", _accuracy_rows(self.name, self._accuracy))
+            parts.add("accuracy", _accuracy_rows(self.name, self._accuracy, self._steadiness, self._scope.grid))
 
     def _against(self, chunk: Chunk, reference: str, ref: Measured, cand: Measured, frames_done: int) -> None:
         grid, parts = self._scope.grid, self._scope.parts
@@ -210,21 +212,25 @@ class RungMeter:
         if self._scope.truth is None:
             return
         frames = np.intersect1d(chunk.frames[chunk.outputs[self.name].valid], self._scope.labelled)
-        truth, found = (t.take(np.isin(t.frame, frames)) for t in (self._scope.truth, lines))
-        sums = accuracy_sums(truth, found, self._scope.grid, len(frames))
+        truth, found = self._scope.truth.of_frames(frames), lines.take(np.isin(lines.frame, frames))
+        sums, hit = accuracy_sums(truth.lines, found, self._scope.grid, len(frames), truth.constant)
         self._accuracy = sums if self._accuracy is None else self._accuracy + sums
+        self._steadiness.add(truth.lines.frame, truth.track, hit, frames)
 
 
-def _accuracy_rows(name: str, sums: AccuracySums) -> dict[str, Any]:
-    """One row for each band; F1 is of whole lines and the same in every band."""
-    found = accuracy(sums)
-    f1 = {column: np.full(3, value) for column, value in zip(("f1_05", "f1_10", "f1_15"), found.f1, strict=True)}
+def _accuracy_rows(name: str, sums: AccuracySums, steadiness: Steadiness, grid: Grid) -> dict[str, Any]:
+    """One row for each band; what is of whole lines is the same in every band."""
+    found = accuracy(sums, grid)
+    whole = dict(zip(("f1_05", "f1_10", "f1_15"), found.f1, strict=True))
+    whole |= dict(zip(("stable", "flickering", "missed"), steadiness.shares, strict=True))
     return {
         "rung": name,
         "band": np.array(BANDS),
         "lateral_mae": found.lateral_mae,
+        "lateral_cost": found.lateral_cost,
+        "lateral_skill": found.lateral_skill,
         "stations": sums.stations,
-        **f1,
+        **{column: np.full(3, value) for column, value in whole.items()},
         "frames": sums.frames,
     }
 

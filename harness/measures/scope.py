@@ -12,6 +12,7 @@ from cases.case import Case
 from harness.lines.chunk import Ints
 from harness.lines.table import LineTable
 from harness.measures.series import Clock
+from harness.measures.truth import TruthLines, truth_lines
 from harness.model.card import Card
 from harness.model.grid import Grid
 from harness.run.folder import CaseParts
@@ -30,7 +31,7 @@ class CaseScope:
         parts: takes the rows.
         grid: stations and thresholds of the card.
         clock: times and ego motion so far.
-        truth: ground truth in the model's frame; None where there is none.
+        truth: ground truth in the model's frame, followed over time; None where there is none.
         labelled: frames with ground truth.
     """
 
@@ -40,14 +41,15 @@ class CaseScope:
     parts: CaseParts
     grid: Grid = field(init=False)
     clock: Clock = field(init=False, default_factory=Clock)
-    truth: LineTable | None = field(init=False)
+    truth: TruthLines | None = field(init=False)
     labelled: Ints = field(init=False)
 
     def __post_init__(self) -> None:
         same_frame = self.vehicle == (self.case.meta.truth_frame == "vehicle")
         truth = self.case.truth() if same_frame else None
         object.__setattr__(self, "grid", self.card.grid)
-        object.__setattr__(self, "truth", None if truth is None else LineTable.from_polars(truth))
+        lines = None if truth is None else truth_lines(LineTable.from_polars(truth), self.card.grid)
+        object.__setattr__(self, "truth", lines)
         object.__setattr__(self, "labelled", self.case.labelled_frames())
 
     @property

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from harness.lines.table import CLOSED, OPEN, LineTable, concat
 from harness.measures.accuracy import AccuracySums, accuracy, accuracy_sums, f1_limits
 from harness.measures.stations import is_longitudinal
+from harness.measures.truth import Steadiness, truth_lines
 from harness.model.grid import Grid
 from tests.harness.measures import slow_metrics as slow
 from tests.strategies import IMAGE, VEHICLE, line_tables, quick
@@ -19,7 +20,7 @@ def lanes(*lateral: float, frame: int = 0, near: float = 0, far: float = 80, slo
 
 
 def finished(truth: LineTable, candidate: LineTable, frames: int = 1, grid: Grid = VEHICLE):
-    return accuracy(accuracy_sums(truth, candidate, grid, frames))
+    return accuracy(accuracy_sums(truth, candidate, grid, frames)[0], grid)
 
 
 def on_stations(lines: LineTable, i: int) -> np.ndarray:
@@ -34,7 +35,7 @@ def on_stations(lines: LineTable, i: int) -> np.ndarray:
 @settings(quick, max_examples=25)
 @given(line_tables(max_lines=4), line_tables(max_lines=4))
 def test_counts_agree_with_trying_every_way_to_pair(truth, candidate):
-    sums = accuracy_sums(truth, candidate, VEHICLE, 3)
+    sums = accuracy_sums(truth, candidate, VEHICLE, 3)[0]
     for k, limit in enumerate((0.5, 1.0, 1.5)):
         found = true_lines = candidate_lines = 0
         for frame in range(3):
@@ -96,16 +97,16 @@ def test_slots_of_the_truth_mean_something_else():
 
 
 def test_a_clip_without_lines_counts_its_frames_and_a_false_line_in_it_counts():
-    empty = accuracy_sums(LineTable.empty(), LineTable.empty(), VEHICLE, 90)
-    false = accuracy_sums(LineTable.empty(), lanes(0), VEHICLE, 10)
-    good = accuracy_sums(lanes(0), lanes(0), VEHICLE, 10)
-    assert np.isnan(accuracy(empty).f1).all()
-    assert np.isnan(accuracy(empty).lateral_mae).all()
+    empty = accuracy_sums(LineTable.empty(), LineTable.empty(), VEHICLE, 90)[0]
+    false = accuracy_sums(LineTable.empty(), lanes(0), VEHICLE, 10)[0]
+    good = accuracy_sums(lanes(0), lanes(0), VEHICLE, 10)[0]
+    assert np.isnan(accuracy(empty, VEHICLE).f1).all()
+    assert np.isnan(accuracy(empty, VEHICLE).lateral_mae).all()
     pooled = empty + false + good
     assert isinstance(pooled, AccuracySums)
     assert pooled.frames == 110
     assert pooled.false.tolist() == [1, 1, 1]
-    np.testing.assert_allclose(accuracy(pooled).f1, 2 / 3)
+    np.testing.assert_allclose(accuracy(pooled, VEHICLE).f1, 2 / 3)
 
 
 def test_pooling_chunks_equals_measuring_at_once():
@@ -115,8 +116,8 @@ def test_pooling_chunks_equals_measuring_at_once():
         return lanes(*rng.normal([-1.8, 1.8], 0.7), frame=frame)
 
     pairs = [(lines(f), lines(f)) for f in range(12)]
-    whole = accuracy_sums(concat([p[0] for p in pairs]), concat([p[1] for p in pairs]), VEHICLE, 12)
-    parts = [accuracy_sums(*p, VEHICLE, 1) for p in pairs]
+    whole = accuracy_sums(concat([p[0] for p in pairs]), concat([p[1] for p in pairs]), VEHICLE, 12)[0]
+    parts = [accuracy_sums(*p, VEHICLE, 1)[0] for p in pairs]
     total = parts[0]
     for part in parts[1:]:
         total = total + part
@@ -132,3 +133,62 @@ def test_works_in_the_image_frame():
     found = finished(truth, candidate, grid=IMAGE)
     np.testing.assert_allclose(found.lateral_mae, 2, atol=1e-4)
     assert found.f1.tolist() == [1, 1, 1]
+
+
+FRAMES = 60
+ROAD_M = 0.8 * np.sin(np.arange(FRAMES) / 8)  # what the road does at 80 m, less near
+
+
+def road(*lateral: float, shape: np.ndarray = ROAD_M) -> LineTable:
+    """Lines along a road that turns left and right."""
+    x = np.linspace(0, 80, 17)
+    points = [np.stack([x, y + b * (x / 40) ** 2], axis=1) for b in shape for y in lateral]
+    return LineTable.from_points(np.repeat(np.arange(len(shape)), len(lateral)), points)
+
+
+def skill(truth: LineTable, candidate: LineTable) -> np.ndarray:
+    known = truth_lines(truth, VEHICLE)
+    return accuracy(accuracy_sums(truth, candidate, VEHICLE, FRAMES, known.constant)[0], VEHICLE).lateral_skill
+
+
+def test_skill_is_one_for_the_truth_and_none_for_lines_that_never_move():
+    truth = road(-1.8, 1.8)
+    np.testing.assert_allclose(skill(truth, truth)[2], 1)
+    frozen = [skill(truth, road(-1.8, 1.8, shape=np.full(FRAMES, b)))[2] for b in np.linspace(-0.8, 0.8, 17)]
+    assert -0.05 < max(frozen) < 0.01
+    assert 0.5 < skill(truth, road(-1.7, 1.9))[2] < 1
+
+
+def test_a_straight_road_tells_no_skill():
+    still = road(-1.8, 1.8, shape=np.zeros(FRAMES))
+    assert np.isnan(skill(still, still)).all()
+
+
+def test_dropping_lines_is_no_gain():
+    """Three of four lines are 0.4 m off; leaving these out betters the error of matched lines, not the cost."""
+    truth = lanes(-5.4, -1.8, 1.8, 5.4)
+    honest, dropped = finished(truth, lanes(-5.0, -1.4, 2.2, 5.4)), finished(truth, lanes(5.4))
+    assert (dropped.lateral_mae < honest.lateral_mae).all()
+    assert (dropped.lateral_cost > honest.lateral_cost).all()
+    np.testing.assert_allclose(honest.lateral_cost, 0.3, rtol=1e-5)
+    np.testing.assert_allclose(dropped.lateral_cost, 0.75 * 1.5, rtol=1e-5)
+
+
+def test_a_line_too_short_and_a_line_too_many_cost_the_gate():
+    truth = lanes(1.8)
+    np.testing.assert_allclose(finished(truth, lanes(1.8, far=40)).lateral_cost, [0, 0, 1.5 * 16 / 17])
+    np.testing.assert_allclose(finished(truth, lanes(1.8, 5.4)).lateral_cost, 0.75)
+
+
+def test_lines_are_stable_flickering_or_missing_from_frame_to_frame():
+    """RVLD's rates: found in both of two frames, in one, in neither; chunks do not show."""
+    found = np.array([1, 1, 0, 0, 0, 1, 1], bool)
+    frames = np.arange(7)
+    for cut in (0, 3, 7):
+        meter = Steadiness.none()
+        for part in (frames[:cut], frames[cut:]):
+            meter.add(part, np.zeros(len(part), np.int32), found[part], part)
+        assert meter.counts.tolist() == [2, 2, 2]
+    meter = Steadiness.none()
+    meter.add(np.array([0, 2]), np.zeros(2, np.int32), np.ones(2, bool), np.arange(3))
+    assert meter.counts.sum() == 0

@@ -15,6 +15,7 @@ from engines.isolate import DEFAULT_TIMEOUT_S
 from harness.gate import Baseline, Policy, Verdict, judge, load_policy, open_baseline, write_verdict
 from harness.gate.select import choose_profile
 from harness.ladder import Explanation, explain
+from harness.model.card import DEFAULT_CACHE
 from harness.report import write_report
 from harness.run.folder import Run
 from trueline import TruelineError
@@ -61,6 +62,9 @@ def run_job(
     batch: int = 1,
     isolate: bool = False,
     timeout_s: float | None = DEFAULT_TIMEOUT_S,
+    reuse: bool = False,
+    keep_tensors: bool = False,
+    cache: Path = DEFAULT_CACHE,
     progress: Progress | None = None,
 ) -> JobResult:
     """Replay cases from lab to car, judge the run, explain it and write its report.
@@ -82,6 +86,9 @@ def run_job(
         batch: frames an engine takes at once.
         isolate: every engine in a process of its own.
         timeout_s: seconds an isolated engine may take for a frame; None: as long as it likes.
+        reuse: take cases that were replayed before from the cache, and keep new ones there.
+        keep_tensors: with `reuse`, keep the tensors of every rung too.
+        cache: folder of prepared models and kept results.
         progress: told (case, frames done, frames in all).
 
     Raises:
@@ -104,6 +111,9 @@ def run_job(
         batch=batch,
         isolate=isolate,
         timeout_s=timeout_s,
+        reuse=reuse,
+        keep_tensors=keep_tensors,
+        cache=cache,
         progress=progress,
     )
     return conclude(run, judge(run, chosen, profile, before))

@@ -65,7 +65,7 @@ def _root(
 
 
 def _register(app: typer.Typer) -> None:
-    from harness.cli import accept, case, demo, gate, history, model, outputs, run, steps, train
+    from harness.cli import accept, cache, case, demo, gate, history, model, outputs, run, steps, train
 
     app.add_typer(case.app, name="case")
     app.add_typer(model.app, name="model")
@@ -76,6 +76,7 @@ def _register(app: typer.Typer) -> None:
     accept.register(app)
     history.register(app)
     outputs.register(app)
+    cache.register(app)
     train.register(app)
 
 

@@ -10,6 +10,7 @@ import typer
 __all__ = [
     "BaselineOption",
     "BatchOption",
+    "CacheOption",
     "CardArgument",
     "CasesOption",
     "EnginesOption",
@@ -19,11 +20,13 @@ __all__ = [
     "IsolateOption",
     "JsonOption",
     "JunitOption",
+    "KeepTensorsOption",
     "MarkdownOption",
     "OnlyOption",
     "PolicyOption",
     "PreprocessOption",
     "ProfileOption",
+    "ReuseOption",
     "RunArgument",
     "RunOutOption",
     "StepsOption",
@@ -79,6 +82,16 @@ BatchOption = Annotated[
 ]
 IsolateOption = Annotated[
     bool, typer.Option("--isolate", help="every engine in a process of its own: a crash or a hang costs its rung")
+]
+ReuseOption = Annotated[
+    bool, typer.Option("--reuse/--no-reuse", help="take cases that were replayed before from the cache, keep new ones")
+]
+KeepTensorsOption = Annotated[
+    bool, typer.Option("--keep-tensors", help="keep what every engine gave too: another decoder runs no engine again")
+]
+CacheOption = Annotated[
+    Path | None,
+    typer.Option("--cache", metavar="DIR", help="prepared models and kept results (default .trueline/cache)"),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="print JSON to standard output")]
 

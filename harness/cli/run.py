@@ -9,6 +9,7 @@ import typer
 from harness.cli.options import (
     BaselineOption,
     BatchOption,
+    CacheOption,
     CardArgument,
     CasesOption,
     EnginesOption,
@@ -18,16 +19,19 @@ from harness.cli.options import (
     IsolateOption,
     JsonOption,
     JunitOption,
+    KeepTensorsOption,
     MarkdownOption,
     OnlyOption,
     PolicyOption,
     ProfileOption,
+    ReuseOption,
     RunOutOption,
     StepsOption,
     TimeoutOption,
     names,
 )
 from harness.cli.progress import progress_bar
+from harness.cli.steps import say_reused
 from harness.terminal import print_json, say
 
 if TYPE_CHECKING:
@@ -53,6 +57,9 @@ def run(
     batch: BatchOption = 1,
     isolate: IsolateOption = False,
     timeout: TimeoutOption = 60.0,
+    reuse: ReuseOption = True,
+    keep_tensors: KeepTensorsOption = False,
+    cache: CacheOption = None,
     junit: JunitOption = None,
     markdown: MarkdownOption = None,
     github: GithubOption = False,
@@ -62,7 +69,7 @@ def run(
     """Replay cases from lab to car, judge them, say what moved the lines, write the report; exit code as of `gate`."""
     from harness.cli.verdict import tell_verdict
     from harness.job import run_job
-    from harness.model.card import load_card
+    from harness.model.card import DEFAULT_CACHE, load_card
 
     with progress_bar("replaying") as progress:
         result = run_job(
@@ -80,6 +87,9 @@ def run(
             batch=batch,
             isolate=isolate,
             timeout_s=timeout,
+            reuse=reuse,
+            keep_tensors=keep_tensors,
+            cache=cache or DEFAULT_CACHE,
             progress=progress,
         )
     tell_verdict(
@@ -89,6 +99,7 @@ def run(
         found = {"verdict": result.verdict.to_json(), "explanation": result.explanation.to_json()}
         print_json(found | {"report": result.report and str(result.report)})
     else:
+        say_reused(result.run)
         tell(result)
     raise typer.Exit(result.verdict.exit_code)
 

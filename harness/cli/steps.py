@@ -9,14 +9,17 @@ import typer
 
 from harness.cli.options import (
     BatchOption,
+    CacheOption,
     CardArgument,
     CasesOption,
     EnginesOption,
     FloorOption,
     IsolateOption,
     JsonOption,
+    KeepTensorsOption,
     OnlyOption,
     PreprocessOption,
+    ReuseOption,
     RunArgument,
     RunOutOption,
     StepsOption,
@@ -29,7 +32,7 @@ from harness.terminal import print_json, say, show, table
 if TYPE_CHECKING:
     from harness.run.folder import Run
 
-__all__ = ["register"]
+__all__ = ["register", "say_reused"]
 
 
 def engines(json: JsonOption = False) -> None:
@@ -58,10 +61,13 @@ def replay(
     batch: BatchOption = 1,
     isolate: IsolateOption = False,
     timeout: TimeoutOption = 60.0,
+    reuse: ReuseOption = True,
+    keep_tensors: KeepTensorsOption = False,
+    cache: CacheOption = None,
     json: JsonOption = False,
 ) -> None:
     """Replay cases through the ladder of a model and write the run folder."""
-    from harness.model.card import load_card
+    from harness.model.card import DEFAULT_CACHE, load_card
     from harness.replay.replay import DEFAULT_ENGINES
     from harness.replay.replay import replay as replay_cases
 
@@ -79,6 +85,9 @@ def replay(
             batch=batch,
             isolate=isolate,
             timeout_s=timeout,
+            reuse=reuse,
+            keep_tensors=keep_tensors,
+            cache=cache or DEFAULT_CACHE,
             progress=progress,
         )
     if json:
@@ -87,6 +96,7 @@ def replay(
     rows = [(r["name"], r["parent"] or "", ", ".join(r["factors"]), r["status"], r["reason"]) for r in run.rungs]
     show(table(("rung", "parent", "differs in", "status", "reason"), rows))
     _say_growth(run)
+    say_reused(run)
     for warning in run.meta["warnings"]:
         say(f"warning: {warning['text']}")
     say(f"run: {run.path}   next: trueline gate {out}, trueline explain {out}, trueline report {out}")
@@ -130,6 +140,15 @@ def register(app: typer.Typer) -> None:
     """Add the commands of this module to the tree."""
     for command in (replay, explain, report, engines):
         app.command()(command)
+
+
+def say_reused(run: Run) -> None:
+    """How much of a run was taken from earlier ones."""
+    taken, rungs = run.meta["reused"]["cases"], sum(map(len, run.meta["reused"]["tensors"].values()))
+    if taken or rungs:
+        told = [f"{len(taken)} of {len(run.meta['cases'])} cases"] * bool(taken)
+        told += [f"tensors of {rungs} rungs in other cases"] * bool(rungs)
+        say(f"reused: {' and '.join(told)}, from the cache; --no-reuse replays them")
 
 
 def _say_growth(run: Run) -> None:

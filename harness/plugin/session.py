@@ -80,7 +80,7 @@ class GateSession:
             from harness.replay.replay import replay
 
             folder = self._shared.claim(name)
-            replay(card, cases, engines=tuple(engines), preprocess=tuple(preprocess), out=folder)
+            replay(card, cases, engines=tuple(engines), preprocess=tuple(preprocess), out=folder, reuse=True)
             return {"folder": str(folder)}
 
         return Run.open(Path(self._shared.once(name, work)["folder"]))

@@ -17,8 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from engines.cache import publish, whole
-from engines.drafts import draft_in
 from engines.sealed import damage, seal
+from trueline._drafts import draft_in
 
 __all__ = ["CASES", "LIMIT_BYTES", "TENSORS", "Entry", "Results"]
 
@@ -64,7 +64,7 @@ class Results:
         try:
             if not folder.is_dir():
                 return False
-            shutil.copytree(folder, draft)
+            shutil.copytree(folder, draft, copy_function=_linked)
             if damage(draft):  # the copy is what will be read
                 whole(folder)
                 return False
@@ -85,7 +85,7 @@ class Results:
         with suppress(OSError):
             place.parent.mkdir(parents=True, exist_ok=True)
             with publish(place) as draft:
-                shutil.copytree(folder, draft, dirs_exist_ok=True)
+                shutil.copytree(folder, draft, dirs_exist_ok=True, copy_function=_linked)
             self.trim()
 
     def move(self, kind: str, key: str, draft: Path) -> None:
@@ -124,3 +124,11 @@ class Results:
                 with suppress(OSError):  # another process removes it
                     size = sum(file.stat().st_size for file in path.iterdir())
                     yield Entry(kind, path, size, path.stat().st_mtime)
+
+
+def _linked(source: str, target: str) -> None:
+    """One file in both places where the disk can do that, else a copy: parts and tensors are never written again."""
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copyfile(source, target)

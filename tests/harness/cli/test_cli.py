@@ -229,3 +229,22 @@ def test_the_whole_job_is_one_command(files: Files, capsys: pytest.CaptureFixtur
     found = json.loads(capsys.readouterr().out)
     assert found["verdict"]["verdict"] == "PASS"
     assert found["report"] == str(files.root / "job" / "report.html")
+
+
+def test_a_second_replay_is_taken_from_the_cache_which_can_be_seen_and_cleared(
+    files: Files, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    replay = ["replay", files.card, "--cases", files.cases, "--engines", "ort-fp32", "--preprocess", "train"]
+    assert _run(*replay, "--out", "first", "--keep-tensors") == 0
+    assert "reused" not in capsys.readouterr().err
+    assert _run(*replay, "--out", "second") == 0
+    assert "reused: 2 of 2 cases, from the cache" in capsys.readouterr().err
+    assert _run("cache", "--json") == 0
+    kept = {told["kind"]: told["entries"] for told in json.loads(capsys.readouterr().out)}
+    assert kept["results/cases"] == 2
+    assert kept["results/tensors"] == 2 * 2
+    assert _run("cache", "--clear", "--json") == 0
+    assert {told["kind"] for told in json.loads(capsys.readouterr().out)} == {"export"}
+    assert _run(*replay, "--out", "third") == 0
+    assert "reused" not in capsys.readouterr().err

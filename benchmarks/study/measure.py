@@ -83,9 +83,10 @@ def slope(y: Array, truth: Array) -> float:
         y, truth: [picture, slot, station]; NaN in truth where there is no line.
     """
     there = np.isfinite(truth)
-    own, true = np.where(there, y, np.nan), np.where(there, truth, np.nan)
-    own, true = own - np.nanmean(own, axis=0), true - np.nanmean(true, axis=0)
-    return float(np.nansum(own * true) / np.nansum(true**2))
+    count = np.maximum(there.sum(axis=0), 1)
+    own, true = (np.where(there, values, 0) for values in (y, truth))
+    own, true = (np.where(there, values - values.sum(axis=0) / count, 0) for values in (own, true))
+    return float((own * true).sum() / (true**2).sum())
 
 
 def _by_clip(values_m: Array, clip: Array) -> list[float]:

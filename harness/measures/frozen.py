@@ -9,8 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.measures.blocks import StationBlock, Stretch
-from harness.measures.series import runs_of
-from harness.measures.windows import running_median
+from harness.measures.windows import running_median, runs_of
 
 __all__ = ["SHORTEST_S", "frozen_of"]
 

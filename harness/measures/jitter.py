@@ -13,8 +13,7 @@ from numpy.typing import NDArray
 
 from harness.measures.blocks import StationBlock, Stretch
 from harness.measures.own import excess
-from harness.measures.series import runs_of
-from harness.measures.windows import quantiles, window_starts
+from harness.measures.windows import quantiles, runs_of, window_starts
 
 __all__ = ["MIN_RUN", "MIN_VALUES", "WINDOW_S", "jitter_of", "jitter_windows", "second_difference"]
 

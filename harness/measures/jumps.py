@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from harness.measures.blocks import StationBlock, Stretch
 from harness.measures.own import owner_of_change
-from harness.measures.series import fill_short_gaps, runs_of
-from harness.measures.windows import running_median
+from harness.measures.series import fill_short_gaps
+from harness.measures.windows import running_median, runs_of
 
 __all__ = ["glitch_of", "step_of", "without_glitches", "without_renames"]
 

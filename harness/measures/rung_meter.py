@@ -119,7 +119,7 @@ class RungMeter:
             )
             parts.add("series_metrics", table.drop("case").to_dict())
         if self._state is not None:
-            for row in self._state.rows(self._scope.clock.axis()[2]):
+            for row in self._state.rows(self._scope.clock.axis()[1].fps):
                 parts.add("state_metrics", {"rung": self.name, "reference": root, **row})
         if self._span and not self.lines:
             first, last = self._span

@@ -10,13 +10,15 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from harness.errors import MetricError
 from harness.measures.ego import ego_sway
+from harness.measures.timeline import TimeAxis, time_axis
+from harness.measures.windows import runs_of
 
 __all__ = [
     "MIN_FPS",
@@ -24,8 +26,6 @@ __all__ = [
     "SeriesStore",
     "TrackSeries",
     "fill_short_gaps",
-    "runs_of",
-    "time_index",
 ]
 
 Floats = NDArray[np.float64]
@@ -33,7 +33,6 @@ Floats = NDArray[np.float64]
 MIN_FPS = 8.0  # below it 3 Hz cannot be told from its alias: swing and sway are NOT_RUN
 LOOK_AHEADS = 3
 _SPOOL_BYTES = 1 << 18
-_LONG_GAP_S = 1.0  # a longer hole in the recording is kept as one second: every longer gap means the same
 _ROW = np.dtype(
     [
         ("frame", np.int64),
@@ -102,20 +101,18 @@ class Clock:
         ego = [np.broadcast_to(np.asarray(v, np.float32), len(frames)) for v in (speed_mps, yaw_rate_radps, yaw_rad)]
         self._ego.append(np.stack(ego, axis=1))
 
-    def axis(self) -> tuple[NDArray[np.int64], NDArray[np.int64], float]:
-        """Frame numbers, their places on the time axis (`time_index`), both int64 [frames], and the rate."""
-        if not self._frames:
-            return np.zeros(0, np.int64), np.zeros(0, np.int64), float("nan")
-        index, fps = time_index(np.concatenate(self._times))
-        return np.concatenate(self._frames), index, fps
+    def axis(self) -> tuple[NDArray[np.int64], TimeAxis]:
+        """Frame numbers, int64 [frames], and where they stand in time."""
+        frames = np.concatenate(self._frames) if self._frames else np.zeros(0, np.int64)
+        return frames, time_axis(np.concatenate(self._times) if self._times else np.zeros(0, np.int64))
 
-    def ego_motion(self, index: NDArray[np.int64], fps: float, look_ahead_m: Sequence[float]) -> Floats | None:
+    def ego_motion(self, axis: TimeAxis, look_ahead_m: Sequence[float]) -> Floats | None:
         """Lateral motion of the vehicle on the time axis, [steps, stations]; None where it is unknown."""
-        if len(index) < 2 or all(np.isnan(e).all() for e in self._ego):
+        if len(axis.place) < 2 or all(np.isnan(e).all() for e in self._ego):
             return None
-        dense = np.full((index[-1] + 1, 3), np.nan)
-        dense[index] = np.concatenate(self._ego)
-        return ego_sway(fps, dense[:, 0], dense[:, 1], dense[:, 2], look_ahead_m)
+        before, after, share = axis.around(axis.steps(0, len(axis.place) - 1))
+        dense = _between(np.concatenate(self._ego), before, after, share).astype(np.float64)
+        return ego_sway(axis.fps, dense[:, 0], dense[:, 1], dense[:, 2], look_ahead_m)
 
 
 class SeriesStore:
@@ -197,10 +194,10 @@ class SeriesStore:
         Raises:
             MetricError: the clock was never told of a row's frame.
         """
-        frames, index, fps = self.clock.axis()
-        ego = self.clock.ego_motion(index, fps, self.look_ahead) if self._vehicle_frame else None
+        frames, axis = self.clock.axis()
+        ego = self.clock.ego_motion(axis, self.look_ahead) if self._vehicle_frame else None
         for track in sorted(self._spans):
-            yield self._dense(track, frames, index, fps, ego)
+            yield self._dense(track, frames, axis, ego)
 
     def _rows_of(self, track: int) -> Iterator[NDArray[np.void]]:
         """Rows of one track, block by block."""
@@ -212,32 +209,75 @@ class SeriesStore:
             if len(rows):
                 yield rows
 
-    def _dense(
-        self, track: int, frames: NDArray[np.int64], index: NDArray[np.int64], fps: float, ego: Floats | None
-    ) -> TrackSeries:
+    def _dense(self, track: int, frames: NDArray[np.int64], axis: TimeAxis, ego: Floats | None) -> TrackSeries:
         """Lay the rows of one track on the time axis."""
-        first, last = (int(index[k]) for k in _places(frames, np.array(self._spans[track][2:])))
-        count = last - first + 1
-        offset = np.full((count, LOOK_AHEADS), np.nan, np.float32)
-        reference = np.full_like(offset, np.nan)
-        in_reference, in_candidate, merging = np.zeros((3, count), np.bool_)
-        for rows in self._rows_of(track):
-            step = index[_places(frames, rows["frame"])] - first
-            offset[step], reference[step] = rows["offset"], rows["reference"]
-            in_reference[step], in_candidate[step], merging[step] = True, rows["matched"], rows["merging"]
-        recorded = np.searchsorted(index, np.arange(first, last + 1), side="right") - 1
+        first, last = (int(k) for k in _places(frames, np.array(self._spans[track][2:])))
+        steps = axis.steps(first, last)
+        start, count = int(steps[0]), len(steps)
+        if axis.whole:
+            frame = frames[np.searchsorted(axis.place, steps, side="right") - 1]
+            del steps
+            laid = _Columns.empty(count)
+            for rows in self._rows_of(track):
+                laid.put(axis.place[_places(frames, rows["frame"])].astype(np.int64) - start, rows)
+        else:
+            before, after, share = axis.around(steps)
+            frame = frames[np.where(share > 0.5, after, before)]
+            laid = _Columns.empty(last - first + 1)
+            for rows in self._rows_of(track):
+                laid.put(_places(frames, rows["frame"]) - first, rows)
+            laid = laid.between(np.clip(before - first, 0, None), np.clip(after - first, 0, last - first), share)
         still = np.broadcast_to(np.zeros(LOOK_AHEADS), (count, LOOK_AHEADS))
         return TrackSeries(
             track=track,
-            fps=fps,
-            frame=frames[recorded],
-            offset=offset,
-            reference=reference,
-            in_reference=in_reference,
-            in_candidate=in_candidate,
-            merging=merging,
-            ego=still if ego is None else ego[first : last + 1],
+            fps=axis.fps,
+            frame=frame,
+            offset=laid.offset,
+            reference=laid.reference,
+            in_reference=laid.present,
+            in_candidate=laid.matched,
+            merging=laid.merging,
+            ego=still if ego is None else ego[start : start + count],
         )
+
+
+class _Columns(NamedTuple):
+    """Rows of one track frame by frame."""
+
+    offset: NDArray[np.float32]
+    reference: NDArray[np.float32]
+    present: NDArray[np.bool_]
+    matched: NDArray[np.bool_]
+    merging: NDArray[np.bool_]
+
+    @classmethod
+    def empty(cls, count: int) -> _Columns:
+        """Of so many frames without a row."""
+        offset = np.full((count, LOOK_AHEADS), np.nan, np.float32)
+        return cls(offset, offset.copy(), *np.zeros((3, count), np.bool_))
+
+    def put(self, at: NDArray[np.int64], rows: NDArray[np.void]) -> None:
+        """Rows at their places."""
+        self.offset[at], self.reference[at] = rows["offset"], rows["reference"]
+        self.present[at], self.matched[at], self.merging[at] = True, rows["matched"], rows["merging"]
+
+    def between(self, before: NDArray[np.int64], after: NDArray[np.int64], share: Floats) -> _Columns:
+        """Between two frames each: lengths on the straight line, flags of the nearer one; nothing in a hole."""
+        nearer, seen = np.where(share > 0.5, after, before), np.isfinite(share)
+        offset, reference = (_between(x, before, after, share) for x in (self.offset, self.reference))
+        return _Columns(offset, reference, *(x[nearer] & seen for x in (self.present, self.matched, self.merging)))
+
+
+def _between(
+    values: NDArray[np.float32], before: NDArray[np.int64], after: NDArray[np.int64], share: Floats
+) -> NDArray[np.float32]:
+    """Values between two frames on the straight line, [steps, columns]; NaN in a hole."""
+    found = values[before]
+    inside = np.flatnonzero(share != 0)
+    if len(inside):
+        part = share[inside, None].astype(np.float32)
+        found[inside] += part * (values[after[inside]] - found[inside])
+    return found
 
 
 def _places(frames: NDArray[np.int64], wanted: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -250,35 +290,6 @@ def _places(frames: NDArray[np.int64], wanted: NDArray[np.int64]) -> NDArray[np.
             remedy="tell the clock of every frame: Clock.tick",
         )
     return at
-
-
-def time_index(timestamps_ns: ArrayLike) -> tuple[NDArray[np.int64], float]:
-    """Place of each frame on a regular time axis, and the axis's rate.
-
-    The step is the median difference of timestamps; each frame advances by its own difference, rounded to whole steps
-    and at least one, so that jitter and drift of the clock never put two frames on one place and a dropped frame leaves
-    a hole. Holes over a second are kept as one second.
-
-    Args:
-        timestamps_ns: nanoseconds, increasing, [frames].
-
-    Returns:
-        (place of each frame from 0, int64 [frames]; frames per second, NaN below two frames).
-    """
-    times = np.atleast_1d(np.asarray(timestamps_ns, np.int64))
-    if len(times) < 2:
-        return np.zeros(len(times), np.int64), float("nan")
-    difference = np.diff(times).astype(np.float64)
-    fps = 1e9 / max(float(np.median(difference)), 1.0)
-    longest = int(np.ceil(_LONG_GAP_S * fps)) + 1
-    steps = np.clip(np.rint(difference * fps / 1e9), 1, longest).astype(np.int64)
-    return np.concatenate([[0], np.cumsum(steps)]), fps
-
-
-def runs_of(flags: NDArray[np.bool_]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Start and stop (exclusive) of every run of true values in [n]."""
-    edge = np.flatnonzero(np.diff(np.concatenate([[False], flags, [False]]).astype(np.int8)))
-    return edge[::2], edge[1::2]
 
 
 def fill_short_gaps(values: NDArray[np.floating[Any]], longest: int) -> Floats:

@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.measures.series import fill_short_gaps, runs_of
+from harness.measures.series import fill_short_gaps
+from harness.measures.windows import runs_of
 
 __all__ = ["OWN_BAND_HZ", "SWAY_BAND_HZ", "band_power", "sway", "sway_sums"]
 

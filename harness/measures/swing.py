@@ -14,9 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.measures.own import Owner
-from harness.measures.series import MIN_FPS, fill_short_gaps, runs_of
+from harness.measures.series import MIN_FPS, fill_short_gaps
 from harness.measures.spectrum import butterworth_gain, low_passed
 from harness.measures.sway import OWN_BAND_HZ, band_power
+from harness.measures.windows import runs_of
 
 __all__ = ["LOW_PASS_HZ", "Swing", "find_swings", "group_turns", "owner_of", "turning_points"]
 

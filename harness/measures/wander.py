@@ -11,10 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.measures.blocks import StationBlock, Stretch
-from harness.measures.series import MIN_FPS, fill_short_gaps, runs_of
+from harness.measures.series import MIN_FPS, fill_short_gaps
 from harness.measures.spectrum import low_passed
 from harness.measures.swing import group_turns, turning_points
-from harness.measures.windows import running_median
+from harness.measures.windows import running_median, runs_of
 
 __all__ = ["LONGEST_TURN_S", "wander_of"]
 

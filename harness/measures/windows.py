@@ -1,4 +1,4 @@
-"""Sliding windows over one series with holes: running medians, quantiles of many windows at once."""
+"""Sliding windows over one series with holes: running medians, quantiles of many windows at once, runs of flags."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["quantiles", "running_median", "window_starts"]
+__all__ = ["quantiles", "running_median", "runs_of", "window_starts"]
 
 Floats = NDArray[np.float64]
 
@@ -43,3 +43,9 @@ def quantiles(values: Floats, starts: NDArray[np.int64], width: int, share: floa
         below, above = rows[at, low], rows[at, np.minimum(low + 1, np.maximum(count - 1, 0))]
         found[a : a + _ROWS] = np.where(count >= fewest, below + (place - low) * (above - below), np.nan)
     return found
+
+
+def runs_of(flags: NDArray[np.bool_]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Start and stop (exclusive) of every run of true values in [n]."""
+    edge = np.flatnonzero(np.diff(np.concatenate([[False], flags, [False]]).astype(np.int8)))
+    return edge[::2], edge[1::2]

@@ -24,8 +24,9 @@ ENTRIES = (
     ),
     tensor_entry("cosine", "number", "cosine", "Cosine of the angle between two output tensors.",
             higher_is_worse=False, best=1.0),
-    tensor_entry("snr_db", "level", "signal to noise", "Power of the reference's tensor over that of the difference.",
-            higher_is_worse=False, best=float("inf")),
+    tensor_entry("snr_db", "level", "signal to noise",
+            "Power of the reference's tensor over that of the difference, 150 dB at most.",
+            higher_is_worse=False, best=150.0),
     tensor_entry("ulp_p99", "ulp", "p99 of ulps", "99th percentile of the differences in units of the last place.",
             has_floor=True),
     Measure(

@@ -12,6 +12,7 @@ from scipy import stats as scipy_stats
 from harness.errors import UnitMismatch
 from harness.gate import Status
 from harness.gate.stats import Bounds, cases_needed, mean_bounds, share_bounds
+from harness.measures.tensor import tensor_metrics
 from tests.harness.gate.gate_runs import FakeRun, add_floor, baseline_text, found, judged, make_run, population_text
 
 
@@ -272,3 +273,23 @@ def test_a_noisy_engine_cannot_be_compared_within_its_noise(tmp_path: Path) -> N
 def test_a_baseline_in_another_unit_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(UnitMismatch, match="the baseline's lengths are in px, the run's in m"):
         judged(tmp_path, spread(0.05), baseline_text(), baseline=make_run({"a": [1.0]}, unit="px"))
+
+
+def test_tensors_that_are_equal_in_both_runs_are_no_worse(tmp_path: Path) -> None:
+    """The measure's own numbers of equal tensors, not an infinity that no difference can be taken of."""
+    same = np.ones((3, 4), np.float32)
+    values = tensor_metrics(same, same)["snr_db"]
+    assert np.isfinite(values).all()
+    text = baseline_text(metric="snr_db", limit="1 dB")
+    runs = [sample(8), sample(8)]
+    keys = {"rung": "deploy/ort-fp32", "reference": "train/torch-fp32", "output": "lines"}
+    for run in runs:
+        run.rows["tensor_metrics"] = [
+            keys | {"case": c["id"], "frame": k, "snr_db": float(v)}
+            for c in run.meta["cases"]
+            for k, v in enumerate(values)
+        ]
+    assert found(tmp_path, runs[0], text, baseline=runs[1]).status is Status.PASS
+    for row in runs[0].rows["tensor_metrics"]:
+        row["snr_db"] = 60.0
+    assert found(tmp_path, runs[0], text, baseline=runs[1]).status is Status.FAIL

@@ -181,7 +181,7 @@ def tensor_row(before: np.ndarray, after: np.ndarray) -> dict[str, float]:
     else:
         cosine = math.fsum(a * b for a, b in pairs) / math.sqrt(power * other)
     steps = [abs(float32_rank(np.float32(b)) - float32_rank(np.float32(a))) for a, b in pairs]
-    snr = math.inf if ratio == 0 else -math.inf if ratio == math.inf else -10 * math.log10(ratio)
+    snr = 150.0 if ratio == 0 else -math.inf if ratio == math.inf else min(150.0, -10 * math.log10(ratio))
     return {
         "max_abs": max(gaps),
         "mean_abs": math.fsum(gaps) / len(gaps),

@@ -148,3 +148,17 @@ def test_one_line_of_several_tells_no_lag():
 def test_nothing_measured_is_nothing_agreed():
     assert np.isnan(agreed_lags([look(np.nan), look(np.nan)])).all()
     assert agreed_lags([]) == []
+
+
+@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("hz", [0.1, 0.25, 0.5])
+def test_five_frames_of_delay_of_a_line_that_moves_5_cm_are_never_told_as_none(seed, hz):
+    """5 cm from end to end; the delay is told, or nothing is: never 0."""
+    rng = np.random.default_rng(seed)
+    t = np.arange(15 * FPS + 5) / FPS
+    road = 0.025 * np.sin(2 * np.pi * (hz * t + rng.random()))
+    for noise in (0.0, 0.002, 0.01):
+        candidate, reference = road[:-5] + noise * rng.normal(size=len(t) - 5), road[5:]
+        lag = lag_of(candidate, reference)
+        assert np.isnan(lag) or lag == pytest.approx(5, abs=0.5)
+        assert noise or hz < 0.2 or lag == pytest.approx(5, abs=0.1)

@@ -9,7 +9,9 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from harness.errors import MetricError
-from harness.measures.series import SeriesStore, fill_short_gaps, runs_of, time_index
+from harness.measures.series import SeriesStore, fill_short_gaps
+from harness.measures.timeline import time_axis
+from harness.measures.windows import runs_of
 
 FPS = 20.0
 STEP_NS = int(1e9 / FPS)
@@ -50,17 +52,23 @@ def test_runs_rebuild_their_flags(flags):
     np.testing.assert_array_equal(rebuilt, flags)
 
 
+def placed(times):
+    """Places and rate."""
+    axis = time_axis(times)
+    return axis.place, axis.fps
+
+
 @given(st.lists(st.floats(-0.06, 0.06), min_size=2, max_size=60), st.sampled_from([8.0, 10.0, 25.0, 30.0]))
 def test_clock_jitter_never_moves_a_frame_off_its_place(jitter, fps):
     times = np.round((np.arange(len(jitter)) + jitter) * 1e9 / fps).astype(np.int64)
-    index, _ = time_index(times)
+    index, _ = placed(times)
     np.testing.assert_array_equal(index, np.arange(len(times)))
 
 
 @given(st.sets(st.integers(1, 60), max_size=20))
 def test_dropped_frames_leave_holes_of_their_own_length(dropped):
     kept = np.array([f for f in range(62) if f not in dropped])
-    index, fps = time_index(kept * STEP_NS)
+    index, fps = placed(kept * STEP_NS)
     if np.median(np.diff(kept)) == 1:
         assert fps == pytest.approx(FPS)
         holes = np.diff(kept)
@@ -70,25 +78,25 @@ def test_dropped_frames_leave_holes_of_their_own_length(dropped):
 @given(st.lists(st.integers(-3_000_000, 3_000_000), min_size=12, max_size=12))
 def test_a_dropped_frame_leaves_its_hole_under_clock_jitter_too(jitter_ns):
     kept = np.array([0, 1, 2, 3, 4, 5, 7, 8, 9, 10, 11, 12])
-    index, _ = time_index(kept * STEP_NS + np.array(jitter_ns))
+    index, _ = placed(kept * STEP_NS + np.array(jitter_ns))
     np.testing.assert_array_equal(index, kept)
 
 
 def test_rate_of_one_frame_is_unknown():
-    index, fps = time_index([5])
+    index, fps = placed([5])
     assert index.tolist() == [0]
     assert np.isnan(fps)
 
 
 def test_a_clock_that_drifts_keeps_one_frame_a_step():
     times = np.round(np.arange(100_000) * 1e9 / 29.97).astype(np.int64)
-    index, fps = time_index(times)
+    index, fps = placed(times)
     assert index[-1] == 99_999
     assert fps == pytest.approx(29.97, rel=1e-4)
 
 
 def test_a_pause_of_an_hour_is_kept_as_a_second():
-    index, _ = time_index([0, STEP_NS, 3_600_000_000_000, 3_600_000_000_000 + STEP_NS])
+    index, _ = placed([0, STEP_NS, 3_600_000_000_000, 3_600_000_000_000 + STEP_NS])
     assert index.tolist() == [0, 1, 22, 23]
 
 
@@ -158,3 +166,31 @@ def test_memory_stays_flat_over_100_000_frames():
     tracemalloc.stop()
     assert while_filling < 4e6
     assert peak < 9e6, "more than one track was dense at once"
+
+
+@pytest.mark.parametrize("rates", [(20, 24), (24, 20), (20, 15), (30, 20, 30), (10, 15)])
+@pytest.mark.parametrize("jitter", [0.0, 0.06])
+def test_a_rate_that_changes_within_a_clip_stretches_no_time(rates, jitter):
+    """Eight seconds at each rate, the clock shaking: a line that moves by 1 Hz throughout still does."""
+    rng = np.random.default_rng(0)
+    parts = [k * 8 + np.arange(8 * fps) / fps for k, fps in enumerate(rates)]
+    seconds = np.concatenate(parts) + np.concatenate([rng.uniform(-jitter, jitter, 8 * f) / f for f in rates])
+    axis = time_axis(np.round(seconds * 1e9).astype(np.int64))
+    assert np.abs(axis.place / axis.fps - seconds).max() < 0.02 * seconds[-1]
+    frames = np.arange(len(seconds))
+    sine = np.sin(2 * np.pi * seconds)
+    with SeriesStore((10, 20, 40)) as store:
+        store.clock.tick(frames, np.round(seconds * 1e9).astype(np.int64))
+        store.append(frames, np.zeros(len(frames)), np.tile(sine[:, None], 3), np.zeros((len(frames), 3)))
+        (series,) = store.tracks()
+    crossings = np.flatnonzero(np.diff(np.sign(series.offset[:, 0])) > 0)
+    assert len(crossings) in (8 * len(rates) - 1, 8 * len(rates))
+    assert np.median(np.diff(crossings)) / series.fps == pytest.approx(1.0, abs=0.06)
+    assert (np.diff(series.frame) >= 0).all()
+
+
+def test_frames_dropped_regularly_are_no_change_of_rate():
+    kept = np.array([f for f in range(400) if f < 200 or f % 2 == 0])
+    axis = time_axis(kept * STEP_NS)
+    np.testing.assert_array_equal(axis.place, kept)
+    assert axis.joined.sum() == 200

@@ -13,7 +13,6 @@ The folder is built under a temporary name beside its final place, hashed, check
 from __future__ import annotations
 
 import re
-import secrets
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -28,8 +27,9 @@ from cases.frames import EGO_COLUMNS, FRAME_COLUMNS, frame_problems
 from cases.problem import raise_first
 from cases.schema import CAMERA_PATTERN, ID_PATTERN, CameraMeta, read_meta, validated, write_meta
 from cases.truth import TRUTH_COLUMNS, truth_problems
+from trueline._drafts import draft_in
 
-__all__ = ["CaseWriter", "remove_unfinished", "require_free", "seal_case"]
+__all__ = ["CaseWriter", "require_free", "seal_case"]
 
 
 class CaseWriter:
@@ -106,7 +106,7 @@ class CaseWriter:
         self._outputs[name] = {"path": path, "tolerance_ms": tolerance_ms}
 
     def __enter__(self) -> Self:
-        folder = self.path.parent / f".{self.path.name}.{secrets.token_hex(4)}.part"
+        folder = draft_in(self.path.parent)
         try:
             folder.mkdir(parents=True)
         except OSError as error:
@@ -160,12 +160,6 @@ def require_free(out: Path, id: str) -> None:
     _require_name(id, ID_PATTERN, "id")
     if (out / id).exists():
         raise CaseError("the case exists already", where=str(out / id), remedy="choose another id, or remove it")
-
-
-def remove_unfinished(path: Path) -> None:
-    """Remove what writers of the case folder `path` left beside it because they were killed."""
-    for folder in path.parent.glob(f".{path.name}.*.part"):
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _require_name(name: str, pattern: str, key: str) -> None:

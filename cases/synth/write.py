@@ -26,7 +26,8 @@ from cases.synth.conditions import under
 from cases.synth.render import render_clip
 from cases.synth.scene import DASHED, TRUTH_X_M, Scene, draw_scene
 from cases.synth.workers import worker_pool
-from cases.writer import CaseWriter, remove_unfinished
+from cases.writer import CaseWriter
+from trueline._drafts import sweep_drafts
 
 __all__ = ["Progress", "camera_picture", "case_id", "synth_cases", "write_synth_case"]
 
@@ -92,8 +93,7 @@ def synth_cases(
             if progress:
                 progress("cases", done, count)
     except BaseException:
-        for k in missing:
-            remove_unfinished(folders[k])  # of workers that were killed
+        sweep_drafts(Path(out))  # of workers that were killed
         raise
     return folders
 

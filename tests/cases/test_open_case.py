@@ -201,8 +201,8 @@ def test_an_error_of_the_caller_is_not_taken_for_one_of_the_case(video_case: Mak
 
 def test_cases_are_found_as_folders_and_in_folders(video_case: MakeCase, tmp_path: Path) -> None:
     b, a = video_case(1, id="b"), video_case(1, id="a")
-    (tmp_path / "cases" / ".half.part").mkdir()
-    (tmp_path / "cases" / ".half.part" / "case.toml").touch()
+    (tmp_path / "cases" / ".draft-half").mkdir()
+    (tmp_path / "cases" / ".draft-half" / "case.toml").touch()
     assert find_cases([tmp_path / "cases"]) == [a, b]
     assert find_cases([b, tmp_path / "cases"]) == [b, a]
 

@@ -48,7 +48,7 @@ def test_a_command_that_is_stopped_leaves_nothing_running(number: signal.Signals
     with subprocess.Popen(
         [sys.executable, "-m", "harness.cli", *command], cwd=ROOT, stderr=subprocess.PIPE, text=True
     ) as process:
-        _until(lambda: len(list(out.glob(".*.part"))) == 2)  # both workers are at it
+        _until(lambda: len(list(out.glob(".draft-*"))) == 2)  # both workers are at it
         children = _children(process.pid)
         assert len(children) >= 2
         process.send_signal(number)

@@ -8,14 +8,15 @@ import numpy as np
 import polars as pl
 import pytest
 
-from harness.gate import Status, judge
+from harness.gate import Status, judge, load_policy
 from harness.gate.default import policy_of
 from harness.gate.policy import Rule
 from harness.run.folder import Run
 from harness.run.units import Limit
 from tests.harness.planted import X_M, drawn, planted_run
 
-FPS, FRAMES = 20.0, 200
+RELEASE = Path(__file__).parents[3] / "examples" / "roadlines" / "release.trueline.toml"
+FRAMES = 200
 LANES_M = np.array([-5.4, -1.8, 1.8, 5.4])
 
 
@@ -156,3 +157,26 @@ def test_a_bend_with_a_gap_in_it_is_two_bends(tmp_path: Path) -> None:
     after[23, 1] = np.nan
     run = planted_run(tmp_path, drawn(before), drawn(after), frames=FRAMES)
     assert ruled(run, metric="bend", statistic="sustained", limit="0.15 m")[0] is Status.PASS
+
+
+def ramp(size_m: float) -> tuple[np.ndarray, np.ndarray]:
+    """Lanes, and the same turned from 40 m on by so much at 80 m on every third frame, left and right in turn."""
+    before = lanes()
+    frame = np.arange(FRAMES)
+    sign = np.where(frame % 3 == 0, np.where(frame % 6 == 0, 1.0, -1.0), 0.0)
+    return before, before + size_m * sign[:, None, None] * np.clip((X_M - 40) / 40, 0, None)
+
+
+@pytest.mark.parametrize("size_m", [0.3, 0.6, 1.0, 2.0])
+def test_a_linear_ramp_far_ahead_fails_though_it_neither_bends_nor_kinks(tmp_path: Path, size_m: float) -> None:
+    before, after = ramp(size_m)
+    run = planted_run(tmp_path, drawn(before), drawn(after), frames=FRAMES)
+    found = default(run)
+    assert found["bend-far"] is Status.PASS
+    assert found["heading"] is Status.FAIL
+    release = judge(run, load_policy(RELEASE), "cpu")
+    names = ["heading-far-event"] + ["heading-far"] * (size_m >= 1) + ["offset-far"] * (size_m >= 2)
+    for name in names:
+        rule = release.rule(name)
+        assert rule is not None
+        assert rule.status is Status.FAIL, name

@@ -1,8 +1,9 @@
-"""Bend: how far the candidate is bent relative to the reference within one band.
+"""Bend: how far the candidate is bent relative to the reference within one band, or across the edge to the band before.
 
 bend = max over stations i < j < k of |d_j - chord_ik(s_j)|, the straightness (minimum-zone width) of d: the width,
 measured laterally, of the narrowest strip that holds every d, twice the error of the best Chebyshev line. A shift or a
-rotation has bend 0; a bow or bump of 0.2 m reads 0.2 m; white noise of 0.02 m along the line reads 0.10 m at p99.
+rotation has bend 0; a bow or bump of 0.2 m reads 0.2 m; white noise of 0.02 m along the line reads 0.10 m at p99. A bow
+that straddles two bands is found in the stretch from the middle of one to the middle of the other (`bend_between`).
 
 Each triple is a linear functional of d, so all 680 triples of 17 stations are one matrix product. A gap between two
 stations is bridged by the chord across it, which changes no strip; so only the missing ends of a band choose the
@@ -14,19 +15,22 @@ Source: ours, docs/DESIGN.md section 4; straightness as in ISO 12780-1, minimum 
 from __future__ import annotations
 
 from functools import cache
-from itertools import combinations
+from itertools import combinations, pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 
 from harness.measures.blocks import BandBlock
-from harness.measures.fit import BandFit
-from harness.measures.products import tall_product
+from harness.measures.fit import BandFit, fit_bands
+from harness.measures.products import tall_product, weights_at
+from harness.measures.stations import forward_of
+from harness.model.grid import Grid
 
-__all__ = ["bend", "bend_of", "bend_rms", "bend_rms_of"]
+__all__ = ["bend", "bend_between", "bend_of", "bend_rms", "bend_rms_of"]
 
 Floats = NDArray[np.float64]
 
+MIN_STRETCH = 0.8
 ROWS_PER_BLOCK = 256  # 256 x 680 float32 stay in the second-level cache
 
 
@@ -96,9 +100,43 @@ def _triples(stations: int, first: int, last: int) -> NDArray[np.float32]:
     return matrix.astype(np.float32)
 
 
+def bend_between(offset: Floats, grid: Grid) -> Floats:
+    """Bend of the stretches from the middle of one band to the middle of the next: a bow may straddle their edge.
+
+    Args:
+        offset: candidate minus reference at the band stations, [pairs, bands, stations], NaN where either is missing.
+        grid: where the stations are.
+
+    Returns:
+        [pairs, bands - 1]; NaN where less than MIN_STRETCH of a stretch is there.
+    """
+    weights = _stretches(tuple(map(tuple, forward_of(grid.stations, grid.frame).tolist())))
+    flat = offset.reshape(len(offset), grid.stations.size)
+    lost = ~np.isfinite(flat)
+    result = np.full((len(offset), len(weights)), np.nan)
+    for k, stretch in enumerate(weights):
+        there = tall_product(np.where(lost, 0.0, flat), stretch)
+        there[tall_product(lost.astype(np.float64), (stretch != 0).astype(np.float64)) > 0] = np.nan
+        fit = fit_bands(there)
+        result[:, k] = np.where(fit.count >= MIN_STRETCH * there.shape[1], bend(fit), np.nan)
+    return result
+
+
+@cache
+def _stretches(bands: tuple[tuple[float, ...], ...]) -> list[Floats]:
+    """Weights [stations of all bands, stations of a stretch] that read evenly spaced places of each stretch."""
+    every = np.array([station for band in bands for station in band])
+    middles = [(band[0] + band[-1]) / 2 for band in bands]
+    places = [np.linspace(a, b, len(bands[0])) for a, b in pairwise(middles)]
+    return [np.stack([weights_at(every, place) for place in stretch], axis=1) for stretch in places]
+
+
 def bend_of(block: BandBlock) -> Floats:
-    """`bend` of every pair and band."""
-    return bend(block.fit)
+    """`bend` of every pair and band; a band also has that of the stretch across its nearer edge."""
+    own = bend(block.fit)
+    across = np.full_like(own, np.nan)
+    across[:, 1:] = bend_between(block.offset, block.grid)
+    return np.where(np.isnan(own), np.nan, np.fmax(own, across))
 
 
 def bend_rms_of(block: BandBlock) -> Floats:

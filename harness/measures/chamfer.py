@@ -101,8 +101,9 @@ def boxes_gap(reference: LineTable, candidate: LineTable, row: NDArray[np.int64]
 
 
 def _box(values: NDArray[np.float32], start: NDArray[np.int64]) -> tuple[Floats, Floats]:
-    """Smallest and largest value of each line, [lines]; NaN where a line has none."""
+    """Smallest and largest finite value of each line, [lines]; NaN where a line has none."""
     low, high = np.full((2, len(start) - 1), np.nan)
+    values = np.where(np.isfinite(values), values, np.nan)
     some = np.flatnonzero(np.diff(start))
     if len(some):
         low[some], high[some] = (f.reduceat(values, start[some]) for f in (np.fmin, np.fmax))

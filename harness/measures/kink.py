@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.measures.blocks import BandBlock
-from harness.measures.products import tall_product
+from harness.measures.products import tall_product, weights_at
 from harness.measures.stations import forward_of
 from harness.model.grid import Grid
 
@@ -96,25 +96,11 @@ def _turns(
     for index, (band, length) in enumerate(zip(bands, lengths, strict=True)):
         for station in band:
             if station - length >= every.min() - 1e-9 and station + length <= every.max() + 1e-9:
-                weights = _weights(every, station - length) - 2 * _weights(every, station)
-                columns.append((weights + _weights(every, station + length)) / length)
+                weights = weights_at(every, station - length) - 2 * weights_at(every, station)
+                columns.append((weights + weights_at(every, station + length)) / length)
                 owner.append(index)
     turns = np.stack(columns, axis=1) if columns else np.zeros((len(every), 0))
     return turns, np.array(owner, np.intp)
-
-
-def _weights(stations: Floats, place: float) -> Floats:
-    """Weights [stations] that interpolate a value at `place`; one station where it is one."""
-    weights = np.zeros(len(stations))
-    nearest = int(np.abs(stations - place).argmin())
-    if abs(stations[nearest] - place) < 1e-9:
-        weights[nearest] = 1
-        return weights
-    low = int(np.where(stations < place, stations, -np.inf).argmax())
-    high = int(np.where(stations > place, stations, np.inf).argmin())
-    weights[high] = (place - stations[low]) / (stations[high] - stations[low])
-    weights[low] = 1 - weights[high]
-    return weights
 
 
 def kink_of(block: BandBlock) -> Floats:

@@ -12,7 +12,7 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["tall_product"]
+__all__ = ["tall_product", "weights_at"]
 
 Scalar = TypeVar("Scalar", np.float32, np.float64)
 
@@ -29,3 +29,17 @@ def tall_product(rows: NDArray[Scalar], matrix: NDArray[Scalar]) -> NDArray[Scal
     np.matmul(rows[:whole].reshape(parts, height, inner), matrix, out=product[:whole].reshape(parts, height, columns))
     np.matmul(rows[whole:], matrix, out=product[whole:])
     return product
+
+
+def weights_at(stations: NDArray[np.float64], place: float) -> NDArray[np.float64]:
+    """Weights [stations] that interpolate a value at `place`; one station where it is one."""
+    weights = np.zeros(len(stations))
+    nearest = int(np.abs(stations - place).argmin())
+    if abs(stations[nearest] - place) < 1e-9:
+        weights[nearest] = 1
+        return weights
+    low = int(np.where(stations < place, stations, -np.inf).argmax())
+    high = int(np.where(stations > place, stations, np.inf).argmin())
+    weights[high] = (place - stations[low]) / (stations[high] - stations[low])
+    weights[low] = 1 - weights[high]
+    return weights

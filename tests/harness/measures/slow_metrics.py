@@ -54,6 +54,18 @@ def bend(stations: np.ndarray, offset: np.ndarray) -> float:
     return widest
 
 
+def bend_with_edge(band: int, stations: np.ndarray, offset: np.ndarray) -> float:
+    """Bend of a band and of the stretch across its nearer edge; stations, offset: of all bands."""
+    own = bend(stations[band], offset[band])
+    if band == 0:
+        return own
+    ends = [(row[0] + row[-1]) / 2 for row in stations[band - 1 : band + 1]]
+    places = np.linspace(*ends, stations.shape[1])
+    flat = stations.ravel().tolist(), offset.ravel().tolist()
+    across = np.array([value_between(*flat, place) for place in places])
+    return max(own, bend(places, across)) if np.isfinite(across).mean() >= 0.8 else own
+
+
 def bend_rms(stations: np.ndarray, offset: np.ndarray) -> float:
     s, d = there(stations, offset)
     residual = np.array(d) - np.polyval(np.polyfit(s, d, 1), s)

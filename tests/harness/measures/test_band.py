@@ -33,7 +33,7 @@ def test_every_measure_agrees_with_its_slow_twin(offset, grid):
                 "offset_mean": np.nanmean(d),
                 "offset_max": np.nanmax(np.abs(d)),
                 "heading": slow.heading(forward[band], d),
-                "bend": slow.bend(forward[band], d),
+                "bend": slow.bend_with_edge(band, forward, offset[pair]),
                 "bend_rms": slow.bend_rms(forward[band], d),
                 "kink": slow.kink(forward[band], forward, offset[pair], grid.thresholds.kink_length[band]),
                 "curvature_gap": slow.curvature_gap(forward[band], d),

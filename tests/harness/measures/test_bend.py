@@ -8,10 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import linprog
 
-from harness.measures.bend import bend, bend_rms
+from harness.measures.bend import bend, bend_between, bend_rms
 from harness.measures.fit import fit_bands
 from tests.harness.measures import slow_metrics as slow
-from tests.strategies import offsets, quick
+from tests.strategies import VEHICLE, offsets, quick
 
 STATIONS = np.linspace(0, 20, 17)
 
@@ -109,3 +109,18 @@ def test_the_rms_agrees_with_polyfit(offset):
         for band in range(3):
             if np.isfinite(offset[pair, band]).sum() >= 2:
                 np.testing.assert_allclose(found[pair, band], slow.bend_rms(STATIONS, offset[pair, band]), atol=1e-9)
+
+
+@pytest.mark.parametrize(("middle_m", "half_m"), [(20.0, 10.0), (40.0, 10.0)])
+def test_a_bow_that_straddles_two_bands_reads_its_height(middle_m, half_m):
+    """0.55 m high and 20 m long: each of the two bands by itself sees half of it."""
+    bow = 0.55 * np.clip(1 - ((VEHICLE.stations - middle_m) / half_m) ** 2, 0, None)
+    assert bend_of(bow[None]).max() < 0.45
+    assert bend_between(bow[None], VEHICLE).max() > 0.5
+
+
+@quick
+@given(offsets())
+def test_what_is_straight_over_an_edge_has_no_bend_there(offset):
+    straight = np.where(np.isfinite(offset), 0.3 + 0.02 * VEHICLE.stations, np.nan)
+    np.testing.assert_allclose(np.nan_to_num(bend_between(straight, VEHICLE)), 0, atol=1e-6)

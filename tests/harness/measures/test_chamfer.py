@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from harness.errors import MetricError
 from harness.lines.table import CLOSED, OPEN, LineTable
 from harness.measures import chamfer as module
-from harness.measures.chamfer import chamfer
+from harness.measures.chamfer import boxes_gap, chamfer
 from tests.harness.measures import slow_metrics as slow
 from tests.strategies import line_tables, polylines, quick
 
@@ -85,3 +85,9 @@ def test_blocks_do_not_show(monkeypatch):
 def test_tables_of_different_lengths_are_refused():
     with pytest.raises(MetricError, match="1 reference and 0 candidate"):
         chamfer(one(SQUARE), LineTable.empty())
+
+
+def test_boxes_of_lines_with_points_that_are_not_finite_are_of_the_others():
+    lines = LineTable.from_points([0, 0], [[[0, 0], [np.inf, 1], [10, 2], [3, np.nan]], [[np.inf, -np.inf]]])
+    every = np.array([0, 0]), np.array([0, 1])
+    np.testing.assert_array_equal(boxes_gap(lines, lines, *every), [0, np.nan])

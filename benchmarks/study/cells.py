@@ -146,6 +146,8 @@ def _fill(cell: Cell, places: Places, path: Path, kept: dict[str, Any], missing:
 def _made(cell: Cell, places: Places) -> dict[str, Any]:
     """Make the cell's network; how it came about."""
     if cell.arm == ENSEMBLE:
+        for start in _starts():
+            _need(start, places)
         return {"of": [c.name for c in _starts()], "passes": {"forward": 0, "backward": 0}}
     if cell == Cell("screen", "start", 0):
         return _committed(places.folder(cell))

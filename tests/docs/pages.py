@@ -202,7 +202,10 @@ PAGES: dict[str, Page] = {
         _task,
         slow=True,
         replaced=SMALL_BUDGET,
-        not_run={"nice -n 5 python -m benchmarks.papers.adversarial": PAPERS},
+        not_run={
+            "nice -n 5 python -m benchmarks.papers.adversarial": PAPERS,
+            "nice -n 5 python -m benchmarks.papers.few_labels": PAPERS,
+        },
         read_toml=_read_task,
         python_by="tests/techniques/test_attack.py",
     ),

@@ -27,7 +27,7 @@ def main() -> None:
     options = _options()
     places = Places(options.results, options.work, options.pictures, tuple(options.also))
     if options.report:
-        report.write(read(places.results), HERE / "REPORT.md")
+        report.write(*read(places.results), HERE / "REPORT.md")
         return
     if options.list:
         _list(places)
@@ -38,7 +38,7 @@ def main() -> None:
         _run([c for c in _known(places) if c.name in names], places)
         return
     _run(screening(), places)
-    arms = chosen(read(places.results))
+    arms = chosen(*read(places.results))
     if arms is None:
         print("screening is not complete: another process is at some cells; nothing is chosen yet", flush=True)
         return
@@ -56,14 +56,14 @@ def _run(cells: list[Cell], places: Places) -> None:
 
 
 def _known(places: Places) -> list[Cell]:
-    return [*screening(), *confirmation(chosen(read(places.results)) or ())]
+    return [*screening(), *confirmation(chosen(*read(places.results)) or ())]
 
 
 def _list(places: Places) -> None:
-    finished = read(places.results)
+    finished, failed = read(places.results)
     for cell in _known(places):
         kept = finished.get(cell)
-        print(f"{cell.name:40s} " + (f"{sum(kept['wall_s'].values()):.0f} s" if kept else "-"))
+        print(f"{cell.name:40s} " + (f"{sum(kept['wall_s'].values()):.0f} s" if kept else failed.get(cell, "-")))
 
 
 def _options() -> argparse.Namespace:

@@ -22,6 +22,7 @@ from benchmarks.study import bench, measure, real
 from benchmarks.study.arms import ARMS, BY_NAME, CONFIRM_SEEDS, CONTROL, RECIPE, from_scratch
 from benchmarks.study.candidate import FINE_TUNING, SCRATCH, lines_of, mean_of_weights, together, trained
 from harness.cli.demo import example_folder
+from techniques.errors import NonFiniteLoss
 from techniques.weight_files import file_sha256
 
 __all__ = ["Cell", "Places", "compute", "confirmation", "read", "screening"]
@@ -90,13 +91,17 @@ def confirmation(chosen: tuple[str, ...]) -> list[Cell]:
     return [Cell("confirm", arm, seed) for seed in CONFIRM_SEEDS for arm in (CONTROL, RECIPE, *chosen)]
 
 
-def read(results: Path) -> dict[Cell, dict[str, Any]]:
-    """Every finished cell."""
-    found = {}
+def read(results: Path) -> tuple[dict[Cell, dict[str, Any]], dict[Cell, str]]:
+    """(every finished cell, why those failed whose loss was not finite)."""
+    found, failed = {}, {}
     for path in sorted(results.glob("*.json")):
         kept = json.loads(path.read_text(encoding="utf-8"))
-        found[Cell(kept["stage"], kept["arm"], kept["seed"])] = kept
-    return found
+        cell = Cell(kept["stage"], kept["arm"], kept["seed"])
+        if "failed" in kept:
+            failed[cell] = str(kept["failed"])
+        else:
+            found[cell] = kept
+    return found, failed
 
 
 def compute(cell: Cell, places: Places, tell: Callable[[str], None] = print) -> bool:
@@ -104,7 +109,7 @@ def compute(cell: Cell, places: Places, tell: Callable[[str], None] = print) -> 
     path = places.results / f"{cell.name}.json"
     kept: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
     missing = [s for s in _sections(cell, places.also) if s not in kept.get("measures", {})]
-    if kept and not missing:
+    if "failed" in kept or (kept and not missing):
         return True
     lock = places.work / "locks" / f"{cell.name}.lock"
     lock.parent.mkdir(parents=True, exist_ok=True)
@@ -128,7 +133,11 @@ def _sections(cell: Cell, also: Sequence[str]) -> list[str]:
 def _fill(cell: Cell, places: Places, path: Path, kept: dict[str, Any], missing: list[str]) -> None:
     if not kept:
         began = time.perf_counter()
-        kept = {"stage": cell.stage, "arm": cell.arm, "seed": cell.seed, **_made(cell, places)}
+        kept = {"stage": cell.stage, "arm": cell.arm, "seed": cell.seed}
+        try:
+            kept |= _made(cell, places)
+        except NonFiniteLoss as error:  # the plan: not repeated, and a failure of its arm
+            kept["failed"], missing = error.what, []
         kept |= {"code": _code(), "machine": machine(), "measures": {}, "wall_s": {}}
         kept["wall_s"]["make"] = round(time.perf_counter() - began, 1)
         kept["measured_by"] = {}

@@ -23,15 +23,19 @@ ROOT = Path(__file__).resolve().parents[2]
 FIGURES = {stage: ROOT / "docs" / "images" / f"study_{stage}.png" for stage in ("screen", "confirm")}
 
 
-def write(cells: Cells, path: Path) -> None:
-    """Write the report and draw what can be drawn."""
+def write(cells: Cells, failed: Mapping[Cell, str], path: Path) -> None:
+    """Write the report and draw what can be drawn.
+
+    Args:
+        failed: cells whose loss was not finite, and what was said of them.
+    """
     parts = [
         "# What the study found so far",
         "",
         "Made by `python -m benchmarks.study --report` from the cells in [results/](results/); [PLAN.md](PLAN.md) says "
         "what was asked, and how it is decided. Do not edit.",
         "",
-        *_progress(cells),
+        *_progress(cells, failed),
     ]
     for stage, title in (("confirm", "Confirmation: trained from scratch"), ("screen", "Screening: repair")):
         if any(c.stage == stage for c in cells):
@@ -40,8 +44,8 @@ def write(cells: Cells, path: Path) -> None:
     print(f"{path}: {len(cells)} cells")
 
 
-def _progress(cells: Cells) -> list[str]:
-    chosen = st.chosen(cells)
+def _progress(cells: Cells, failed: Mapping[Cell, str]) -> list[str]:
+    chosen = st.chosen(cells, failed)
     planned = [*screening(), *confirmation(chosen or ("?",) * CONFIRMED_ARMS)]
     wall_h = sum(sum(kept["wall_s"].values()) for kept in cells.values()) / 3600
     found = [f"{len(cells)} of {len(planned)} cells are finished, {wall_h:.1f} h of one thread beside other load."]
@@ -53,6 +57,7 @@ def _progress(cells: Cells) -> list[str]:
             starts.setdefault(cell.seed, set()).add(kept["initial_sha256"])
     alike = all(len(files) == 1 for files in starts.values())
     found += [f"All arms of a start began with the same weights: {'yes' if alike else 'NO'}."] if starts else []
+    found += [f"Failed, and not repeated: `{cell.name}`, {why}." for cell, why in failed.items()]
     if chosen:
         found += [f"Chosen for confirmation by the plan's rule: {', '.join(f'`{c}`' for c in chosen)}."]
     else:
@@ -318,12 +323,12 @@ def _cost_table(cells: Cells) -> list[str]:
 
 
 def frontier(cells: Cells, stage: str, path: Path) -> bool:
-    """Draw clean error against gap (declared, with intervals over seeds) for every arm; False where there is none."""
+    """Draw clean error against gap for every arm, with intervals over seeds; False where there is none."""
     points = {}
     for arm in _order(cells):
-        declared, clean = (st.ratios(cells, stage, arm, what) for what in ("declared", "clean"))
-        if declared and arm != CONTROL:
-            points[arm] = (interval(clean), interval(declared))
+        values = [st.ratios(cells, stage, arm, what) for what in ("clean", "declared", "unseen")]
+        if values[0] and arm != CONTROL:
+            points[arm] = [interval(v) for v in values]
     if not points:
         return False
     with drawing(path) as axes:
@@ -331,13 +336,14 @@ def frontier(cells: Cells, stage: str, path: Path) -> bool:
         axes.axhline(0.5, color="0.6", linestyle=":", linewidth=1)
         axes.plot(1, 1, "ks")
         axes.annotate(CONTROL, (1, 1), textcoords="offset points", xytext=(5, 5), fontsize=8)
-        for arm, (clean, declared) in points.items():
+        for arm, (clean, declared, unseen) in points.items():
             x, y = math.exp(clean[0]), math.exp(declared[0])
             if not math.isnan(declared[1]):
                 axes.plot([x, x], [math.exp(v) for v in declared[1:]], color="0.75", linewidth=1, zorder=1)
-            axes.plot(x, y, "o", markersize=5)
+            (dot,) = axes.plot(x, y, "o", markersize=5)
+            axes.plot(x, math.exp(unseen[0]), "o", markersize=5, markerfacecolor="none", color=dot.get_color())
             axes.annotate(arm, (x, y), textcoords="offset points", xytext=(5, 3), fontsize=8)
         axes.set_xlabel("clean error, ratio to plain (bound 1.05)")
-        axes.set_ylabel("gap of the declared pipeline, ratio to plain")
+        axes.set_ylabel("gap, ratio to plain: filled declared, hollow unseen")
         axes.set_ylim(0, None)
     return True

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -89,23 +89,23 @@ def detectable(spread: float, count: int, level: float, power: float = 0.8) -> f
     return high * spread / math.sqrt(count)
 
 
-def chosen(cells: Mapping[Cell, Kept]) -> tuple[str, ...] | None:
+def chosen(cells: Mapping[Cell, Kept], failed: Collection[Cell] = ()) -> tuple[str, ...] | None:
     """The arms to confirm by PLAN.md's rule; None until every screening cell of a confirmable arm is there.
 
-    Eligible: mean clean ratio at most 5 %, mean slope at least 0.95. Of each family the best; the best two by the mean
+    Eligible: no failed cell, mean clean ratio at most 5 %, mean slope at least 0.95. Of each family the best; the best two by the mean
     of the log ratios on declared and unseen pipelines. Where fewer are eligible, those with the least clean ratio.
     """
     wanted = [a for a in ARMS if a.confirmable]
     names = {CONTROL, *(a.name for a in wanted)}
-    if any(c not in cells for c in screening() if c.arm in names):
+    if any(c not in cells and c not in failed for c in screening() if c.arm in names):
         return None
+    wanted = [a for a in wanted if not any(c.stage == "screen" and c.arm == a.name for c in failed)]
     score, clean, fit = {}, {}, {}
     for arm in wanted:
         score[arm.name] = sum(float(np.mean(ratios(cells, "screen", arm.name, w))) for w in ("declared", "unseen")) / 2
         clean[arm.name] = float(np.mean(ratios(cells, "screen", arm.name, "clean")))
-        slopes = [
-            k["measures"]["pictures"]["slope"] for c, k in cells.items() if (c.stage, c.arm) == ("screen", arm.name)
-        ]
+        own = [kept for cell, kept in cells.items() if (cell.stage, cell.arm) == ("screen", arm.name)]
+        slopes = [kept["measures"]["pictures"]["slope"] for kept in own]
         fit[arm.name] = clean[arm.name] <= CLEAN_BOUND and float(np.mean(slopes)) >= SLOPE_BOUND
     order = sorted((n for n in score if fit[n]), key=score.__getitem__)
     order += sorted((n for n in score if not fit[n]), key=clean.__getitem__)

@@ -10,10 +10,12 @@ import pytest
 from scipy.stats import ttest_1samp
 
 from benchmarks.study import bench, report, statistics
+from benchmarks.study import cells as cells_module
 from benchmarks.study.arms import ARMS, BY_NAME, CONFIRM_SEEDS, from_scratch
 from benchmarks.study.bench import PIPELINES, Pictures
 from benchmarks.study.cells import Cell, confirmation, screening
 from benchmarks.study.measure import on_pictures, slope
+from techniques.errors import NonFiniteLoss
 from techniques.registry import build_all
 
 PLAN = Path(__file__).parents[2] / "benchmarks" / "study" / "PLAN.md"
@@ -116,6 +118,33 @@ def test_the_choice_leaves_out_who_sees_less_and_who_cannot_be_trained_from_scra
         "consistency-1",
         "preprocessing",
     )
+
+
+def test_an_arm_with_a_failed_cell_is_not_chosen_and_does_not_hold_up_the_choice() -> None:
+    cells = screened({"consistency-4": 8.0, "preprocessing": 12.0, "fgsm": 2.0})
+    lost = Cell("screen", "fgsm", 1)
+    del cells[lost]
+    assert statistics.chosen(cells) is None
+    assert statistics.chosen(cells, [lost]) == ("consistency-4", "preprocessing")
+
+
+def test_a_loss_that_is_not_finite_is_kept_as_a_failure_and_never_repeated(tmp_path, monkeypatch) -> None:
+    calls = []
+
+    def diverges(*_: object) -> dict:
+        calls.append(1)
+        raise NonFiniteLoss("the loss is nan", where="step 7", remedy="")
+
+    monkeypatch.setattr(cells_module, "_made", diverges)
+    places = cells_module.Places(tmp_path / "results", tmp_path, tmp_path)
+    cell = Cell("screen", "fgsm", 1)
+    told: list[str] = []
+    assert cells_module.compute(cell, places, told.append)
+    assert cells_module.compute(cell, places, told.append)
+    assert len(calls) == 1
+    assert cells_module.read(places.results) == ({}, {cell: "the loss is nan"})
+    report.write({}, {cell: "the loss is nan"}, tmp_path / "REPORT.md")
+    assert "Failed, and not repeated: `screen-fgsm-1`" in (tmp_path / "REPORT.md").read_text()
 
 
 def test_nothing_is_chosen_before_screening_is_complete() -> None:

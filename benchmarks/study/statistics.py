@@ -92,8 +92,9 @@ def detectable(spread: float, count: int, level: float, power: float = 0.8) -> f
 def chosen(cells: Mapping[Cell, Kept], failed: Collection[Cell] = ()) -> tuple[str, ...] | None:
     """The arms to confirm by PLAN.md's rule; None until every screening cell of a confirmable arm is there.
 
-    Eligible: no failed cell, mean clean ratio at most 5 %, mean slope at least 0.95. Of each family the best; the best two by the mean
-    of the log ratios on declared and unseen pipelines. Where fewer are eligible, those with the least clean ratio.
+    Eligible: no failed cell, mean clean ratio at most 5 %, mean slope at least 0.95. Of each family the best; the best
+    two by the mean of the log ratios on declared and unseen pipelines. Where fewer are eligible, those with the least
+    clean ratio.
     """
     wanted = [a for a in ARMS if a.confirmable]
     names = {CONTROL, *(a.name for a in wanted)}

@@ -23,6 +23,7 @@ from harness.measures.match import Matches, match
 from harness.measures.measured import Measured, measured
 from harness.measures.pairs import PairMetrics, pair_metrics
 from harness.measures.presence import line_counts
+from harness.measures.resets import RESET
 from harness.measures.scope import CaseScope
 from harness.measures.series import SeriesStore
 from harness.measures.series_table import series_metrics_table
@@ -119,7 +120,11 @@ class RungMeter:
             )
             parts.add("series_metrics", table.drop("case").to_dict())
         if self._state is not None:
-            for row in self._state.rows(self._scope.clock.axis()[1].fps):
+            frames, axis = self._scope.clock.axis()
+            for step, size in self._state.resets():
+                frame = int(frames[step - 1])
+                self._events.add(Event("state_reset", frame, frame, -1, -1, size, RESET))
+            for row in self._state.rows(axis.fps):
                 parts.add("state_metrics", {"rung": self.name, "reference": root, **row})
         if self._span and not self.lines:
             first, last = self._span

@@ -16,6 +16,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from harness.measures.growth import DivergenceLog
+from harness.measures.resets import StateSteps
 
 __all__ = ["LINE_SIGNALS", "StateMeter", "growth_in_words"]
 
@@ -23,7 +24,7 @@ LINE_SIGNALS = ("lines.offset", "lines.bend")
 
 
 class StateMeter:
-    """Accumulates one rung's divergence over a case; a few KB however long it is.
+    """Accumulates one rung's divergence over a case; twelve bytes a step and output.
 
     Args:
         outputs: the outputs that are fed back.
@@ -31,6 +32,8 @@ class StateMeter:
 
     def __init__(self, outputs: Sequence[str]) -> None:
         self._logs = {signal: DivergenceLog() for signal in (*outputs, *LINE_SIGNALS)}
+        self._steps = {output: StateSteps() for output in outputs}
+        self._when: list[NDArray[np.int64]] = []
         self._power = dict.fromkeys(outputs, (0.0, 0))  # of the reference: (sum of mean squares, frames)
 
     def tensor(self, output: str, step: NDArray[np.int64], reference: NDArray[Any], candidate: NDArray[Any]) -> None:
@@ -38,6 +41,9 @@ class StateMeter:
         if output not in self._power:
             return
         before, after = (a.reshape(len(step), -1).astype(np.float64) for a in (reference, candidate))
+        self._steps[output].add(before, after)
+        if output == next(iter(self._steps)):
+            self._when.append(step)
         with np.errstate(invalid="ignore", over="ignore"):
             self._logs[output].add(step, np.sqrt(np.mean((after - before) ** 2, axis=1)))
             power = np.mean(before**2, axis=1)
@@ -48,6 +54,16 @@ class StateMeter:
         """Take matched lines: the step of each, [n], its largest offset and its bend, both [n, bands]."""
         for signal, values in zip(LINE_SIGNALS, (offset, bend), strict=True):
             self._logs[signal].add(np.repeat(step, values.shape[1]), values.ravel())
+
+    def resets(self) -> list[tuple[int, float]]:
+        """(step counted from 1, size in units of the reference's RMS) of every jump of a state, one a step."""
+        worst: dict[int, float] = {}
+        for output, steps in self._steps.items():
+            total, frames = self._power[output]
+            for at, size in steps.resets(math.sqrt(total / frames) if frames else 0.0):
+                step = int(np.concatenate(self._when)[at])
+                worst[step] = max(worst.get(step, 0.0), size)
+        return sorted(worst.items())
 
     def rows(self, fps: float) -> Iterator[dict[str, Any]]:
         """One row for each signal; tensors in units of the reference's RMS over the case, lines in the run's own."""

@@ -5,13 +5,10 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.measures.windows import runs_of
-
-__all__ = ["LONGEST_LOSS_S", "excess_toggles", "id_swaps", "losses", "toggles", "toggles_per_min"]
+__all__ = ["excess_toggles", "id_swaps", "toggles", "toggles_per_min"]
 
 _SHORTEST_S = 1.0
 _SPREADS = 2.0
-LONGEST_LOSS_S = 1.0
 
 
 def toggles(present: NDArray[np.bool_]) -> int:
@@ -47,22 +44,6 @@ def toggles_per_min(candidate: NDArray[np.bool_], reference: NDArray[np.bool_], 
     if not len(reference) >= _SHORTEST_S * fps:
         return float("nan")
     return excess_toggles(candidate, reference) * 60 * fps / len(reference)
-
-
-def losses(candidate: NDArray[np.bool_], reference: NDArray[np.bool_], fps: float) -> list[tuple[int, int]]:
-    """Steps, first and last, of every stretch of up to a second in which the candidate has lost the line.
-
-    It has the line before and after, and the reference has it all the while; what the reference drops too is no loss.
-
-    Args:
-        candidate, reference: as for `toggles_per_min`.
-        fps: frames per second.
-    """
-    gone = zip(*runs_of(~candidate), strict=True)
-    return [
-        (int(a), int(b) - 1) for a, b in gone
-        if a > 0 and b < len(candidate) and b - a <= LONGEST_LOSS_S * fps and reference[a - 1 : b + 1].all()
-    ]  # fmt: skip
 
 
 def id_swaps(

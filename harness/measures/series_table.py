@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from harness.measures.blocks import StationBlock, Stretch
 from harness.measures.events import FLICKER_PER_MIN, FLICKER_TOGGLES, Event, EventLog
-from harness.measures.flicker import excess_toggles, losses, toggles_per_min
+from harness.measures.flicker import excess_toggles, toggles_per_min
 from harness.measures.jumps import without_renames
 from harness.measures.lag import LagLook, agreed_lags, look_for_lag
 from harness.measures.series import MIN_FPS, SeriesStore, TrackSeries
@@ -63,7 +63,6 @@ def series_metrics_table(
         per_min = toggles_per_min(series.in_candidate, series.in_reference, series.fps)
         if log is not None:
             _log_flicker(log, series, per_min)
-            _log_losses(log, series)
         for k, station in enumerate(store.look_ahead):
             block = _block(series, k, grid, owned)
             values, found_in = _station_metrics(series, k, block, log)
@@ -191,12 +190,6 @@ def _log_flicker(log: EventLog, series: TrackSeries, per_min: float) -> None:
         change = np.flatnonzero(series.in_candidate[1:] != series.in_candidate[:-1]) + 1
         first, last = int(series.frame[change[0]]), int(series.frame[change[-1]])
         log.add(Event("flicker", first, last, series.track, -1, per_min, FLICKER_PER_MIN))
-
-
-def _log_losses(log: EventLog, series: TrackSeries) -> None:
-    for first, last in losses(series.in_candidate, series.in_reference, series.fps):
-        a, b = int(series.frame[first]), int(series.frame[last])
-        log.add(Event("loss", a, b, series.track, -1, float(b - a + 1), 1.0))
 
 
 def _null(value: Any) -> Any:

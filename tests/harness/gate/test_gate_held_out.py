@@ -85,7 +85,7 @@ FAULTS: dict[str, tuple[Fault, set[str]]] = {
     "drift to the right": (drifting(-1), {"drift"}),
     "0.5 m at 0.25 Hz": (slow_swing, {"wander"}),
     "0.15 m at 3 Hz": (tremble, {"tremble-near-mid"}),
-    "lost for 3 frames": (lost_for_three_frames, {"loss", "missing"}),
+    "lost for 3 frames": (lost_for_three_frames, {"missing", "missing-lines"}),
     "nearest resize": (nearest_resize, {"jitter-near-mid", "offset_max-near-mid"}),
 }
 

@@ -13,11 +13,12 @@ import re
 import sys
 import sysconfig
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from importlib import metadata
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-__all__ = ["code_of", "dotted_paths"]
+__all__ = ["code_of", "dotted_paths", "packages_of"]
 
 _DOTTED = re.compile(r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*$")
 _OURS = {"cases", "engines", "harness", "techniques", "trueline"}
@@ -30,15 +31,35 @@ def code_of(card: Mapping[str, Any], root: Path) -> dict[str, str]:
         card: the card, as plain values; every string `module:attribute` in it is followed.
         root: folder of the card.
     """
+    files = _followed(card, root)
+    return {name: hashlib.sha256(f.read_bytes()).hexdigest() for name, f in sorted(files.items()) if f is not None}
+
+
+def packages_of(card: Mapping[str, Any], root: Path) -> dict[str, str]:
+    """Installed package -> version, for all packages that this code imports.
+
+    Args:
+        card: as above.
+        root: folder of the card.
+    """
+    tops = {name.partition(".")[0] for name, file in _followed(card, root).items() if file is None}
+    tops -= _OURS | sys.stdlib_module_names
+    owners = metadata.packages_distributions() if tops else {}
+    return {owner: metadata.version(owner) for top in sorted(tops) for owner in owners.get(top, ())}
+
+
+def _followed(card: Mapping[str, Any], root: Path) -> dict[str, Path | None]:
+    """Every module that the card leads to, with the user's file of it; None for a module of anybody else."""
     waiting = [path.partition(":")[0] for path in dotted_paths(card)]
-    seen: dict[str, Path] = {}
+    seen: dict[str, Path | None] = {}
     while waiting:
         name = waiting.pop()
-        if name in seen or (file := _file_of(name, root)) is None:
+        if name in seen:
             continue
-        seen[name] = file
-        waiting += _imported(name, file)
-    return {name: hashlib.sha256(file.read_bytes()).hexdigest() for name, file in sorted(seen.items())}
+        seen[name] = file = _file_of(name, root)
+        if file is not None:
+            waiting += _imported(name, file)
+    return seen
 
 
 def dotted_paths(value: Any) -> Iterator[str]:

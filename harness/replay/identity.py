@@ -22,11 +22,14 @@ from typing import Any
 from cases.case import Case
 from engines.errors import ModelLoadError
 from engines.inspect.graph import weight_files
-from engines.registry import option_files
+from engines.registry import ENTRY_POINTS as ENGINES
+from engines.registry import base_name, option_files
 from engines.sealed import file_sha256
+from engines.table import TABLE
+from harness.lines.decode.registry import ENTRY_POINTS as DECODERS
 from harness.model.card import Card
 from harness.model.grid import grid_to_json
-from harness.replay.code import code_of
+from harness.replay.code import code_of, packages_of
 from harness.run.rungs import Rung
 from trueline import __version__
 from trueline._reading import read_toml
@@ -36,7 +39,7 @@ __all__ = ["Plan", "differences", "make_plan", "model_files", "rung_json"]
 SCHEMA = 1
 _DISTRIBUTIONS = (
     "torch", "onnx", "onnxscript", "onnxruntime", "onnxruntime-gpu", "openvino", "tensorrt",
-    "numpy", "polars", "av", "opencv-python-headless",
+    "numpy", "scipy", "polars", "av", "opencv-python-headless",
 )  # fmt: skip
 
 
@@ -75,6 +78,8 @@ def make_plan(card: Card, cases: Sequence[Case], rungs: Sequence[Rung], settings
             "python": platform.python_version(),
             "machine": f"{platform.system()} {platform.machine()}",
             **_versions(),
+            **packages_of(_plain_card(card), card.root),
+            **_third_parties(rungs),
         },
     }
     text = json.dumps(identity, sort_keys=True, default=str)
@@ -169,6 +174,14 @@ def _commit(folder: Path) -> str:
         asked = ["git", "-C", str(folder), "rev-parse", "HEAD"]
         return subprocess.run(asked, capture_output=True, text=True, timeout=5, check=True).stdout.strip()
     return ""
+
+
+def _third_parties(rungs: Sequence[Rung]) -> dict[str, str]:
+    """Package -> version, of every engine and decoder that a package of its own provides."""
+    used = {base_name(rung.engine) for rung in rungs}
+    entries = [e for e in metadata.entry_points(group=ENGINES) if e.name in used and e.name not in TABLE]
+    entries += metadata.entry_points(group=DECODERS)
+    return {entry.dist.name: entry.dist.version for entry in entries if entry.dist is not None}
 
 
 def _versions() -> dict[str, str]:

@@ -38,6 +38,10 @@ from harness.run.rungs import Rung
 __all__ = ["PACKAGES", "case_key", "is_determined", "machine", "rung_key"]
 
 PACKAGES = (cases, engines, harness)  # whose code computes results
+_SWITCHES = (  # variables of the environment by which libraries choose kernels, threads and precisions
+    "OMP_", "KMP_", "MKL_", "OPENBLAS_", "DNNL_", "ONEDNN_", "ORT_", "OV_", "TORCH", "PYTORCH_", "CUDA_", "CUBLAS_",
+    "CUDNN_", "NVIDIA_",
+)  # fmt: skip
 _UNDETERMINED = {"command"}  # a program may read what nobody here knows of
 
 
@@ -102,7 +106,7 @@ def _recording(case: Case) -> dict[str, Any]:
 
 @cache
 def machine() -> Mapping[str, Any]:
-    """Processor, Python, Trueline's own code and all packages; asked once a process."""
+    """Processor, Python, Trueline's own code, all packages, and what steers libraries; asked once a process."""
     packages = sorted(f"{d.metadata['Name']} {d.version}" for d in metadata.distributions())
     return {
         "processor": _processor(),
@@ -110,6 +114,7 @@ def machine() -> Mapping[str, Any]:
         "python": platform.python_version(),
         "platform": platform.platform(),
         "packages": _digest(packages),
+        "environment": {k: v for k, v in sorted(os.environ.items()) if k.startswith(_SWITCHES)},
         "code": _own_code(),
     }
 

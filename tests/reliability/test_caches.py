@@ -19,6 +19,7 @@ from engines.emulated import emulated_graph
 from engines.emulated.recipe import Recipe
 from engines.export import exported, inlined
 from engines.protocol import ModelSource
+from engines.tensorrt.build import Built
 from engines.tensorrt.plancache import cached_plan
 from harness.model.card import load_card
 from tests.harness.tiny_model import write_tiny
@@ -57,7 +58,7 @@ def _inlined(source: ModelSource) -> Path:
 
 
 def _plan(source: ModelSource) -> Path:
-    return cached_plan(source.cache, "tiny", {"gpu": "any"}, lambda: (b"a plan of TensorRT", [])).path
+    return cached_plan(source.cache, "tiny", {"gpu": "any"}, lambda: Built(b"a plan of TensorRT", [], [])).path
 
 
 def _flipped(file: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from importlib import metadata
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ from cases.case import open_case
 from cases.synth import synth_cases
 from harness.errors import RunError
 from harness.model.card import load_card
-from harness.replay.code import code_of, dotted_paths
+from harness.replay.code import code_of, dotted_paths, packages_of
 from harness.replay.identity import differences, make_plan
 from harness.replay.replay import replay
 from harness.run.rungs import Rung
@@ -138,3 +139,34 @@ def test_dotted_paths_are_found_wherever_they_stand() -> None:
 def test_a_broken_file_is_still_part_of_it(card: Path) -> None:
     (card.parent / "steps.py").write_text("def (:\n")
     assert "steps" in code_of({"op": "steps:brighten"}, card.parent)
+
+
+def test_versions_of_packages_that_the_users_code_imports_count_and_no_others(
+    card: Path, case: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    edit(card.parent / "helpers" / "values.py", "GAIN = 1.0", "import rich\nfrom typer.main import Typer\nGAIN = 1.0")
+    before = identity(card, case)
+    assert packages_of({"op": "steps:brighten"}, card.parent).keys() == {"typer", "rich"}
+    asked = metadata.version
+    for name, told in (("typer", ["typer"]), ("jinja2", [])):
+        monkeypatch.setattr(metadata, "version", lambda n, name=name: "0.0" if n.lower() == name else asked(n))
+        after = identity(card, case)
+        assert (after["digest"] != before["digest"]) == bool(told)
+        assert differences(before, after) == told
+
+
+def test_every_library_that_computes_counts(card: Path, case: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before, asked = identity(card, case), metadata.version
+    for name in (
+        "torch",
+        "onnx",
+        "onnxruntime",
+        "openvino",
+        "numpy",
+        "scipy",
+        "polars",
+        "av",
+        "opencv-python-headless",
+    ):
+        monkeypatch.setattr(metadata, "version", lambda n, name=name: "0.0" if n == name else asked(n))
+        assert differences(before, identity(card, case)) == [name]

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from harness.lines.table import NO_SLOT, LineTable
 from harness.measures.assignment import (
+    PAIRS_PER_BLOCK,
     WHOLE_LINE_SHARE,
     alone_cost,
     assign,
@@ -28,6 +29,7 @@ from harness.measures.assignment import (
     whole_distance,
 )
 from harness.measures.chamfer import boxes_gap, chamfer
+from harness.measures.crowds import CHEAPEST, cheapest_of_each, pairs_nearby, positions
 from harness.measures.stations import is_longitudinal
 from harness.model.grid import Grid
 
@@ -133,21 +135,33 @@ class _Side:
         """(reference line, candidate line, cost) of every pair of these lines that the gate allows."""
         aside = ~is_longitudinal(self.reference, self.grid.frame) | ~np.isfinite(self.reference_lateral).any(axis=1)
         found = [(_none(), _none(), np.zeros(0))]
-        for row, column in pairs_in_frames(self.reference.frame[rows], self.candidate.frame[columns]):
+        frames = self.reference.frame[rows], self.candidate.frame[columns]
+        places = positions(self.reference_lateral[rows]), positions(self.candidate_lateral[columns])
+        for row, column in pairs_nearby(*frames, *places, self.grid.thresholds.match_gate):
             row, column = rows[row], columns[column]
             fit = self.reference.topology[row] == self.candidate.topology[column]
             if by_slot:
                 fit &= (self.reference.slot[row] == NO_SLOT) | (self.candidate.slot[column] == NO_SLOT)
             for wanted, cost_of in ((fit & ~aside[row], self._along), (fit & aside[row], self._across)):
                 if wanted.any():
-                    found.append(cost_of(row[wanted], column[wanted]))
+                    found.append(self._cheapest(*cost_of(row[wanted], column[wanted])))
         row, column, cost = (np.concatenate(parts) for parts in zip(*found, strict=True))
         gate = self.grid.thresholds.match_gate
         unsure = np.flatnonzero(contested(row, column) & ~aside[row])  # the whole line counts where there is a choice
         lateral = self.reference_lateral, self.candidate_lateral
-        cost[unsure] += WHOLE_LINE_SHARE * whole_distance(*lateral, row[unsure], column[unsure], gate)
+        for part in np.array_split(unsure, len(unsure) // PAIRS_PER_BLOCK + 1):
+            cost[part] += WHOLE_LINE_SHARE * whole_distance(*lateral, row[part], column[part], gate)
+        return row, column, cost + self._order(row, column)
+
+    def _order(self, row: Ints, column: Ints) -> Floats:
+        """What the order of the lines adds to the cost of pairs."""
         places = self.reference.line_in_frame()[row], self.candidate.line_in_frame()[column]
-        return row, column, cost + order_cost(*places, gate)
+        return order_cost(*places, self.grid.thresholds.match_gate)
+
+    def _cheapest(self, row: Ints, column: Ints, cost: Floats) -> tuple[Ints, Ints, Floats]:
+        """Of each reference line the pairs that it may get (`harness.measures.crowds`)."""
+        kept = cheapest_of_each(row, cost + self._order(row, column)) if len(row) > CHEAPEST else slice(None)
+        return row[kept], column[kept], cost[kept]
 
     def _along(self, row: Ints, column: Ints) -> tuple[Ints, Ints, Floats]:
         """Lines along the road, at their near distance."""

@@ -146,7 +146,18 @@ class Run:
         """
         if name not in self._checked:
             self._checked[name] = check_table(self.path, name, self.meta)
+            self._check_columns(name)
         return pl.scan_parquet(self._checked[name], glob=False)
+
+    def _check_columns(self, name: str) -> None:
+        """Refuse a table of a Trueline that knew other columns."""
+        lacking = TABLES[name].keys() - pl.read_parquet_schema(self._checked[name]).keys()
+        if lacking:
+            raise RunError(
+                f"{name}.parquet has no column {min(lacking)!r}: another version of Trueline wrote it",
+                where=str(self.path),
+                remedy="replay again into a new folder",
+            )
 
     def read(self, name: str) -> pl.DataFrame:
         """One table, in memory.

@@ -25,9 +25,12 @@ from engines.formats.npy import npy
 from engines.inspect.graph import read_graph
 from engines.protocol import DumpSpec
 from engines.torch_model import read_state
-from harness.gate import load_policy
+from harness.errors import RunError
+from harness.gate import judge, load_policy
 from harness.model.card import load_card
+from harness.replay.replay import replay
 from harness.run.folder import Run
+from harness.run.manifest import record_of, summed
 from harness.training import load_task_file
 from tests.reliability.identity_model import straight_lines, write_card, write_case
 from trueline import TruelineError
@@ -226,6 +229,22 @@ def test_a_toml_file(what: str, data: bytes, tmp_path: Path) -> None:
 def test_a_run_json(data: bytes, tmp_path: Path) -> None:
     (tmp_path / "run.json").write_bytes(data)
     _one_line(lambda: Run.open(tmp_path), str(tmp_path))
+
+
+def test_a_run_of_other_columns(tmp_path: Path) -> None:
+    """A Trueline that knew fewer wrote it: told once, where the table is read."""
+    case = write_case(tmp_path / "cases", frames=4)
+    card = load_card(write_card(tmp_path / "card"))
+    run = replay(card, [case], engines=["ort-fp32"], out=tmp_path / "run", cache=tmp_path / "cache")
+    file = run.path / "series_metrics.parquet"
+    run.read("series_metrics").drop("bias").write_parquet(file)
+    meta = json.loads((run.path / "run.json").read_text())
+    meta.pop("sha256")
+    meta["tables"]["series_metrics"] = record_of(file)
+    (run.path / "run.json").write_text(json.dumps(summed(meta)))
+    _one_line(lambda: judge(Run.open(run.path)), "run")
+    with pytest.raises(RunError, match="no column 'bias': another version"):
+        Run.open(run.path).table("series_metrics")
 
 
 def _images(folder: Path, *names: str) -> Path:

@@ -79,6 +79,7 @@ def test_a_folder_whose_name_is_a_pattern_reads_its_own_tables(tmp_path: Path) -
         folder = tmp_path / name
         folder.mkdir()
         rows = {"case": ["a"] * frames, "rung": ["deploy/x"] * frames, "p50_ms": [1.0] * frames}
+        rows |= {"p99_ms": [1.0] * frames, "frames": [1] * frames}
         pl.DataFrame(rows).write_parquet(folder / "latency.parquet")
         finish_run(folder, {"rungs": []})
     assert Run.open(tmp_path / "rc[1]").read("latency").height == 2

@@ -9,6 +9,8 @@ shows nothing of fp16. These engines put the roundings where a GPU's engine has 
     emulated-fp16:unfolded, :late-fold
                           BatchNorm apart, as PyTorch has it, or folded in fp16, as OpenVINO does
     emulated-fp16:inside  composite operators (normalisations, softmax) spelled out, every step of them rounded
+    emulated-fp16:plan, :plan-half
+                          where TensorRT for RTX's compiled plan writes fp16, and with :plan-half inside its kernels too
     emulated-bf16         after every operator
     emulated-tf32         operands of products; :rne (default), :rna, :rz
     emulated-reorder      fp32, only the order of additions; :SEED
@@ -19,14 +21,18 @@ What each shows and cannot show: docs/engines.md. Facts they build on: docs/DESI
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from engines.base import refuse_options
 from engines.cache import digest, folder_of, publish, whole, write_text
 from engines.cpu import physical_cores
+from engines.emulated.by_plan import VARIANTS
 from engines.emulated.graph import fold
-from engines.emulated.recipe import Recipe, read_recipe, rewrite
+from engines.emulated.recipe import Recipe, read_recipe, rewrite, rewrite_by_plan
 from engines.emulated.selection import groups_of, restore_scopes
+from engines.errors import EngineError
 from engines.export import export_warnings, exported
 from engines.inspect.graph import model_sha256
 from engines.ort_engine import OrtEngine
@@ -34,7 +40,13 @@ from engines.ort_engine import availability as ort_availability
 from engines.protocol import Availability, ModelSource
 from engines.sealed import file_sha256
 
-__all__ = ["availability", "emulated_graph", "groups", "open_engine"]
+if TYPE_CHECKING:
+    import onnx_ir as ir
+
+__all__ = ["FILE_OPTIONS", "availability", "emulated_graph", "groups", "open_engine"]
+
+FILE_OPTIONS = ("calibration",)
+OF_BUILD = ("target", "calibration", "keep_fp32")  # options of the plan that `:plan` rounds by
 
 
 def open_engine(
@@ -56,18 +68,31 @@ def open_engine(
         fused: round at the ends of fused kernels only; fixed by the name.
         threads: as of `ort-fp32`.
         denormals: as of `ort-fp32`.
-        options: rounding (tf32), chunk (fp16), batchnorm, inside and only (fp16, bf16), seed (reorder).
+        options: rounding (tf32), chunk (fp16), batchnorm, inside, only and plan (fp16, bf16), seed (reorder); of a plan
+            also target, calibration and keep_fp32, as of `trtrtx-*`.
 
     Raises:
         EngineOptionError, EngineUnavailable, ExportError, ModelLoadError, EngineOutputMissing: as their names say.
     """
+    of_build = {key: options.pop(key) for key in OF_BUILD if key in options}
     recipe = read_recipe(name, Recipe(method, fused=fused), options)
-    model, facts = emulated_graph(source, recipe)
+    if not recipe.plan:
+        refuse_options(name, of_build, ("threads", "denormals", *options))
+    model, facts = emulated_graph(source, recipe, of_build)
     return OrtEngine(name, source, model, "all", physical_cores() if threads is None else threads, denormals, facts)
 
 
 def availability(name: str) -> Availability:
-    """Runs wherever ONNX Runtime does."""
+    """Runs wherever ONNX Runtime does; by a plan, where TensorRT for RTX is installed."""
+    if name.partition(":")[2] in VARIANTS:
+        from engines.tensorrt import api, product
+
+        try:
+            compiler = api.load(product.RTX)
+        except EngineError as error:
+            return Availability(name, False, error.what, error.remedy)
+        answer = ort_availability(name)
+        return Availability(name, answer.available, f"{answer.detail}, by plans of {compiler.title}", answer.remedy)
     return ort_availability(name)
 
 
@@ -83,25 +108,61 @@ def groups(source: ModelSource) -> dict[str, tuple[str, ...]]:
     return groups_of(model)
 
 
-def emulated_graph(source: ModelSource, recipe: Recipe) -> tuple[Path, dict[str, Any]]:
-    """The rewritten graph as a file, cached by content, and what was done to it."""
+def emulated_graph(
+    source: ModelSource, recipe: Recipe, of_build: Mapping[str, Any] | None = None
+) -> tuple[Path, dict[str, Any]]:
+    """The rewritten graph as a file, cached by content, and what was done to it.
+
+    Args:
+        source: the model.
+        recipe: what to emulate.
+        of_build: options of the plan that it rounds by, see OF_BUILD.
+    """
+    if recipe.plan:
+        return _graph_by_plan(source, recipe, of_build or {})
+    base = exported(source, "ort", optimize=recipe.batchnorm != "unfolded")
+    facts: dict[str, Any] = {"base_sha256": model_sha256(base)}
+    if heard := export_warnings(base):
+        facts["export_warnings"] = heard
+    return _kept(source, recipe, facts, lambda: rewrite(base, recipe, source.plugins))
+
+
+def _graph_by_plan(source: ModelSource, recipe: Recipe, of_build: Mapping[str, Any]) -> tuple[Path, dict[str, Any]]:
+    """The same with the roundings of the plan that TensorRT for RTX compiles of the model."""
+    from engines.registry import compile_plan
+
+    made = compile_plan(f"trtrtx-{recipe.method}", source, **of_build)
+    layers = list(made.plan.layers)
+    facts = {
+        "base_sha256": model_sha256(made.model),
+        "layers_sha256": digest({"layers": layers}),
+        "plan_built": {key: value for key, value in made.facts.items() if value},
+    }
+    return _kept(source, recipe, facts, lambda: rewrite_by_plan(made.model, recipe, layers))
+
+
+def _kept(
+    source: ModelSource,
+    recipe: Recipe,
+    facts: dict[str, Any],
+    rewritten: Callable[[], tuple[ir.Model, dict[str, Any]]],
+) -> tuple[Path, dict[str, Any]]:
+    """A rewritten graph of the cache, made now where it is not there yet; facts say what it was made from."""
     from engines.emulated.graph import save
 
-    base = exported(source, "ort", optimize=recipe.batchnorm != "unfolded")
-    base_sha256 = model_sha256(base)
-    key = digest({"base": base_sha256, **recipe.facts(), "code": _code_digest()})
+    key = digest({**facts, **recipe.facts(), "code": _code_digest()})
     folder = folder_of(source.cache, "emulated") / f"{source.name}-{recipe.method}-{key}"
     if not whole(folder):
-        model, facts = rewrite(base, recipe, source.plugins)
+        model, done = rewritten()
         with publish(folder) as draft:
             save(model, draft / "model.onnx")
-            facts = {"precision": f"emulated {recipe.method}", **recipe.facts(), "base_sha256": base_sha256, **facts}
-            if heard := export_warnings(base):
-                facts["export_warnings"] = heard
-            write_text(draft / "facts.json", json.dumps(facts, indent=1))
+            told = {"precision": f"emulated {recipe.method}", **recipe.facts(), **facts, **done}
+            write_text(draft / "facts.json", json.dumps(told, indent=1))
     return folder / "model.onnx", json.loads((folder / "facts.json").read_text(encoding="utf-8"))
 
 
 def _code_digest() -> str:
-    """Hash of this package: a graph rewritten by another version of it is rewritten again."""
-    return digest({path.name: file_sha256(path) for path in sorted(Path(__file__).parent.glob("*.py"))})
+    """Hash of what rewrites: a graph rewritten by another version of it is rewritten again."""
+    here = Path(__file__).parent
+    files = [*sorted(here.glob("*.py")), *sorted(here.with_name("plan").glob("*.py"))]
+    return digest({f"{path.parent.name}/{path.name}": file_sha256(path) for path in files})

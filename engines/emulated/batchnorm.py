@@ -10,21 +10,24 @@ A BatchNorm in training mode normalises by the mean and variance of what it read
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from engines.emulated.formats import Format, constant
+from engines.emulated.formats import FORMATS, Format, constant
 from engines.emulated.graph import array_of, nodes_of, stand_in
 
 if TYPE_CHECKING:
     import onnx_ir as ir
 
-__all__ = ["is_training", "settle_batchnorms"]
+__all__ = ["Settled", "is_training", "settle_batchnorms", "settle_together"]
 
 _OUTPUT_AXIS = {"Conv": 0, "ConvTranspose": 1}  # of the weights
 Floats = NDArray[Any]
+_FULL = replace(FORMATS["fp16"], name="fp32", array=lambda values: values.astype(np.float32))  # for weights only
 
 
 def settle_batchnorms(model: ir.Model, form: Format | None = None) -> None:
@@ -34,19 +37,62 @@ def settle_batchnorms(model: ir.Model, form: Format | None = None) -> None:
         model: the graph; without `form`, those behind convolutions are taken to be folded already.
         form: compute in this format, and fold into convolutions too.
     """
+    for node, graph, parameters, epsilon in _foldable(model):
+        if form is None:
+            _scale_and_shift(node, graph, *_in_float64(parameters, epsilon))
+        elif product := _product_in_front(node):
+            _fold_into(product, node, graph, parameters, epsilon, form)
+        else:
+            _scale_and_shift(node, graph, *_in_format(parameters, epsilon, form))
+
+
+@dataclass(frozen=True)
+class Settled:
+    """A BatchNorm that was folded or became a scale and a shift.
+
+    Attributes:
+        node: what computes its result now.
+        result: what the BatchNorm gave.
+        value: what gives that now: the product's own value, or `result`.
+        constants: its new constants.
+    """
+
+    node: ir.Node
+    result: ir.Value
+    value: ir.Value
+    constants: tuple[ir.Value, ...]
+
+
+def settle_together(model: ir.Model, together: Callable[[ir.Node, ir.Node], bool]) -> list[Settled]:
+    """Fold every BatchNorm, in full precision, into the product in front that `together(product, norm)` names.
+
+    Any other becomes a scale and a shift.
+    """
+    done = []
+    for node, graph, parameters, epsilon in _foldable(model):
+        result, product = node.outputs[0], _product_in_front(node)
+        if product is not None and together(product, node):
+            _fold_into(product, node, graph, parameters, epsilon, _FULL)
+            done.append(Settled(product, result, product.outputs[0], _values(product.inputs[1:3])))
+        else:
+            _scale_and_shift(node, graph, *_in_float64(parameters, epsilon))
+            done.append(Settled(node, result, result, _values(node.inputs[1:3])))
+    return done
+
+
+def _values(values: Sequence[ir.Value | None]) -> tuple[ir.Value, ...]:
+    return tuple(value for value in values if value is not None)
+
+
+def _foldable(model: ir.Model) -> Iterator[tuple[ir.Node, ir.Graph, list[Floats], float]]:
+    """BatchNorms of constant parameters: node, its graph, parameters, epsilon."""
     for node in nodes_of(model):
         if node.op_type != "BatchNormalization" or node.domain or node.graph is None or is_training(node):
             continue
         parameters = [array for value in node.inputs[1:5] if (array := array_of(value)) is not None]
-        if len(parameters) < 4:
-            continue
-        epsilon = node.attributes["epsilon"].as_float() if "epsilon" in node.attributes else 1e-5
-        if form is None:
-            _scale_and_shift(node, node.graph, *_in_float64(parameters, epsilon))
-        elif product := _product_in_front(node):
-            _fold_into(product, node, node.graph, parameters, epsilon, form)
-        else:
-            _scale_and_shift(node, node.graph, *_in_format(parameters, epsilon, form))
+        if len(parameters) == 4:
+            epsilon = node.attributes["epsilon"].as_float() if "epsilon" in node.attributes else 1e-5
+            yield node, node.graph, parameters, epsilon
 
 
 def is_training(node: ir.Node) -> bool:

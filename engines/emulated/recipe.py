@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Mapping
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from engines.emulated.batchnorm import settle_batchnorms
+from engines.emulated.by_plan import VARIANTS, demand_by_plan
 from engines.emulated.chunks import accumulate_in_chunks
 from engines.emulated.formats import FORMATS, TF32_ROUNDINGS, Format
 from engines.emulated.graph import array_of, at_opset, fold, load, nodes_of, round_values, rounded_constant
@@ -27,7 +28,7 @@ from engines.inspect.definitions import COMPOSITES, OPSET, WITH_PRODUCTS
 if TYPE_CHECKING:
     import onnx_ir as ir
 
-__all__ = ["Recipe", "read_recipe", "rewrite"]
+__all__ = ["Recipe", "read_recipe", "rewrite", "rewrite_by_plan"]
 
 _USED = {
     "fp16": ("fused", "chunk", "batchnorm", "inside"),
@@ -57,6 +58,7 @@ class Recipe:
         only: nodes, modules and inputs that are rounded, all others stay fp32; None for everything (fp16, bf16).
         marked: products are marked for the arithmetic of tensor cores instead of left to ONNX Runtime, and TF32's
             operands are rounded there (fp16, bf16, tf32).
+        plan: `plan` or `plan-half`, round where a compiled plan does; empty: by the rules of `placement` (fp16, bf16).
     """
 
     method: str
@@ -68,12 +70,15 @@ class Recipe:
     seed: int = 0
     only: tuple[str, ...] | None = None
     marked: bool = False
+    plan: str = ""
 
     def facts(self) -> dict[str, Any]:
         """The settings that this method reads, for provenance and cache keys."""
         chosen = {} if self.only is None else {"only": list(self.only)}
-        marked = {"marked": True} if self.marked else {}
-        return {"method": self.method, **{key: asdict(self)[key] for key in _USED[self.method]}, **chosen, **marked}
+        more = {"marked": True} if self.marked else {}
+        if self.plan:
+            return {"method": self.method, "plan": self.plan, **more}
+        return {"method": self.method, **{key: asdict(self)[key] for key in _USED[self.method]}, **chosen, **more}
 
 
 def read_recipe(name: str, recipe: Recipe, options: Mapping[str, Any]) -> Recipe:
@@ -92,7 +97,7 @@ def read_recipe(name: str, recipe: Recipe, options: Mapping[str, Any]) -> Recipe
                 f"engine {name!r} with {key}={given[key]!r}", where=f"options of {name}", remedy="give one of the two"
             )
         given[key] = value
-    own = {*_USED[recipe.method], *(["only"] if recipe.method in _CHOOSING else [])} - {"fused"}
+    own = {*_USED[recipe.method], *(["only", "plan"] if recipe.method in _CHOOSING else [])} - {"fused"}
     if unknown := sorted(given.keys() - own):
         raise EngineOptionError(
             f"engine {name!r} has no option {unknown[0]!r}",
@@ -105,6 +110,13 @@ def read_recipe(name: str, recipe: Recipe, options: Mapping[str, Any]) -> Recipe
     numbers = (refined.chunk, refined.seed)
     whole = all(isinstance(number, int) and not isinstance(number, bool) and number >= 0 for number in numbers)
     known = refined.rounding in TF32_ROUNDINGS and refined.batchnorm in BATCHNORMS and isinstance(refined.inside, bool)
+    plain = Recipe(refined.method, marked=refined.marked, plan=refined.plan)
+    if refined.plan and (refined != plain or refined.plan not in VARIANTS):
+        raise EngineOptionError(
+            f"engine {name!r} takes every rounding from the plan",
+            where=f"options of {name}",
+            remedy=f"plan in {VARIANTS}; leave out the options of other placements, and -fused",
+        )
     if not known or not whole:
         raise EngineOptionError(
             f"{given}",
@@ -169,6 +181,20 @@ def rewrite(path: Path, recipe: Recipe, plugins: tuple[Path, ...] = ()) -> tuple
     return model, facts
 
 
+def rewrite_by_plan(path: Path, recipe: Recipe, layers: Sequence[str]) -> tuple[ir.Model, dict[str, Any]]:
+    """The typed graph of a plan, with the roundings of that plan, and what was done to it.
+
+    Raises:
+        ModelLoadError, ExportError: the model does not load or cannot be rewritten.
+    """
+    form = FORMATS[recipe.method]
+    model = at_opset(load(path), form.opset, f"{form.name} rounding")
+    placed = demand_by_plan(model, layers, inside=recipe.plan == "plan-half")
+    kinds = kinds_of_products(model, placed.typed, frozenset(), tf32=False) if recipe.marked else {}
+    facts = {**placed.facts, **_round_demanded(model, placed.rounded, None, fused=False)}
+    return model, {**facts, **(mark_products(model, kinds) if recipe.marked else {})}
+
+
 def _prepared(path: Path, model: ir.Model, batchnorm: str, form: Format, plugins: tuple[Path, ...]) -> ir.Model:
     """The fp32 graph with its constants and BatchNorms as the recipe wants them before anything is rounded."""
     if batchnorm == "folded":
@@ -228,12 +254,14 @@ def _read_suffix(name: str, method: str, suffix: str) -> tuple[str, Any]:
         return "batchnorm", suffix
     if method in _CHOOSING and suffix == "inside":
         return "inside", True
+    if method in _CHOOSING and suffix in VARIANTS:
+        return "plan", suffix
     if method == "reorder" and suffix.isdecimal():
         return "seed", int(suffix)
     known = {
         "tf32": "one of ':rne', ':rna', ':rz'",
-        "fp16": "':chunk16', ':inside', ':late-fold' or ':unfolded'",
-        "bf16": "':inside', ':late-fold' or ':unfolded'",
+        "fp16": "':chunk16', ':inside', ':late-fold', ':unfolded', ':plan' or ':plan-half'",
+        "bf16": "':inside', ':late-fold', ':unfolded', ':plan' or ':plan-half'",
         "reorder": "':SEED', a number",
     }
     raise EngineOptionError(

@@ -28,9 +28,8 @@ from typing import TYPE_CHECKING, Any
 from engines.base import refuse_options
 from engines.cache import digest, folder_of, publish, whole, write_text
 from engines.cpu import physical_cores
-from engines.emulated.by_plan import VARIANTS
 from engines.emulated.graph import fold
-from engines.emulated.recipe import Recipe, read_recipe, rewrite, rewrite_by_plan
+from engines.emulated.recipe import VARIANTS, Recipe, read_recipe, rewrite, rewrite_by_plan
 from engines.emulated.selection import groups_of, restore_scopes
 from engines.errors import EngineError
 from engines.export import export_warnings, exported

@@ -26,9 +26,8 @@ from engines.tensorrt.kernels import KernelPlan, read_plan_text
 if TYPE_CHECKING:
     import onnx_ir as ir
 
-__all__ = ["VARIANTS", "PlacedByPlan", "demand_by_plan"]
+__all__ = ["PlacedByPlan", "demand_by_plan"]
 
-VARIANTS = ("plan", "plan-half")
 _REDUCED = {"Half": FORMATS["fp16"], "BFloat16": FORMATS["bf16"]}  # TensorRT's words for what is rounded
 _NAMED = 20  # tensors that the provenance names
 

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from engines.emulated.batchnorm import settle_batchnorms
-from engines.emulated.by_plan import VARIANTS, demand_by_plan
 from engines.emulated.chunks import accumulate_in_chunks
 from engines.emulated.formats import FORMATS, TF32_ROUNDINGS, Format
 from engines.emulated.graph import array_of, at_opset, fold, load, nodes_of, round_values, rounded_constant
@@ -28,7 +27,7 @@ from engines.inspect.definitions import COMPOSITES, OPSET, WITH_PRODUCTS
 if TYPE_CHECKING:
     import onnx_ir as ir
 
-__all__ = ["Recipe", "read_recipe", "rewrite", "rewrite_by_plan"]
+__all__ = ["VARIANTS", "Recipe", "read_recipe", "rewrite", "rewrite_by_plan"]
 
 _USED = {
     "fp16": ("fused", "chunk", "batchnorm", "inside"),
@@ -37,6 +36,7 @@ _USED = {
     "reorder": ("seed",),
 }
 _CHOOSING = ("fp16", "bf16")  # methods that know `only`
+VARIANTS = ("plan", "plan-half")  # round where a compiled plan does; and inside its kernels
 BATCHNORMS = ("folded", "late-fold", "unfolded")  # how BatchNorm meets the format
 SLICE_OPSET = 10  # Slice with its bounds as inputs, for chunks
 
@@ -187,6 +187,8 @@ def rewrite_by_plan(path: Path, recipe: Recipe, layers: Sequence[str]) -> tuple[
     Raises:
         ModelLoadError, ExportError: the model does not load or cannot be rewritten.
     """
+    from engines.emulated.by_plan import demand_by_plan
+
     form = FORMATS[recipe.method]
     model = at_opset(load(path), form.opset, f"{form.name} rounding")
     placed = demand_by_plan(model, layers, inside=recipe.plan == "plan-half")

@@ -20,7 +20,7 @@ from engines.errors import EngineOptionError
 if TYPE_CHECKING:
     import onnx_ir as ir
 
-__all__ = ["INPUTS", "ROOT", "Chosen", "choose", "groups_of", "restore_scopes"]
+__all__ = ["INPUTS", "ROOT", "Chosen", "choose", "groups_of", "modules_of", "restore_scopes"]
 
 ROOT, INPUTS = "(root)", "(inputs)"
 _SCOPES = "pkg.torch.onnx.name_scopes"
@@ -64,7 +64,7 @@ def choose(model: ir.Model, only: Sequence[str]) -> Chosen:
     found: dict[str, Chosen] = {value.name: {value} for value in model.graph.inputs if value.name}
     names = _names(nodes_of(model))
     for node, name in names.items():
-        for key in {name, *(path for path in _modules(node) if path)}:
+        for key in {name, *(path for path in modules_of(node) if path)}:
             found.setdefault(key, set()).update([node, *_inside(node)])
     for name in only:
         if name not in found:
@@ -84,7 +84,7 @@ def groups_of(model: ir.Model) -> dict[str, tuple[str, ...]]:
     """
     nodes = list(nodes_of(model))
     sizes, names = sizes_of(nodes), _names(nodes)
-    inner = {path for node in nodes for path in _modules(node)[:-1]}
+    inner = {path for node in nodes for path in modules_of(node)[:-1]}
     groups: dict[str, list[str]] = {INPUTS: [value.name for value in model.graph.inputs if value.name]}
     for node, name in names.items():
         if node not in sizes and _rounds(node):
@@ -94,14 +94,14 @@ def groups_of(model: ir.Model) -> dict[str, tuple[str, ...]]:
 
 def _block(node: ir.Node, inner: set[str]) -> str:
     """The block of a node; empty where no module is known."""
-    paths = _modules(node)
+    paths = modules_of(node)
     if not paths:
         return ""
     leaf = len(paths) > 2 and paths[-1] not in inner
     return (paths[-2] if leaf else paths[-1]) or ROOT
 
 
-def _modules(node: ir.Node) -> list[str]:
+def modules_of(node: ir.Node) -> list[str]:
     """Paths of the modules around a node, the network itself ("") first; empty where the file does not say."""
     text = node.metadata_props.get(_SCOPES, "")
     try:

@@ -79,7 +79,8 @@ def map_plan(plan: KernelPlan, owners: Owners, model: ir.Model) -> PlanMap:
         made = {value: crossing[value] for value in values if value in crossing}
         found = _assigned(tensors, made, {t.name: readers[index, t.name] for t in tensors})
         for tensor in tensors:
-            value, how = _value_of(tensor, kernel, found, held, bool(made))
+            rivals = any(_fit(value, tensor) for value in made if value not in found.values())
+            value, how = _value_of(tensor, kernel, found, held, made=bool(made), rivals=rivals)
             if value is not None:
                 held[tensor.name] = value
             written.append(Written(index, tensor, value, how))
@@ -88,16 +89,31 @@ def map_plan(plan: KernelPlan, owners: Owners, model: ir.Model) -> PlanMap:
 
 
 def _value_of(
-    tensor: PlanTensor, kernel: Kernel, found: Mapping[str, ir.Value], held: Mapping[str, ir.Value], makes: bool
+    tensor: PlanTensor,
+    kernel: Kernel,
+    found: Mapping[str, ir.Value],
+    held: Mapping[str, ir.Value],
+    *,
+    made: bool,
+    rivals: bool,
 ) -> tuple[ir.Value | None, How]:
-    """The value of one tensor: made here, else a copy of the one value that the kernel reads."""
+    """The value of one tensor: made here, else a copy of the one value that the kernel reads.
+
+    Args:
+        tensor: that the kernel writes.
+        kernel: which.
+        found: what it makes, by tensor.
+        held: the values of tensors written before.
+        made: whether it makes any value.
+        rivals: whether it makes a value that fits this tensor and was given to none.
+    """
     if tensor.name in found:
         return found[tensor.name], "made"
     if kernel.kind == "memset":
         return None, "constant"
     sources = {held[t.name] for t in kernel.inputs if t.name in held}
-    fitting = [value for value in sources if not makes or _fit(value, tensor) >= _PADDED]
-    if (makes or moves_only(kernel)) and len(fitting) == 1:
+    fitting = [value for value in sources if not made or _fit(value, tensor) >= _PADDED]
+    if not rivals and (made or moves_only(kernel)) and len(fitting) == 1:
         return fitting[0], "copied"
     return None, ""
 

@@ -39,12 +39,16 @@ class Compiled:
     Attributes:
         plan: the file, its content, what the builder said.
         model: the ONNX file that it was built from, after AutoCast where that was needed.
+        exported: the file before AutoCast.
+        compiler: `TensorRT for RTX 1.7.1.116`.
         types: of the outputs before AutoCast, NumPy's names.
         facts: how it was built, for provenance.
     """
 
     plan: CachedPlan
     model: Path
+    exported: Path
+    compiler: str
     types: dict[str, str]
     facts: dict[str, Any]
 
@@ -115,6 +119,7 @@ class _Graph:
     """The ONNX file to build from, how, and what it came from; types: of the outputs, as the file has them."""
 
     model: Path
+    exported: Path
     facts: GraphFacts
     recipe: Recipe
     types: dict[str, str]
@@ -134,11 +139,12 @@ def _prepare(name: str, source: ModelSource, precision: str, options: Options, a
         "model_sha256": model_sha256(model),
         "export_target": target if source.onnx is None else "the card's ONNX file",
     }
+    untyped = model
     if recipe.autocast is not None:
         converted = convert(name, source, model, recipe.autocast, options.calibration, options.keep_fp32)
         model, facts = converted.path, read_graph(converted.path)
         origin["autocast"] = converted.facts
-    return _Graph(model, facts, recipe, {spec.name: spec.dtype for spec in outputs}, origin)
+    return _Graph(model, untyped, facts, recipe, {spec.name: spec.dtype for spec in outputs}, origin)
 
 
 def _compiled(
@@ -178,7 +184,7 @@ def _compiled(
         **asked,
         "build_warnings": list(plan.warnings),
     }
-    return Compiled(plan, graph.model, graph.types, facts)
+    return Compiled(plan, graph.model, graph.exported, api.title, graph.types, facts)
 
 
 def _decides(order: Order, asked: dict[str, Any], api: Api, built_for: dict[str, Any]) -> dict[str, Any]:

@@ -25,6 +25,7 @@ from engines.inspect.readings import different_readings
 from engines.inspect.shapes import dynamic_shapes
 from engines.inspect.weights import weight_facts
 from engines.protocol import Tensors
+from harness.checks.compiled import compiler_findings
 from harness.checks.findings import Finding, some
 from harness.checks.geometry import geometry_findings
 from harness.checks.precision import activation_findings, epsilon_findings, inside_findings, weight_findings
@@ -117,6 +118,7 @@ def _look(card: Card, cache: Path, on_zeros: Tensors | None, feeds: list[Tensors
     yield from type_findings(graph)
     yield from quantisation_findings(graph)
     yield from shape_findings(dynamic_shapes(graph))
+    yield from compiler_findings(source)
 
 
 def _guarded(look: Callable[[], Iterable[Finding]]) -> list[Finding]:

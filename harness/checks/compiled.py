@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cases.case import find_cases, open_case
-from engines.errors import ExportError
+from engines.errors import EngineError, EngineOptionError, ExportError
+from engines.protocol import ModelSource
 from engines.registry import compile_plan
+from engines.tensorrt.api import load
+from engines.tensorrt.kernels import read_plan_text
+from engines.tensorrt.product import RTX
+from harness.checks.findings import Finding
 from harness.model.card import DEFAULT_CACHE, Card
 from harness.replay.open import calibrated
 from trueline._drafts import replacing
@@ -16,7 +21,9 @@ from trueline._drafts import replacing
 if TYPE_CHECKING:
     from engines.tensorrt.opening import Compiled
 
-__all__ = ["compiled", "write_plan"]
+__all__ = ["compiled", "compiler_findings", "write_plan"]
+
+ENGINE = "trtrtx-fp32"  # the graph as it is
 
 
 def compiled(
@@ -61,3 +68,20 @@ def write_plan(made: Compiled, out: Path) -> Path:
             f"cannot write: {error.strerror}", where=str(out), remedy="give a path in a writable folder"
         ) from error
     return out
+
+
+def compiler_findings(source: ModelSource) -> Iterator[Finding]:
+    """Whether NVIDIA's compiler takes the graph; nothing where it is not installed."""
+    try:
+        load(RTX)
+    except EngineError:
+        return
+    try:
+        made = compile_plan(ENGINE, source)
+    except EngineOptionError as error:
+        yield Finding("note", f"TensorRT was not asked: {error.what}", error.where, error.remedy)
+    except EngineError as error:
+        yield Finding("warning", f"TensorRT does not take this graph: {error.what}", error.where, error.remedy)
+    else:
+        kernels = len(read_plan_text(made.plan.layers).kernels)
+        yield Finding("ok", f"{made.compiler} builds a plan of {kernels} kernels", ENGINE)

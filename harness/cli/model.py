@@ -1,4 +1,4 @@
-"""`trueline model ...`: check and export what a card describes."""
+"""`trueline model ...`: check, export and compile what a card describes."""
 
 from __future__ import annotations
 
@@ -70,6 +70,46 @@ def export(
     made = compiled(load_card(card), engine, target=target, cases=cases or ())
     written = write_plan(made, out)
     say(f"{written}: plan of {engine} for {made.facts['target']}, SHA-256 {made.plan.sha256}")
+
+
+@app.command()
+def plan(
+    card: CardArgument,
+    engine: Annotated[str, typer.Option("--engine", metavar="NAME", help="trtrtx-fp32, -tf32, -fp16 or -bf16")] = (
+        "trtrtx-fp16"
+    ),
+    target: Annotated[str | None, typer.Option("--target", help="sm86, sm89, sm120, portable, ...")] = None,
+    cases: CalibrationOption = None,
+    against: Annotated[
+        Path | None, typer.Option("--against", metavar="CARD", help="compare with another card, or a file of --json")
+    ] = None,
+    against_engine: Annotated[
+        str | None, typer.Option("--against-engine", metavar="NAME", help="compare with this engine's plan")
+    ] = None,
+    against_target: Annotated[
+        str | None, typer.Option("--against-target", help="compare with the plan for this target")
+    ] = None,
+    json: JsonOption = False,
+) -> None:
+    """The plan that TensorRT for RTX compiles, kernel by kernel, without a GPU."""
+    from harness.checks.plan import change_lines, kernel_rows, other_plan, plan_of_card, summary_lines
+    from harness.model.card import load_card
+
+    found = plan_of_card(load_card(card), engine, target=target, cases=cases or ())
+    changes = None
+    if against or against_engine or against_target:
+        from engines.plan.changes import plan_changes
+
+        how = {"target": against_target or target, "cases": cases or ()}
+        changes = plan_changes(found, other_plan(against or card, against_engine or engine, **how))
+    if json:
+        print_json(found | ({"changes": changes} if changes is not None else {}))
+        return
+    show(*summary_lines(found))
+    title = f"{found['compiler']}, {engine} for {found['target']}"
+    show(table(("#", "kernel", "nodes", "reads", "writes", "done"), kernel_rows(found), title))
+    if changes is not None:
+        show("", *change_lines(changes))
 
 
 @app.command()

@@ -11,16 +11,26 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import pytest
-from contract_bindings import PACKAGES, ROOT, Missing, surface
+from contract_bindings import FOLDER, PACKAGES, ROOT, Missing, install, surface
 from contract_fakes import Recording
 from contract_host import HostDevice
 from contract_rtx import VERSIONS, library, surface_of
 from contract_uses import Uses, uses_of
 from contract_world import World
+from filelock import FileLock
 
 import engines
 from engines.protocol import Engine, ModelSource
 
+MODELOPT = (  # ModelOpt, and what importing its AutoCast imports beyond the project's own dependencies
+    "nvidia-modelopt==0.47.0",
+    "lief==1.0.0",
+    "nvidia-ml-py==13.615.71",
+    "onnx-graphsurgeon==0.6.1",
+    "onnxslim==0.1.98",
+    "polygraphy==0.53.6",
+    "tqdm==4.70.1",
+)
 ADAPTER = sorted((ROOT / "engines" / "tensorrt").glob("*.py"))
 
 
@@ -59,6 +69,22 @@ def run_with_library(version: str, arguments: list[str], **environment: str) -> 
     )
     assert done.returncode == 0, done.stderr
     return done.stdout
+
+
+@cache
+def modelopt_folder() -> Path:
+    """Folder of ModelOpt and what its AutoCast imports, for sys.path; installed on first use."""
+    folder = FOLDER / "modelopt-0.47.0"
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    with FileLock(FOLDER / "modelopt.lock"):
+        if not folder.is_dir():
+            draft = FOLDER / f".draft-modelopt-{os.getpid()}"
+            try:
+                install(draft, *MODELOPT)
+            except Missing as missing:
+                unmet(f"ModelOpt: {missing}")
+            draft.rename(folder)
+    return folder
 
 
 @cache

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -12,9 +11,8 @@ import contract_models as models
 import numpy as np
 import onnx
 import pytest
-from contract_bindings import FOLDER, ROOT, Missing, install
-from contract_machine import Machine, unmet
-from filelock import FileLock
+from contract_bindings import ROOT
+from contract_machine import Machine, modelopt_folder
 from onnx import helper, numpy_helper
 
 from engines.errors import EngineUnavailable
@@ -23,15 +21,6 @@ from engines.sealed import file_sha256
 from engines.tensorrt.autocast import convert
 
 Boot = Callable[..., Machine]
-PACKAGES = (  # ModelOpt, and what importing its AutoCast imports beyond the project's own dependencies
-    "nvidia-modelopt==0.47.0",
-    "lief==1.0.0",
-    "nvidia-ml-py==13.615.71",
-    "onnx-graphsurgeon==0.6.1",
-    "onnxslim==0.1.98",
-    "polygraphy==0.53.6",
-    "tqdm==4.70.1",
-)
 LARGE = 3000.0
 
 
@@ -39,16 +28,7 @@ LARGE = 3000.0
 def modelopt(monkeypatch: pytest.MonkeyPatch) -> None:
     """ModelOpt can be found, by this process's metadata and by a child's imports."""
     pytest.importorskip("onnxruntime", reason="AutoCast runs the graph by ONNX Runtime")
-    folder = FOLDER / "modelopt-0.47.0"
-    FOLDER.mkdir(parents=True, exist_ok=True)
-    with FileLock(FOLDER / "modelopt.lock"):
-        if not folder.is_dir():
-            draft = FOLDER / f".draft-modelopt-{os.getpid()}"
-            try:
-                install(draft, *PACKAGES)
-            except Missing as missing:
-                unmet(f"ModelOpt: {missing}")
-            draft.rename(folder)
+    folder = modelopt_folder()
     monkeypatch.syspath_prepend(folder)
     monkeypatch.setenv("PYTHONPATH", str(folder))
 

@@ -2,6 +2,7 @@
 
     python -m benchmarks.engines examples/roadlines/robust.toml --seed 9000 --count 4 --seconds 3
     python -m benchmarks.engines examples/twinlitenet/torch.toml --cases cases_twinlitenet --frames 20
+    python -m benchmarks.engines CARD --engines ort-fp32,emulated-fp16,emulated-fp16:plan
 
 Prints a Markdown table (docs/evidence/engines.md). How well emulated precision stands for real precision is another
 question: benchmarks/emulation.py.
@@ -144,6 +145,7 @@ def main() -> None:
         return
     parser = argparse.ArgumentParser()
     case_options(parser)
+    parser.add_argument("--engines", default=",".join(ENGINES), help="A,B: these only")
     options = parser.parse_args()
     card = load_card(options.card)
     with tempfile.TemporaryDirectory() as name:
@@ -151,7 +153,7 @@ def main() -> None:
         cases = cases_of(options, folder / "cases")
         for case in cases:
             with_dump(card, case, folder / "cache")
-        run = run_on(card, cases, [*ENGINES, "recorded"], folder)
+        run = run_on(card, cases, [*options.engines.split(","), "recorded"], folder)
         print(summary(run), table(run), sep="\n")
 
 

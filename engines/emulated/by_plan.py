@@ -21,6 +21,7 @@ from engines.emulated.graph import array_of
 from engines.emulated.typed import lower_types
 from engines.plan.mapping import PlanMap, map_plan
 from engines.plan.owners import Owners, owners_of
+from engines.plan.told import kernel_texts, tell_kernels
 from engines.tensorrt.kernels import KernelPlan, read_plan_text
 
 if TYPE_CHECKING:
@@ -58,6 +59,7 @@ def demand_by_plan(model: ir.Model, layers: Sequence[str], *, inside: bool) -> P
     plan = read_plan_text(layers)
     owners = owners_of(plan, model)
     found = map_plan(plan, owners, model)
+    kernels = kernel_texts(tell_kernels(plan, owners, found))
     crossing = dict(found.crossing)
     typed = lower_types(model)
     typed |= _settle(model, plan, owners, crossing)
@@ -70,7 +72,7 @@ def demand_by_plan(model: ir.Model, layers: Sequence[str], *, inside: bool) -> P
             demand[value] = form
             by_plan, by_inference = by_plan + (word is not None), by_inference + (word is None)
     placed = {"placed_by_plan": by_plan, "placed_by_inference": by_inference}
-    return PlacedByPlan(demand, typed, {**_facts(plan, owners, found), **placed})
+    return PlacedByPlan(demand, typed, {**_facts(plan, owners, found), **placed, "plan_kernels": kernels})
 
 
 def _settle(

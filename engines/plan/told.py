@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING, Any
 from engines.emulated.graph import nodes_of
 from engines.emulated.selection import modules_of
 from engines.plan.mapping import PlanMap, Written, map_plan
-from engines.plan.owners import owners_of, plan_name
-from engines.tensorrt.kernels import Kernel, PlanTensor, read_plan_text
+from engines.plan.owners import Owners, owners_of, plan_name
+from engines.tensorrt.kernels import Kernel, KernelPlan, PlanTensor, read_plan_text
 
 if TYPE_CHECKING:
     import onnx_ir as ir
 
-__all__ = ["tell_plan"]
+__all__ = ["kernel_texts", "tell_kernels", "tell_plan"]
 
 _FLOATS = ("Float", "Half", "BFloat16", "FP8")
 
@@ -39,20 +39,41 @@ def tell_plan(layers: Sequence[str], model: ir.Model) -> dict[str, Any]:
     plan = read_plan_text(layers)
     owners = owners_of(plan, model)
     found = map_plan(plan, owners, model)
-    writes: dict[int, list[Written]] = {}
-    for written in found.written:
-        writes.setdefault(written.kernel, []).append(written)
     told = {name.partition(" | ")[0] for kernel in plan.kernels for name in kernel.nodes}
     nodes = list(nodes_of(model))
     folded = Counter(node.op_type for node in nodes if plan_name(node) not in told)
     return {
-        "kernels": [_kernel(k, owners.nodes_of.get(i, ()), writes.get(i, [])) for i, k in enumerate(plan.kernels)],
+        "kernels": tell_kernels(plan, owners, found),
         "nodes": len(nodes),
         "named": len(nodes) - folded.total(),
         "folded": dict(folded.most_common()),
         "unmapped": [written.tensor.name for written in found.unmapped],
         "unread": list(plan.unread),
         "types": _types(found),
+    }
+
+
+def tell_kernels(plan: KernelPlan, owners: Owners, found: PlanMap) -> list[dict[str, Any]]:
+    """Every kernel, in the order in which they run."""
+    writes: dict[int, list[Written]] = {}
+    for written in found.written:
+        writes.setdefault(written.kernel, []).append(written)
+    return [_kernel(k, owners.nodes_of.get(i, ()), writes.get(i, [])) for i, k in enumerate(plan.kernels)]
+
+
+def kernel_texts(kernels: Sequence[Mapping[str, Any]]) -> dict[str, str]:
+    """Number -> kind, nodes, what is written, what was done: a kernel in a line of a report."""
+    return {
+        f"{index:03}": "; ".join(
+            part
+            for part in (
+                f"{kernel['kind']} {', '.join(kernel['nodes'])}".strip(),
+                ", ".join(f"{t['value'] or '?'} {t['shape']} {t['dtype']}" for t in kernel["writes"]),
+                ", ".join(kernel["did"]),
+            )
+            if part
+        )
+        for index, kernel in enumerate(kernels)
     }
 
 

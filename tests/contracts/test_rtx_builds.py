@@ -24,6 +24,7 @@ from engines.protocol import ModelSource, TensorSpec
 from engines.registry import compile_plan
 from engines.tensorrt.device import missing_gpu
 from engines.tensorrt.kernels import read_plan_text
+from tests.engines.test_silent import WATCH
 
 Y = ("y",)
 
@@ -160,6 +161,24 @@ compile_plan("trtrtx-fp32", models.source(models.conv(folder / "conv.onnx"), fol
 def test_nothing_is_printed(place: Path) -> None:
     here = str(Path(__file__).parent)
     assert run_with_library(NEWEST, ["-c", f"import sys; sys.path.append({here!r})\n{BEHIND}", str(place)]) == ""
+
+
+def test_nothing_is_reported_to_anybody(place: Path, tmp_path: Path) -> None:
+    """Every connection and every name that is asked for would be written down, in the building child too."""
+    log, home = tmp_path / "log", tmp_path / "home"
+    (tmp_path / "watch.c").write_text(WATCH)
+    log.touch()
+    home.mkdir()
+    command = ["gcc", "-shared", "-fPIC", "-o", tmp_path / "watch.so", tmp_path / "watch.c", "-ldl"]
+    subprocess.run(command, check=True)
+    here = str(Path(__file__).parent)
+    watched = {"LD_PRELOAD": str(tmp_path / "watch.so"), "WATCH_LOG": str(log), "HOME": str(home)}
+    code = f"import sys; sys.path.append({here!r})\n{BEHIND}"
+    run_with_library(NEWEST, ["-c", code, str(place)], **watched)
+    assert log.read_text() == ""
+    assert list(home.iterdir()) == []
+    run_with_library(NEWEST, ["-c", "import socket; socket.getaddrinfo('localhost', 1)"], **watched)
+    assert "localhost" in log.read_text(), "the watch sees"
 
 
 @pytest.fixture(scope="module")

@@ -242,7 +242,10 @@ PAGES: dict[str, Page] = {
     ),
     "examples/roadlines/README.md": Page(not_run={"python examples/roadlines/train.py": WEIGHTS}),
     "docs/tensorrt.md": Page(
-        not_run={"pip install 'trueline[trt-rtx]'": "NVIDIA's compiler is an extra; test_rtx_builds.py has it"}
+        not_run={
+            "pip install 'trueline[trt-rtx]'": "NVIDIA's compiler is an extra; test_rtx_builds.py has it",
+            "trueline model plan CARD": "NVIDIA's compiler is an extra; test_rtx_plans.py has it",
+        }
     ),
     "examples/twinlitenet/README.md": Page(
         not_run={"for clip in": "model and clips lie outside; tests/examples/test_twinlitenet.py runs where they are"}

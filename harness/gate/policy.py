@@ -67,10 +67,10 @@ class Rule(_Strict):
         tags: tags a case must all have to be judged.
         scope: `each` case by itself, or the `population` the cases are drawn from.
         required: whether the verdict depends on it; an advisory rule only reports.
-        compare: `limit`, or `baseline` for candidate minus baseline, of every case or of their mean.
-        min_cases: population: fewer cases are INCONCLUSIVE.
+        compare: `limit`, or `baseline` for candidate minus baseline of every case.
+        min_cases: population: fewer drives are INCONCLUSIVE.
         confidence: population: of each one-sided bound.
-        allowed_share: population: share of cases that may violate the limit.
+        allowed_share: population: share of drives that may violate the limit.
         hold_s: of the statistic `sustained`: seconds that a line may be above the limit on end.
         note: why the rule exists; printed when it fails.
     """
@@ -149,10 +149,9 @@ class Rule(_Strict):
             raise ValueError(f"{self.statistic!r} belongs to scope 'each': an extreme grows with the number of frames")
         if self.statistic == "episodes_per_h":
             return self._rate_fits()
-        if self.compare == "limit" and self.allowed_share is None:
-            raise ValueError("scope 'population' needs allowed_share, the share of cases that may violate the limit")
-        if self.compare == "baseline":
-            self._baseline_fits()
+        if self.allowed_share is None:
+            what = "be worse by more than the limit" if self.compare == "baseline" else "violate the limit"
+            raise ValueError(f"scope 'population' needs allowed_share, the share of drives that may {what}")
         return self
 
     def _rate_fits(self) -> Self:
@@ -161,14 +160,6 @@ class Rule(_Strict):
         if self.allowed_share is not None:
             raise ValueError("allowed_share has no meaning with episodes_per_h: the limit is on the rate of all drives")
         return self
-
-    def _baseline_fits(self) -> None:
-        if self.allowed_share is not None:
-            raise ValueError('allowed_share has no meaning with compare = "baseline"')
-        if self.statistic not in ("mean", "rate_per_min", "share"):
-            raise ValueError(
-                f"the population's baseline is compared by mean, rate_per_min or share (got {self.statistic!r})"
-            )
 
 
 class Source(_Strict):

@@ -1,4 +1,4 @@
-"""Deciding for a population of cases: the share in violation, or the paired difference from a baseline.
+"""Deciding for a population of drives: the share that violates a limit or is worse than a baseline, or a rate.
 
 PASS and FAIL each need their own one-sided bound (harness.gate.stats); too few cases are INCONCLUSIVE whatever they
 show. docs/gate.md says how often either answer is wrong.
@@ -6,14 +6,14 @@ show. docs/gate.md says how often either answer is wrong.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from harness.gate.policy import Rule
-from harness.gate.stats import cases_needed, dispersion_of, hours_needed, mean_bounds, rate_bounds, share_bounds
+from harness.gate.stats import cases_needed, dispersion_of, hours_needed, rate_bounds, share_bounds
 from harness.gate.verdict import Status
 
-__all__ = ["Decision", "Drive", "Paired", "decide_paired", "decide_rate", "decide_share"]
+__all__ = ["Decision", "Drive", "decide_rate", "decide_share"]
 
 _STATUS = {True: Status.PASS, False: Status.FAIL, None: Status.INCONCLUSIVE}
 
@@ -25,14 +25,6 @@ class Decision:
     status: Status
     reason: str
     statistics: Mapping[str, float | int]
-
-
-@dataclass(frozen=True, slots=True)
-class Paired:
-    """Statistic of one case in the candidate's run and in the baseline's, rule's unit."""
-
-    candidate: float
-    baseline: float
 
 
 @dataclass(slots=True)
@@ -78,12 +70,20 @@ def _time(hours: float) -> str:
     return f"{hours:.3g} h" if hours >= 1 else f"{60 * hours:.3g} min" if hours >= 1 / 60 else f"{3600 * hours:.3g} s"
 
 
-def decide_share(rule: Rule, violations: int, cases: int) -> Decision:
-    """Whether at most `allowed_share` of all cases violate the limit, given `violations` of `cases`, one at least."""
+def decide_share(rule: Rule, violations: int, units: int, noun: str = "cases", mean: str = "") -> Decision:
+    """Whether at most `allowed_share` of all drives violate the limit, given `violations` of `units`, one at least.
+
+    Args:
+        rule: of scope `population`; against a baseline a drive violates it that is worse by more than the limit.
+        violations: drives that violate it.
+        units: drives.
+        noun: `cases` where every case is its own drive, else `drives`.
+        mean: the mean worsening in words, for who reads it; it decides nothing.
+    """
     assert rule.allowed_share is not None  # the policy's validator saw to it
-    bounds = share_bounds(violations, cases, rule.confidence)
+    bounds = share_bounds(violations, units, rule.confidence)
     numbers: dict[str, float | int] = {
-        "cases": cases,
+        noun: units,
         "violations": violations,
         "share": bounds.estimate,
         "lower": bounds.lower,
@@ -91,36 +91,18 @@ def decide_share(rule: Rule, violations: int, cases: int) -> Decision:
         "allowed_share": rule.allowed_share,
         "confidence": rule.confidence,
     }
-    text = f"{violations} of {cases} cases violate the limit"
-    if cases < rule.min_cases:
-        return Decision(Status.INCONCLUSIVE, f"{text}; min_cases asks for {rule.min_cases} cases", numbers)
+    against = rule.compare == "baseline"
+    what = f"are worse than the baseline by more than {rule.limit}" if against else "violate the limit"
+    text = f"{violations} of {units} {noun} {what}" + (f" (mean {mean})" if mean else "")
+    if units < rule.min_cases:
+        return Decision(Status.INCONCLUSIVE, f"{text}; min_cases asks for {rule.min_cases} {noun}", numbers)
     status = _STATUS[bounds.proves(rule.allowed_share)]
     text += f", so {_between(bounds.lower, bounds.upper)} of all do; allowed {rule.allowed_share:.1%}"
     if status is Status.INCONCLUSIVE:
         needed = cases_needed(rule.allowed_share, rule.confidence, violations)
-        numbers["cases_needed"] = needed
-        text += f"; {needed} cases with no further violation would pass"
+        numbers[f"{noun}_needed"] = needed
+        text += f"; {needed} {noun} with no further violation would pass"
     return Decision(status, text, numbers)
-
-
-def decide_paired(rule: Rule, pairs: Sequence[Paired], show: Callable[[float], str]) -> Decision:
-    """Whether the candidate's mean is worse than the baseline's by at most the margin, given one pair at least."""
-    margin = rule.limit.value
-    sign = 1 if rule.higher_is_worse else -1
-    worsening = [sign * (p.candidate - p.baseline) for p in pairs]
-    numbers: dict[str, float | int] = {
-        "cases": len(pairs),
-        "mean_worsening": sum(worsening) / len(worsening),
-        "margin": margin,
-        "confidence": rule.confidence,
-    }
-    text = f"worse than the baseline by {show(numbers['mean_worsening'])} in the mean of {len(pairs)} cases"
-    if len(pairs) < rule.min_cases:
-        return Decision(Status.INCONCLUSIVE, f"{text}; min_cases asks for {rule.min_cases} cases", numbers)
-    bounds = mean_bounds(worsening, rule.confidence)
-    numbers |= {"lower": bounds.lower, "upper": bounds.upper}
-    text += f" ({show(bounds.lower)} to {show(bounds.upper)}); margin {show(margin)}"
-    return Decision(_STATUS[bounds.proves(margin)], text, numbers)
 
 
 def _between(lower: float, upper: float) -> str:

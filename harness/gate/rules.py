@@ -13,7 +13,7 @@ from harness.gate.baseline import Baseline, Before
 from harness.gate.batch_rows import moved_by_rows, rows_change_lines
 from harness.gate.noise import Floors, refuse_kink_within_noise
 from harness.gate.policy import Policy, Profile, Rule
-from harness.gate.population import Drive, Paired, decide_paired, decide_rate, decide_share
+from harness.gate.population import Drive, decide_rate, decide_share
 from harness.gate.select import select_rungs
 from harness.gate.verdict import CaseOutcome, LeftOut, RuleOutcome, RungOutcome, Status, worst_of
 from harness.gate.view import RuleView, RunView
@@ -266,18 +266,35 @@ def _population(look: _Look, rung: str, reference: str | None, cases: tuple[Case
     if others and not judged:
         first = _first(others)
         return RungOutcome(rung, reference, first.status, f"no case has a number, {first.case}: {first.reason}", cases)
-    if rule.compare == "baseline":
-        decided = decide_paired(rule, [Paired(c.value, float(c.baseline or 0.0)) for c in judged], look.show)
-    elif rule.statistic == "episodes_per_h":
+    if rule.statistic == "episodes_per_h":
         decided = decide_rate(rule, _drives(look, rung, judged), 60 * rule.limit.value * look.unit_size)
     else:
-        decided = decide_share(rule, sum(c.status is Status.FAIL for c in judged), len(judged))
+        violated = _violated(look, judged)
+        noun = "cases" if len(violated) == len(judged) else "drives"
+        decided = decide_share(rule, sum(violated.values()), len(violated), noun, _mean_worsening(look, judged))
     status = worst_of([decided.status, *(c.status for c in others)])
     reason = decided.reason
     if others:
         first = _first(others)
         reason = f"{len(others)} of {len(cases)} cases without a number, {first.case}: {first.reason}; {reason}"
     return RungOutcome(rung, reference, status, reason, cases, decided.statistics)
+
+
+def _violated(look: _Look, cases: list[CaseOutcome]) -> dict[str, bool]:
+    """Drive -> whether any of its cases violates the rule: clips of one drive resemble each other and count as one."""
+    found: dict[str, bool] = {}
+    for outcome in cases:
+        drive = look.scene.candidate.facts.cases[outcome.case].drive
+        found[drive] = found.get(drive, False) or outcome.status is Status.FAIL
+    return found
+
+
+def _mean_worsening(look: _Look, cases: list[CaseOutcome]) -> str:
+    """How much worse than the baseline cases are in the mean; empty where nothing is compared with one."""
+    if look.rule.compare != "baseline" or not cases:
+        return ""
+    sign = 1 if look.rule.higher_is_worse else -1
+    return look.show(sign * sum(c.value - (c.baseline or 0.0) for c in cases) / len(cases))
 
 
 def _drives(look: _Look, rung: str, cases: list[CaseOutcome]) -> list[Drive]:

@@ -1,11 +1,11 @@
 """What a sample of cases says about all cases: one-sided bounds and the decision they allow.
 
-The unit is the case, never the frame: frames of one drive resemble each other. A PASS and a FAIL each need proof, so
-each has its own one-sided bound at `confidence`; between the two the answer is INCONCLUSIVE. If the truth violates the
-policy a PASS is wrong with probability 1 - confidence at most, and if it does not, a FAIL is; never both, because the
-truth is on one side. The two bounds together are the two-sided interval at 2 * confidence - 1.
+The unit is the drive, never the clip or the frame: clips of one drive resemble each other. A PASS and a FAIL each need
+proof, so each has its own one-sided bound at `confidence`; between the two the answer is INCONCLUSIVE. If the truth
+violates the policy a PASS is wrong with probability 1 - confidence at most, and if it does not, a FAIL is; never both,
+because the truth is on one side. The two bounds together are the two-sided interval at 2 * confidence - 1.
 
-Source: Clopper and Pearson (1934), by the quantiles of the beta distribution; Student (1908).
+Source: Clopper and Pearson (1934), by the quantiles of the beta distribution.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
-__all__ = ["Bounds", "cases_needed", "dispersion_of", "hours_needed", "mean_bounds", "rate_bounds", "share_bounds"]
+__all__ = ["Bounds", "cases_needed", "dispersion_of", "hours_needed", "rate_bounds", "share_bounds"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,20 +59,6 @@ def cases_needed(allowed_share: float, confidence: float, violations: int = 0) -
         else:
             enough = middle
     return enough
-
-
-def mean_bounds(differences: ArrayLike, confidence: float) -> Bounds:
-    """Student bounds of the mean over all cases, given one difference per case (two at least).
-
-    Exact for normal differences; docs/gate.md says what skewed ones do to it. Equal differences give bounds of no
-    width.
-    """
-    from scipy.special import stdtrit
-
-    values = np.asarray(differences, np.float64)
-    mean = float(values.mean())
-    half = float(stdtrit(len(values) - 1, confidence) * values.std(ddof=1) / math.sqrt(len(values)))
-    return Bounds(mean, mean - half, mean + half)
 
 
 def dispersion_of(counts: ArrayLike, hours: ArrayLike, confidence: float) -> float:

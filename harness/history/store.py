@@ -23,6 +23,7 @@ from harness.gate.verdict import CaseOutcome, RuleOutcome, RungOutcome, Verdict
 __all__ = ["Gate", "History", "Number"]
 
 VERSION = 1
+_OF_POPULATION = (("share", "allowed_share", "of drives"), ("per_hour", "allowed_per_hour", "/h"))
 WAIT_S = 30.0  # for another gate that is writing
 _SCHEMA = """
 CREATE TABLE gates (
@@ -185,19 +186,23 @@ def _gate(row: tuple[Any, ...], numbers: tuple[Number, ...]) -> Gate:
 def _numbers(verdict: Verdict) -> Iterator[Number]:
     for rule in verdict.rules:
         for rung in rule.rungs:
-            case, value = _decisive(rule, rung)
-            yield Number(
-                rule.id, rung.rung, case, rung.status.value, value, rule.limit_value, rule.unit, rule.higher_is_worse,
-                rule.required,
-            )  # fmt: skip
+            yield _decisive(rule, rung)
 
 
-def _decisive(rule: RuleOutcome, rung: RungOutcome) -> tuple[str, float]:
-    """Case and number that a rung's verdict rests on: the worst case, or the bound of a population rule."""
-    if rule.scope == "population":
-        bounds = rung.statistics
-        key = "mean_worsening" if rule.compare == "baseline" else "share"
-        return "", float(bounds.get(key, math.nan))
+def _decisive(rule: RuleOutcome, rung: RungOutcome) -> Number:
+    """What a rung's verdict rests on: the worst case, or the share or rate of a population rule."""
+    status = rung.status.value
+    for value, limit, unit in _OF_POPULATION if rule.scope == "population" else ():
+        if value in rung.statistics:
+            known = (float(rung.statistics[value]), float(rung.statistics[limit]))
+            return Number(rule.id, rung.rung, "", status, *known, unit, True, rule.required)
+    case, number = _worst_case(rule, rung) if rule.scope == "each" else ("", math.nan)
+    return Number(
+        rule.id, rung.rung, case, status, number, rule.limit_value, rule.unit, rule.higher_is_worse, rule.required
+    )
+
+
+def _worst_case(rule: RuleOutcome, rung: RungOutcome) -> tuple[str, float]:
     cases = [c for c in rung.cases if math.isfinite(_number(rule, c))]
     worst = max(cases, key=lambda c: _number(rule, c) * (1 if rule.higher_is_worse else -1), default=None)
     return ("", math.nan) if worst is None else (worst.case, _number(rule, worst))

@@ -7,6 +7,7 @@ comparison with the root, the one a policy judges; the comparison with the paren
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from engines.formats.polylines import LINE_ARRAYS
 from harness.lines.chunk import Chunk, Ints
 from harness.lines.table import NO_SLOT, LineTable
 from harness.measures.accuracy import AccuracySums, accuracy, accuracy_sums
+from harness.measures.consequence import consequence, lane_gap
 from harness.measures.events import Event, EventLog
 from harness.measures.flicker import id_swaps
 from harness.measures.match import Matches, match
@@ -119,6 +121,8 @@ class RungMeter:
                 log=self._events,
             )
             parts.add("series_metrics", table.drop("case").to_dict())
+        if not self._is_root and self._scope.vehicle:
+            parts.add("lane_metrics", {"rung": self.name, "reference": root, **self._lane_row()})
         if self._state is not None:
             frames, axis = self._scope.clock.axis()
             for step, size in self._state.resets():
@@ -132,6 +136,13 @@ class RungMeter:
         parts.add("events", self._events.table(case, self.name, root).drop("case").to_dict())
         if self._accuracy is not None:
             parts.add("accuracy", _accuracy_rows(self.name, self._accuracy, self._steadiness, self._scope.grid))
+
+    def _lane_row(self) -> dict[str, Any]:
+        """What following the rung's lines would do to a car that follows the root's."""
+        speed_mps, (_, axis) = self._scope.clock.speed(), self._scope.clock.axis()
+        gap = lane_gap(self._series.tracks(), len(speed_mps))
+        felt = asdict(consequence(gap, self._scope.grid.look_ahead, speed_mps, axis.fps))
+        return {name: value if np.isfinite(value) else None for name, value in felt.items()}
 
     def _against(self, chunk: Chunk, reference: str, ref: Measured, cand: Measured, frames_done: int) -> None:
         grid, parts = self._scope.grid, self._scope.parts

@@ -59,6 +59,7 @@ class TrackSeries:
         in_candidate: the candidate has a line matched to it, bool [n].
         merging: steps at a merge or split, bool [n]: part of the offset, not of the swing.
         ego: lateral motion of the vehicle to add to own series, float64 [n, 3]; zeros where the case knows none.
+        start: step of the case's time axis at which it begins.
     """
 
     track: int
@@ -70,6 +71,7 @@ class TrackSeries:
     in_candidate: NDArray[np.bool_]
     merging: NDArray[np.bool_]
     ego: Floats
+    start: int = 0
 
     @property
     def candidate(self) -> NDArray[np.float32]:
@@ -105,6 +107,14 @@ class Clock:
         """Frame numbers, int64 [frames], and where they stand in time."""
         frames = np.concatenate(self._frames) if self._frames else np.zeros(0, np.int64)
         return frames, time_axis(np.concatenate(self._times) if self._times else np.zeros(0, np.int64))
+
+    def speed(self) -> Floats:
+        """Forward speed on the time axis, m/s, [steps]; NaN where it is unknown."""
+        frames, axis = self.axis()
+        if len(frames) == 0:
+            return np.zeros(0)
+        before, after, share = axis.around(axis.steps(0, len(frames) - 1))
+        return _between(np.concatenate(self._ego), before, after, share)[:, 0].astype(np.float64)
 
     def ego_motion(self, axis: TimeAxis, look_ahead_m: Sequence[float]) -> Floats | None:
         """Lateral motion of the vehicle on the time axis, [steps, stations]; None where it is unknown."""
@@ -238,6 +248,7 @@ class SeriesStore:
             in_candidate=laid.matched,
             merging=laid.merging,
             ego=still if ego is None else ego[start : start + count],
+            start=start,
         )
 
 

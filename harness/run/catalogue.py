@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from types import MappingProxyType
 
-from harness.run.entries import events, lines, outputs, presence, series
+from harness.run.entries import events, lane, lines, outputs, presence, series
 from harness.run.measure import Kind, Measure, Sizing, Statistic, Threshold
 from harness.run.units import Quantity
 
@@ -65,7 +65,7 @@ def _add(entry: Measure) -> None:
     _ALL.update({m.name: m for m in _derived(entry)})
 
 
-for _entry in (*lines.ENTRIES, *presence.ENTRIES, *series.ENTRIES, *outputs.ENTRIES, *events.ENTRIES):
+for _entry in (*lines.ENTRIES, *presence.ENTRIES, *series.ENTRIES, *lane.ENTRIES, *outputs.ENTRIES, *events.ENTRIES):
     _add(_entry)
 
 

@@ -12,7 +12,7 @@ _SCALE: dict[Quantity, float] = {"angle": 180 / math.pi, "share": 100.0}
 _DECIMALS: dict[Quantity, int] = {"length": 3, "angle": 2, "share": 1, "level": 1, "rate": 1, "duration": 2}
 _ALL: tuple[Quantity, ...] = (
     "length", "angle", "curvature", "share", "count", "number", "rate", "frames", "duration", "time", "level",
-    "ulp",
+    "ulp", "acceleration", "jerk",
 )  # fmt: skip
 
 

@@ -36,6 +36,7 @@ _FIXED: dict[str, Schema] = {
         "case": _S, "rung": _S, "track": pl.Int32, "station": _F, "reference": _S, "fps": _F, "frames": _I,
         "reference_frames": _I, "swing_hz": _F,
     },
+    "lane_metrics": {"case": _S, "rung": _S, "reference": _S, "frames": _I},
     "state_metrics": {
         "case": _S, "rung": _S, "signal": _S, "reference": _S, "fps": _F, "steps": _I, "early": _F, "late": _F,
         "doubling_s": _F,
@@ -72,6 +73,7 @@ SORT_KEYS: dict[str, tuple[str, ...]] = {
     "frame_metrics": ("case", "frame", "rung", "reference"),
     "tensor_metrics": ("case", "frame", "rung", "output", "reference"),
     "series_metrics": ("case", "rung", "track", "station", "reference"),
+    "lane_metrics": ("case", "rung", "reference"),
     "state_metrics": ("case", "rung", "signal", "reference"),
     "events": ("case", "rung", "kind", "frame_start", "frame_end", "track", "band", "reference"),
     "floors": ("case", "rung", "probe", "metric", "band"),

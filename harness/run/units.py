@@ -16,6 +16,8 @@ Tables hold base units (the run's length unit, radians, shares of 1); a limit is
 | time      | ms                      | ms                                                         |
 | level     | dB                      | dB                                                         |
 | ulp       | ulp                     | ulp                                                        |
+| acceleration | m/s2                 | m/s2                                                       |
+| jerk      | m/s3                    | m/s3                                                       |
 """
 
 from __future__ import annotations
@@ -40,8 +42,9 @@ __all__ = [
 ]
 
 Quantity = Literal[
-    "length", "angle", "curvature", "share", "count", "number", "rate", "frames", "duration", "time", "level", "ulp"
-]
+    "length", "angle", "curvature", "share", "count", "number", "rate", "frames", "duration", "time", "level", "ulp",
+    "acceleration", "jerk",
+]  # fmt: skip
 
 # unit -> (the quantities it measures, size in base units; 0 where that depends on the run)
 UNITS: dict[str, tuple[tuple[Quantity, ...], float]] = {
@@ -66,6 +69,8 @@ UNITS: dict[str, tuple[tuple[Quantity, ...], float]] = {
     "ms": (("time",), 1.0),
     "dB": (("level",), 1.0),
     "ulp": (("ulp",), 1.0),
+    "m/s2": (("acceleration",), 1.0),
+    "m/s3": (("jerk",), 1.0),
 }
 ROUNDING = 1e-9  # relative; a value at its limit or threshold is neither broken nor a finding, whatever its unit
 _RUN_UNIT = {"m": "m", "cm": "m", "mm": "m", "1/m": "m", "px": "px", "%h": "px", "1/px": "px"}

@@ -14,6 +14,7 @@ __all__ = [
     "SHAPE",
     "TIME",
     "event_entry",
+    "lane_entry",
     "line_entry",
     "series_entry",
     "tensor_entry",
@@ -41,6 +42,11 @@ def series_entry(
     compute = f"harness.measures.{function}" if function else ""
     settings: dict[str, Any] = {"group": TIME, "has_band": True, "sizing": "case", "noise": name, "compute": compute}
     return Measure(name, "series_metrics", name, quantity, label, definition, **settings | more)
+
+
+def lane_entry(name: str, quantity: Quantity, label: str, definition: str) -> Measure:
+    """A measure of a car that follows the ego lane, over a case."""
+    return Measure(name, "lane_metrics", name, quantity, label, definition, sizing="case")
 
 
 def tensor_entry(name: str, quantity: Quantity, label: str, definition: str, **more: Any) -> Measure:

@@ -107,9 +107,11 @@ def rules(draw: st.DrawFn) -> list[Rule]:
     for n in range(draw(st.integers(1, 4))):
         metric = draw(st.sampled_from([*MEASURES, "missing", "event.bend", "event.offset_mean"]))
         entry = find_measure(metric)
-        statistic = draw(st.sampled_from(entry.statistics))
+        statistic = draw(st.sampled_from([s for s in entry.statistics if s != "episodes_per_h"]))
         counted = statistic in ("count", "rate_per_min", "share") or entry.kind == "counter"
-        unit = "/min" if statistic == "rate_per_min" else "" if counted else LIMITS.get(entry.quantity, "")
+        unit = {"rate_per_min": "/min", "seconds": "s"}.get(
+            statistic, "" if counted else LIMITS.get(entry.quantity, "")
+        )
         band = draw(st.sampled_from([(), ("near",), ("mid", "far")])) if entry.has_band else ()
         population = draw(st.booleans()) and statistic not in ("max", "min")
         scope = {"scope": "population", "allowed_share": 0.4, "min_cases": 2} if population else {}

@@ -51,6 +51,7 @@ ONLY: dict[str, dict[str, Span]] = {
     "BuilderFlag.INT8": {"trt": ((8,), (10,)), "trtrtx": _EARLY},
     "BuilderFlag.ERROR_ON_TIMING_CACHE_MISS": {"trt": ((10,), None), "trtrtx": ((1,), None)},
     "ComputeCapability": {"trtrtx": ((1,), None)},
+    "EngineInvalidityDiagnostics": {"trtrtx": ((1,), None)},
     "IBuilderConfig.int8_calibrator": {"trt": ((8,), (10,))},
     "IBuilderConfig.num_compute_capabilities": {"trtrtx": ((1,), None)},
     "IBuilderConfig.set_calibration_profile": {"trt": ((8,), (10,))},
@@ -69,6 +70,7 @@ ONLY: dict[str, dict[str, Span]] = {
     "NetworkDefinitionCreationFlag.STRONGLY_TYPED": {"trt": ((10,), None), "trtrtx": ((1,), None)},
     "ParserError.node_name": {"trt": ((10,), None), "trtrtx": ((1,), None)},
     "ParserError.node_operator": {"trt": ((10,), None), "trtrtx": ((1,), None)},
+    "Runtime.get_engine_validity": {"trtrtx": ((1,), None)},
 }
 
 

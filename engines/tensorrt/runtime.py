@@ -25,6 +25,14 @@ OTHER_VERSION = re.compile(
 OTHER_SERIALISATION = re.compile(r"[Vv]ersion tag does not match")
 OTHER_GPU = re.compile(r"incompatible device, expecting compute ([\d.]+) got compute (\d+\.\d+)")
 PLUGIN = re.compile(r"plugin", re.IGNORECASE)
+DIAGNOSES = {  # of trt.EngineInvalidityDiagnostics
+    "VERSION_MISMATCH": "the plan was built by another version than this, {title}",
+    "UNSUPPORTED_CC": "the plan was built for other GPUs than this one ({gpu})",
+    "OLD_CUDA_DRIVER": "the plan needs a newer driver",
+    "OLD_CUDA_RUNTIME": "the plan needs a newer CUDA than that of {title}",
+    "INSUFFICIENT_GPU_MEMORY": "the plan needs more memory than the GPU has ({gpu})",
+    "MALFORMED_ENGINE": "no plan that {title} can read, or a damaged one",
+}
 REBUILD = "build the plan anew on this machine, or run on the machine it was built for"
 
 
@@ -65,7 +73,7 @@ def load_plan(api: Api, content: bytes, where: str, gpu: str) -> tuple[Runtime, 
             ) from error
         engine: ICudaEngine = runtime.deserialize_cuda_engine(content)
         if engine is None:
-            raise _why(messages, api, where, gpu)
+            raise _diagnosed(runtime, api, content, where, gpu) or _why(messages, api, where, gpu)
         return runtime, engine
 
 
@@ -148,6 +156,17 @@ def _layer(layer: Any) -> dict[str, Any]:
     ]
     kept = {"name": layer.get("Name", ""), "type": layer.get("LayerType", ""), "tactic": layer.get("TacticName", "")}
     return {**{key: value for key, value in kept.items() if value}, "outputs": outputs}
+
+
+def _diagnosed(runtime: Runtime, api: Api, content: bytes, where: str, gpu: str) -> ModelLoadError | None:
+    """Why a plan did not load, where the runtime itself says so (TensorRT for RTX); None where it does not."""
+    if not api.has("Runtime.get_engine_validity"):
+        return None
+    _, bits = runtime.get_engine_validity(content)
+    known = api.trt.EngineInvalidityDiagnostics.__members__
+    named = {name for name, bit in known.items() if int(bits) & int(bit)}
+    told = [text.format(title=api.title, gpu=gpu) for name, text in DIAGNOSES.items() if name in named]
+    return ModelLoadError("; ".join(told), where=where, remedy=REBUILD) if told else None
 
 
 def _why(messages: Messages, api: Api, where: str, gpu: str) -> ModelLoadError:

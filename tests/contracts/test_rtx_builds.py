@@ -7,6 +7,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import contract_models as models
@@ -22,8 +23,11 @@ import engines
 from engines.errors import EngineCrashed, EngineOptionError, EngineUnavailable, ModelLoadError
 from engines.protocol import ModelSource, TensorSpec
 from engines.registry import compile_plan
+from engines.tensorrt.api import load
 from engines.tensorrt.device import missing_gpu
 from engines.tensorrt.kernels import read_plan_text
+from engines.tensorrt.product import RTX
+from engines.tensorrt.runtime import _diagnosed, load_plan
 from tests.engines.test_silent import WATCH
 
 Y = ("y",)
@@ -179,6 +183,30 @@ def test_nothing_is_reported_to_anybody(place: Path, tmp_path: Path) -> None:
     assert list(home.iterdir()) == []
     run_with_library(NEWEST, ["-c", "import socket; socket.getaddrinfo('localhost', 1)"], **watched)
     assert "localhost" in log.read_text(), "the watch sees"
+
+
+DIAGNOSED = {
+    "VERSION_MISMATCH": f"another version than this, TensorRT for RTX {NEWEST}",
+    "UNSUPPORTED_CC": "for other GPUs than this one (RTX 4090)",
+    "OLD_CUDA_DRIVER": "needs a newer driver",
+    "OLD_CUDA_RUNTIME": "needs a newer CUDA",
+    "INSUFFICIENT_GPU_MEMORY": "needs more memory than the GPU has (RTX 4090)",
+    "MALFORMED_ENGINE": f"no plan that TensorRT for RTX {NEWEST} can read, or a damaged one",
+}
+
+
+def test_a_plan_that_does_not_fit_is_told_by_what_the_runtime_says(library: Path) -> None:
+    api = load(RTX)
+    with pytest.raises(ModelLoadError, match="or a damaged one"):  # by the real runtime
+        load_plan(api, b"no plan at all" * 9, "a.plan", "RTX 4090")
+    bits = api.trt.EngineInvalidityDiagnostics.__members__
+    assert set(DIAGNOSED) == set(bits) - {"CUDA_ERROR"}  # that one, the log tells
+    for name, text in DIAGNOSED.items():
+        runtime = SimpleNamespace(get_engine_validity=lambda content, bit=bits[name]: (2, int(bit)))
+        error = _diagnosed(runtime, api, b"", "a.plan", "RTX 4090")
+        assert error is not None
+        assert text in error.what
+    assert _diagnosed(SimpleNamespace(get_engine_validity=lambda content: (2, 0)), api, b"", "", "") is None
 
 
 @pytest.fixture(scope="module")

@@ -196,12 +196,12 @@ def test_only_8_6_refuses_opsets_above_17(machine: Machine, place: Path, tmp_pat
     assert '[export.targets."trt-8.6"] with opset = 17' in error.remedy
 
 
-def test_nodes_that_the_parser_cannot_read_are_named(machine: Machine, place: Path, tmp_path: Path) -> None:
+def test_8_6_tells_nodes_by_number_and_they_are_named(boot: Boot, place: Path, tmp_path: Path) -> None:
+    machine = boot("8.6.1")  # what newer parsers say, the real one of TensorRT for RTX shows
     strange = models.source(models.unheard(place / "strange.onnx"), tmp_path / "cache")
     error = refused(machine, "trt-fp32", strange, ModelLoadError)
-    operators = ("", "") if machine.major == 8 else (" (Unheard)", " (Unseen)")  # 8.6 says numbers of nodes only
-    for node, operator, name in zip(("strange_1", "strange_2"), operators, ("Unheard", "Unseen"), strict=True):
-        assert f"node '{node}'{operator}: No importer registered for op: {name}. Attempted" in error.what
+    for node, name in (("strange_1", "Unheard"), ("strange_2", "Unseen")):
+        assert f"node '{node}': No importer registered for op: {name}. Attempted" in error.what
     assert "'plain'" not in error.what
 
 

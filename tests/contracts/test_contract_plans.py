@@ -98,19 +98,6 @@ def test_a_cached_plan_that_was_damaged_is_built_again(machine: Machine, plain: 
     assert builds(machine) == 3
 
 
-def test_a_failed_build_leaves_nothing_behind(machine: Machine, place: Path, tmp_path: Path) -> None:
-    strange = models.source(models.unheard(place / "strange.onnx"), tmp_path / "cache")
-    with pytest.raises(ModelLoadError):
-        machine.open("trt-fp32", strange)
-    assert list((strange.cache / "tensorrt").iterdir()) == []
-
-
-def test_why_tensorrt_cannot_build_is_told(machine: Machine, plain: ModelSource, monkeypatch: Any) -> None:
-    monkeypatch.setattr(machine.world, "_refusal", lambda network, config: "Error Code 10: Internal Error (no\ntactic)")
-    with pytest.raises(ModelLoadError, match=r"cannot build it: Error Code 10: Internal Error \(no tactic\)"):
-        machine.open("trt-fp32", plain)
-
-
 def test_a_prebuilt_plan_runs_without_a_build(machine: Machine, plain: ModelSource, tmp_path: Path) -> None:
     built = machine.open("trt-fp32", plain)
     plan = tmp_path / "car.engine"

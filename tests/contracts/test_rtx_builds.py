@@ -65,6 +65,17 @@ def test_a_plan_is_built_and_found_again(library: Path, plain: ModelSource) -> N
     assert compile_plan("trtrtx-tf32", plain, target="sm86").plan.path != made.plan.path
 
 
+def test_a_failed_build_names_its_nodes_and_leaves_nothing_behind(library: Path, place: Path, tmp_path: Path) -> None:
+    strange = models.source(models.unheard(place / "strange.onnx"), tmp_path / "cache")
+    with pytest.raises(ModelLoadError) as caught:
+        compile_plan("trtrtx-fp32", strange)
+    for told in ("node 'strange_1' (Unheard): ", "node 'strange_2' (Unseen): ", "Plugin not found"):
+        assert told in caught.value.what
+    assert "plain" not in caught.value.what
+    assert "plugin library under plugins" in caught.value.remedy
+    assert list((strange.cache / "tensorrt").iterdir()) == []
+
+
 def test_without_a_gpu_it_builds_here_and_does_not_run(library: Path, plain: ModelSource) -> None:
     if missing_gpu() is None:
         pytest.skip("there is a GPU here")

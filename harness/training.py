@@ -169,7 +169,8 @@ def train_candidate(
     card["name"] = called
     for path, content in code.items():
         (out / path).parent.mkdir(parents=True, exist_ok=True)
-        (out / path).write_bytes(content)
+        with replacing(out / path) as draft:
+            draft.write_bytes(content)
     card["plugins"] = [str((root / p).resolve()) for p in card.get("plugins", [])]
     _write_candidate(card, trained, out, provenance)
     return Candidate(out, provenance, fresh=True)

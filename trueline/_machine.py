@@ -27,7 +27,9 @@ _REMEDIES = {
     errno.ENOMEM: "close other programs, or use a machine with more memory",
     errno.EAGAIN: "close other programs: the machine starts no more processes or threads",
 }
-_TOLD = re.compile(r"\(os error (\d+)\)")  # how libraries in Rust (Polars, safetensors) pass an error of the system on
+# how libraries in Rust (Polars, safetensors) pass an error of the system on
+_TOLD = re.compile(r"\(os error (\d+)\)|Os \{ code: (\d+)")
+_NOT_MAPPED = "failed to map segment"  # how the loader of shared libraries says that there is no memory for one
 
 
 class MachineError(TruelineError):
@@ -62,8 +64,12 @@ def _chain(error: BaseException) -> Iterator[BaseException]:
 
 def _number(error: BaseException) -> int:
     """The system's number of an error; 0 where there is none."""
+    if isinstance(error, FileNotFoundError) and "temporary directory" in str(error):
+        return errno.ENOSPC  # what Python's tempfile says where none of its folders can be written
     if isinstance(error, OSError) and error.errno:
         return error.errno
     of_a_library = isinstance(error, OSError) or type(error).__module__ != "builtins"
     told = _TOLD.search(str(error)) if of_a_library else None
-    return int(told[1]) if told else 0
+    if told is None:
+        return errno.ENOMEM if isinstance(error, ImportError) and _NOT_MAPPED in str(error) else 0
+    return int(told[1] or told[2])

@@ -63,7 +63,9 @@ def _run(arguments: list[str]) -> int:
         if type(error).__name__ == "Abort":  # what older ones have for it
             raise KeyboardInterrupt from error
         return _broken(error)
-    except SystemExit as error:  # code of a user's that got past its wall; its code would be taken for a verdict
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # sys.exit of a user's code would be taken for a verdict; libraries in Rust panic
         return _broken(error)
     if code == INTERRUPTED:  # typer's word for an interrupt
         raise KeyboardInterrupt

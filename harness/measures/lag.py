@@ -66,6 +66,8 @@ def look_for_lag(
     """
     c, r = np.asarray(candidate, np.float64), np.asarray(reference, np.float64)
     lags = np.arange(-LONGEST_LAG, LONGEST_LAG + 1)
+    if (np.isfinite(c) & np.isfinite(r)).sum() < _FEWEST_OVERLAPPING:  # of crowds of short lines there are thousands
+        return LagLook(float("nan"), np.full(len(lags), np.nan))
     explained = np.array([_explained(*_differences(c, r, _delayed(r, int(k)))) for k in lags])
     known = r[np.isfinite(r)]
     if len(known) < _FEWEST_OVERLAPPING or known.std() < floor or not np.isfinite(explained).any():

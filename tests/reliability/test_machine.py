@@ -129,6 +129,9 @@ class PolarsError(Exception):
         (MemoryError(), "out of memory"),
         (PolarsError("No space left on device (os error 28)"), "No space left"),
         (OSError(errno.EMFILE, "Too many open files"), "ulimit -n"),
+        (PolarsError("IOError(Os { code: 11, kind: WouldBlock, message: ... })"), "no more processes or threads"),
+        (ImportError("libx.so: failed to map segment from shared object"), "more memory"),
+        (FileNotFoundError(errno.ENOENT, "No usable temporary directory found in ['/tmp']"), "free some space"),
     ],
 )
 def test_what_the_machine_refuses_is_told_from_anywhere_in_a_chain(error: Exception, said: str) -> None:

@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-__all__ = ["replay_environment"]
+__all__ = ["SETTINGS", "replay_environment"]
 
 SETTINGS = {
     # Runtimes with thread pools of their own take turns in a replay. OpenMP threads that spin while another pool works

@@ -31,6 +31,7 @@ from engines.table import TABLE
 from harness.feed.inputs import steps_of_variant
 from harness.model.card import Card
 from harness.replay.code import code_of
+from harness.replay.environment import SETTINGS
 from harness.replay.identity import model_files
 from harness.run.json import plain
 from harness.run.rungs import Rung
@@ -114,7 +115,7 @@ def machine() -> Mapping[str, Any]:
         "python": platform.python_version(),
         "platform": platform.platform(),
         "packages": _digest(packages),
-        "environment": {k: v for k, v in sorted(os.environ.items()) if k.startswith(_SWITCHES)},
+        "environment": {k: v for k, v in os.environ.items() if k.startswith(_SWITCHES) and k not in SETTINGS},
         "code": _own_code(),
     }
 

@@ -73,6 +73,13 @@ def test_a_node_of_several_kernels_belongs_to_the_one_that_computes_it(tmp_path:
     plan = read_plan_text(both)
     found = {node.name: index for node, index in owners_of(plan, graph(TWO, tmp_path)).kernel_of.items()}
     assert found == {"conv": 1, "act": 0}
+    cut = layers(  # as of a transposed convolution whose padded channels the next kernel cuts off
+        line("k0", "correlation", [tensor("x", A)], [tensor("q", "1,8,4,4")], ["conv"]),
+        line("k1", "kgen", [tensor("q", "1,8,4,4")], [tensor("r", B)], ["act", "conv"], "__myl_SlicMax_0x1"),
+    )
+    plan = read_plan_text(cut)
+    found = {node.name: index for node, index in owners_of(plan, graph(TWO, tmp_path)).kernel_of.items()}
+    assert found == {"conv": 0, "act": 1}
 
 
 def test_outputs_of_one_kernel_are_told_apart_by_who_reads_them(tmp_path: Path) -> None:

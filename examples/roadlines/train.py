@@ -2,11 +2,14 @@
 
     python examples/roadlines/train.py --candidate baseline --work build/roadlines
     python examples/roadlines/train.py --candidate robust --work build/roadlines
+    python examples/roadlines/train.py --candidate cubic --work build/roadlines --start robust.safetensors \
+        --scenes 100 --steps 600 --rate 1e-3 --decay 0.98
 
-Both see the same scenes, mirrored at random, for the same number of steps from the same start. `baseline` sees only the
-train pipeline. `robust` sees for every second picture a random mixture of ways to preprocess, with random light,
-contrast, noise and softness, and its weights are an exponential moving average (torch.optim.swa_utils). The work
-folder keeps the rendered pictures: a stopped run goes on where rendering stopped, the second candidate finds them done.
+`baseline` and `robust` see the same scenes, mirrored at random, for the same number of steps from the same start.
+`baseline` sees only the train pipeline. `robust` sees for every second picture a random mixture of ways to preprocess,
+with random light, contrast, noise and softness, and its weights are an exponential moving average
+(torch.optim.swa_utils). `cubic` learns as `robust` does, with the head of cubic.py, on from the weights of `robust`.
+The work folder keeps the rendered pictures: a stopped run goes on where rendering stopped.
 """
 
 from __future__ import annotations
@@ -18,10 +21,11 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
+from cubic import CubicRoadLines
 from data import MIXTURES, TRAINING_SEED, VALIDATION_SEED, Samples, load_samples, make_samples
 from network import RoadLines
 from rich.progress import Progress, TaskID
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
@@ -29,7 +33,6 @@ from harness.model.card import load_card
 from techniques.photometric import disturbed
 
 HERE = Path(__file__).resolve().parent
-EMA_DECAY = 0.998
 VALIDATION_SCENES = 25
 MEAN, STD = 0.45, 0.25  # as in the cards
 
@@ -48,7 +51,7 @@ def main() -> None:
         def tell(loss: float) -> None:
             bar.update(task, advance=1, description=f"{label}, loss {loss:.3f}")
 
-        model = train(samples, options.steps, options.batch, options.candidate == "robust", tell)
+        model = train(started_model(options), samples, options, tell)
     print(f"trained in {time.perf_counter() - started:.0f} s")
     for variant, name in enumerate(("train pipeline", "random pipelines")):
         print(f"validation, {name}: {lateral_error(model, held_out, variant):.3f} m within 40 m")
@@ -68,20 +71,32 @@ def _rendered(options: argparse.Namespace, bar: Progress) -> tuple[Samples, Samp
             bar.update(task, completed=done, total=total)
 
         make_samples(card, options.work, scenes, first_seed=seed, progress=tell)
-    variants = 1 + MIXTURES if options.candidate == "robust" else 1
+    variants = 1 if options.candidate == "baseline" else 1 + MIXTURES
     return (
         load_samples(options.work, options.scenes, variants=variants),
         load_samples(options.work, VALIDATION_SCENES, first_seed=VALIDATION_SEED),
     )
 
 
-def train(samples: Samples, steps: int, batch: int, robust: bool, tell: Callable[[float], None]) -> RoadLines:
+def started_model(options: argparse.Namespace) -> RoadLines:
+    """The candidate's network, with fresh weights or those of --start that it has too."""
+    model = CubicRoadLines() if options.candidate == "cubic" else RoadLines()
+    if options.start:
+        given = load_file(HERE / options.start)
+        lacking, _ = model.load_state_dict({k: v for k, v in given.items() if k in model.state_dict()}, strict=False)
+        assert not lacking, lacking
+    return model
+
+
+def train(model: RoadLines, samples: Samples, options: argparse.Namespace, tell: Callable[[float], None]) -> RoadLines:
     """The trained network, in evaluation mode."""
-    model = RoadLines().to(memory_format=torch.channels_last).train()
-    average = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(EMA_DECAY), use_buffers=True) if robust else None
+    model, robust = model.to(memory_format=torch.channels_last).train(), options.candidate != "baseline"
+    average = (
+        AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(options.decay), use_buffers=True) if robust else None
+    )
     optimiser = torch.optim.AdamW(model.parameters(), weight_decay=0.01)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, 4e-3, total_steps=steps, pct_start=0.15)
-    for image, lines in _batches(samples, steps, batch, robust):
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, options.rate, total_steps=options.steps, pct_start=0.15)
+    for image, lines in _batches(samples, options.steps, options.batch, robust):
         loss = loss_of(model, image, lines)
         optimiser.zero_grad()
         loss.backward()
@@ -162,12 +177,17 @@ def lateral_error(model: RoadLines, samples: Samples, variant: int) -> float:
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--candidate", choices=("baseline", "robust"), required=True)
+    parser.add_argument("--candidate", choices=("baseline", "robust", "cubic"), required=True)
     parser.add_argument("--work", type=Path, required=True, help="folder that keeps the rendered pictures")
     parser.add_argument("--out", type=Path, help="weights to write; default beside this script")
     parser.add_argument("--seed", type=int, default=0, help="of the network's start")
     parser.add_argument("--scenes", type=int, default=1000, help="training scenes, 8 pictures each")
     parser.add_argument("--steps", type=int, default=2600, help="optimiser steps")
+    parser.add_argument("--rate", type=float, default=4e-3, help="largest learning rate")
+    parser.add_argument(
+        "--decay", type=float, default=0.998, help="of the moving average, a step; less for a short run"
+    )
+    parser.add_argument("--start", type=Path, help="weights beside this script to begin with")
     parser.add_argument("--batch", type=int, default=32, help="pictures a step")
     parser.add_argument("--threads", type=int, default=1, help="of torch; the committed weights were made with 1")
     return parser.parse_args()

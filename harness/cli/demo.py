@@ -1,4 +1,4 @@
-"""`trueline demo`: the main job on the built-in example, from synthetic cases to two verdicts and reports."""
+"""`trueline demo`: the main job on the built-in example, from synthetic cases to three verdicts and reports."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ from harness.errors import UsageError
 
 __all__ = ["example_folder", "register"]
 
-CANDIDATES = ("baseline", "robust")
+CANDIDATES = ("baseline", "robust", "cubic")
+ENGINES = ("torch-fp32", "ort-fp32-none", "ort-fp32", "emulated-fp16")
 FIRST_SEED = 9000  # held out: training uses seeds below 9000 (examples/roadlines/train.py)
 
 
@@ -22,7 +23,7 @@ def demo(
     cases: Annotated[int, typer.Option("--cases", help="how many synthetic cases", min=1)] = 8,
     seconds: Annotated[float, typer.Option("--seconds", help="length of each case", min=1)] = 2.0,
 ) -> None:
-    """Render cases, replay two candidates from lab to car, say what moved the lines, judge both, write reports."""
+    """Render cases, replay three candidates from lab to car, say what moved the lines, judge both, write reports."""
     from harness.cli.run import tell
     from harness.job import run_job
     from harness.model.card import load_card
@@ -32,7 +33,14 @@ def demo(
     for name in CANDIDATES:
         card = load_card(example / f"{name}.toml")
         with progress_bar(f"replaying {name}") as progress:
-            result = run_job(card, folders, out=out / name, policy=example / "release.trueline.toml", progress=progress)
+            result = run_job(
+                card,
+                folders,
+                out=out / name,
+                policy=example / "release.trueline.toml",
+                engines=ENGINES,
+                progress=progress,
+            )
         tell(result)
 
 

@@ -15,7 +15,7 @@ from harness.gate.load import load_policy
 from harness.model.card import load_card
 
 ROOT = Path(__file__).parents[2] / "examples" / "roadlines"
-CANDIDATES = ("baseline", "robust")
+CANDIDATES = ("baseline", "robust", "cubic")
 HELD_OUT_SEEDS = (9100, 9104)
 
 
@@ -25,10 +25,10 @@ def network():
 
 
 @pytest.fixture(scope="module", params=CANDIDATES)
-def candidate(request, network):
+def candidate(request):
     """(card, trained network) of each candidate."""
     card = load_card(ROOT / f"{request.param}.toml")
-    model = network()
+    model = load_dotted(card.torch.factory, ROOT)()
     model.load_state_dict(load_file(card.torch.weights), strict=True)
     return card, model.eval()
 
@@ -65,8 +65,9 @@ def test_held_out_lines_are_right_within_15_cm_up_to_40_m(candidate, clips):
     assert np.mean(errors) < 0.15
 
 
-def test_the_two_cards_differ_in_name_and_weights_only():
-    first, second = (load_card(ROOT / f"{name}.toml") for name in CANDIDATES)
+@pytest.mark.parametrize("other", CANDIDATES[1:])
+def test_the_cards_differ_in_name_and_network_only(other):
+    first, second = (load_card(ROOT / f"{name}.toml") for name in (CANDIDATES[0], other))
     assert first.name != second.name
     assert first.torch.weights != second.torch.weights
     same = {"name": "", "path": Path(), "torch": first.torch}

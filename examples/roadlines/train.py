@@ -33,6 +33,7 @@ from harness.model.card import load_card
 from techniques.photometric import disturbed
 
 HERE = Path(__file__).resolve().parent
+RATE, EMA_DECAY = 4e-3, 0.998
 VALIDATION_SCENES = 25
 MEAN, STD = 0.45, 0.25  # as in the cards
 
@@ -51,7 +52,10 @@ def main() -> None:
         def tell(loss: float) -> None:
             bar.update(task, advance=1, description=f"{label}, loss {loss:.3f}")
 
-        model = train(started_model(options), samples, options, tell)
+        robust = options.candidate != "baseline"
+        model = train(
+            samples, options.steps, options.batch, robust, tell, started_model(options), options.rate, options.decay
+        )
     print(f"trained in {time.perf_counter() - started:.0f} s")
     for variant, name in enumerate(("train pipeline", "random pipelines")):
         print(f"validation, {name}: {lateral_error(model, held_out, variant):.3f} m within 40 m")
@@ -88,15 +92,22 @@ def started_model(options: argparse.Namespace) -> RoadLines:
     return model
 
 
-def train(model: RoadLines, samples: Samples, options: argparse.Namespace, tell: Callable[[float], None]) -> RoadLines:
-    """The trained network, in evaluation mode."""
-    model, robust = model.to(memory_format=torch.channels_last).train(), options.candidate != "baseline"
-    average = (
-        AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(options.decay), use_buffers=True) if robust else None
-    )
+def train(
+    samples: Samples,
+    steps: int,
+    batch: int,
+    robust: bool,
+    tell: Callable[[float], None],
+    model: RoadLines | None = None,
+    rate: float = RATE,
+    decay: float = EMA_DECAY,
+) -> RoadLines:
+    """The trained network, in evaluation mode; a fresh one where none is given."""
+    model = (model or RoadLines()).to(memory_format=torch.channels_last).train()
+    average = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(decay), use_buffers=True) if robust else None
     optimiser = torch.optim.AdamW(model.parameters(), weight_decay=0.01)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, options.rate, total_steps=options.steps, pct_start=0.15)
-    for image, lines in _batches(samples, options.steps, options.batch, robust):
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, rate, total_steps=steps, pct_start=0.15)
+    for image, lines in _batches(samples, steps, batch, robust):
         loss = loss_of(model, image, lines)
         optimiser.zero_grad()
         loss.backward()
@@ -183,9 +194,9 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=0, help="of the network's start")
     parser.add_argument("--scenes", type=int, default=1000, help="training scenes, 8 pictures each")
     parser.add_argument("--steps", type=int, default=2600, help="optimiser steps")
-    parser.add_argument("--rate", type=float, default=4e-3, help="largest learning rate")
+    parser.add_argument("--rate", type=float, default=RATE, help="largest learning rate")
     parser.add_argument(
-        "--decay", type=float, default=0.998, help="of the moving average, a step; less for a short run"
+        "--decay", type=float, default=EMA_DECAY, help="of the moving average, a step; less for a short run"
     )
     parser.add_argument("--start", type=Path, help="weights beside this script to begin with")
     parser.add_argument("--batch", type=int, default=32, help="pictures a step")

@@ -6,6 +6,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+import engines
 from cases.synth import camera_picture, draw_scene, render_clip, render_frame
 from cases.synth.camera import Camera
 from cases.synth.scene import TRUTH_X_M
@@ -157,3 +158,26 @@ def test_training_learns_and_repeats(tmp_path):
     assert runs[0][0] == runs[1][0]
     assert np.mean(runs[0][0][-3:]) < 0.8 * runs[0][0][0]
     assert all((runs[0][1][name] == value).all() for name, value in runs[1][1].items())
+
+
+def test_fp16_bends_the_cubic_candidate_and_not_the_robust_one(clips):
+    """Export and fp32 move neither; the normal equations of the cubic fit lose their digits in fp16."""
+    moved = {}
+    for name in ("robust", "cubic"):
+        card = load_card(ROOT / f"{name}.toml")
+        pipeline = build_pipeline(card.preprocess.deploy, card.inputs[0])
+        frames = [pipeline(picture) for clip in clips for picture, _ in clip]
+        lines = {}
+        for engine in ("torch-fp32", "ort-fp32", "emulated-fp16"):
+            opened = engines.open(engine, card.source(), threads=1)
+            lines[engine] = np.stack([opened.infer({"image": frame})["lines"][..., 1] for frame in frames])
+        moved[name] = {engine: np.abs(y - lines["torch-fp32"]).max() for engine, y in lines.items()}
+    assert max(of["ort-fp32"] for of in moved.values()) < 0.01
+    assert moved["robust"]["emulated-fp16"] < 0.05
+    assert not moved["cubic"]["emulated-fp16"] < 0.3  # metres; it may be infinite
+
+
+def test_the_fp16_policy_is_the_release_policy_with_one_engine_more():
+    release, fp16 = (load_policy(ROOT / f"{name}.trueline.toml") for name in ("release", "fp16"))
+    assert fp16.rules == release.rules
+    assert fp16.profile["cpu"].engines == (*release.profile["cpu"].engines, "emulated-fp16")

@@ -14,6 +14,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import ArrayLike, NDArray
 
+from harness.measures.own import Owner
 from harness.measures.pairs import PairMetrics
 from harness.model.grid import Grid
 from harness.run.catalogue import event_kinds, events_of
@@ -57,7 +58,7 @@ class EventLog:
     def __init__(self, length_unit: str) -> None:
         self._unit = length_unit
         self._closed: list[Event] = []
-        self._open: dict[tuple[str, int, int], Event] = {}
+        self._open: dict[tuple[str, int, int, str], Event] = {}
 
     def bands(
         self, kind: str, frame: NDArray[np.int64], track: ArrayLike, values: NDArray[Any], thresholds: Sequence[float]
@@ -86,10 +87,18 @@ class EventLog:
         """Take per-frame values of whole lines, [n]; sizes above the threshold are events."""
         self._take_over(kind, frame, np.broadcast_to(np.asarray(track), len(frame)), _NO_BAND, values, threshold)
 
-    def frames(self, kind: str, frame: NDArray[np.int64], track: ArrayLike = _NO_TRACK, value: ArrayLike = 1.0) -> None:
+    def frames(
+        self,
+        kind: str,
+        frame: NDArray[np.int64],
+        track: ArrayLike = _NO_TRACK,
+        value: ArrayLike = 1.0,
+        owner: Owner = "candidate",
+    ) -> None:
         """Take frames in which something is wrong as such (a missing line, a class flip), [n]; repeats count once."""
         tracks = np.broadcast_to(np.asarray(track), len(frame))
-        self._take(kind, frame, tracks, _NO_BAND, np.broadcast_to(np.asarray(value, np.float64), len(frame)), 1.0)
+        values = np.broadcast_to(np.asarray(value, np.float64), len(frame))
+        self._take(kind, frame, tracks, _NO_BAND, values, 1.0, owner)
 
     def add(self, event: Event) -> None:
         """Take an event that is known as a whole (a swing, a flickering track)."""
@@ -131,6 +140,7 @@ class EventLog:
         band: int,
         value: NDArray[Any],
         threshold: float,
+        owner: Owner = "candidate",
     ) -> None:
         """Cut into runs of consecutive frames per track and join the first of them to what the last chunk left open."""
         if len(frame) == 0:
@@ -141,11 +151,11 @@ class EventLog:
         last = np.append(first[1:], len(f)) - 1
         for a, b in zip(first, last, strict=True):
             worst = a + int(v[a : b + 1].argmax())
-            run = Event(kind, int(f[a]), int(f[b]), int(t[a]), band, float(v[worst]), float(threshold))
+            run = Event(kind, int(f[a]), int(f[b]), int(t[a]), band, float(v[worst]), float(threshold), owner)
             self._join(replace(run, frame=int(f[worst])))
 
     def _join(self, run: Event) -> None:
-        key = (run.kind, run.track, run.band)
+        key = (run.kind, run.track, run.band, run.owner)
         before = self._open.get(key)
         if before is not None and run.start <= before.end + 1:
             worst = run if run.value > before.value else before

@@ -7,7 +7,7 @@ comparison with the root, the one a policy judges; the comparison with the paren
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 import numpy as np
@@ -19,6 +19,7 @@ from harness.lines.chunk import Chunk, Ints
 from harness.lines.table import NO_SLOT, LineTable
 from harness.measures.accuracy import AccuracySums, accuracy, accuracy_sums
 from harness.measures.consequence import consequence, lane_gap
+from harness.measures.dropped import Dropped
 from harness.measures.events import Event, EventLog
 from harness.measures.flicker import id_swaps
 from harness.measures.match import Matches, match
@@ -65,6 +66,7 @@ class RungMeter:
         self._series = SeriesStore(scope.grid.look_ahead, scope.clock, vehicle_frame=scope.vehicle)
         self._state = StateMeter(tuple(scope.card.state)) if scope.card.state and not self._is_root else None
         self._events = EventLog(scope.card.length_unit)
+        self._dropped = {reference: Dropped() for reference in self._references}
         self._accuracy: AccuracySums | None = None
         self._steadiness = Steadiness.none()
         self._span: tuple[int, int] | None = None  # first and last frame that the rung ran
@@ -148,6 +150,9 @@ class RungMeter:
         grid, parts = self._scope.grid, self._scope.parts
         found = match(ref.lines, cand.lines, grid, ref.at_bands, cand.at_bands)
         found = _where_both_ran(found, ref.lines, cand.lines, chunk, reference, self.name)
+        dropped = self._dropped[reference].by_reference(ref, cand, found, chunk.frames, chunk.timestamps_ns)
+        blinks = cand.lines.frame[found.extra[dropped]]
+        found = replace(found, extra=found.extra[~dropped])
         if reference == self._scope.root:
             cand.track[found.candidate] = ref.track[found.reference]
         pairs = pair_metrics(ref.lines, cand.lines, found, grid, ref.at_bands, cand.at_bands)
@@ -158,6 +163,7 @@ class RungMeter:
         self._tensor_rows(chunk, reference, frames_done)
         if reference == self._scope.root:
             self._log(ref, cand, found, pairs)
+            self._events.frames("extra", blinks, owner="reference")
             self._append_series(ref, cand, found, chunk.frames[chunk.outputs[self.name].ran])
             if self._state is not None:
                 step = frames_done + 1 + np.searchsorted(chunk.frames, frame)

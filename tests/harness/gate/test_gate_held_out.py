@@ -10,9 +10,10 @@ import pytest
 
 from harness.gate import Status, judge
 from harness.gate.verdict import RuleOutcome
+from harness.lines.table import LineTable
 from harness.run.folder import Run
 from tests.harness.measures.station_blocks import noise
-from tests.harness.planted import X_M, drawn, planted_run
+from tests.harness.planted import ROOT, RUNG, X_M, drawn, planted_run
 
 FPS, FRAMES = 20.0, 400
 LANES_M = np.array([-5.4, -1.8, 1.8, 5.4])
@@ -133,3 +134,39 @@ def test_a_line_that_lives_five_frames_breaks_no_bias(tmp_path: Path) -> None:
     before[100:105, 4], after[100:105, 4] = 9.0, 9.12
     found = failed(planted_run(tmp_path, drawn(before), drawn(after), frames=FRAMES, fps=FPS))
     assert not {k for k in found if "bias" in k or "drift" in k or "jitter" in k}
+
+
+@pytest.mark.parametrize("slots", [0, 4])
+def test_a_reference_that_blinks_is_no_extra_line_and_one_that_lost_its_line_is(tmp_path: Path, slots: int) -> None:
+    rng = np.random.default_rng(0)
+    seen = drive(rng)
+    before, after = wobble(rng, seen), wobble(rng, seen)
+    for first in (55, 130, 200, 290):
+        before[first : first + 4, 2] = np.nan
+    columns = [slotted(lines, slots) for lines in (before, after)]
+    assert not failed(planted_run(tmp_path / "a", *columns, frames=FRAMES, fps=FPS, slots=slots))
+    found = failed(planted_run(tmp_path / "b", *columns[::-1], frames=FRAMES, fps=FPS, slots=slots))
+    assert {"missing", "missing-lines"} <= found.keys()
+    before[300:, 2] = np.nan
+    lost = planted_run(tmp_path / "c", slotted(before, slots), columns[1], frames=FRAMES, fps=FPS, slots=slots)
+    assert {"extra", "extra-lines"} <= failed(lost).keys()
+    assert lost.read("frame_metrics").filter(rung=RUNG, reference=ROOT)["extra"].sum() == 100 - 40
+    owners = lost.read("events").filter(kind="extra").select("owner", "frame_start", "frame_end").rows()
+    assert ("reference", 55, 58) in owners
+    assert ("candidate", 340, 399) in owners
+
+
+def slotted(lines: Lines, slots: int) -> LineTable:
+    """Lines with the slot that their place says, where there are slots."""
+    there = np.isfinite(lines).sum(axis=2) >= 2
+    return drawn(lines, slot=np.nonzero(there)[1]) if slots else drawn(lines)
+
+
+def test_a_line_of_the_candidate_alone_is_extra_from_its_first_frame(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    before, after = np.full((2, FRAMES, 5, len(X_M)), np.nan)
+    seen = drive(rng)
+    before[:, :4], after[:, :4] = wobble(rng, seen), wobble(rng, seen)
+    after[100:103, 4] = 9.0
+    run = planted_run(tmp_path, drawn(before), drawn(after), frames=FRAMES, fps=FPS)
+    assert run.read("frame_metrics").filter(rung=RUNG, reference=ROOT)["extra"].sum() == 3

@@ -38,21 +38,26 @@ _TOOLS = ("numpy", "polars", "pydantic", "onnx", "contextlib")  # they raise wha
 _OF_LIBRARIES = (RuntimeError, OSError, MemoryError)
 
 
-@contextmanager
-def guarded(as_ours: Callable[[str], TruelineError]) -> Iterator[None]:
+class guarded:  # noqa: N801  # read as a verb; a class because engines pass here at every frame
     """Raise what code that is not ours raises as one of our errors; our errors and our bugs pass as they are.
 
     Args:
         as_ours: makes the error from the cause in one line.
     """
-    try:
-        yield
-    except (TruelineError, *OF_WHOEVER_RUNS_US):
-        raise
-    except BaseException as error:
-        if not is_foreign(error):
-            raise
-        raise as_ours(cause_of(error)) from error
+
+    __slots__ = ("_as_ours",)
+
+    def __init__(self, as_ours: Callable[[str], TruelineError]) -> None:
+        self._as_ours = as_ours
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
+        if error is None or isinstance(error, (TruelineError, *OF_WHOEVER_RUNS_US)):
+            return
+        if is_foreign(error):
+            raise self._as_ours(cause_of(error)) from error
 
 
 @contextmanager

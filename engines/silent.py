@@ -2,7 +2,8 @@
 
 ONNX Runtime from 1.32 on writes a device id into the user's cache folder and sends events to a collector, unless
 ORT_DISABLE_TELEMETRY is set before its first session. OpenVINO reports its import through openvino-telemetry where that
-is installed. Both are barred here, before the import; nothing else of ours imports them.
+is installed. A Ray cluster reports its size and libraries every hour, unless RAY_USAGE_STATS_ENABLED says 0 where it is
+started. All are barred here, before the import; nothing else of ours imports them.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import os
 import sys
 from typing import Any
 
-__all__ = ["load_onnxruntime", "load_openvino"]
+__all__ = ["load_onnxruntime", "load_openvino", "load_ray"]
 
 
 def load_onnxruntime() -> Any:
@@ -38,3 +39,15 @@ def load_openvino() -> Any:
     import openvino
 
     return openvino
+
+
+def load_ray() -> Any:
+    """The package; a cluster that is started from here reports nothing. One that runs already does as it was told.
+
+    Raises:
+        ImportError: not installed, or it does not load.
+    """
+    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    import ray
+
+    return ray

@@ -16,6 +16,7 @@ __all__ = [
     "EnginesOption",
     "FloorOption",
     "GithubOption",
+    "GpusOption",
     "HistoryOption",
     "IsolateOption",
     "JsonOption",
@@ -26,6 +27,7 @@ __all__ = [
     "PolicyOption",
     "PreprocessOption",
     "ProfileOption",
+    "RayOption",
     "ReuseOption",
     "RunArgument",
     "RunOutOption",
@@ -92,6 +94,13 @@ KeepTensorsOption = Annotated[
 CacheOption = Annotated[
     Path | None,
     typer.Option("--cache", metavar="DIR", help="prepared models and kept results (default .trueline/cache)"),
+]
+RayOption = Annotated[
+    str | None,
+    typer.Option("--ray", metavar="ADDRESS", help="replay on this Ray cluster; local starts one on this machine"),
+]
+GpusOption = Annotated[
+    float, typer.Option("--gpus-per-engine", min=0, help="GPUs that every worker of the cluster has to itself")
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="print JSON to standard output")]
 

@@ -14,11 +14,13 @@ from harness.cli.options import (
     CasesOption,
     EnginesOption,
     FloorOption,
+    GpusOption,
     IsolateOption,
     JsonOption,
     KeepTensorsOption,
     OnlyOption,
     PreprocessOption,
+    RayOption,
     ReuseOption,
     RunArgument,
     RunOutOption,
@@ -64,10 +66,13 @@ def replay(
     reuse: ReuseOption = True,
     keep_tensors: KeepTensorsOption = False,
     cache: CacheOption = None,
+    ray: RayOption = None,
+    gpus_per_engine: GpusOption = 0.0,
     json: JsonOption = False,
 ) -> None:
     """Replay cases through the ladder of a model and write the run folder."""
     from harness.model.card import DEFAULT_CACHE, load_card
+    from harness.replay.cluster import RayCluster
     from harness.replay.replay import DEFAULT_ENGINES
     from harness.replay.replay import replay as replay_cases
 
@@ -88,6 +93,7 @@ def replay(
             reuse=reuse,
             keep_tensors=keep_tensors,
             cache=cache or DEFAULT_CACHE,
+            cluster=RayCluster(ray, gpus_per_engine) if ray is not None else None,
             progress=progress,
         )
     if json:

@@ -2,20 +2,20 @@
 
 Frames stream in; each preprocessing variant makes its tensors once a frame and every rung of that variant runs on them.
 Outputs are collected into chunks whose size in bytes is bounded, so everything after the engine (decoding, matching,
-metrics) works on many frames at once and memory does not grow with the clip.
+metrics) works on many frames at once and memory does not grow with the clip. Pictures and tensors are made ahead of the
+engines, chunks are measured behind them (stages.py).
 """
 
 from __future__ import annotations
 
 from array import array
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
 from cases.case import Case
 from engines.errors import ModelLoadError
@@ -23,28 +23,27 @@ from engines.foreign import guarded
 from engines.protocol import keeps_state
 from engines.registry import family
 from harness.feed.inputs import InputBuilder, cameras_of, context_of, initial_state
-from harness.lines.chunk import Chunk, Ints, RungOutputs
-from harness.measures.compare import Comparer
 from harness.model.card import Card
 from harness.replay.batches import RowCheck
+from harness.replay.case_measuring import CaseMeasuring, Collected, of_case
 from harness.replay.failure import Failure
+from harness.replay.feeding import Feed, bytes_of, fed
 from harness.replay.open import Opened
 from harness.replay.outputs import OutputCheck
 from harness.replay.rung_decoders import decoder_of
-from harness.replay.rung_loop import Group, Reader, Runner
-from harness.run.folder import CaseParts
-from harness.run.json import read_json, write_json
+from harness.replay.rung_loop import Group, Runner
+from harness.replay.rung_reading import Reading
+from harness.replay.stages import Behind, ahead
 from harness.run.rungs import LAB_DECODER, Probe, Rung
 from trueline import TruelineError
 
 if TYPE_CHECKING:
     from harness.replay.hooks import Progress
 
-__all__ = ["Ladder", "Outcome", "outcome_of", "replay_case"]
+__all__ = ["Ladder", "replay_case"]
 
-CHUNK_BYTES = 192 * 2**20
+CHUNK_BYTES = 96 * 2**20  # one chunk is collected while another is measured
 CHUNK_FRAMES = 512
-STATUS = "status.json"
 
 
 @dataclass(frozen=True)
@@ -75,98 +74,56 @@ class Ladder:
         run = [rung for rung in self.rungs if rung.name + LAB_DECODER not in names]
         return [self._runner(rung) for rung in (*run, *(probe.rung for probe in self.probes))]
 
-    def readers(self, runners: Sequence[Runner]) -> list[Reader]:
-        """A fresh reader for every other rung."""
-        by_name = {runner.rung.name: runner for runner in runners}
-        twins = [(rung, by_name.get(rung.name + LAB_DECODER)) for rung in self.rungs]
-        return [Reader(rung, twin, decoder_of(self.card, rung)) for rung, twin in twins if twin]
-
     def _runner(self, rung: Rung) -> Runner:
         engine = self.opened.of(rung)
         optional = tuple(self.card.state) if family(rung.engine) == "recorded" else ()
         return Runner(
-            rung,
+            Reading(rung, decoder_of(self.card, rung), required=rung == self.rungs[0]),
             engine,
-            decoder_of(self.card, rung),
             OutputCheck(self.card.outputs, rung.name, optional),
             initial_state(self.card),
             self.card.state,
             batch=1 if engine.uses_time or keeps_state(engine) else self.batch,
-            required=rung == self.rungs[0],
             failure=self.refused.get(rung.engine) or self.opened.failed.get(rung.name),
         )
 
 
-def replay_case(ladder: Ladder, case: Case, out: Path, progress: Progress, *, rows_tried: bool = False) -> None:
-    """Replay one case and leave its part files in `out`; none are left behind on an error.
+def replay_case(
+    ladder: Ladder, case: Case, out: Path, progress: Progress, later: Behind, *, rows_tried: bool = False
+) -> None:
+    """Run the engines on one case; its lines and measures follow in `later`, and its part files at the end of that.
 
     Args:
         ladder: what runs.
         case: the case.
         out: run folder.
         progress: told of every frame.
+        later: the stage behind; an error there, of this case or the one before, is raised here.
         rows_tried: whether the rows of batches were tried on this case: what is wrong with them is told here.
 
     Raises:
         TruelineError: the case cannot be read, or the reference failed; another rung's failure is its own status.
     """
     runners, total = ladder.runners(), len(case.timestamps_ns)
-    readers = ladder.readers(runners)
-    read: list[Runner | Reader] = [*runners, *readers]
-    slots = {r.rung.name: r.decoder.decoder.slots for r in read}
-    with (
-        CaseParts(out / "parts", case.id) as parts,
-        Comparer(ladder.card, case, ladder.rungs, slots, parts, ladder.probes) as comparer,
-    ):
-        try:
+    measuring = CaseMeasuring(ladder, case, runners, out)
+    later.hold(measuring)
+    told = partial(progress, case.id)
+    try:
+        with of_case(case):
             _start(case, runners)
-            told = partial(progress, case.id)
-            for frames, timestamps_ns in _chunks(ladder.card, case, runners, ladder.batch, lambda n: told(n, total)):
-                comparer.add(Chunk(frames, timestamps_ns, _taken(runners, readers, frames)))
-            if rows_tried:
-                comparer.note({check.engine: check.events for check in ladder.checks})
-            comparer.finish()
-        except TruelineError as error:
-            raise error.within(f"case {case.id}") from error.__cause__
-        for row in _latency(runners[: len(runners) - len(ladder.probes)]):
-            parts.add("latency", row)
-        failed = {r.rung.name: _in_case(r.failure, case) for r in read if r.failure}
-        write_json(parts.folder / STATUS, asdict(Outcome(case.id, failed, comparer.frames, comparer.lines)))
-        parts.commit()
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """How the rungs of a finished case fared.
-
-    Attributes:
-        case: id.
-        failed: rungs that ran no (more) frames, with the reason.
-        frames: how many frames each rung ran, by rung.
-        lines: how many lines it drew in them.
-    """
-
-    case: str
-    failed: Mapping[str, Failure]
-    frames: Mapping[str, int]
-    lines: Mapping[str, int]
-
-
-def outcome_of(out: Path, case: str) -> Outcome:
-    """The outcome of a finished case, from its parts."""
-    kept = read_json(out / "parts" / case / STATUS)
-    failed = {rung: Failure(**failure) for rung, failure in kept["failed"].items()}
-    return Outcome(case, failed, kept["frames"], kept["lines"])
-
-
-def _in_case(failure: Failure, case: Case) -> Failure:
-    return Failure(failure.status, f"case {case.id}, {failure.reason}")
+        for chunk in _chunks(ladder.card, case, runners, ladder.batch, lambda n: told(n, total)):
+            later.submit(partial(measuring.add, chunk))
+            del chunk
+        later.submit(partial(measuring.finish, ladder.checks if rows_tried else ()))
+    except TruelineError:
+        later.drain()  # an error of a frame before this one comes first
+        raise
 
 
 def _start(case: Case, runners: Sequence[Runner]) -> None:
     """Tell every engine of the case; the rungs of one that cannot begin are not run."""
     context = context_of(case)
-    for engine, rung in {id(r.engine): (r.engine, r.rung.name) for r in runners}.values():
+    for engine, rung in {id(r.engine): (r.engine, r.name) for r in runners}.values():
         told = replace(context, rung=rung) if keeps_state(engine) else context
         try:
             with guarded(
@@ -183,39 +140,43 @@ def _start(case: Case, runners: Sequence[Runner]) -> None:
 
 def _chunks(
     card: Card, case: Case, runners: Sequence[Runner], batch: int, ran: Callable[[int], None]
-) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
-    """Run frames and yield (frame numbers, timestamps) whenever a chunk's outputs are complete in the runners.
+) -> Iterator[Collected]:
+    """Run frames; a chunk is handed on whenever its outputs are complete. `ran` is told how many frames there were."""
+    groups = _groups(runners)
+    feeds = [Feed(partial(InputBuilder, card, case, v), partial(_wanted, group)) for v, group in groups.items()]
+    frames, times, limit = array("q"), array("q"), 0
+    with of_case(case), ahead(fed(case.ticks(cameras_of(card)), feeds), bytes_of) as moments:
+        for count, moment in enumerate(moments, start=1):
+            for group, tensors in zip(groups.values(), moment.tensors, strict=True):
+                group.step(tensors, moment.frame, moment.timestamp_ns)
+            ran(count)
+            frames.append(moment.frame)
+            times.append(moment.timestamp_ns)
+            if not limit and len(frames) >= batch:
+                limit = _chunk_frames(runners, batch)
+            if limit and len(frames) >= limit:
+                yield _collected(frames, times, runners)
+                frames, times = array("q"), array("q")
+        for group in groups.values():
+            group.flush()
+        if frames:
+            yield _collected(frames, times, runners)
 
-    `ran` is told after every frame how many there were.
-    """
+
+def _groups(runners: Sequence[Runner]) -> dict[str, Group]:
+    """Runners by preprocessing variant."""
     by_variant: dict[str, list[Runner]] = {}
     for runner in runners:
-        by_variant.setdefault(runner.rung.preprocess, []).append(runner)
-    groups = [Group(partial(InputBuilder, card, case, variant), group) for variant, group in by_variant.items()]
-    frames, times, limit = array("q"), array("q"), 0
-    for count, tick in enumerate(case.ticks(cameras_of(card)), start=1):
-        for group in groups:
-            group.step(tick)
-        ran(count)
-        frames.append(tick.frame)
-        times.append(tick.timestamp_ns)
-        if not limit and len(frames) >= batch:
-            limit = _chunk_frames(runners, batch)
-        if limit and len(frames) >= limit:
-            yield np.array(frames), np.array(times)
-            frames, times = array("q"), array("q")
-    for group in groups:
-        group.flush()
-    if frames:
-        yield np.array(frames), np.array(times)
+        by_variant.setdefault(runner.reading.rung.preprocess, []).append(runner)
+    return {variant: Group(group) for variant, group in by_variant.items()}
 
 
-def _taken(runners: Sequence[Runner], readers: Sequence[Reader], frames: Ints) -> dict[str, RungOutputs]:
-    """What every runner has collected, in the shapes of the reference's outputs; and what the readers make of it."""
-    root = runners[0].take(frames, {})
-    shapes = {name: values.shape[1:] for name, values in root.stacked.items()}
-    taken = {runners[0].rung.name: root} | {r.rung.name: r.take(frames, shapes) for r in runners[1:]}
-    return taken | {r.rung.name: r.take(taken[r.of.rung.name], frames) for r in readers}
+def _wanted(group: Group) -> bool:
+    return group.wanted
+
+
+def _collected(frames: array[int], times: array[int], runners: Sequence[Runner]) -> Collected:
+    return Collected(np.array(frames), np.array(times), [runner.taken() for runner in runners])
 
 
 def _chunk_frames(runners: Sequence[Runner], batch: int) -> int:
@@ -223,13 +184,3 @@ def _chunk_frames(runners: Sequence[Runner], batch: int) -> int:
     frame_bytes = sum(a.nbytes for r in runners for o in r.collected[:1] for a in o.values())
     frames = int(np.clip(CHUNK_BYTES // max(frame_bytes, 1), 1, CHUNK_FRAMES))
     return max(frames // batch, 1) * batch
-
-
-def _latency(runners: Sequence[Runner]) -> Iterator[dict[str, Any]]:
-    """Median and 99th percentile of `infer`, the first frame left out as warm-up where there are more."""
-    for runner in runners:
-        elapsed_ms = np.frombuffer(runner.elapsed_ns, np.int64) / 1e6
-        elapsed_ms = elapsed_ms[1:] if len(elapsed_ms) > 1 else elapsed_ms
-        if len(elapsed_ms):
-            p50, p99 = np.percentile(elapsed_ms, [50, 99]).tolist()
-            yield {"rung": runner.rung.name, "p50_ms": p50, "p99_ms": p99, "frames": len(elapsed_ms)}

@@ -34,7 +34,7 @@ from harness.run.rungs import Rung
 from trueline import __version__
 from trueline._reading import read_toml
 
-__all__ = ["Plan", "differences", "make_plan", "model_files", "rung_json"]
+__all__ = ["Plan", "differences", "make_plan", "model_files", "rung_json", "versions"]
 
 SCHEMA = 1
 _DISTRIBUTIONS = (
@@ -77,7 +77,7 @@ def make_plan(card: Card, cases: Sequence[Case], rungs: Sequence[Rung], settings
             "trueline": __version__,
             "python": platform.python_version(),
             "machine": f"{platform.system()} {platform.machine()}",
-            **_versions(),
+            **versions(),
             **packages_of(_plain_card(card), card.root),
             **_third_parties(rungs),
         },
@@ -184,7 +184,8 @@ def _third_parties(rungs: Sequence[Rung]) -> dict[str, str]:
     return {entry.dist.name: entry.dist.version for entry in entries if entry.dist is not None}
 
 
-def _versions() -> dict[str, str]:
+def versions() -> dict[str, str]:
+    """Versions of the libraries that decide what comes out."""
     found = {}
     for name in _DISTRIBUTIONS:
         try:

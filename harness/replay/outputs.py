@@ -36,6 +36,7 @@ class OutputCheck:
         self._declared: dict[str, Shape] = {o.name: o.shape for o in outputs if o.shape is not None}
         self._seen: dict[str, tuple[int, ...]] = {}
         self._kept: tuple[str, ...] = ()
+        self._before: list[tuple[str, tuple[int, ...], np.dtype[Any]]] = []
         self._rung = rung
 
     def __call__(self, outputs: Mapping[str, Any]) -> Tensors:
@@ -45,6 +46,8 @@ class OutputCheck:
             EngineOutputMissing: one is not there.
             OutputError: one is no array of numbers, or has another shape than the card, or the frame before, says.
         """
+        if self._as_before(outputs):
+            return dict(outputs)  # the engine may fill the same dict at the next frame
         if not isinstance(outputs, Mapping):
             raise self._error(f"the engine gave a {type(outputs).__name__}", "give outputs as a dict of NumPy arrays")
         found = {}
@@ -64,7 +67,18 @@ class OutputCheck:
                 "give the same outputs for every frame",
             )
         self._kept = tuple(found)
+        self._before = [(name, values.shape, values.dtype) for name, values in found.items()]
         return found
+
+    def _as_before(self, outputs: Mapping[str, Any]) -> bool:
+        """Whether these are the outputs of the frame before but for their values, and nothing else; quickly."""
+        if type(outputs) is not dict or len(outputs) != len(self._before) or not self._before:
+            return False
+        for name, shape, dtype in self._before:
+            values = outputs.get(name)
+            if type(values) is not np.ndarray or values.shape != shape or values.dtype != dtype:
+                return False
+        return True
 
     def _checked(self, name: str, values: Any) -> np.ndarray[Any, Any]:
         if not isinstance(values, np.ndarray) or values.dtype.kind not in "fiub":

@@ -8,7 +8,6 @@ that fails at a frame is CRASHED, and the others go on either way.
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, replace
@@ -19,25 +18,28 @@ from typing import Any
 
 from cases.case import Case, find_cases, open_case
 from engines.isolate import DEFAULT_TIMEOUT_S, isolated
-from engines.protocol import Engine
 from harness.errors import RunError, UsageError
 from harness.feed.inputs import steps_of_card
 from harness.feed.pipelines import told_pipelines
 from harness.feed.probes import StepProbes, step_probes
 from harness.feed.swaps import other_pipeline
 from harness.model.card import DEFAULT_CACHE, Card
-from harness.replay.batches import batched, check_rows, row_warnings
-from harness.replay.case_loop import Ladder, outcome_of, replay_case
+from harness.replay.batches import batched, row_warnings
+from harness.replay.case_loop import Ladder, replay_case
+from harness.replay.case_measuring import outcome_of
+from harness.replay.cluster import Cluster, Job
 from harness.replay.environment import replay_environment
 from harness.replay.hooks import Hooks, Progress, over_all, quiet
 from harness.replay.identity import Plan, differences, make_plan
 from harness.replay.only import only_these
-from harness.replay.open import open_engine, open_engines, open_own, open_probes
+from harness.replay.open import open_engines
+from harness.replay.open_ladder import open_ladder
 from harness.replay.recording_warnings import recording_warnings
 from harness.replay.results import Results
 from harness.replay.reuse import Reuse, recall_recordings
 from harness.replay.rung_decoders import read_by_decoders
 from harness.replay.rung_reports import probe_reports, rung_reports, warnings_of_rungs
+from harness.replay.stages import behind
 from harness.run.folder import Run, drop_damaged, finished_cases, sweep, write_tables
 from harness.run.json import read_json, write_json
 from harness.run.manifest import damaged_tables, with_manifest
@@ -64,6 +66,7 @@ def replay(
     batch: int = 1,
     isolate: bool = False,
     timeout_s: float | None = DEFAULT_TIMEOUT_S,
+    cluster: Cluster | None = None,
     progress: Progress | None = None,
     hooks: Hooks | None = None,
     cache: Path = DEFAULT_CACHE,
@@ -87,6 +90,7 @@ def replay(
         batch: frames an engine takes at once, for throughput (harness/replay/batches.py).
         isolate: run every engine in a process of its own (engines/isolate.py); takes the place of hooks.open_engine.
         timeout_s: seconds an isolated engine may take for one frame; None: as long as it likes.
+        cluster: replays the cases on other machines (harness/replay/cluster.py); None: here.
         progress: told of every frame: (case, frames done in all cases still to do, their frames).
         hooks: replaceable parts; only fault planting uses them.
         cache: folder of prepared artefacts (exports, plans), and of kept results.
@@ -132,27 +136,29 @@ def replay(
         meta = plan.meta | told | {"finished": False, "started": _now()}
         write_json(out / "run.json", meta)
         stack.enter_context(_single_threaded_blas())
-        reopen = partial(_reopen, fed, opened_cases, hooks, cache / "rebuild", stack)
-        again = partial(open_engine, card=fed, cases=opened_cases, hooks=hooks, cache=cache, stack=stack)
-        open_own(opened, rungs, again)
-        probes, meta["probes"] = open_probes(rungs, fed, opened, again, reopen) if floor else ((), [])
-        checks, refused = check_rows(card, opened_cases[0], rungs, opened.engines, batch) if batch > 1 else ((), {})
-        meta["batch"] = {"size": batch, "rows": [asdict(check) for check in checks]}
-        ladder = Ladder(card, rungs, opened, probes, batch, refused, tuple(checks))
+        ladder, meta["probes"] = open_ladder(
+            card, opened_cases, rungs, opened, hooks, cache, stack, floor=floor, batch=batch
+        )
+        meta["batch"] = {"size": batch, "rows": [asdict(check) for check in ladder.checks]}
         done_before = finished_cases(out)
         waiting = [c for c in opened_cases if c.id not in done_before and not kept.take(c, out)]
         recall_recordings(opened.engines, [c for c in opened_cases if c not in waiting])
-        tell = over_all(progress or quiet, {case.id: len(case.timestamps_ns) for case in waiting})
-        for case in waiting:
-            with kept.ladder(ladder, case) as its:
-                replay_case(its, case, out, tell, rows_tried=case is opened_cases[0])
+        if cluster is None:
+            _replay_here(ladder, kept, waiting, opened_cases[0], out, progress or quiet)
+        else:
+            job = Job.of(ladder, opened_cases, only, cache, floor=floor, isolate=isolate, timeout_s=timeout_s)
+            cluster.replay(job, waiting, out, progress or quiet)
         kept.keep([outcome_of(out, case.id) for case in waiting], out)
         meta["reused"] = kept.told()
         outcomes = [outcome_of(out, case.id) for case in opened_cases]
         meta["rungs"] = rung_reports(rungs, opened, outcomes, preprocess, swapped)
-        meta["probes"] = probe_reports(meta["probes"], probes, outcomes)
+        meta["probes"] = probe_reports(meta["probes"], ladder.probes, outcomes)
         warnings = [*healed, *(RunWarning("pipeline", text) for text in told["warnings"])]
-        warnings += [*row_warnings(checks), *warnings_of_rungs(rungs, outcomes), *recording_warnings(rungs, opened)]
+        warnings += [
+            *row_warnings(ladder.checks),
+            *warnings_of_rungs(rungs, outcomes),
+            *recording_warnings(rungs, opened),
+        ]
         meta["warnings"] = [asdict(w) for w in warnings]
         tables = write_tables(
             out, [c.id for c in opened_cases], {"length_unit": card.length_unit, "digest": plan.digest}
@@ -161,10 +167,14 @@ def replay(
     return Run.open(out)
 
 
-def _reopen(card: Card, cases: Sequence[Case], hooks: Hooks, fresh: Path, stack: ExitStack, name: str) -> Engine:
-    """An engine opened anew, its artefacts in an empty folder."""
-    shutil.rmtree(fresh, ignore_errors=True)
-    return open_engine(name, card, cases, hooks, fresh, stack)
+def _replay_here(
+    ladder: Ladder, kept: Reuse, waiting: Sequence[Case], first: Case, out: Path, progress: Progress
+) -> None:
+    tell = over_all(progress, {case.id: len(case.timestamps_ns) for case in waiting})
+    with behind() as later:
+        for case in waiting:
+            with kept.ladder(ladder, case) as its:
+                replay_case(its, case, out, tell, later, rows_tried=case is first)
 
 
 def _open_cases(cases: Iterable[Path]) -> list[Case]:

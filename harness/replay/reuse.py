@@ -17,7 +17,8 @@ from engines.protocol import Engine
 from engines.registry import family
 from harness.feed.inputs import context_of
 from harness.model.card import Card
-from harness.replay.case_loop import Ladder, Outcome
+from harness.replay.case_loop import Ladder
+from harness.replay.case_measuring import Outcome
 from harness.replay.identity import Plan
 from harness.replay.kept_tensors import KeptTensors
 from harness.replay.result_keys import case_key, is_determined

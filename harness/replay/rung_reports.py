@@ -7,7 +7,7 @@ from dataclasses import asdict
 from typing import Any
 
 from harness.feed.probes import StepProbes
-from harness.replay.case_loop import Outcome
+from harness.replay.case_measuring import Outcome
 from harness.replay.failure import Failure
 from harness.replay.identity import rung_json
 from harness.replay.open import Opened

@@ -191,6 +191,28 @@ def finished_cases(path: Path) -> set[str]:
     return set()
 
 
+def adopt_parts(parts: Path, case: str, files: Mapping[str, bytes]) -> None:
+    """Make a case finished by part files that another machine wrote.
+
+    Args:
+        parts: folder `parts` of the run.
+        case: id.
+        files: name -> content of every file that `CaseParts.commit` left there.
+
+    Raises:
+        RunError: they are not what that machine wrote.
+    """
+    draft = parts / f".{case}.tmp"
+    shutil.rmtree(draft, ignore_errors=True)
+    draft.mkdir(parents=True)
+    for name, content in files.items():
+        (draft / Path(name).name).write_bytes(content)
+    if wrong := damage(draft):
+        shutil.rmtree(draft)
+        raise RunError(f"parts of case {case} arrived damaged: {wrong}", where=str(parts), remedy="replay it again")
+    draft.rename(parts / case)
+
+
 def sweep(path: Path) -> None:
     """Remove what replays that were killed left in a run folder; only while no other process writes it."""
     for left in (*path.glob("*.tmp"), *(path / "parts").glob(".*.tmp")):

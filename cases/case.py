@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import repeat
 from pathlib import Path
@@ -59,17 +59,37 @@ class Calibration:
 class Case:
     """One recorded clip; `open_case` makes it, and has checked what stands in its tables.
 
+    Tables are read when they are asked for, and again after `forget`, so that a thousand cases can be open.
+
     Attributes:
         root: the case folder.
         meta: what case.toml says.
-        frames: frames.parquet, one row per moment and camera.
         clipped: first and last number of the frames that were kept; None: the case is whole.
     """
 
     root: Path
     meta: CaseMeta
-    frames: pl.DataFrame = field(repr=False)
     clipped: tuple[int, int] | None = None
+
+    @cached_property
+    def frames(self) -> pl.DataFrame:
+        """frames.parquet, one row per moment and camera.
+
+        Raises:
+            CaseError: it is unreadable, not the file that was hashed, or breaks its schema.
+        """
+        frames = _checked_frames(self.root, self.meta)
+        return frames if self.clipped is None else frames.filter(pl.col("frame").is_between(*self.clipped))
+
+    @cached_property
+    def length(self) -> int:
+        """Number of moments."""
+        return len(self.frame_numbers)
+
+    def forget(self) -> None:
+        """Drop the tables from memory; they are read again when they are asked for."""
+        for name in ("frames", "moments", "frame_numbers", "timestamps_ns", "_pictures_at"):
+            self.__dict__.pop(name, None)
 
     @property
     def id(self) -> str:
@@ -103,8 +123,7 @@ class Case:
 
     def clip(self, first: int, last: int) -> Case:
         """The same case with the frames from number `first` to `last`, both included; its truth is cut alike."""
-        kept = self.frames.filter(pl.col("frame").is_between(first, last))
-        return replace(self, frames=kept, clipped=(first, last))
+        return replace(self, clipped=(first, last))
 
     def ticks(self, cameras: Sequence[str] | None = None, start: int = 0, stop: int | None = None) -> Iterator[Tick]:
         """The moments at positions start to stop of the frame list, with the pictures of the cameras asked for.
@@ -240,7 +259,12 @@ def open_case(root: Path) -> Case:
         CaseFileError: frames.parquet is missing, unreadable or not the file that was hashed.
     """
     root = Path(root)
-    meta = read_meta(root)
+    case = Case(root, read_meta(root))
+    assert case.length  # reads and checks the frames; there is no case without one
+    return case
+
+
+def _checked_frames(root: Path, meta: CaseMeta) -> pl.DataFrame:
     path = root / FRAMES
     frames = read_table(path)
     problems = frame_problems(frames, list(meta.cameras), str(path))
@@ -248,7 +272,7 @@ def open_case(root: Path) -> Case:
     problems += hash_problems(root, FRAMES, hash_file_once(path), meta.sha256)
     raise_first(problems)
     integers = [pl.col(name).cast(pl.Int64) for name in ("frame", "timestamp_ns", "index")]
-    return Case(root, meta, frames.with_columns(integers).sort("frame", maintain_order=True))
+    return frames.with_columns(integers).sort("frame", maintain_order=True)
 
 
 def find_cases(paths: Iterable[Path]) -> list[Path]:

@@ -104,7 +104,7 @@ def replay_case(
     Raises:
         TruelineError: the case cannot be read, or the reference failed; another rung's failure is its own status.
     """
-    runners, total = ladder.runners(), len(case.timestamps_ns)
+    runners, total = ladder.runners(), case.length
     measuring = CaseMeasuring(ladder, case, runners, out)
     later.hold(measuring)
     told = partial(progress, case.id)

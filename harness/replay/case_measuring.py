@@ -107,6 +107,7 @@ class CaseMeasuring:
         write_json(parts.folder / STATUS, asdict(Outcome(self._case.id, failed, comparer.frames, comparer.lines)))
         parts.commit()
         self.close()
+        self._case.forget()
 
     def _taken(self, chunk: Collected) -> dict[str, RungOutputs]:
         """What every rung gave, in the shapes of the reference's outputs; and what other decoders make of it."""

@@ -131,28 +131,35 @@ class RayCluster:
 
 
 class _Crew:
-    """The workers; a dead one is replaced when it is missed."""
+    """The workers. A dead one is replaced; until there is room for it, the others go on without it.
+
+    Attributes:
+        busy: what a worker is at -> the worker, and its case; None while it opens the ladder.
+    """
 
     def __init__(self, ray: Any, job: Job, gpus: float, size: int) -> None:
         from harness.replay.worker import CaseWorker
 
-        self.ray, self._job, self._size = ray, job, size
+        self.ray, self._job = ray, job
         self._kind = ray.remote(max_restarts=0, num_gpus=gpus, scheduling_strategy="SPREAD")(CaseWorker)
         self._idle: deque[Any] = deque()
-        self.busy: dict[Any, tuple[Any, Case]] = {}
+        self.busy: dict[Any, tuple[Any, Case | None]] = {}
+        for _ in range(size):
+            self.hire()
 
-    def begin(self, case: Case) -> None:
-        """Hand a case to a worker."""
-        worker = self._idle.popleft() if self._idle else self._kind.remote(asdict(self._job))
-        self.busy[worker.replay.remote(str(case.root.resolve()))] = (worker, case)
+    def hire(self) -> None:
+        """Ask for another worker."""
+        worker = self._kind.remote(asdict(self._job))
+        self.busy[worker.open.remote()] = (worker, None)
 
-    @property
-    def has_room(self) -> bool:
-        """Whether another case can begin."""
-        return len(self.busy) < self._size
+    def begin(self, queue: deque[Case]) -> None:
+        """Hand cases to workers that are free."""
+        while queue and self._idle:
+            worker, case = self._idle.popleft(), queue.popleft()
+            self.busy[worker.replay.remote(str(case.root.resolve()))] = (worker, case)
 
     def free(self, worker: Any) -> None:
-        """A worker has done its case."""
+        """A worker is ready for a case."""
         self._idle.append(worker)
 
     def dismiss(self) -> None:
@@ -163,36 +170,54 @@ class _Crew:
 
 def _replay_all(crew: _Crew, waiting: Sequence[Case], out: Path, progress: Progress) -> None:
     queue, deaths = deque(waiting), Counter[str]()
-    done, total = 0, sum(len(case.timestamps_ns) for case in waiting)
-    while queue or crew.busy:
-        while queue and crew.has_room:
-            crew.begin(queue.popleft())
+    done, total = 0, sum(case.length for case in waiting)
+    while queue or any(case is not None for _, case in crew.busy.values()):
+        crew.begin(queue)
         ready, _ = crew.ray.wait(list(crew.busy), num_returns=1)
         worker, case = crew.busy.pop(ready[0])
-        try:
-            answer = crew.ray.get(ready[0])
-        except crew.ray.exceptions.RayTaskError:
-            raise  # a bug of ours
-        except crew.ray.exceptions.RayError as error:
-            deaths[case.id] += 1
-            _blame(case, deaths[case.id], error)
-            queue.appendleft(case)
+        answer = _answer(crew.ray, ready[0])
+        if isinstance(answer, Exception):
+            deaths[case.id if case else ""] += 1
+            _blame(case, deaths[case.id if case else ""], answer)
+            queue.extendleft([case] if case else [])
+            crew.hire()
             continue
         if answer["error"]:
             raise _told(answer["error"])
         crew.free(worker)
-        adopt_parts(out / "parts", case.id, answer["parts"])
-        done += len(case.timestamps_ns)
-        progress(case.id, done, total)
+        if case is not None:
+            adopt_parts(out / "parts", case.id, answer["parts"])
+            done += case.length
+            progress(case.id, done, total)
 
 
-def _blame(case: Case, deaths: int, error: Exception) -> None:
-    if deaths >= DEATHS:
-        raise RunError(
-            f"the worker of case {case.id} died {deaths} times",
-            where=f"case {case.id}, {type(error).__name__}",
-            remedy="replay this case alone, without a cluster, with --isolate",
-        ) from error
+def _answer(ray: Any, task: Any) -> Any:
+    """What a worker gave, or how it died; a bug of ours in it is raised."""
+    try:
+        return ray.get(task)
+    except ray.exceptions.RayTaskError:
+        raise
+    except ray.exceptions.RayError as error:
+        return error
+
+
+def _blame(case: Case | None, deaths: int, error: Exception) -> None:
+    """Give up where workers die again and again of one thing.
+
+    Raises:
+        RunError: they do.
+    """
+    if deaths < DEATHS:
+        return
+    if case is None:
+        what, remedy = (
+            f"{deaths} workers died while they opened the engines",
+            "try one engine at a time, with --isolate",
+        )
+    else:
+        what = f"the worker of case {case.id} died {deaths} times"
+        remedy = "replay this case alone, without a cluster, with --isolate"
+    raise RunError(what, where=f"--ray, {type(error).__name__}", remedy=remedy) from error
 
 
 def _told(said: dict[str, str]) -> TruelineError:

@@ -128,7 +128,7 @@ def _case_json(case: Case, *, dumps: bool) -> dict[str, Any]:
         "digest": case.digest(),
         "truth": file_sha256(truth) if truth.is_file() else "",
         "dumps": _dumps(case) if dumps else {},
-        "frames": len(case.timestamps_ns),
+        "frames": case.length,
         "fps": case.fps,
         "lossy": case.meta.lossy,
         "tags": list(case.meta.tags),

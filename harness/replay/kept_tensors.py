@@ -62,7 +62,7 @@ class KeptTensors:
             else:
                 own[rung.name] = self._writers[key] = _Writer(engine, results.draft(TENSORS))
         self.opened = replace(opened, own=own)
-        self._frames = len(case.timestamps_ns)
+        self._frames = case.length
 
     def close(self, *, keep: bool) -> None:
         """Keep what ran through every frame, drop the rest.

@@ -136,6 +136,8 @@ def replay(
         meta = plan.meta | told | {"finished": False, "started": _now()}
         write_json(out / "run.json", meta)
         stack.enter_context(_single_threaded_blas())
+        for case in opened_cases:
+            case.forget()
         ladder, meta["probes"] = open_ladder(
             card, opened_cases, rungs, opened, hooks, cache, stack, floor=floor, batch=batch
         )
@@ -170,7 +172,7 @@ def replay(
 def _replay_here(
     ladder: Ladder, kept: Reuse, waiting: Sequence[Case], first: Case, out: Path, progress: Progress
 ) -> None:
-    tell = over_all(progress, {case.id: len(case.timestamps_ns) for case in waiting})
+    tell = over_all(progress, {case.id: case.length for case in waiting})
     with behind() as later:
         for case in waiting:
             with kept.ladder(ladder, case) as its:
@@ -178,7 +180,7 @@ def _replay_here(
 
 
 def _open_cases(cases: Iterable[Path]) -> list[Case]:
-    opened = sorted((open_case(p) for p in find_cases(cases)), key=lambda c: c.id)
+    opened = sorted((_opened(p) for p in find_cases(cases)), key=lambda c: c.id)
     ids = [c.id for c in opened]
     twice = sorted({i for i in ids if ids.count(i) > 1})
     if twice:
@@ -186,6 +188,13 @@ def _open_cases(cases: Iterable[Path]) -> list[Case]:
             f"two cases have the id {twice[0]!r}", where="--cases", remedy="give each case an id of its own"
         )
     return opened
+
+
+def _opened(folder: Path) -> Case:
+    """A case that is checked and takes no memory until it is replayed."""
+    case = open_case(folder)
+    case.forget()
+    return case
 
 
 def _known(preprocess: Sequence[str]) -> None:

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 from cases.case import Case
 from engines.dumps import contents
-from engines.protocol import CaseContext
 from engines.registry import family
 from harness.feed.inputs import context_of
 from harness.lines.decode import Decoder, build_decoder
@@ -44,10 +43,10 @@ def read_by_decoders(card: Card, rungs: Sequence[Rung], cases: Iterable[Case]) -
         UsageError: the reference has a decoder of its own.
         DecoderError: a decoder that cannot be built.
     """
-    contexts = [context_of(case) for case in cases]
+    cases = list(cases)
     own: dict[str, Holds] = {}
     for rung in rungs:
-        holds = _holds(rung, contexts) if family(rung.engine) == "recorded" else "tensors"
+        holds = _holds(rung, cases) if family(rung.engine) == "recorded" else "tensors"
         if holds != "tensors" or card.decoder_of(rung.name) is not None:
             own[rung.name] = holds
     tensors_of = {name: part.tensors_of for name, part in card.rungs.items() if part.tensors_of}
@@ -70,11 +69,12 @@ def decoder_of(card: Card, rung: Rung) -> RungDecoder:
     return RungDecoder(decoder, decoder if isinstance(decoder, RecordedLines) else RecordedLines(card.frame))
 
 
-def _holds(rung: Rung, contexts: Sequence[CaseContext]) -> Holds:
+def _holds(rung: Rung, cases: Sequence[Case]) -> Holds:
     """What the recordings of a rung hold, in any of the cases; tensors where nothing can be read yet."""
     which = rung.engine.partition("@")[0].partition(":")[2]
     kinds: set[str] = set()
-    for context in contexts:
-        specs = [context.outputs[which]] if which in context.outputs else list(context.outputs.values())[:1]
+    for case in cases:
+        outputs = context_of(case).outputs
+        specs = [outputs[which]] if which in outputs else list(outputs.values())[:1]
         kinds |= set().union(*map(contents, specs))
     return "both" if kinds >= {"lines", "tensors"} else "lines" if "lines" in kinds else "tensors"

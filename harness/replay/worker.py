@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
+from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -30,14 +31,26 @@ class CaseWorker:
         self._ladder: Ladder | None = None
         self._stack = ExitStack()
 
+    def open(self) -> dict[str, Any]:
+        """Open the ladder; answers as `replay` does."""
+
+        def nothing() -> dict[str, bytes]:
+            self._opened()
+            return {}
+
+        return self._answered(nothing)
+
     def replay(self, case: str) -> dict[str, Any]:
         """Replay the case in that folder.
 
         Returns:
             `parts`: name -> content of every part file; `error`: what, where, remedy of what stopped it, or None.
         """
+        return self._answered(lambda: self._parts(Path(case)))
+
+    def _answered(self, work: Callable[[], dict[str, bytes]]) -> dict[str, Any]:
         try:
-            return {"parts": self._parts(Path(case)), "error": None}
+            return {"parts": work(), "error": None}
         except TruelineError as error:
             told = {"what": f"{type(error).__name__}: {error.what}", "where": error.where, "remedy": error.remedy}
             return {"parts": {}, "error": told}

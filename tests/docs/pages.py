@@ -186,6 +186,9 @@ PAGES: dict[str, Page] = {
         replaced={"--count 8 --seconds 4": "--count 1 --seconds 0.2"},
         not_run={"python examples/roadlines/train.py": WEIGHTS},
     ),
+    "docs/scale.md": Page(
+        not_run={"trueline replay model.toml": "needs a Ray cluster; tests/harness/replay/test_cluster.py"}
+    ),
     "docs/security.md": Page(not_run={"docker run --rm": "needs a container engine and an image of one's own"}),
     "docs/techniques.md": Page(
         _clone_and_loop,

@@ -50,7 +50,7 @@ ENTRIES = (
     ),
     line_entry(
         "curvature_gap", "curvature", "curvature gap",
-        "Difference of curvature between the candidate's line and the reference's.",
+        "Largest difference of curvature between the candidate's line and the reference's over half a band.",
         "curvature:curvature_gap_of", signed=True, group=SHAPE, whole_band=True,
     ),
     line_entry(

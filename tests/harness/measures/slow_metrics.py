@@ -76,6 +76,13 @@ def heading(stations: np.ndarray, offset: np.ndarray) -> float:
     return float(np.polyfit(*there(stations, offset), 1)[0])
 
 
+def curvature_of_halves(stations: np.ndarray, offset: np.ndarray) -> float:
+    """The largest over three overlapping halves with five stations or more."""
+    halves = [slice(0, 9), slice(4, 13), slice(8, 17)]
+    found = [curvature_gap(stations[h], offset[h]) for h in halves if np.isfinite(offset[h]).sum() >= 5]
+    return max(found, default=math.nan)
+
+
 def curvature_gap(stations: np.ndarray, offset: np.ndarray) -> float:
     return abs(2 * float(np.polyfit(*there(stations, offset), 2)[0]))
 

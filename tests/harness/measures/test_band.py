@@ -36,7 +36,7 @@ def test_every_measure_agrees_with_its_slow_twin(offset, grid):
                 "bend": slow.bend_with_edge(band, forward, offset[pair]),
                 "bend_rms": slow.bend_rms(forward[band], d),
                 "kink": slow.kink(forward[band], forward, offset[pair], grid.thresholds.kink_length[band]),
-                "curvature_gap": slow.curvature_gap(forward[band], d),
+                "curvature_gap": slow.curvature_of_halves(forward[band], d),
             }
             for name in VALUES:
                 np.testing.assert_allclose(got[name], expected[name], atol=2e-6, err_msg=name)

@@ -5,10 +5,11 @@ from __future__ import annotations
 import numpy as np
 from hypothesis import given
 
+from harness.measures.band import band_metrics
 from harness.measures.curvature import curvature_gap
 from harness.measures.fit import fit_bands
 from tests.harness.measures import slow_metrics as slow
-from tests.strategies import offsets, quick
+from tests.strategies import VEHICLE, offsets, quick
 
 LENGTH = np.array([20.0, 20.0, 40.0])
 
@@ -47,3 +48,15 @@ def test_white_noise_reads_what_the_docstring_says():
     noise = np.random.default_rng(5).normal(0, 0.02, (20_000, 3, 17))
     rms = np.sqrt((gap_of(noise) ** 2).mean(axis=0))
     np.testing.assert_allclose(rms, 5.8 * 0.02 / LENGTH**2, rtol=0.03)
+
+
+def test_the_two_bends_of_an_s_do_not_cancel():
+    """An S of two arcs of 400 m radius within the far band: over the whole band its parabola is flat."""
+    x = VEHICLE.stations[2]
+    s_shape = np.where(x < 60, (x - 40) ** 2, 2 * 20**2 - (80 - x) ** 2) / 2 / 400
+    s_shape = s_shape - np.polyval(np.polyfit(x, s_shape, 1), x)
+    offset = np.zeros((1, 3, 17))
+    offset[0, 2] = s_shape
+    assert gap_of(offset)[0, 2] < 1e-6
+    found = band_metrics(offset, VEHICLE)["curvature_gap"][0]
+    np.testing.assert_allclose(found, [0, 0, 1 / 400], atol=1e-9)

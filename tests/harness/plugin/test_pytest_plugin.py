@@ -304,7 +304,7 @@ def test_a_baseline_is_given_on_the_command_line(suite: pytest.Pytester) -> None
     run(suite, "--trueline-baseline=before").assert_outcomes(passed=1)
     result = run(suite)
     result.assert_outcomes(failed=1)
-    result.stdout.fnmatch_lines(["*no baseline run was given*"])
+    result.stdout.fnmatch_lines(["*no baseline was given*"])
 
 
 def test_results_go_where_they_are_told_and_replace_nothing_foreign(suite: pytest.Pytester) -> None:

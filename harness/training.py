@@ -356,4 +356,4 @@ def _finished(out: Path, request: Mapping[str, Any]) -> dict[str, Any] | None:
 
 
 def _sha256(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+    return hashlib.sha256(read_file(path)).hexdigest()

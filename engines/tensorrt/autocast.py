@@ -24,6 +24,7 @@ from engines.inspect.graph import model_sha256
 from engines.protocol import ModelSource
 from engines.sealed import file_sha256
 from engines.tensorrt.graph import read_graph
+from trueline._reading import open_file
 
 __all__ = ["Converted", "convert", "modelopt_version", "read_calibration"]
 
@@ -102,7 +103,7 @@ def read_calibration(source: ModelSource, path: Path) -> dict[str, NDArray[Any]]
         ModelLoadError: the file is no npz, or its arrays are not those of the model's inputs.
     """
     try:
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as npz:
+        with open_file(path) as file, np.load(file, allow_pickle=False) as npz:
             arrays = {key: npz[key] for key in npz.files}
     except Exception as error:
         raise _unfit(path, f"no npz of arrays: {type(error).__name__}") from error

@@ -5,7 +5,6 @@ docs/tensorrt.md says how to read it.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ from typing import Any
 from engines.errors import ModelLoadError
 from harness.checks.compiled import compiled
 from harness.model.card import DEFAULT_CACHE, Card, load_card
+from trueline._reading import json_of, read_file
 
 __all__ = ["change_lines", "kernel_rows", "other_plan", "plan_of_card", "read_plan_file", "summary_lines"]
 
@@ -74,7 +74,7 @@ def read_plan_file(path: Path) -> dict[str, Any]:
         ModelLoadError: the file is none.
     """
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        found = json_of(read_file(path))
         if found["schema"] == SCHEMA and {"kernels", "types"} <= found.keys():
             return dict(found)
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:

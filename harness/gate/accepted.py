@@ -8,11 +8,10 @@ change for the worse shows even where it breaks no limit, and the file's history
 from __future__ import annotations
 
 import math
-import tomllib
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -22,6 +21,7 @@ from harness.gate.policy import Rule
 from harness.gate.provenance import provenance_of
 from harness.gate.verdict import Status, Verdict, worst_of
 from harness.run.units import scale
+from trueline._reading import read_file, toml_of
 
 __all__ = ["SUFFIX", "Accepted", "AcceptedCase", "accept", "question_key", "read_accepted", "write_accepted"]
 
@@ -151,15 +151,12 @@ def read_accepted(path: Path) -> Accepted:
     """
     remedy = 'write it by `trueline accept RUN --reason "..."`'
     try:
-        if path.stat().st_size > MOST_BYTES:
-            raise RunError(f"larger than {MOST_BYTES >> 20} MiB", where=str(path), remedy=remedy)
-        raw: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8"))
-        return Accepted.model_validate(raw)
+        return Accepted.model_validate(toml_of(read_file(path, MOST_BYTES)))
     except OSError as error:
         raise RunError(f"cannot read it: {error.strerror}", where=str(path), remedy=remedy) from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise RunError(f"not TOML: {error}", where=str(path), remedy=remedy) from error
-    except ValidationError as error:
+    except ValidationError as error:  # a kind of ValueError
         first = error.errors()[0]
         place = ".".join(str(p) for p in first["loc"])
         raise RunError(f"{place}: {first['msg']}", where=str(path), remedy=remedy) from error
+    except ValueError as error:
+        raise RunError(f"not TOML: {error}", where=str(path), remedy=remedy) from error

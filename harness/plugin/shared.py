@@ -11,7 +11,6 @@ without a living process left; a session never goes on with another's results.
 from __future__ import annotations
 
 import hashlib
-import json
 import re
 import shutil
 import uuid
@@ -23,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 from harness.errors import RunError, UsageError
 from trueline import TruelineError
 from trueline._drafts import replacing
+from trueline._reading import json_of
 
 if TYPE_CHECKING:
     from filelock import BaseFileLock
@@ -181,7 +181,7 @@ def _result(note: dict[str, Any], name: str) -> dict[str, Any]:
 def _read(note: Path) -> dict[str, Any]:
     """A note; empty where there is none, or none that can be read."""
     with suppress(OSError, ValueError):
-        value = json.loads(note.read_text(encoding="utf-8"))
+        value = json_of(note.read_bytes())
         if isinstance(value, dict) and value.get("state") in ("begun", "failed", "done"):
             return value
     return {}

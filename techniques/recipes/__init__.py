@@ -12,11 +12,11 @@ a task file says of them.
 
 from __future__ import annotations
 
-import tomllib
 from pathlib import Path
 from typing import Any
 
 from techniques.errors import TaskError
+from trueline._reading import read_toml
 
 __all__ = ["load_recipe", "recipes"]
 
@@ -39,12 +39,12 @@ def load_recipe(name: str) -> dict[str, dict[str, Any]]:
     """
     path = HERE / f"{name}.toml" if name in recipes() else Path(name)
     try:
-        found = tomllib.loads(path.read_text(encoding="utf-8"))
+        found = read_toml(path)
     except OSError as error:
         raise TaskError(
             f"no recipe {name!r}", where="--recipe", remedy=f"use one of {', '.join(recipes())}, or a file"
         ) from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except ValueError as error:
         raise TaskError(f"not TOML: {error}", where=str(path), remedy="fix the syntax at that line") from error
     return _checked(found, path)
 

@@ -20,6 +20,7 @@ from harness.errors import RunError
 from harness.run.json import read_json
 from harness.run.manifest import check_meta, check_table, record_of, unsummed
 from harness.run.tables import SORT_KEYS, TABLES, empty
+from trueline._drafts import replacing
 
 __all__ = ["CaseParts", "Columns", "Run"]
 
@@ -241,12 +242,11 @@ def write_tables(path: Path, cases: Sequence[str], metadata: Mapping[str, str]) 
     records = {}
     for table in TABLES:
         files = [f for case in sorted(cases) for f in sorted((path / "parts" / case).glob(f"{table}.*.parquet"))]
-        temporary = path / f"{table}.parquet.tmp"
-        _scan(files, table).sink_parquet(
-            temporary, compression="zstd", row_group_size=ROWS_PER_GROUP, metadata=dict(metadata)
-        )
-        records[table] = record_of(temporary)
-        temporary.replace(path / f"{table}.parquet")
+        with replacing(path / f"{table}.parquet") as draft:
+            _scan(files, table).sink_parquet(
+                draft, compression="zstd", row_group_size=ROWS_PER_GROUP, metadata=dict(metadata)
+            )
+            records[table] = record_of(draft)
     return records
 
 

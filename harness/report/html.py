@@ -14,6 +14,7 @@ from typing import Any
 
 from markupsafe import Markup
 
+from harness.report.first_picture import first_picture
 from harness.report.frames import packed
 from harness.report.judgement import GLYPHS
 from harness.report.recordings import missing_pictures
@@ -47,6 +48,7 @@ def render(view: dict[str, Any], page: dict[str, Any]) -> Iterator[str]:
         **view,
         glyphs=GLYPHS,
         missing_pictures=missing_pictures(page["frames"]),
+        picture=first_picture(page["frames"], page["reference"]),
         styles=Markup("\n".join(_text(name) for name in STYLES)),
         scripts=Markup("\n".join(_text(name) for name in SCRIPTS)),
         plotly=Markup(get_plotlyjs()),

@@ -7,7 +7,7 @@ import cv2
 import onnx
 import onnxruntime
 import polars
-import scipy
+import scipy.sparse
 import torch
 
 __all__ = ["av", "cv2", "onnx", "onnxruntime", "polars", "scipy", "torch"]

@@ -81,17 +81,7 @@ def _judged(folder: Path) -> str:
     return json.dumps([told["verdict"], [rule["verdict"] for rule in told["rules"]]])
 
 
-PYTEST = (
-    sys.executable,
-    "-m",
-    "pytest",
-    "-q",
-    "-p",
-    "no:cacheprovider",
-    "-p",
-    "harness.plugin.hooks",
-    "toy.trueline.toml",
-)
+PYTEST = (sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "toy.trueline.toml")
 ENGINES = ("--engines", "ort-fp32", "--out", "killed")
 KINDS = {
     "replay": Kind((*COMMAND, "replay", "tiny/tiny.toml", "--cases", "cases", *ENGINES), _tables, (0,), 0.3),

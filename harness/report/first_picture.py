@@ -20,7 +20,8 @@ def first_picture(frames: Sequence[Mapping[str, Any]], reference: int) -> dict[s
     Returns:
         `src`, `width`, `height`, `caption`, `rung_name`, and `lines`: (whether it is the reference's, SVG points).
     """
-    for frame in frames:
+    seen = [frame for frame in frames if _is_drawn(frame)]  # a line that is missing or not finite is no picture of it
+    for frame in [*seen, *frames]:
         drawn = [line for line in frame["lines"] if len(line.get("pixels", ())) > 1]
         own = [line for line in drawn if line["rung"] == frame["rung"] != reference]
         if not frame.get("picture") or not own:
@@ -32,6 +33,12 @@ def first_picture(frames: Sequence[Mapping[str, Any]], reference: int) -> dict[s
         caption = f"{frame['label']} {frame['value']}, {frame['case']}, frame {frame['frame']}"
         return {**size, "caption": caption, "rung_name": frame["rung_name"], "lines": lines}
     return None
+
+
+def _is_drawn(frame: Mapping[str, Any]) -> bool:
+    """Whether the frame's own line, that which the finding is of, can be seen on its rung."""
+    found = [line for line in frame["lines"] if line["rung"] == frame["rung"] and line["track"] == frame["track"]]
+    return frame["track"] is not None and any(len(line.get("pixels", ())) > 1 for line in found)
 
 
 def _points(line: Mapping[str, Any]) -> str:

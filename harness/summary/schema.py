@@ -11,6 +11,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from harness.gate.verdict import Status
+from harness.terminal import show
 
 __all__ = ["VerdictFile", "verdict_schema"]
 
@@ -114,6 +115,7 @@ class VerdictFile(_Strict):
     floors: dict[str, dict[str, Number]]
     run: dict[str, Any] = Field(description="path and run.json")
     baseline: dict[str, Any] | None
+    sha256: str | None = Field(default=None, description="of the rest, where it was written to a file")
 
 
 def verdict_schema() -> dict[str, Any]:
@@ -123,4 +125,4 @@ def verdict_schema() -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    print(json.dumps(verdict_schema(), indent=1, sort_keys=True))
+    show(json.dumps(verdict_schema(), indent=1, sort_keys=True))

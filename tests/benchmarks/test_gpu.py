@@ -41,7 +41,8 @@ CHILDREN = {
 
 def test_no_step_stops_another_and_a_second_run_does_what_is_missing(tmp_path):
     def command(name: str, result: Path) -> list[str]:
-        (tmp_path / "log").open("a").write(name + "\n")
+        with (tmp_path / "log").open("a") as log:
+            log.write(name + "\n")
         return [sys.executable, "-c", CHILDREN[name], str(result)]
 
     out, limits = tmp_path / "gpu.json", dict.fromkeys(CHILDREN, 20.0) | {"late": 0.5}

@@ -89,7 +89,11 @@ def test_dark_frames_let_every_node_go_to_fp16(scaled: ModelSource, modelopt: No
     converted = convert("trt-fp16", scaled, scaled.onnx, "fp16", frames(tmp_path / "dark.npz", 1e-3))
     assert converted.facts["nodes_converted"] == converted.facts["nodes_considered"] == 2
     assert set(types_of(converted.path).values()) == {onnx.TensorProto.FLOAT16}
-    assert [file.name for file in sorted(converted.path.parent.iterdir())] == ["autocast.json", "model.onnx"]
+    assert [file.name for file in sorted(converted.path.parent.iterdir())] == [
+        "autocast.json",
+        "model.onnx",
+        "seal.json",
+    ]
 
 
 def test_a_missing_modelopt_is_named(scaled: ModelSource, tmp_path: Path) -> None:

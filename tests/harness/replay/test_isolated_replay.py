@@ -59,7 +59,10 @@ def test_every_rung_says_how_it_ended(run: Run) -> None:
     assert reason[HANG].startswith("case synth_00002, frame 1: its process was lost while running: it did not answer")
     assert reason[UNOPENED].startswith("case synth_00001, frame 0: its process was lost while opening")
     assert "does not open: ValueError: a foreign error; of two lines" in reason[REFUSED]
-    assert reason[QUITS] == "case synth_00001, frame 4: it called sys.exit('no licence')"
+    assert (
+        reason[QUITS]
+        == f"case synth_00001, frame 4: {QUITS.partition('/')[2]} failed: it called sys.exit('no licence')"
+    )
 
 
 def test_nothing_of_the_others_is_lost_and_each_case_starts_afresh(run: Run) -> None:

@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from rich.console import Console
 
 from harness.errors import RunError
-from harness.gate import Verdict
+from harness.gate import Verdict, write_verdict
 from harness.ladder import Explanation, explain
 from harness.run.folder import Run
 from harness.summary import blocks_of, github_annotations, markdown, render, write_junit, write_markdown
@@ -268,7 +268,8 @@ def test_verdict_json_is_what_its_published_schema_says(tmp_path: Path) -> None:
     text = '[profile.a]\nengines = ["ort-fp32"]\n[profile.b]\nengines = ["trt-fp16"]\n'
     text += rule_text() + rule_text(id="car", rung="deploy/trt-*") + population_text(id="all", min_cases=2)
     text += rule_text(id="same", compare="baseline", statistic="p95", limit="1 cm")
-    verdict = judged(tmp_path, run, text, profile="a", baseline=run).to_json()
+    write_verdict(judged(tmp_path, run, text, profile="a", baseline=run), tmp_path / "verdict.json")
+    verdict = json.loads((tmp_path / "verdict.json").read_text(encoding="utf-8"))
     VerdictFile.model_validate(verdict)
     unknown = verdict | {"more": 1}
     with pytest.raises(ValidationError):

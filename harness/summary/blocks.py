@@ -51,7 +51,7 @@ class Block:
         worst: the worst place in one sentence.
         rules: rules it breaks.
         rungs: rungs it breaks them on.
-        cases: cases it breaks them in.
+        cases: cases it breaks them in, the worst first.
         frames: case -> first and last frame of the worst stretch; a case that is wrong as a whole has None.
         count: limits broken, one for each rule, rung and case.
     """
@@ -136,7 +136,7 @@ def _block(group: list[Broken]) -> Block:
         worst=sentence(finding) if finding is not None else _place(first),
         rules=tuple(dict.fromkeys(b.rule.id for b in group)),
         rungs=tuple(sorted({b.rung.rung for b in group})),
-        cases=tuple(sorted({name for b in group for name in _cases(b)})),
+        cases=tuple(dict.fromkeys(name for b in group for name in _cases(b))),
         frames=_frames(group),
         count=len(group),
     )

@@ -15,8 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.calibrate.scores import Scores
-from harness.gate.policy import Rule
+from harness.calibrate.scores import Scores, best_of
 
 __all__ = ["HELD", "SuggestedLimit", "factor_held", "suggested_limits"]
 
@@ -59,7 +58,7 @@ def suggested_limits(scores: Scores) -> list[SuggestedLimit]:
     found = []
     for r, middle in zip(usable, typical, strict=True):
         rule = scores.rules[r]
-        size, best = abs(rule.limit.value - _best(rule)), _best(rule)
+        size, best = abs(rule.limit.value - best_of(rule)), best_of(rule)
         sign = 1.0 if rule.higher_is_worse else -1.0
         own = scores.of_rule[:, r][np.isfinite(scores.of_rule[:, r])] * size
         held = factor * middle * size
@@ -88,11 +87,6 @@ def factor_held(worst: Floats | Sequence[float], held: float = HELD) -> float:
         return float(values[place - 1])
     logs = np.log(values)
     return float(np.exp(logs.mean() + stdtrit(n - 1, held) * logs.std(ddof=1) * math.sqrt(1 + 1 / n)))
-
-
-def _best(rule: Rule) -> float:
-    best = rule.spec.best if math.isfinite(rule.spec.best) else 0.0
-    return best * (100.0 if rule.limit.unit == "%" else 1.0)
 
 
 def _caught(numbers: Floats, limit: float) -> float:

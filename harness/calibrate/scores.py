@@ -17,7 +17,7 @@ from harness.errors import UsageError
 from harness.gate.policy import Policy, Rule
 from harness.gate.verdict import RuleOutcome, RungOutcome, Status, Verdict
 
-__all__ = ["Scores", "scores_of"]
+__all__ = ["Scores", "best_of", "scores_of"]
 
 Floats = NDArray[np.float64]
 
@@ -113,7 +113,7 @@ def _worst(rule: Rule, outcome: RuleOutcome, cases: set[str]) -> float:
 def _score(rule: Rule, rung: RungOutcome, value: float) -> float:
     if rung.status in (Status.CRASHED, Status.NONFINITE):
         return math.inf
-    best = 0.0 if not math.isfinite(rule.spec.best) else _best(rule)
+    best = best_of(rule)
     off, allowed = abs(value - best), abs(rule.limit.value - best)
     if math.isnan(off):
         return math.nan
@@ -122,11 +122,10 @@ def _score(rule: Rule, rung: RungOutcome, value: float) -> float:
     return off / allowed
 
 
-def _best(rule: Rule) -> float:
-    """The measure's best value in the limit's unit; only shares have another than 0."""
-    if rule.spec.best == 0:
-        return 0.0
-    return rule.spec.best * (100.0 if rule.limit.unit == "%" else 1.0)
+def best_of(rule: Rule) -> float:
+    """The measure's best value in the limit's unit: 0 but for shares, and where there is none."""
+    best = rule.spec.best if math.isfinite(rule.spec.best) else 0.0
+    return best * (100.0 if rule.limit.unit == "%" else 1.0)
 
 
 def _largest(values: Floats, axis: int) -> Floats:

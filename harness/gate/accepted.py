@@ -21,6 +21,7 @@ from harness.gate.policy import Rule
 from harness.gate.provenance import provenance_of
 from harness.gate.verdict import Status, Verdict, worst_of
 from harness.run.units import scale
+from trueline._drafts import replacing
 from trueline._reading import read_file, toml_of
 
 __all__ = ["SUFFIX", "Accepted", "AcceptedCase", "accept", "question_key", "read_accepted", "write_accepted"]
@@ -132,12 +133,10 @@ def write_accepted(accepted: Accepted, path: Path) -> None:
         RunError: it cannot be written there.
     """
     head = "# Written by `trueline accept`. The gate compares with these numbers; review a change of them as code.\n"
-    temporary = path.with_name(path.name + ".tmp")
     try:
-        temporary.write_text(head + dump_toml(accepted.model_dump(mode="json", by_alias=True)), encoding="utf-8")
-        temporary.replace(path)
+        with replacing(path) as draft:
+            draft.write_text(head + dump_toml(accepted.model_dump(mode="json", by_alias=True)), encoding="utf-8")
     except OSError as error:
-        temporary.unlink(missing_ok=True)
         raise RunError(
             f"cannot write it: {error.strerror}", where=str(path), remedy="choose a folder that can be written"
         ) from error

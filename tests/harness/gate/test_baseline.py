@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from harness.errors import RunError, UsageError
+from harness.errors import PolicyError, RunError, UsageError
 from harness.gate import Status, accept, judge, load_policy, open_baseline, write_accepted
 from harness.gate.provenance import provenance_differences, provenance_of
 from tests.harness.gate.gate_runs import ROOT, RUNG, FakeRun, make_run, policy_file, rule_text
@@ -91,6 +91,13 @@ def test_a_policy_names_its_baseline(tmp_path: Path) -> None:
     verdict = judge(make_run({"a": [0.08]}), load_policy(policy_file(tmp_path, text)))
     assert verdict.status is Status.FAIL
     assert verdict.to_json()["remarks"] == list(verdict.remarks)
+
+
+def test_a_policy_that_extends_another_keeps_its_baseline(tmp_path: Path) -> None:
+    policy_file(tmp_path, 'baseline = "old.accepted.toml"\n' + EACH, name="base.trueline.toml")
+    text = 'extends = "base.trueline.toml"\nbaseline = "easier.accepted.toml"\n'
+    with pytest.raises(PolicyError, match="looser"):
+        load_policy(policy_file(tmp_path, text, guards=False))
 
 
 def test_the_file_says_what_was_accepted_and_why(tmp_path: Path) -> None:

@@ -29,10 +29,10 @@ def again(block: Block, meta: Mapping[str, Any], most: int = 3) -> str:
     words = ["trueline", "replay", str(card)]
     for name in cases:
         words += ["--cases", str(paths[name])]
-    for name in cases:
-        frames = block.frames.get(name)
-        if frames is not None:
-            words += ["--only", f"{name}:{frames[0]}-{frames[1]}"]
+    if any(block.frames.get(name) for name in cases):  # who names one case must name all
+        for name in cases:
+            frames = block.frames.get(name)
+            words += ["--only", name if frames is None else f"{name}:{frames[0]}-{frames[1]}"]
     words += ["--engines", ",".join(dict.fromkeys(engine_of(r) for r in block.rungs))]
     words += ["--out", str(Path("runs") / "again")]
     return " ".join(shlex.quote(word) for word in words)

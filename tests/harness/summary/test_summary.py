@@ -5,6 +5,7 @@ import json
 import re
 import shlex
 import xml.etree.ElementTree as ET
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import cast
@@ -279,3 +280,16 @@ def test_verdict_json_is_what_its_published_schema_says(tmp_path: Path) -> None:
 def test_the_published_schema_is_of_today() -> None:
     path = Path(__file__).parents[3] / "docs" / "verdict.schema.json"
     assert json.loads(path.read_text(encoding="utf-8")) == verdict_schema(), "python -m harness.summary.schema"
+
+
+def test_a_case_that_is_wrong_as_a_whole_is_replayed_beside_frames_of_others(tmp_path: Path) -> None:
+    run = two_faults()
+    run.meta["card"]["path"] = "model.toml"
+    for case in run.meta["cases"]:
+        case["path"] = f"cases/{case['id']}"
+    verdict, explanation = explained(tmp_path, run, rule_text())
+    block = replace(blocks_of(verdict, explanation)[0], frames={"a": (0, 1), "b": None})
+    words = shlex.split(again(block, run.meta))
+    assert [words[i + 1] for i, word in enumerate(words) if word == "--only"] == ["a:0-1", "b"]
+    whole = shlex.split(again(replace(block, frames={"a": None, "b": None}), run.meta))
+    assert "--only" not in whole

@@ -1,0 +1,1 @@
+"""What exactly differs between two input tensors, named (docs/diagnosis.md)."""

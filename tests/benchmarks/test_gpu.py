@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from benchmarks.gpu import STEPS, run_steps
-from benchmarks.gpu_compare import bit_equal, compare_engines, emulations
+from benchmarks.gpu_compare import bit_equal, compare_engines, emulations, fp32_of
 from benchmarks.gpu_mma import (
     INSTRUCTIONS,
     architecture_of,
@@ -140,17 +140,28 @@ def test_bits_and_figures_of_two_engines(tmp_path):
     from cases.synth import synth_cases
 
     cases = list(synth_cases(9000, 1, 0.25, tmp_path / "cases"))
-    found = compare_engines(load_card(ROOT / "examples/roadlines/robust.toml"), cases, ("torch-fp16",), 0, tmp_path)
+    card = load_card(ROOT / "examples/roadlines/robust.toml")
+    found = compare_engines(card, cases, ("torch-fp16", "trtrtx-fp16"), 0, tmp_path)
     pairs = {pair["emulated"]: pair for pair in found["pairs"]}
-    assert set(pairs) == {"emulated-fp16", "emulated-fp16-fused"}
+    assert {"emulated-fp16", "emulated-fp16-fused"} <= set(pairs)
     for pair in pairs.values():
         assert 0.3 < pair["rms_ratio"]["lines"] < 3
         assert 0.2 < pair["bend_p50_ratio"] < 5
         assert 0 < pair["bit_equal"]["scores"] < 1
         assert -1 <= pair["rank_correlation"] <= 1
+    assert found["frames"] == 5
     assert found["failed"] == {}
-    assert "emulated-mma-fp16:hopper-acc16" in emulations(90)
-    assert not any("mma-bf16" in name for name in emulations(75))
+    assert "trtrtx-fp16" in found["not_available"]
+    assert found["engines"]["torch-fp16"]["lines_of_one_only"] == 0
+
+
+def test_every_emulation_is_held_against_an_fp32_that_was_run():
+    """`emulated-mma-fp16` hangs below an emulation: its error is against fp32 all the same."""
+    for name in (*emulations(90), "torch-fp16@cuda", "trtrtx-bf16", "ort-cuda-tf32"):
+        assert fp32_of(name) == {"torch": "torch-fp32@cuda", "trtrtx": "trtrtx-fp32", "ort": "ort-cuda-fp32"}.get(
+            name.partition("-")[0], "ort-fp32"
+        )
+    assert emulations(90).count("emulated-mma-fp16:hopper") == 1
 
 
 def test_equal_bits_are_counted_by_element():

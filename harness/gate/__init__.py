@@ -15,7 +15,7 @@ from harness.gate.load import load_policy
 from harness.gate.noise import Floors
 from harness.gate.policy import Policy
 from harness.gate.provenance import provenance_differences, provenance_of
-from harness.gate.rules import Scene, judge_rule
+from harness.gate.rules import Scene, judge_rules
 from harness.gate.select import choose_profile
 from harness.gate.unjudged import unjudged_rungs
 from harness.gate.verdict import LeftOut, RuleOutcome, Status, Verdict, write_verdict
@@ -67,7 +67,7 @@ def judge(
     _same_unit(candidate, before)
     scene = Scene(candidate, policy, chosen, policy.reference or candidate.facts.reference, Floors.of(run), before)
     try:
-        found = [judge_rule(rule, scene) for rule in policy.rules]
+        found = judge_rules(scene)
     except TruelineError as error:
         raise error.within(str(policy.path)) from error.__cause__
     name = next((n for n, p in policy.profile.items() if p is chosen), None)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -12,7 +12,7 @@ from typing import Any, Protocol
 from harness.gate.accepted import Accepted, question_key, read_accepted
 from harness.gate.policy import Rule
 from harness.gate.provenance import Provenance, provenance_of
-from harness.gate.view import RuleView, RunView, Trouble
+from harness.gate.view import Looked, RuleView, RunView, Trouble
 from harness.run.facts import CaseFact, RunLike
 from harness.run.folder import Run
 from harness.run.statistic import Measured
@@ -57,8 +57,8 @@ class Baseline(Protocol):
         """What it takes to find it again."""
         ...
 
-    def under(self, rule: Rule, references: Mapping[str, str], min_frames_share: float) -> Before:
-        """What one rule sees of it."""
+    def under(self, rules: Sequence[Looked], min_frames_share: float) -> Sequence[Before]:
+        """What rules see of it, in their order."""
         ...
 
 
@@ -87,9 +87,9 @@ class RunBaseline:
         """Path and run.json."""
         return {"kind": "run", "path": str(getattr(self.run, "path", "")), "meta": dict(self.run.meta)}
 
-    def under(self, rule: Rule, references: Mapping[str, str], min_frames_share: float) -> Before:
-        """What one rule sees of it."""
-        return _OfRun(self.view.under(rule, references, min_frames_share))
+    def under(self, rules: Sequence[Looked], min_frames_share: float) -> Sequence[Before]:
+        """What rules see of it, in their order; its tables are read once for all of them."""
+        return [_OfRun(seen) for seen in self.view.under(rules, min_frames_share)]
 
 
 @dataclass(frozen=True)
@@ -134,9 +134,9 @@ class AcceptedBaseline:
         )
         return {"kind": "accepted", "path": str(self.path), **told}
 
-    def under(self, rule: Rule, references: Mapping[str, str], min_frames_share: float) -> Before:
-        """What one rule sees of it."""
-        return _OfFile(self.accepted, rule, references)
+    def under(self, rules: Sequence[Looked], min_frames_share: float) -> Sequence[Before]:
+        """What rules see of it, in their order."""
+        return [_OfFile(self.accepted, rule, references) for rule, references in rules]
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import cast
@@ -23,7 +23,7 @@ from harness.run.catalogue import Measure, event_kinds, find_measure, measures, 
 from harness.run.facts import RunFacts, RunLike, read_facts
 from harness.run.question import Question
 from harness.run.rows import rows_about
-from harness.run.tables import BANDS
+from harness.run.tables import BANDS, TABLES
 from harness.run.units import Limit, base_unit
 
 __all__ = ["DEFAULT_NAME", "default_policy", "policy_of"]
@@ -39,11 +39,12 @@ def default_policy(run: RunLike) -> Policy:
         RunError: the run lacks what every run has.
     """
     facts = read_facts(run.meta)
+    values = _Values(run, facts)
     rungs = "deploy/*" if any(r.preprocess == "deploy" for r in facts.rungs.values()) else "*"
     return policy_of(
-        [r for m in event_kinds().values() for r in _rules(m, run, facts, rungs)]
-        + _guards(run, facts, rungs)
-        + list(_of_steps(run, facts, rungs))
+        [r for m in event_kinds().values() for r in _rules(m, values, facts, rungs)]
+        + _guards(values, facts, rungs)
+        + list(_of_steps(values, facts, rungs))
     )
 
 
@@ -54,30 +55,30 @@ def policy_of(rules: Sequence[Rule], name: str = DEFAULT_NAME) -> Policy:
     return Policy(rules=tuple(rules), sources=(source,))
 
 
-def _rules(event: Measure, run: RunLike, facts: RunFacts, rungs: str) -> Iterator[Rule]:
+def _rules(event: Measure, values: _Values, facts: RunFacts, rungs: str) -> Iterator[Rule]:
     """What keeps one kind of finding out."""
     assert event.evidence is not None  # every event has some
     behind = measures().get(event.measured)
     if behind is None or behind.optional or behind.threshold is None:
         yield Rule(
             id=event.measured, metric=event.name, rung=rungs, statistic="count", limit=Limit(0, "events"),
-            required=_everywhere(run, facts, *event.evidence), note=event.definition,
+            required=values.everywhere(*event.evidence), note=event.definition,
         )  # fmt: skip
         return
-    yield from _at_thresholds(behind, run, facts, rungs)
+    yield from _at_thresholds(behind, values, facts, rungs)
 
 
-def _of_steps(run: RunLike, facts: RunFacts, rungs: str) -> Iterator[Rule]:
+def _of_steps(values: _Values, facts: RunFacts, rungs: str) -> Iterator[Rule]:
     """What keeps a single step within the thresholds; none where no rung hangs under another than the reference."""
     if all(r.parent in (None, facts.reference) or not fnmatchcase(r.name, rungs) for r in facts.rungs.values()):
         return
     for measure in step_measures():
-        yield from _at_thresholds(measure, run, facts, rungs, "parent")
-    yield from _guards(run, facts, rungs, "parent")
+        yield from _at_thresholds(measure, values, facts, rungs, "parent")
+    yield from _guards(values, facts, rungs, "parent")
 
 
 def _at_thresholds(
-    measure: Measure, run: RunLike, facts: RunFacts, rungs: str, reference: str | None = None
+    measure: Measure, values: _Values, facts: RunFacts, rungs: str, reference: str | None = None
 ) -> Iterator[Rule]:
     """One rule for the bands that have one limit and are required alike."""
     assert measure.threshold is not None  # who calls saw to it
@@ -85,7 +86,7 @@ def _at_thresholds(
     for band, value in zip(BANDS, measure.threshold.of(facts.grid), strict=True):
         place = (band,) if measure.has_band else ()
         about = rows_about(Question(measure, "max", place), facts, measure.table)
-        parts.setdefault((value, _everywhere(run, facts, measure.table, measure.column, about)), []).append(band)
+        parts.setdefault((value, values.everywhere(measure.table, measure.column, about)), []).append(band)
         if not measure.has_band:
             break
     for (value, required), bands in parts.items():
@@ -104,7 +105,7 @@ def _named(name: str, reference: str | None) -> str:
     return name if reference is None else f"step-{name}"
 
 
-def _guards(run: RunLike, facts: RunFacts, rungs: str, reference: str | None = None) -> list[Rule]:
+def _guards(values: _Values, facts: RunFacts, rungs: str, reference: str | None = None) -> list[Rule]:
     """A line that is not drawn cannot bend: what must be there so that the other rules mean something."""
     coverage = find_measure("coverage")
     counted = [
@@ -114,7 +115,7 @@ def _guards(run: RunLike, facts: RunFacts, rungs: str, reference: str | None = N
         )
         for m in ("missing", "extra")
     ]  # fmt: skip
-    required = _everywhere(run, facts, coverage.table, coverage.column)
+    required = values.everywhere(coverage.table, coverage.column)
     return [
         *counted,
         Rule(
@@ -130,12 +131,25 @@ def _limit(measure: Measure, value: float, length_unit: str) -> Limit:
     return Limit(value, base_unit(measure.quantity, length_unit))
 
 
-def _everywhere(run: RunLike, facts: RunFacts, table: str, column: str, about: pl.Expr | None = None) -> bool:
-    """Whether every case has a value in this column (of these rows), on every rung that ran."""
-    rows = run.table(table).filter(pl.col(column).is_not_null(), pl.lit(True) if about is None else about)
-    found = set(rows.select("rung", "case").unique().collect(engine="streaming").iter_rows())
-    return all((rung, case) in found for rung in _ran(facts) for case in facts.cases)
+class _Values:
+    """Where a run has values: each table is read once."""
 
+    def __init__(self, run: RunLike, facts: RunFacts) -> None:
+        self._run = run
+        self._rungs = [r.name for r in facts.rungs.values() if r.status == "ok" and r.name != facts.reference]
+        self._cases = list(facts.cases)
+        self._tables: dict[str, pl.DataFrame] = {}
 
-def _ran(facts: RunFacts) -> Iterable[str]:
-    return (r.name for r in facts.rungs.values() if r.status == "ok" and r.name != facts.reference)
+    def everywhere(self, table: str, column: str, about: pl.Expr | None = None) -> bool:
+        """Whether every case has a value in this column (of rows of these bands), on every rung that ran."""
+        rows = self._counted(table).filter(pl.col(column) > 0, pl.lit(True) if about is None else about)
+        found = set(rows.select("of_rung", "case").iter_rows())
+        return all((rung, case) in found for rung in self._rungs for case in self._cases)
+
+    def _counted(self, table: str) -> pl.DataFrame:
+        """Values of every column in each rung, case and band."""
+        if table not in self._tables:
+            rows = self._run.table(table).with_columns(of_rung="rung")
+            keys = ("of_rung", "case", *(c for c in ("band", "station") if c in TABLES[table]))
+            self._tables[table] = rows.group_by(keys).agg(pl.exclude(keys).count()).collect(engine="streaming")
+        return self._tables[table]

@@ -16,12 +16,12 @@ from harness.gate.policy import Policy, Profile, Rule
 from harness.gate.population import Drive, decide_rate, decide_share
 from harness.gate.select import select_rungs
 from harness.gate.verdict import CaseOutcome, LeftOut, RuleOutcome, RungOutcome, Status, worst_of
-from harness.gate.view import RuleView, RunView
+from harness.gate.view import Looked, RuleView, RunView
 from harness.run.facts import CaseFact
 from harness.run.statistic import Measured, Worst
 from harness.run.units import ROUNDING, base_unit, scale
 
-__all__ = ["Scene", "judge_rule"]
+__all__ = ["Scene", "judge_rules"]
 
 _RATE_TOLERANCE = 0.02  # frame rates that differ by less are one
 
@@ -65,18 +65,27 @@ class _Look:
         return str(next((t for t in told if same or t.value != limit.value), replace(limit, value=value)))
 
 
-def judge_rule(rule: Rule, scene: Scene) -> RuleOutcome | LeftOut:
-    """What one rule finds.
+def judge_rules(scene: Scene) -> list[RuleOutcome | LeftOut]:
+    """What each rule of the policy finds, in its order; the tables of both runs are read once for all rules.
 
     Raises:
         UnitMismatch: the limit's unit does not fit the run's lengths.
         PolicyError: a limit on kink is within the noise floor.
     """
-    rungs = select_rungs(rule, scene.profile, scene.candidate.facts.rungs, scene.reference)
-    if not rungs and scene.profile is not None:
-        expected = ", ".join(scene.profile.rungs)
-        return LeftOut(rule.id, f"the profile expects {expected}, none matches {rule.rung!r}", rule.required)
-    look = _look(rule, scene, rungs)
+    facts = scene.candidate.facts
+    rungs = {r.id: select_rungs(r, scene.profile, facts.rungs, scene.reference) for r in scene.policy.rules}
+    judged = [r for r in scene.policy.rules if rungs[r.id] or scene.profile is None]
+    looks = {look.rule.id: look for look in _looks(scene, [(r, _references_of(r, rungs[r.id], scene)) for r in judged])}
+    return [_judge_rule(looks[r.id]) if r.id in looks else _left_out(r, scene) for r in scene.policy.rules]
+
+
+def _left_out(rule: Rule, scene: Scene) -> LeftOut:
+    expected = ", ".join(scene.profile.rungs) if scene.profile is not None else ""
+    return LeftOut(rule.id, f"the profile expects {expected}, none matches {rule.rung!r}", rule.required)
+
+
+def _judge_rule(look: _Look) -> RuleOutcome:
+    rule, scene, rungs = look.rule, look.scene, tuple(look.seen.references)
     for rung in rungs:
         limit_rad, lengths = rule.limit.value * look.unit_size, scene.candidate.facts.grid.thresholds.kink_length
         refuse_kink_within_noise(rule, limit_rad, scene.floors, rung, look.seen.references[rung], lengths)
@@ -105,15 +114,27 @@ def judge_rule(rule: Rule, scene: Scene) -> RuleOutcome | LeftOut:
     )
 
 
-def _look(rule: Rule, scene: Scene, rungs: tuple[str, ...]) -> _Look:
-    facts, share = scene.candidate.facts, scene.policy.min_frames_share
-    where = f"rule {rule.id!r}, limit"
-    size = scale(rule.limit.unit, run_unit=facts.length_unit, image_height_px=facts.grid.height, where=where)
-    references = {rung: _reference_of(rule, rung, scene) for rung in rungs}
-    before = None
-    if rule.compare == "baseline" and scene.baseline is not None:
-        before = scene.baseline.under(rule, references, share)
-    return _Look(rule, scene, size, scene.candidate.under(rule, references, share), before)
+def _looks(scene: Scene, rules: list[Looked]) -> list[_Look]:
+    """Rules in their scene, in their order."""
+    share = scene.policy.min_frames_share
+    sizes = [_unit_size(rule, scene) for rule, _ in rules]
+    compared = [(rule, references) for rule, references in rules if rule.compare == "baseline"]
+    found = scene.baseline.under(compared, share) if scene.baseline is not None else []
+    before = {rule.id: one for (rule, _), one in zip(compared, found, strict=False)}
+    return [
+        _Look(rule, scene, size, seen, before.get(rule.id))
+        for (rule, _), size, seen in zip(rules, sizes, scene.candidate.under(rules, share), strict=True)
+    ]
+
+
+def _unit_size(rule: Rule, scene: Scene) -> float:
+    facts, where = scene.candidate.facts, f"rule {rule.id!r}, limit"
+    return scale(rule.limit.unit, run_unit=facts.length_unit, image_height_px=facts.grid.height, where=where)
+
+
+def _references_of(rule: Rule, rungs: tuple[str, ...], scene: Scene) -> dict[str, str]:
+    """The rung that each rung is compared with."""
+    return {rung: _reference_of(rule, rung, scene) for rung in rungs}
 
 
 def _reference_of(rule: Rule, rung: str, scene: Scene) -> str:
@@ -303,7 +324,7 @@ def _drives(look: _Look, rung: str, cases: list[CaseOutcome]) -> list[Drive]:
     for outcome in cases:
         case = look.scene.candidate.facts.cases[outcome.case]
         drive = drives.setdefault(case.drive, Drive())
-        hours = look.seen.frames.get((rung, case.id), 0) / case.fps / 3600
+        hours = look.seen.frames(rung, case) / case.fps / 3600
         drive.episodes += round(60 * outcome.value * look.unit_size * hours)
         drive.hours += hours
     return list(drives.values())

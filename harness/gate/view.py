@@ -3,45 +3,61 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from harness.gate.policy import Rule
 from harness.gate.verdict import Status
 from harness.run.facts import CaseFact, RunFacts, RunLike, read_facts
 from harness.run.rows import compared_frames, nonfinite_counts
-from harness.run.statistic import Measured, answer
+from harness.run.statistic import Asked, Measured, answers
 
-__all__ = ["RuleView", "RunView", "Trouble"]
+__all__ = ["Looked", "RuleView", "RunView", "Trouble"]
 
 Trouble = tuple[Status, str]
 """What keeps a number from being used, and why."""
 
+Looked = tuple[Rule, Mapping[str, str]]
+"""A rule, and the rungs it looks at, each with the rung it is compared with."""
+
 
 @dataclass(frozen=True)
 class RunView:
-    """A run, the facts in its run.json, and where its outputs are not finite, by (rung, case)."""
+    """A run as every rule sees it.
+
+    Attributes:
+        run: the run.
+        facts: what its run.json says.
+        nonfinite: where its outputs are not finite, by (rung, case).
+        compared: frames on which rungs were compared, by (rung, reference, case).
+    """
 
     run: RunLike
     facts: RunFacts
     nonfinite: Mapping[tuple[str, str], int]
+    compared: Mapping[tuple[str, str, str], int]
 
     @classmethod
     def of(cls, run: RunLike) -> RunView:
         """Read what every rule needs, once."""
-        return cls(run, read_facts(run.meta), nonfinite_counts(run))
+        return cls(run, read_facts(run.meta), nonfinite_counts(run), compared_frames(run))
 
-    def under(self, rule: Rule, references: Mapping[str, str], min_frames_share: float) -> RuleView:
-        """What a rule sees of the run on the rungs that `references` names, each with the rung it is compared with."""
-        rungs = tuple(references)
-        return RuleView(
-            self,
-            rule,
-            references,
-            min_frames_share,
-            answer(self.run, self.facts, rule.question, rungs, references),
-            compared_frames(self.run, rungs, references) if rule.spec.has_reference else {},
-        )
+    def under(self, rules: Sequence[Looked], min_frames_share: float) -> list[RuleView]:
+        """What rules see of the run, in their order; its tables are read once for all of them.
+
+        Args:
+            rules: each with its rungs.
+            min_frames_share: share of a case's frames that must have been compared.
+        """
+        found = answers(self.run, self.facts, [Asked(rule.question, references) for rule, references in rules])
+        return [
+            RuleView(self, rule, references, min_frames_share, measured)
+            for (rule, references), measured in zip(rules, found, strict=True)
+        ]
+
+    def frames(self, rung: str, reference: str, case: str) -> int:
+        """Frames of a case on which a rung was compared with another."""
+        return self.compared.get((rung, reference, case), 0)
 
 
 @dataclass(frozen=True)
@@ -54,7 +70,6 @@ class RuleView:
         references: the rung each rung is compared with.
         min_frames_share: share of a case's frames that must have been compared.
         measured: the rule's statistic by (rung, case), base units.
-        frames: compared frames by (rung, case); empty where the metric has no reference.
     """
 
     view: RunView
@@ -62,11 +77,14 @@ class RuleView:
     references: Mapping[str, str]
     min_frames_share: float
     measured: Mapping[tuple[str, str], Measured]
-    frames: Mapping[tuple[str, str], int]
 
     def number(self, rung: str, case: str) -> Measured:
         """The statistic of one case; compared on nothing where the tables have no row."""
         return self.measured.get((rung, case), Measured(math.nan, 0))
+
+    def frames(self, rung: str, case: CaseFact) -> int:
+        """Frames of a case on which the rung was compared; 0 where the measure compares with none."""
+        return self.view.frames(rung, self.references[rung], case.id) if self.rule.spec.has_reference else 0
 
     def cases(self) -> list[CaseFact]:
         """Cases that the rule is about, by id."""
@@ -103,8 +121,10 @@ class RuleView:
         return self._too_few_frames(rung, case)
 
     def _too_few_frames(self, rung: str, case: CaseFact) -> Trouble | None:
-        frames, needed = self.frames.get((rung, case.id), 0), self.min_frames_share * case.frames
-        if not self.rule.spec.has_reference or frames >= needed:
+        if not self.rule.spec.has_reference:
+            return None
+        frames, needed = self.frames(rung, case), self.min_frames_share * case.frames
+        if frames >= needed:
             return None
         text = f"compared on {frames} of {case.frames} frames, min_frames_share = {self.min_frames_share:g}"
         return Status.NOT_RUN, text

@@ -212,7 +212,7 @@ class Numbers:
         key = (question, reference)
         if key not in self._known:
             rungs = [r for r in self._facts.rungs if not question.measure.has_reference or r != reference]
-            found = answer(self._run, self._facts, question, rungs, dict.fromkeys(rungs, reference))
+            found = answer(self._run, self._facts, question, dict.fromkeys(rungs, reference))
             self._known[key] = {k: n.value for k, n in found.items() if n.compared and n.value == n.value}
         return {rung: value for (rung, of), value in self._known[key].items() if of == case}
 

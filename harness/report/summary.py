@@ -19,7 +19,7 @@ from harness.run.catalogue import Measure, find_measure
 from harness.run.facts import RunFacts, RunLike
 from harness.run.numbers import number, unit_text, with_unit
 from harness.run.question import Question
-from harness.run.statistic import answers
+from harness.run.statistic import Asked, answers
 from harness.run.tables import BANDS
 
 __all__ = ["ALL_BANDS", "STATISTICS", "case_summary", "heat_table", "pooled"]
@@ -38,15 +38,11 @@ def pooled(run: RunLike, facts: RunFacts) -> pl.DataFrame:
     """Columns case, rung, band, metric, worst, mean; band is `all` for measures without; no row without a value."""
     asked = [pair for m in shown_measures() for pair in _questions(m)]
     rungs = [r for r in facts.rungs if r != facts.reference]
-    numbers: dict[tuple[bool, int], Any] = {}
-    for compared in (True, False):
-        places = [i for i, (_, q) in enumerate(asked) if q.measure.has_reference == compared]
-        looked = rungs if compared else list(facts.rungs)
-        found = answers(run, facts, [asked[i][1] for i in places], looked, dict.fromkeys(looked, facts.reference))
-        numbers |= {(compared, i): one for i, one in zip(places, found, strict=True)}
+    looked = {True: dict.fromkeys(rungs, facts.reference), False: dict.fromkeys(facts.rungs, facts.reference)}
+    numbers = answers(run, facts, [Asked(q, looked[q.measure.has_reference]) for _, q in asked])
     rows: dict[tuple[str, str, str, str], dict[str, float]] = {}
-    for i, (band, question) in enumerate(asked):
-        for (rung, case), value in numbers[question.measure.has_reference, i].items():
+    for (band, question), found in zip(asked, numbers, strict=True):
+        for (rung, case), value in found.items():
             if value.compared and value.value == value.value:
                 name = "mean" if question.statistic == "mean" else "worst"
                 rows.setdefault((case, rung, band, question.measure.name), {})[name] = value.value

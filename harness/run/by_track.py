@@ -12,16 +12,21 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from harness.run.facts import RunFacts
 from harness.run.question import Question
+from harness.run.stretches import NO_ROW, Column, Floats, Ints, Stretches, worst_of_parts
 
-__all__ = ["MIN_VALUES", "QUANTILES", "group_statistic", "is_by_track", "worst_groups"]
+__all__ = ["MIN_VALUES", "QUANTILES", "group_statistic", "is_by_track", "of_groups"]
 
 MIN_VALUES = 100
 QUANTILES = {"p1": 0.01, "p5": 0.05, "p50": 0.5, "p95": 0.95, "p99": 0.99}
-_CASE = ("rung", "case")
+
+Groups = tuple[Floats, Ints]
+"""Of each stretch the number of the group that it stands for and the group's worst row; NaN and NO_ROW: for none."""
 
 
 def is_by_track(question: Question) -> bool:
@@ -37,59 +42,80 @@ def group_statistic(question: Question, value: pl.Expr) -> pl.Expr:
     return value.mean()
 
 
-def worst_groups(question: Question, batch: pl.DataFrame, value: str, facts: RunFacts) -> pl.DataFrame:
-    """The worst track and band of each (rung, case).
+def of_groups(question: Question, stretches: Stretches, column: Column, facts: RunFacts) -> Groups:
+    """The number of every group of rows, computed once for all questions that ask for it.
 
     Args:
         question: measure and statistic.
-        batch: rows of whole cases; rows without a value are null in `value`.
-        value: the column.
+        stretches: rows of whole cases.
+        column: the measure's.
         facts: frame rates.
-
-    Returns:
-        rung, case, statistic, row: the number, and where in `batch` (sorted as given, column `row`) its worst row is.
     """
-    rows = batch.with_row_index("row")
-    groups = (
-        _sustained(question, rows, value, facts)
-        if question.statistic == "sustained"
-        else _by_track(question, rows, value)
+    asked = (question.statistic, question.hold_s)
+    if asked not in column.cache:
+        if question.statistic == "sustained":
+            column.cache[asked] = _sustained(question, stretches, column, facts)
+        else:
+            column.cache[asked] = _by_track(question, stretches, column)
+    found: Groups = column.cache[asked]
+    return found
+
+
+def _by_track(question: Question, stretches: Stretches, column: Column) -> Groups:
+    """A group is a stretch with MIN_VALUES values, or all shorter ones of a place: the first of them stands for it."""
+    rows = pl.DataFrame({"value": column.series, "group": stretches.in_table_order(_stand_ins(stretches, column))})
+    number = pl.col("value").fill_nan(None)
+    worst = number.arg_max() if column.higher_is_worse else number.arg_min()
+    known = rows.with_row_index("row").filter(pl.col("value").is_not_null())
+    groups = known.group_by("group", maintain_order=True).agg(
+        group_statistic(question, pl.col("value")).alias("statistic"), pl.col("row").get(worst)
     )
-    worse_first = groups.sort("statistic", descending=question.measure.higher_is_worse, nulls_last=True)
-    return worse_first.group_by(*_CASE, maintain_order=True).first()
+    numbers, worst_rows = np.full(len(stretches), np.nan), np.full(len(stretches), NO_ROW)
+    numbers[groups["group"].to_numpy()] = groups["statistic"].to_numpy()
+    worst_rows[groups["group"].to_numpy()] = groups["row"].cast(pl.Int64).fill_null(NO_ROW).to_numpy()
+    return numbers, worst_rows
 
 
-def _place(batch: pl.DataFrame) -> str:
-    return "station" if "station" in batch.columns else "band"
+def _stand_ins(stretches: Stretches, column: Column) -> Ints:
+    """Of each stretch the one that stands for its group."""
+    own = np.arange(len(stretches))
+    short = np.flatnonzero(column.counts < MIN_VALUES)
+    first = np.full(int(stretches.places.max()) + 1, NO_ROW)
+    np.minimum.at(first, stretches.places[short], short)
+    own[short] = first[stretches.places[short]]
+    return own
 
 
-def _by_track(question: Question, rows: pl.DataFrame, value: str) -> pl.DataFrame:
-    place = _place(rows)
-    known = rows.filter(pl.col(value).is_not_null())
-    enough = pl.len().over(*_CASE, place, "track") >= MIN_VALUES
-    number = pl.col(value).fill_nan(None)
-    worst = number.arg_max() if question.measure.higher_is_worse else number.arg_min()
-    own = known.with_columns(own=pl.when(enough).then("track"))
-    return own.group_by(*_CASE, place, "own", maintain_order=True).agg(
-        group_statistic(question, pl.col(value)).alias("statistic"), pl.col("row").get(worst)
-    ).select(*_CASE, "statistic", "row")  # fmt: skip
+def _sustained(question: Question, stretches: Stretches, column: Column, facts: RunFacts) -> Groups:
+    """The best-held value of every stretch; the best of all where a track does not live long enough to hold any."""
+    best = question.measure.best
+    held = np.full(len(stretches.order), best)
+    frames = stretches.ordered(stretches.rows["frame"])
+    needed = np.repeat(_needed_frames(question.hold_s, stretches, facts), stretches.lengths)
+    for window in np.unique(needed).tolist():
+        lowest, on_end = _held(column.numbers, frames, stretches.of_rows, window)
+        counts = on_end & ~np.isnan(lowest) & (needed == window)
+        held[counts] = lowest[counts]
+    held[~column.known] = np.nan
+    return worst_of_parts(held, stretches.order, stretches.starts, higher=True)
 
 
-def _sustained(question: Question, rows: pl.DataFrame, value: str, facts: RunFacts) -> pl.DataFrame:
-    """The best-held value of each (rung, case); the best of all where no track lives long enough to hold any."""
-    line = (*_CASE, _place(rows), "track")
-    ordered = rows.sort(*line, "frame")
-    parts = []
-    for (case,), own in ordered.group_by("case", maintain_order=True):
-        frames = _held_frames(question.hold_s, facts.cases[str(case)].fps if case in facts.cases else 0.0)
-        held = pl.col(value).rolling_min(frames, min_samples=frames).over(line)
-        on_end = (pl.col("frame") - pl.col("frame").shift(frames - 1).over(line)) == frames - 1
-        parts.append(own.with_columns(held=pl.when(on_end).then(held).fill_null(question.measure.best)))
-    if not parts:
-        return rows.select(*_CASE, pl.col(value).alias("statistic"), "row")
-    return pl.concat(parts).filter(pl.col(value).is_not_null()).select(*_CASE, statistic="held", row="row")
+def _needed_frames(hold_s: float, stretches: Stretches, facts: RunFacts) -> Ints:
+    """Of each stretch, the fewest frames on end that last longer than that."""
+    rates = {case: facts.cases[case].fps if case in facts.cases else 0.0 for case in stretches.keys["case"].unique()}
+    return np.array([math.floor(hold_s * rates[case] + 1e-9) + 1 for case in stretches.keys["case"]])
 
 
-def _held_frames(hold_s: float, fps: float) -> int:
-    """The fewest frames on end that last longer than that."""
-    return math.floor(hold_s * fps + 1e-9) + 1
+def _held(values: Floats, frames: Ints, stretch: Ints, window: int) -> tuple[Floats, NDArray[np.bool_]]:
+    """The lowest of each value and the `window` - 1 before it; whether these are frames on end of one stretch."""
+    lowest, reach = values.copy(), 1
+    while reach < window:
+        step = min(reach, window - reach)
+        shifted = np.full_like(lowest, np.nan)
+        shifted[step:] = lowest[:-step]
+        lowest, reach = np.minimum(lowest, shifted), reach + step
+    on_end = np.zeros(len(values), np.bool_)
+    back = window - 1
+    last, first = slice(back, None), slice(None, len(values) - back)
+    on_end[last] = (frames[last] - frames[first] == back) & (stretch[last] == stretch[first])
+    return lowest, on_end

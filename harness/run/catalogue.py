@@ -41,6 +41,7 @@ __all__ = [
 
 _ENTRIES: dict[str, Measure] = {}
 _ALL: dict[str, Measure] = {}
+_BY_NAME: dict[str, Measure] = {}
 
 
 def _derived(entry: Measure) -> Iterator[Measure]:
@@ -63,6 +64,16 @@ def _derived(entry: Measure) -> Iterator[Measure]:
 def _add(entry: Measure) -> None:
     _ENTRIES[entry.name] = entry
     _ALL.update({m.name: m for m in _derived(entry)})
+    _name_all()
+
+
+def _name_all() -> None:
+    """Every name by which a measure is found; the first that has one keeps it."""
+    _BY_NAME.clear()
+    for measure in _ALL.values():
+        _BY_NAME.setdefault(measure.name, measure)
+        if not measure.measured:
+            _BY_NAME.setdefault(f"{measure.table}.{measure.column}", measure)
 
 
 for _entry in (*lines.ENTRIES, *presence.ENTRIES, *series.ENTRIES, *lane.ENTRIES, *outputs.ENTRIES, *events.ENTRIES):
@@ -85,6 +96,7 @@ def registered(entry: Measure) -> Iterator[Measure]:
         del _ENTRIES[entry.name]
         for derived in _derived(entry):
             del _ALL[derived.name]
+        _name_all()
 
 
 def measures() -> Mapping[str, Measure]:
@@ -128,9 +140,8 @@ def find_measure(name: str) -> Measure:
     Raises:
         ValueError: there is none, or two tables have it.
     """
-    for measure in _ALL.values():
-        if name in (measure.name, measure.name if measure.measured else f"{measure.table}.{measure.column}"):
-            return measure
+    if name in _BY_NAME:
+        return _BY_NAME[name]
     twins = [m.name for m in _ALL.values() if m.name.endswith(f".{name}") and not m.measured]
     if twins:
         raise ValueError(f"metric {name!r} is in several tables, write {' or '.join(twins)}")

@@ -6,7 +6,7 @@ The tables are sorted by case, so a range of cases is a stretch of the file: wha
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from fnmatch import translate
 
 import polars as pl
@@ -30,14 +30,18 @@ Key = tuple[str, str]
 """(rung, case)"""
 
 BATCH_FRAMES = 5_000
+LONG_CASE_FRAMES = 20_000
 
 
-def in_batches(rows: pl.LazyFrame, facts: RunFacts) -> Iterator[pl.DataFrame]:
-    """The rows in the table's order, whole cases at a time."""
+def in_batches(rows: pl.LazyFrame, facts: RunFacts, rungs: Sequence[str]) -> Iterator[pl.DataFrame]:
+    """The rows in the table's order, whole cases at a time; of a case that is long by itself, one rung at a time."""
     for first, last in _ranges(facts):
-        batch = rows.filter(pl.col("case").is_between(pl.lit(first), pl.lit(last))).collect()
-        if batch.height:
-            yield batch
+        stretch = rows.filter(pl.col("case").is_between(pl.lit(first), pl.lit(last)))
+        long = first == last and facts.cases[first].frames > LONG_CASE_FRAMES
+        for part in [stretch.filter(pl.col("rung") == rung) for rung in rungs] if long else [stretch]:
+            batch = part.collect()
+            if batch.height:
+                yield batch
 
 
 def _ranges(facts: RunFacts) -> Iterator[tuple[str, str]]:
@@ -54,11 +58,10 @@ def _ranges(facts: RunFacts) -> Iterator[tuple[str, str]]:
         yield batch[0], batch[-1]
 
 
-def compared_frames(run: RunLike, rungs: Sequence[str], references: Mapping[str, str]) -> dict[Key, int]:
-    """Frames on which each rung was compared with its reference, by (rung, case)."""
-    rows = against(run.table("frame_metrics"), rungs, references)
-    counted = rows.group_by("rung", "case").agg(pl.len()).collect(engine="streaming")
-    return {(rung, case): frames for rung, case, frames in counted.iter_rows()}
+def compared_frames(run: RunLike) -> dict[tuple[str, str, str], int]:
+    """Frames on which a rung was compared with another, by (rung, reference, case)."""
+    rows = run.table("frame_metrics").group_by("rung", "reference", "case").agg(pl.len())
+    return {(rung, reference, case): n for rung, reference, case, n in rows.collect(engine="streaming").iter_rows()}
 
 
 def nonfinite_counts(run: RunLike) -> dict[Key, int]:
@@ -77,22 +80,20 @@ def of_candidate() -> pl.Expr:
     return pl.col("owner") == "candidate"
 
 
-def against(rows: pl.LazyFrame, rungs: Sequence[str], references: Mapping[str, str] | None) -> pl.LazyFrame:
+def against(rungs: Iterable[str], references: Mapping[str, str] | None) -> pl.Expr:
     """Rows of these rungs against their references; of the rungs alone where the table compares with none."""
-    if not rungs:
-        return rows.filter(pl.lit(False))
     if references is None:
-        return rows.filter(pl.col("rung").is_in(list(rungs)))
+        return pl.col("rung").is_in(list(rungs))
     wanted = [(pl.col("rung") == r) & (pl.col("reference") == references[r]) for r in rungs]
-    return rows.filter(pl.any_horizontal(wanted))
+    return pl.any_horizontal(wanted) if wanted else pl.lit(False)
 
 
 def rows_of(
-    run: RunLike, facts: RunFacts, question: Question, table: str, rungs: Sequence[str], references: Mapping[str, str]
+    run: RunLike, facts: RunFacts, question: Question, table: str, references: Mapping[str, str]
 ) -> pl.LazyFrame:
     """Rows of a table that the question is about."""
-    rows = against(run.table(table), rungs, references if question.measure.has_reference else None)
-    return rows.filter(rows_about(question, facts, table))
+    compared_with = references if question.measure.has_reference else None
+    return run.table(table).filter(against(references, compared_with), rows_about(question, facts, table))
 
 
 def rows_about(question: Question, facts: RunFacts, table: str) -> pl.Expr:

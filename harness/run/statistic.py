@@ -2,7 +2,8 @@
 
 Nothing is judged here. `compared` counts the values a number was made of, and `unanswered` says why they are not all
 that there should be (harness/run/unanswered.py), so that nothing can pass on values that nobody has. Quantiles and
-means of lines are those of the worst track and band (harness/run/by_track.py).
+means of lines are those of the worst track and band (harness/run/by_track.py). All questions are answered in one
+reading of each table, a few whole cases at a time (harness/run/stretches.py).
 """
 
 from __future__ import annotations
@@ -12,21 +13,26 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
-from harness.run.by_track import QUANTILES, group_statistic, is_by_track, worst_groups
+from harness.run.by_track import group_statistic, is_by_track, of_groups
 from harness.run.facts import RunFacts, RunLike
 from harness.run.question import Question
 from harness.run.rows import Key, against, compared_frames, in_batches, of_candidate, rows_about, rows_of
+from harness.run.stretches import KEYS, NO_ROW, Column, Floats, Ints, Stretches, worst_of_parts
 from harness.run.tables import TABLES
 from harness.run.unanswered import COVERING, unanswered
 
-__all__ = ["EPISODE_GAP_S", "Measured", "Worst", "answer", "answers"]
+__all__ = ["EPISODE_GAP_S", "Asked", "Measured", "Worst", "answer", "answers"]
 
 EPISODE_GAP_S = 2.0  # events of a case that are no further apart are one episode
 
-_CASE = ("rung", "case")
 _PLACES = ("frame", "frame_start", "frame_end", "track", "band", "station", "output", "signal", "probe")
+
+Chosen = NDArray[np.bool_]
+"""Which stretches a question is about."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,154 +78,217 @@ class Measured:
     unanswered: str = ""
 
 
-def answer(
-    run: RunLike, facts: RunFacts, question: Question, rungs: Sequence[str], references: Mapping[str, str]
-) -> dict[Key, Measured]:
+@dataclass(frozen=True)
+class Asked:
+    """A question, and the rungs it is asked of, each with the rung it is compared with."""
+
+    question: Question
+    references: Mapping[str, str]
+
+    @property
+    def compared_with(self) -> Mapping[str, str] | None:
+        """The references; None where its table compares with none."""
+        return self.references if self.question.measure.has_reference else None
+
+    @property
+    def column(self) -> str:
+        """The column whose values answer it; of an event, that which shows that one looked for it."""
+        return self.question.measure.evidence[1] if self.question.measure.evidence else self.question.measure.column
+
+
+@dataclass(frozen=True, slots=True)
+class _Looked:
+    """Where one looked for an event: values that could have been one, and why they are too few."""
+
+    compared: int
+    unanswered: str
+
+
+def answer(run: RunLike, facts: RunFacts, question: Question, references: Mapping[str, str]) -> dict[Key, Measured]:
     """The number that a question asks for, of every case and rung that has rows.
 
     Args:
         run: the run.
         facts: what is known of it.
         question: measure, statistic, bands, outputs.
-        rungs: rungs to look at.
-        references: the rung each of them is compared with.
+        references: the rungs to look at, each with the rung it is compared with.
     """
-    (found,) = answers(run, facts, [question], rungs, references)
+    (found,) = answers(run, facts, [Asked(question, references)])
     return found
 
 
-def answers(
-    run: RunLike, facts: RunFacts, questions: Sequence[Question], rungs: Sequence[str], references: Mapping[str, str]
-) -> list[dict[Key, Measured]]:
+def answers(run: RunLike, facts: RunFacts, asked: Sequence[Asked]) -> list[dict[Key, Measured]]:
     """The same for several questions, in their order; each table is read once for all of them."""
-    found: list[dict[Key, Measured]] = [{} for _ in questions]
-    timed = any(q.statistic == "rate_per_min" for q in questions)
-    frames = compared_frames(run, rungs, references) if timed else {}
-    tables: dict[tuple[str, bool], list[int]] = {}
-    for place, question in enumerate(questions):
-        if question.measure.kind == "event":
-            found[place] = _events(run, facts, question, rungs, references)
-        else:
-            tables.setdefault((question.measure.table, question.measure.has_reference), []).append(place)
-    for (table, compared), places in tables.items():
-        rows = against(run.table(table), rungs, references if compared else None)
-        wanted = {place: questions[place] for place in places}
-        rows = rows.select(*_keys(table), *(e for n, q in wanted.items() for e in _values(q, facts, n)))
-        for batch in in_batches(rows, facts):
-            for n, q in wanted.items():
-                for key, measured in _of_batch(batch, q, n, facts, frames).items():
-                    found[n][key] = measured
-    return found
-
-
-def _of_batch(
-    batch: pl.DataFrame, question: Question, n: int, facts: RunFacts, frames: Mapping[Key, int]
-) -> dict[Key, Measured]:
-    """What question n finds in a few whole cases."""
-    about = batch.filter(pl.col(f"about{n}"))
-    rows = about.group_by(*_CASE).agg(_aggregates(question, n))
-    if is_by_track(question):
-        rows = _of_worst_groups(rows, about, question, n, facts)
-    open_parts = unanswered(question, about, f"value{n}", facts) if question.measure.table in COVERING else {}
-    return {
-        (key := (row["rung"], row["case"])): replace(
-            _measured(row, question, n, _minutes(facts, frames, key)), unanswered=open_parts.get(key, "")
-        )
-        for row in rows.iter_rows(named=True)
-    }
-
-
-def _of_worst_groups(
-    rows: pl.DataFrame, about: pl.DataFrame, question: Question, n: int, facts: RunFacts
-) -> pl.DataFrame:
-    """The statistic and the worst row of each case are those of its worst track and band."""
-    worst = worst_groups(question, about, f"value{n}", facts).rename({"statistic": f"statistic{n}"})
-    names = [c for c in _PLACES if c in about.columns]
-    there = about.with_row_index("row").select("row", pl.col(f"value{n}").alias(f"worst_value{n}"),
-                                               *(pl.col(c).alias(f"{c}{n}") for c in names))  # fmt: skip
-    own = worst.join(there, on="row", how="left").drop("row")
-    return rows.drop(c for c in own.columns if c not in _CASE and c in rows.columns).join(own, on=_CASE, how="left")
-
-
-def _keys(table: str) -> list[str]:
-    wanted = (*_PLACES, "matched", *COVERING.get(table, ()))
-    return [*_CASE, *(c for c in TABLES[table] if c in wanted)]
-
-
-def _values(question: Question, facts: RunFacts, n: int) -> list[pl.Expr]:
-    """`about{n}`: whether question n is about a row; `value{n}`: the measure's column there, else null."""
-    value = pl.col(question.measure.column).cast(pl.Float64)
-    value = value.abs() if question.measure.signed else value
-    about = rows_about(question, facts, question.measure.table)
-    return [about.alias(f"about{n}"), pl.when(about).then(value).alias(f"value{n}")]
-
-
-def _aggregates(question: Question, n: int) -> list[pl.Expr]:
-    """Everything `_measured` needs of question n, as one aggregation."""
-    higher = question.measure.higher_is_worse
-    value = pl.col(f"value{n}")
-    bad = value.is_nan() | (value == (math.inf if higher else -math.inf))
-    known = value.fill_nan(None)
-    worst = known.arg_max() if higher else known.arg_min()
-    places = [pl.col(c).get(worst).alias(f"{c}{n}") for c in _PLACES if c in TABLES[question.measure.table]]
+    found: list[dict[Key, Any]] = [{} for _ in asked]
+    timed = any(a.question.statistic == "rate_per_min" or a.question.measure.kind == "event" for a in asked)
+    frames = compared_frames(run) if timed else {}
+    for table in dict.fromkeys(a.question.answers_in for a in asked):
+        places = [n for n, a in enumerate(asked) if a.question.answers_in == table]
+        for stretches in _read(run, facts, table, [asked[n] for n in places]):
+            chosen = _chosen(stretches, facts, table, [asked[n] for n in places])
+            for n, about in zip(places, chosen, strict=True):
+                found[n] |= _of_stretches(stretches, asked[n], about, facts, frames)
     return [
-        _statistic(question, value).alias(f"statistic{n}"),
-        value.count().alias(f"compared{n}"),
-        bad.sum().alias(f"nonfinite{n}"),
-        value.get(worst).alias(f"worst_value{n}"),
-        *places,
+        _events(run, facts, a, looked, frames) if a.question.measure.kind == "event" else looked
+        for a, looked in zip(asked, found, strict=True)
     ]
 
 
-def _statistic(question: Question, value: pl.Expr) -> pl.Expr:
-    """One number from the values of a case; null where there is none."""
-    name = question.statistic
-    if name in QUANTILES or is_by_track(question):
-        return group_statistic(question, value)
-    if name == "share" and question.measure.kind == "counter":
-        return value.sum() / (value + pl.col("matched")).sum()
-    if name in ("count", "rate_per_min"):
-        return value.sum()
-    return {"max": value.max(), "min": value.min(), "mean": value.mean(), "share": value.mean()}[name]
+def _read(run: RunLike, facts: RunFacts, table: str, asked: Sequence[Asked]) -> Iterable[Stretches]:
+    """The rows that any of the questions is about, a few cases at a time."""
+    rungs = list(dict.fromkeys(rung for a in asked for rung in a.references))
+    columns = {a.column for a in asked} | {*KEYS, *_PLACES, "matched", COVERING.get(table, "")}
+    rows = run.table(table).filter(pl.col("rung").is_in(rungs))
+    for batch in in_batches(rows.select(c for c in TABLES[table] if c in columns), facts, rungs):
+        yield Stretches(batch)
 
 
-def _measured(row: Mapping[str, Any], question: Question, n: int, minutes: float) -> Measured:
-    compared, number = int(row[f"compared{n}"]), row[f"statistic{n}"]
-    nonfinite = int(row[f"nonfinite{n}"] or 0)
-    if compared == 0 or number is None or (question.statistic == "share" and math.isnan(number)):
+def _chosen(stretches: Stretches, facts: RunFacts, table: str, asked: Sequence[Asked]) -> list[Chosen]:
+    """The stretches that each question is about."""
+    about = [against(a.references, a.compared_with) & rows_about(a.question, facts, table) for a in asked]
+    found = stretches.keys.select(e.alias(str(n)) for n, e in enumerate(about))
+    return [found[str(n)].fill_null(False).to_numpy() for n in range(len(asked))]
+
+
+def _of_stretches(
+    stretches: Stretches, asked: Asked, about: Chosen, facts: RunFacts, frames: Mapping[tuple[str, str, str], int]
+) -> dict[Key, Any]:
+    """What one question finds in a few whole cases: `Measured`, or of an event where one looked for it."""
+    if not about.any():
+        return {}
+    question, chosen = asked.question, np.flatnonzero(about)
+    parts = _Parts(chosen, np.flatnonzero(np.append(True, np.diff(stretches.cases[chosen]) != 0)))
+    keys = [*stretches.keys[chosen[parts.starts]].select("rung", "case").iter_rows()]
+    covering = question.answers_in in COVERING
+    known = stretches.known(asked.column)
+    open_parts = unanswered(question, stretches, about, known, facts) if covering else {}
+    if question.measure.kind == "event":
+        counts = parts.sum(stretches.sums(known.astype(np.int64)))
+        return {k: _Looked(n, open_parts.get(k, "")) for k, n in zip(keys, counts.tolist(), strict=True) if n}
+    found = _measured(stretches, question, parts, about, facts)
+    return {
+        key: replace(_timed(one, asked, key, facts, frames), unanswered=open_parts.get(key, ""))
+        for key, one in zip(keys, found, strict=True)
+    }
+
+
+@dataclass(frozen=True)
+class _Parts:
+    """The stretches that a question is about, by case and rung.
+
+    Attributes:
+        chosen: stretches.
+        starts: where in `chosen` each case and rung begins.
+    """
+
+    chosen: Ints
+    starts: Ints
+
+    def sum(self, of_stretches: NDArray[Any]) -> NDArray[Any]:
+        """Sum of each case and rung."""
+        return np.add.reduceat(of_stretches[self.chosen], self.starts)
+
+    def worst(self, of_stretches: tuple[Floats, Ints], *, higher: bool) -> tuple[Floats, Ints]:
+        """Worst value of each case and rung, and its row."""
+        values, rows = of_stretches
+        return worst_of_parts(values[self.chosen], rows[self.chosen], self.starts, higher=higher)
+
+
+def _measured(
+    stretches: Stretches, question: Question, parts: _Parts, about: Chosen, facts: RunFacts
+) -> list[Measured]:
+    """What a question finds in each case and rung; of a rate, the sum."""
+    measure = question.measure
+    column = stretches.column(measure.column, signed=measure.signed, higher_is_worse=measure.higher_is_worse)
+    if is_by_track(question):
+        numbers, rows = parts.worst(of_groups(question, stretches, column, facts), higher=measure.higher_is_worse)
+    else:
+        worst, rows = parts.worst(column.worst, higher=measure.higher_is_worse)
+        numbers = worst if question.statistic in ("max", "min") else _pooled(stretches, question, column, parts, about)
+    columns = (numbers.tolist(), parts.sum(column.counts).tolist(), parts.sum(column.nonfinite).tolist())
+    places = _worst_rows(stretches, column, rows)
+    return [
+        _one(question, number, compared, nonfinite, place)
+        for number, compared, nonfinite, place in zip(*columns, places, strict=True)
+    ]
+
+
+def _one(question: Question, number: float, compared: int, nonfinite: int, worst: Worst | None) -> Measured:
+    if compared == 0 or (question.statistic == "share" and math.isnan(number)):
         return Measured(math.nan, 0, nonfinite)
-    if question.statistic == "rate_per_min":
-        number = number / minutes if minutes > 0 else math.nan
-    return Measured(float(number), compared, nonfinite, _worst(row, n))
+    return Measured(number, compared, nonfinite, worst)
 
 
-def _worst(row: Mapping[str, Any], n: int | str = "") -> Worst | None:
-    """Where the worst value is; None without values, or in a table that has one row a case."""
-    names = ("frame_end", "track", "band", "station", "output", "signal", "probe")
-    places = {name: row.get(f"{name}{n}") for name in names}
-    places["frame"] = row.get(f"frame{n}", row.get(f"frame_start{n}"))
-    if row[f"worst_value{n}"] is None or all(place is None for place in places.values()):
+def _pooled(stretches: Stretches, question: Question, column: Column, parts: _Parts, about: Chosen) -> Floats:
+    """One number from all values of a case and rung; NaN where there is none."""
+    if question.statistic in ("count", "rate_per_min"):
+        summed: Floats = parts.sum(column.sums)
+        return summed
+    if question.statistic == "share" and question.measure.kind == "counter":
+        whole = (column.series + stretches.rows["matched"]).fill_null(0.0)
+        with np.errstate(invalid="ignore"):
+            share: Floats = parts.sum(column.sums) / parts.sum(stretches.sums(stretches.ordered(whole)))
+        return share
+    rows = stretches.in_table_order(np.where(about, stretches.cases, -1))
+    found = (
+        pl.DataFrame({"value": column.series, "part": rows})
+        .filter(pl.col("part") >= 0)
+        .group_by("part", maintain_order=True)
+        .agg(group_statistic(question, pl.col("value")))
+        .sort("part")
+    )
+    numbers: Floats = found["value"].cast(pl.Float64).fill_null(math.nan).to_numpy()
+    return numbers
+
+
+def _worst_rows(stretches: Stretches, column: Column, rows: Ints) -> list[Worst | None]:
+    """Where the worst values are; None without values, or in a table that has one row a case."""
+    there = pl.Series(np.where(rows == NO_ROW, 0, rows))
+    values = column.series.gather(there).to_list()
+    names = [name for name in _PLACES if name in stretches.rows.columns]
+    places = zip(*(stretches.rows[name].gather(there).to_list() for name in names), strict=True)
+    found = places if names else [()] * len(rows)
+    return [
+        _worst(value, dict(zip(names, place, strict=True))) if row != NO_ROW else None
+        for row, value, place in zip(rows.tolist(), values, found, strict=True)
+    ]
+
+
+def _worst(value: float | None, row: Mapping[str, Any]) -> Worst | None:
+    places = {name: row.get(name) for name in ("frame_end", "track", "band", "station", "output", "signal", "probe")}
+    places["frame"] = row.get("frame", row.get("frame_start"))
+    if value is None or all(place is None for place in places.values()):
         return None
-    return Worst(float(row[f"worst_value{n}"]), **places)
+    return Worst(float(value), **places)
 
 
-def _minutes(facts: RunFacts, frames: Mapping[Key, int], key: Key) -> float:
+def _timed(
+    one: Measured, asked: Asked, key: Key, facts: RunFacts, frames: Mapping[tuple[str, str, str], int]
+) -> Measured:
+    """A sum as a rate, where that is asked for."""
+    if asked.question.statistic != "rate_per_min" or one.compared == 0:
+        return one
+    minutes = _minutes(asked, key, facts, frames)
+    return replace(one, value=one.value / minutes if minutes > 0 else math.nan)
+
+
+def _minutes(asked: Asked, key: Key, facts: RunFacts, frames: Mapping[tuple[str, str, str], int]) -> float:
     """Compared time of a case in minutes."""
-    case = facts.cases.get(key[1])
-    return frames.get(key, 0) / case.fps / 60 if case is not None and case.fps > 0 else 0.0
+    rung, case = key[0], facts.cases.get(key[1])
+    compared = frames.get((rung, asked.references[rung], key[1]), 0)
+    return compared / case.fps / 60 if case is not None and case.fps > 0 else 0.0
 
 
 def _events(
-    run: RunLike, facts: RunFacts, question: Question, rungs: Sequence[str], references: Mapping[str, str]
+    run: RunLike,
+    facts: RunFacts,
+    asked: Asked,
+    looked: Mapping[Key, _Looked],
+    frames: Mapping[tuple[str, str, str], int],
 ) -> dict[Key, Measured]:
     """Events of one kind; a case without any counts 0 only if something looked for them there."""
-    assert question.measure.evidence is not None
-    table, column = question.measure.evidence
-    looked = rows_of(run, facts, question, table, rungs, references)
-    seen = looked.filter(pl.col(column).is_not_null())
-    evidence = seen.group_by("rung", "case").agg(compared=pl.len()).collect(engine="streaming")
-    open_parts = _unlooked(looked, question, facts)
-    rows = rows_of(run, facts, question, "events", rungs, references).filter(
+    question = asked.question
+    rows = rows_of(run, facts, question, "events", asked.references).filter(
         pl.col("kind") == question.measure.measured, of_candidate()
     )
     found = rows.group_by("rung", "case").agg(
@@ -230,39 +299,19 @@ def _events(
         pl.struct("frame_start", "frame_end").alias("spans"),
     )
     events = {(r["rung"], r["case"]): r for r in found.collect(engine="streaming").iter_rows(named=True)}
-    frames = compared_frames(run, rungs, references)
     return {
-        (rung, case): replace(
-            _event_number(question, events.get((rung, case)), count, facts, frames, (rung, case)),
-            unanswered=open_parts.get((rung, case), ""),
+        key: replace(
+            _event_number(question, events.get(key), one.compared, facts, _minutes(asked, key, facts, frames), key),
+            unanswered=one.unanswered,
         )
-        for rung, case, count in evidence.iter_rows()
+        for key, one in looked.items()
     }
 
 
-def _unlooked(looked: pl.LazyFrame, question: Question, facts: RunFacts) -> dict[Key, str]:
-    """Where nothing looked for an event that should have."""
-    assert question.measure.evidence is not None
-    table, column = question.measure.evidence
-    if table not in COVERING:
-        return {}
-    found: dict[Key, str] = {}
-    place = [c for c in ("band", "station") if c in TABLES[table]]
-    wanted = looked.select(*_CASE, "track", *place, *COVERING[table], pl.col(column).alias("value"))
-    for batch in in_batches(wanted, facts):
-        found |= unanswered(question, batch, "value", facts)
-    return found
-
-
 def _event_number(
-    question: Question,
-    row: Mapping[str, Any] | None,
-    compared: int,
-    facts: RunFacts,
-    frames: Mapping[Key, int],
-    key: Key,
+    question: Question, row: Mapping[str, Any] | None, compared: int, facts: RunFacts, minutes: float, key: Key
 ) -> Measured:
-    minutes, case = _minutes(facts, frames, key), facts.cases.get(key[1])
+    case = facts.cases.get(key[1])
     fps = case.fps if case is not None and case.fps > 0 else math.nan
     if row is None:
         return Measured(0.0, compared)
@@ -274,7 +323,7 @@ def _event_number(
         number = float(len(_joined(spans, EPISODE_GAP_S * fps)))
     if question.statistic in ("rate_per_min", "episodes_per_h"):
         number = number / minutes if minutes > 0 else math.nan
-    return Measured(number, compared, int(row["nonfinite"] or 0), _worst(row))
+    return Measured(number, compared, int(row["nonfinite"] or 0), _worst(row["worst_value"], row))
 
 
 def _joined(spans: Iterable[tuple[int, int]], gap: float) -> list[tuple[int, int]]:

@@ -16,59 +16,78 @@ Optional measures have a value only where there is something to measure; for the
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
+import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from harness.run.facts import RunFacts
 from harness.run.question import Question
+from harness.run.stretches import Ints, Stretches
 from harness.run.tables import BANDS
 
-__all__ = ["COVERING", "MEASURED_SHARE", "Answered", "unanswered"]
+__all__ = ["COVERING", "MEASURED_SHARE", "unanswered"]
 
 MEASURED_SHARE = 0.8
 _SHORTEST_S = 1.0  # a track that lives less is not asked
 
-COVERING = {"line_metrics": ("coverage",), "series_metrics": ("reference_frames",)}
-"""Columns that tell what the reference covers, by table; tables that are not here have no bands to cover."""
+COVERING = {"line_metrics": "coverage", "series_metrics": "reference_frames"}
+"""The column that tells what the reference covers, by table; tables that are not here have no bands to cover."""
 
 Key = tuple[str, str]
-Answered = dict[Key, list[tuple[str, int | None, int, int]]]
-"""(rung, case) -> band, track, what the reference covers, what of it has a value."""
+Part = tuple[str | None, int | None, int, int]
+"""Band, track, what the reference covers there, what of it has a value."""
 
 
-def unanswered(question: Question, batch: pl.DataFrame, value: str, facts: RunFacts) -> dict[Key, str]:
+def unanswered(
+    question: Question, stretches: Stretches, about: NDArray[np.bool_], known: NDArray[np.bool_], facts: RunFacts
+) -> dict[Key, str]:
     """Why a question has no full answer in a case, by (rung, case); cases that have one are left out.
 
     Args:
         question: what is asked.
-        batch: rows of whole cases with rung, case, track, band or station, the columns of COVERING and the value.
-        value: the column that answers; rows that the question is not about are null there and not in the batch.
+        stretches: rows of whole cases.
+        about: the stretches that the question is about.
+        known: of each row, stretch by stretch, whether the column that answers has a value there.
         facts: what is known of the run.
     """
     if question.measure.optional or not question.measure.has_band:
         return {}
     found: dict[Key, str] = {}
-    for key, parts in _answered(batch, value, facts).items():
+    for key, parts in _parts(stretches, about, known, facts).items():
         if text := _missing_part(question, parts, facts.cases[key[1]].fps if key[1] in facts.cases else 0.0):
             found[key] = text
     return found
 
 
-def _answered(batch: pl.DataFrame, value: str, facts: RunFacts) -> Answered:
+def _parts(
+    stretches: Stretches, about: NDArray[np.bool_], known: NDArray[np.bool_], facts: RunFacts
+) -> Mapping[Key, Sequence[Part]]:
     """What the reference covers and what of it is measured, by track and band."""
-    if "station" in batch.columns:
-        place, covers = _band_of_station(facts), pl.col("reference_frames").fill_null(1)
-    else:
-        place, covers = pl.col("band"), pl.col("coverage").is_not_null().cast(pl.Int64)
-    has = pl.col(value).is_not_null()
-    parts = batch.group_by("rung", "case", place.alias("place"), "track").agg(
-        covers.sum().alias("covered"), pl.when(has).then(covers).otherwise(0).sum().alias("measured")
-    )
-    answered: Answered = {}
-    for rung, case, band, track, covered, measured in parts.sort("rung", "case", "place", "track").iter_rows():
-        answered.setdefault((rung, case), []).append((band, track, covered, measured))
-    return answered
+    covers, places = stretches.once("covers", _covers), stretches.once("places", lambda s: _places(s, facts))
+    covered = stretches.once("covered", lambda s: s.sums(covers)).tolist()
+    measured = stretches.sums(np.where(known, covers, 0)).tolist()
+    chosen = about.tolist()
+    parts: dict[Key, list[Part]] = {}
+    for k, rung, case, band, track in places:
+        if chosen[k]:
+            parts.setdefault((rung, case), []).append((band, track, covered[k], measured[k]))
+    return parts
+
+
+def _places(stretches: Stretches, facts: RunFacts) -> list[tuple[int, str, str, str | None, int | None]]:
+    """Number, rung, case, band and track of each stretch, sorted by all but the number."""
+    band = _band_of_station(facts) if "station" in stretches.keys.columns else pl.col("band")
+    named = stretches.keys.select("rung", "case", band.alias("at"), "track").with_row_index()
+    return [*named.sort("rung", "case", "at", "track").iter_rows()]
+
+
+def _covers(stretches: Stretches) -> Ints:
+    """Of each row, stretch by stretch, how many frames of the reference it covers."""
+    if "station" in stretches.keys.columns:
+        return stretches.ordered(stretches.rows["reference_frames"].fill_null(1)).astype(np.int64)
+    return stretches.known("coverage").astype(np.int64)
 
 
 def _band_of_station(facts: RunFacts) -> pl.Expr:
@@ -80,27 +99,26 @@ def _band_of_station(facts: RunFacts) -> pl.Expr:
     return named
 
 
-def _missing_part(question: Question, parts: Sequence[tuple[str, int | None, int, int]], fps: float) -> str:
+def _missing_part(question: Question, parts: Sequence[Part], fps: float) -> str:
     for band in question.band:
         if not any(covered for name, _, covered, _ in parts if name == band):
             return f"the reference has no line in the {band} band"
     asked = [p for p in parts if p[2] >= max(1.0, _SHORTEST_S * fps)]
     grouped = _pooled(asked) if question.answers_in == "series_metrics" else asked
-    for band, track, covered, measured in grouped:
+    for at, track, covered, measured in grouped:
         if measured < MEASURED_SHARE * covered:
             whose = "" if track is None else f" of track {track}"
             return (
-                f"{question.measure.name} has a value in {measured} of the {covered} {band} frames{whose} that the "
+                f"{question.measure.name} has a value in {measured} of the {covered} {at} frames{whose} that the "
                 f"reference covers, {100 * MEASURED_SHARE:g} % are needed"
             )
     return ""
 
 
-def _pooled(parts: Sequence[tuple[str, int | None, int, int]]) -> Iterator[tuple[str, None, int, int]]:
+def _pooled(parts: Sequence[Part]) -> Iterator[Part]:
     """All tracks of a band together."""
-    sums: dict[str, tuple[int, int]] = {}
+    sums: dict[str | None, tuple[int, int]] = {}
     for band, _, covered, measured in parts:
         before = sums.get(band, (0, 0))
         sums[band] = before[0] + covered, before[1] + measured
-    for band, (covered, measured) in sums.items():
-        yield band, None, covered, measured
+    yield from ((at, None, *counts) for at, counts in sums.items())

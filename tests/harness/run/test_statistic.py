@@ -22,7 +22,7 @@ def rule_of(**keys: Any) -> Rule:
 
 
 def number(run: FakeRun, rule: Rule, case: str = "a", rung: str = RUNG) -> Measured | None:
-    return answer(run, read_facts(run.meta), rule.question, (rung,), {rung: ROOT}).get((rung, case))
+    return answer(run, read_facts(run.meta), rule.question, {rung: ROOT}).get((rung, case))
 
 
 def known(run: FakeRun, rule: Rule) -> Measured:
@@ -226,14 +226,14 @@ def test_cases_are_read_a_few_at_a_time_and_none_is_left_out(monkeypatch: pytest
     run = make_run({name: [0.1, i / 10] for i, name in enumerate(("b_10", "b_9", "B", "ü", "a"))})
     run.rows["line_metrics"].sort(key=lambda row: row["case"].encode())
     facts = read_facts(run.meta)
-    whole = answer(run, facts, rule_of(statistic="p50").question, (RUNG,), {RUNG: ROOT})
+    whole = answer(run, facts, rule_of(statistic="p50").question, {RUNG: ROOT})
     assert len(whole) == 5
     for frames in (1, 2, 4, 5):
         monkeypatch.setattr(gate_rows, "BATCH_FRAMES", frames)
-        heights = [b.height for b in gate_rows.in_batches(run.table("line_metrics"), facts)]
+        heights = [b.height for b in gate_rows.in_batches(run.table("line_metrics"), facts, [RUNG])]
         assert sum(heights) == 10
         assert max(heights) <= max(2, frames)
-        assert answer(run, facts, rule_of(statistic="p50").question, (RUNG,), {RUNG: ROOT}) == whole
+        assert answer(run, facts, rule_of(statistic="p50").question, {RUNG: ROOT}) == whole
 
 
 def test_of_several_worst_rows_the_first_is_told() -> None:

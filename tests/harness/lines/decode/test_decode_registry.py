@@ -15,8 +15,12 @@ from harness.lines.decode.registry import TABLE
 from harness.lines.table import LineTable
 from tests.harness.lines.decode.decoder_cards import card
 
-OPTIONS = {"row-anchor": {"rows": [300.0, 200.0]}}
-FRAMES = {"row-anchor": "image", "mask": "image"}
+OPTIONS = {
+    "row-anchor": {"rows": [300.0, 200.0]},
+    "row-column": {"rows": [300.0, 200.0], "columns": [0.0, 640.0]},
+    "proposals": {"form": "clrnet"},
+}
+FRAMES = dict.fromkeys(("row-anchor", "mask", "row-column", "curves", "proposals"), "image")
 
 
 class Own:

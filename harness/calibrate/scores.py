@@ -17,7 +17,7 @@ from harness.errors import UsageError
 from harness.gate.policy import Policy, Rule
 from harness.gate.verdict import RuleOutcome, RungOutcome, Status, Verdict
 
-__all__ = ["Scores", "best_of", "scores_of"]
+__all__ = ["Scores", "best_of", "score_of", "scores_of"]
 
 Floats = NDArray[np.float64]
 
@@ -111,8 +111,11 @@ def _worst(rule: Rule, outcome: RuleOutcome, cases: set[str]) -> float:
 
 
 def _score(rule: Rule, rung: RungOutcome, value: float) -> float:
-    if rung.status in (Status.CRASHED, Status.NONFINITE):
-        return math.inf
+    return math.inf if rung.status in (Status.CRASHED, Status.NONFINITE) else score_of(rule, value)
+
+
+def score_of(rule: Rule, value: float) -> float:
+    """Score of a number in the limit's unit; NaN for NaN."""
     best = best_of(rule)
     off, allowed = abs(value - best), abs(rule.limit.value - best)
     if math.isnan(off):

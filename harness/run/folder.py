@@ -22,7 +22,7 @@ from harness.run.manifest import check_meta, check_table, record_of, unsummed
 from harness.run.tables import SORT_KEYS, TABLES, empty
 from trueline._drafts import replacing
 
-__all__ = ["CaseParts", "Columns", "Run"]
+__all__ = ["CaseParts", "Columns", "Run", "rows_of_table"]
 
 ROWS_PER_GROUP = 50_000  # bounds what writing a table holds in memory
 
@@ -81,7 +81,7 @@ class CaseParts:
         pending = self._pending[table]
         if not pending:
             return
-        rows = _frame(table, [{"case": self._case, **columns} for columns in pending])
+        rows = rows_of_table(table, [{"case": self._case, **columns} for columns in pending])
         rows = rows.sort(*SORT_KEYS[table], maintain_order=True)
         rows.write_parquet(self._folder / f"{table}.{self._files[table]:06d}.parquet", compression="lz4")
         self._files[table] += 1
@@ -255,7 +255,7 @@ def _height(rows: Columns) -> int:
     return next((len(v) for v in rows.values() if isinstance(v, np.ndarray | pl.Series)), 1)
 
 
-def _frame(table: str, blocks: Sequence[Columns]) -> pl.DataFrame:
+def rows_of_table(table: str, blocks: Sequence[Columns]) -> pl.DataFrame:
     """One table from many blocks of columns; each column becomes one series, whatever the number of blocks."""
     heights = [_height(block) for block in blocks]
     columns = []

@@ -1,0 +1,172 @@
+"""From numbers to what is told: shares of failing suites, what faults of given size do, limits that would hold."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from scipy.stats import beta
+
+from benchmarks.calibration.cells import SECONDS, SUITES, Unit, kept, units
+from benchmarks.calibration.faults import KINDS
+from benchmarks.calibration.numbers import key_of
+from benchmarks.calibration.plot import draw_plot
+from benchmarks.calibration.suites import Judged, JudgedVersion, questions_of, simulated_rules
+from harness.calibrate.limits import suggested_limits
+from harness.calibrate.scores import Scores, score_of
+from harness.gate import Policy
+from harness.gate.verdict import Status
+
+__all__ = ["clustered_interval", "tables", "write"]
+
+ALLOWED = 0.06
+
+
+def write(policies: Sequence[Policy], work: Path, results: Path, picture: Path) -> None:
+    """Judge everything that was simulated by every policy; one JSON file each, and a picture of the first."""
+    results.mkdir(parents=True, exist_ok=True)
+    for policy in policies:
+        found = _judged(policy, work)
+        told = {
+            "policy": {"name": policy.name, "sha256": policy.sources[0].sha256},
+            "not_simulated": simulated_rules(policy)[1],
+            "good": {f"{s:g}": _of_part(found, "good", s) for s in SECONDS},
+            "clustered": {"15": _of_part(found, "clustered", 15.0)},
+            "choosing": {f"{s:g}": _of_part(found, "choosing", s) for s in SECONDS},
+            "limits": {f"{s:g}": _limits(found, policy, s) for s in SECONDS},
+            "faults": _faults(found),
+        }
+        text = json.dumps(told, indent=1, allow_nan=False) + "\n"
+        (results / f"{policy.name}.json").write_text(text, encoding="utf-8")
+        print("\n".join(tables(told)))
+        if policy is policies[0]:
+            draw_plot(told, picture)
+
+
+def _judged(policy: Policy, work: Path) -> list[tuple[Unit, JudgedVersion]]:
+    wanted = [key_of(q) for q in questions_of([policy])]
+    found = ((unit, kept(unit, work, wanted)) for unit in units())
+    return [(u, JudgedVersion.of(u.version, numbers, policy)) for u, numbers in found if numbers is not None]
+
+
+def _of_part(found: Iterable[tuple[Unit, JudgedVersion]], part: str, seconds: float) -> dict[str, Any]:
+    """Suites of every size of the versions of one part and length."""
+    own = [(u, j) for u, j in found if u.part == part and u.version.seconds == seconds]
+    told: dict[str, Any] = {"versions": len(own), "cases": sum(u.version.cases for u, _ in own), "suites": {}}
+    if not own:
+        return told
+    for size in SUITES:
+        judged = [(u.version.family, j.suites(size)) for u, j in own]
+        told["suites"][str(size)] = _shares([j for _, j in judged], size) | {
+            "families": {f: _mean(j.failed / j.suites for g, j in judged if g == f) for f, _ in judged}
+        }
+    told["cases_by_rule"] = _cases_by_rule([j for _, j in own])
+    return told
+
+
+def _shares(judged: Sequence[Judged], size: int) -> dict[str, Any]:
+    failed = [j.failed / j.suites for j in judged]
+    low, high = clustered_interval(failed, max(1, 100 // size))
+    rules, open_rules = Counter[str](), Counter[str]()
+    for j in judged:
+        rules.update({name: count / j.suites / len(judged) for name, count in j.by_rule.items()})  # type: ignore[arg-type]  # shares
+        open_rules.update({name: count / j.suites / len(judged) for name, count in j.open_by_rule.items()})  # type: ignore[arg-type]  # shares
+    return {
+        "fails": _mean(failed), "low": low, "high": high, "open": _mean(j.open / j.suites for j in judged),
+        "by_rule": _rounded(rules), "open_by_rule": _rounded(open_rules),
+    }  # fmt: skip
+
+
+def clustered_interval(shares: Sequence[float], each: int, confidence: float = 0.9) -> tuple[float, float]:
+    """Two-sided interval of the mean of shares of versions, of `each` suites every one.
+
+    Clopper and Pearson's with as many suites as would vary as much if all were independent, and never fewer than there
+    are versions (Korn and Graubard, Survey Methodology 24, 1998).
+    """
+    count = len(shares) * each
+    mean = float(np.mean(shares))
+    if count == 0:
+        return 0.0, 1.0
+    simple = mean * (1 - mean) / count
+    own = float(np.var(shares, ddof=1)) / len(shares) if len(shares) > 1 else 0.0
+    effective = max(float(len(shares)), min(float(count), count * simple / own if own > 0 else float(count)))
+    tail, hits = (1 - confidence) / 2, mean * effective
+    low = float(beta.ppf(tail, hits, effective - hits + 1)) if hits > 0 else 0.0
+    high = float(beta.ppf(1 - tail, hits + 1, effective - hits)) if hits < effective else 1.0
+    return low, high
+
+
+def _cases_by_rule(judged: Sequence[JudgedVersion]) -> dict[str, float]:
+    """Share of cases that each rule fails by themselves."""
+    total = sum(j.version.cases for j in judged)
+    failed = Counter[str]()
+    for j in judged:
+        failed.update({name: sum(s is Status.FAIL for s in every) for name, every in j.statuses().items()})
+    return _rounded({name: count / total for name, count in failed.items() if count})
+
+
+def _limits(found: Iterable[tuple[Unit, JudgedVersion]], policy: Policy, seconds: float) -> list[dict[str, Any]]:
+    """Limits that would hold 95 % of suites of 100 drives, by the families that limits may be chosen by."""
+    own = [j for u, j in found if u.part == "choosing" and u.version.seconds == seconds]
+    if len(own) < 3:
+        return []
+    rules = [r for r in simulated_rules(policy)[0] if r.scope == "each"]
+    of_rule = np.array([[[score_of(r, v) for v in j.values()[r.id]] for r in rules] for j in own])
+    drives = tuple(str(k) for k in range(of_rule.shape[2]))
+    scores = Scores(tuple(rules), drives, tuple(str(k) for k in range(len(own))), of_rule, (Status.PASS,) * len(own))
+    return [
+        {"rule": s.rule, "unit": s.unit, "limit": s.limit, "typical": _three(s.typical), "holds": _three(s.holds)}
+        for s in suggested_limits(scores)
+    ]
+
+
+def _faults(found: Iterable[tuple[Unit, JudgedVersion]]) -> dict[str, dict[str, dict[str, float]]]:
+    """Kind -> seconds -> size -> share of cases with it that fail."""
+    told: dict[str, dict[str, dict[str, float]]] = {}
+    for unit, judged in found:
+        if (fault := unit.version.fault) is None:
+            continue
+        fails = [Status.FAIL in case for case in zip(*judged.statuses().values(), strict=True)]
+        told.setdefault(fault.kind, {}).setdefault(f"{unit.version.seconds:g}", {})[f"{fault.size:g}"] = _mean(fails)
+    return {kind: told[kind] for kind in KINDS if kind in told}
+
+
+def tables(told: Mapping[str, Any]) -> Iterator[str]:
+    """Markdown of one policy's results."""
+    yield f"\n{told['policy']['name']}: suites of a good candidate that fail (90 % interval), that stay open\n"
+    yield "| clip | cases simulated | " + " | ".join(f"{size} cases" for size in SUITES) + " | open |"
+    yield "|---|---|" + "---|" * (len(SUITES) + 1)
+    for name, part in [*told["good"].items(), ("15, ten clips a drive", told["clustered"]["15"])]:
+        if part["suites"]:
+            cells = [_cell(part["suites"][str(size)]) for size in SUITES]
+            still = max(part["suites"][str(size)]["open"] for size in SUITES)
+            yield f"| {name} s | {part['cases']:,} | " + " | ".join(cells) + f" | {still:.0%} |"
+    yield "\nshare of cases that fail a rule, held-out families / families that limits may be chosen by\n"
+    for seconds in map("{:g}".format, SECONDS):
+        held, own = (told[part][seconds].get("cases_by_rule", {}) for part in ("good", "choosing"))
+        for rule in sorted({*held, *own}, key=lambda r: -held.get(r, 0)):
+            yield f"- {seconds} s {rule}: {held.get(rule, 0):.2%} / {own.get(rule, 0):.2%}"
+    yield "\nshare of cases that a fault makes fail\n"
+    for kind, lengths in told["faults"].items():
+        for seconds, sizes in lengths.items():
+            yield f"- {kind}, {seconds} s: " + ", ".join(f"{size}: {share:.0%}" for size, share in sizes.items())
+
+
+def _cell(cell: Mapping[str, float]) -> str:
+    return f"{cell['fails']:.1%} ({cell['low']:.1%} to {cell['high']:.1%})"
+
+
+def _mean(values: Iterable[float]) -> float:
+    return round(float(np.mean(list(values))), 5)
+
+
+def _rounded(values: Mapping[str, float]) -> dict[str, float]:
+    return {name: round(value, 5) for name, value in sorted(values.items(), key=lambda kv: -kv[1]) if value}
+
+
+def _three(value: float) -> float:
+    return float(f"{value:.3g}")

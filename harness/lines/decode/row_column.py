@@ -80,9 +80,11 @@ class RowColumnDecoder:
         points = np.full((frames, self.slots, length, 2), np.nan)
         kept = np.zeros((frames, self.slots, length), bool)
         score = np.full((frames, self.slots), np.nan, np.float32)
-        for kind, lanes in (("row", o.by_rows), ("column", o.by_columns)):
-            read, count = self._along(outputs, kind), len(o.rows if kind == "row" else o.columns)
-            chosen = list(lanes)
+        for read, lanes in (
+            (self._along(outputs, "row"), o.by_rows),
+            (self._along(outputs, "column"), o.by_columns),
+        ):
+            chosen, count = list(lanes), read.kept.shape[2]
             points[:, chosen, :count], kept[:, chosen, :count] = read.points[:, chosen], read.kept[:, chosen]
             score[:, chosen] = read.score[:, chosen]
         points, kept = _near_first(points, kept)

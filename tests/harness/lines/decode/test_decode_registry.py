@@ -49,7 +49,7 @@ def test_an_unknown_option_is_an_error_that_lists_the_known(name: str) -> None:
 
 def test_an_unknown_name_lists_the_known() -> None:
     with pytest.raises(
-        DecoderError, match=r"no decoder 'polylines'.*use one of polyline, polynomial, row-anchor, mask"
+        DecoderError, match=r"no decoder 'polylines'.*use one of polyline, polynomial, row-anchor, row-column, curves"
     ):
         build_decoder(card("polylines", {}))
 

@@ -26,10 +26,10 @@ from harness.run.facts import RunFacts, read_facts
 from harness.run.folder import Columns, rows_of_table
 from harness.run.question import HOLD_S, Question
 from harness.run.rungs import Rung
-from harness.run.statistic import Measured, answers
+from harness.run.statistic import Asked, Measured, answers
 from harness.run.tables import BANDS, TABLES, empty
 
-__all__ = ["RUNG", "Numbers", "facts_of", "key_of", "measured_run", "numbers_of", "single_bands"]
+__all__ = ["ROOT", "RUNG", "Numbers", "facts_of", "key_of", "measured_run", "numbers_of", "single_bands"]
 
 ROOT, RUNG = "train/torch-fp32", "deploy/torch-fp32"
 GRID = vehicle_grid()
@@ -81,7 +81,7 @@ def numbers_of(version: Version, drawn: Drawn, questions: Sequence[Question]) ->
     """
     run = measured_run(version, drawn)
     facts = read_facts(run.meta)
-    found = answers(run, facts, questions, (RUNG,), {RUNG: ROOT})
+    found = answers(run, facts, [Asked(q, {RUNG: ROOT}) for q in questions])
     none = Measured(math.nan, 0)
     rows = [[answer.get((RUNG, case), none) for case in facts.cases] for answer in found]
     return Numbers(

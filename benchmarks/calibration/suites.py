@@ -1,4 +1,4 @@
-"""The gate on suites of simulated drives: `judge_rule` on numbers that are kept, instead of on tables.
+"""The gate on suites of simulated drives: `judge_rules` on numbers that are kept, instead of on tables.
 
 Given its version, drives are independent, so any N of a version's drives are a suite that it might have met. They are
 shuffled and cut into suites of N without overlap, some times over; the version's share of failing suites is the mean.
@@ -17,12 +17,12 @@ from fnmatch import fnmatchcase
 import numpy as np
 
 from benchmarks.calibration.drives import Version
-from benchmarks.calibration.numbers import RUNG, Numbers, facts_of, key_of, single_bands
+from benchmarks.calibration.numbers import ROOT, RUNG, Numbers, facts_of, key_of, single_bands
 from harness.gate.noise import Floors
 from harness.gate.policy import Policy, Rule
-from harness.gate.rules import Scene, judge_rule
+from harness.gate.rules import Scene, judge_rules
 from harness.gate.verdict import RuleOutcome, Status, worst_of
-from harness.gate.view import RuleView, RunView
+from harness.gate.view import Looked, RuleView, RunView
 from harness.run.question import Question
 from harness.run.statistic import Measured
 
@@ -81,10 +81,13 @@ class _Kept(RunView):
 
     numbers: Mapping[str, Mapping[str, Measured]] = field(default_factory=dict)
 
-    def under(self, rule: Rule, references: Mapping[str, str], min_frames_share: float) -> RuleView:
-        measured = {(RUNG, case): self.numbers[rule.id][case] for case in self.facts.cases}
-        frames = {(RUNG, case): fact.frames for case, fact in self.facts.cases.items()}
-        return RuleView(self, rule, references, min_frames_share, measured, frames)
+    def under(self, rules: Sequence[Looked], min_frames_share: float) -> list[RuleView]:
+        return [
+            RuleView(self, rule, references, min_frames_share, self._measured(rule.id)) for rule, references in rules
+        ]
+
+    def _measured(self, rule: str) -> dict[tuple[str, str], Measured]:
+        return {(RUNG, case): self.numbers[rule][case] for case in self.facts.cases}
 
 
 @dataclass
@@ -123,9 +126,10 @@ def judge_cases(version: Version, numbers: Numbers, policy: Policy, cases: Seque
     chosen = replace(facts, cases={names[k]: facts.cases[names[k]] for k in cases})
     rules, _ = simulated_rules(policy)
     known = {rule.id: {names[k]: answered_by(rule, numbers, k) for k in cases} for rule in rules}
-    view = _Kept(_Nothing(), chosen, {}, numbers=known)
-    scene = Scene(view, policy.model_copy(update={"profile": {}}), None, facts.reference, Floors())
-    outcomes = [judge_rule(rule, scene) for rule in rules]
+    compared = {(RUNG, ROOT, name): fact.frames for name, fact in chosen.cases.items()}
+    view = _Kept(_Nothing(), chosen, {}, compared, numbers=known)
+    asked = policy.model_copy(update={"profile": {}, "rules": tuple(rules)})
+    outcomes = judge_rules(Scene(view, asked, None, facts.reference, Floors()))
     return [o for o in outcomes if isinstance(o, RuleOutcome)]
 
 

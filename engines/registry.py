@@ -34,6 +34,7 @@ from engines.table import TABLE
 from trueline import TruelineError
 
 if TYPE_CHECKING:
+    from engines.emulated.pair import Pair
     from engines.tensorrt.opening import Compiled
 
 __all__ = [
@@ -46,6 +47,7 @@ __all__ = [
     "names",
     "open_engine",
     "option_files",
+    "rewritten_pair",
 ]
 
 ENTRY_POINTS = "trueline.engines"
@@ -81,6 +83,17 @@ def compile_plan(name: str, source: ModelSource, **options: Any) -> Compiled:
             f"{name} has no plan that is built ahead", where="engine name", remedy="name a trtrtx-* engine"
         )
     return cast("Compiled", _applied("compile_plan", name, source, options))
+
+
+def rewritten_pair(name: str, source: ModelSource, **options: Any) -> Pair | None:
+    """An engine's graph without its roundings and with them; None of an engine that does not work by rewriting one.
+
+    Raises:
+        EngineError: as of `open_engine`.
+    """
+    if not hasattr(_load(name, check_name(name)), "rewritten_pair"):
+        return None
+    return cast("Pair", _applied("rewritten_pair", name, source, options))
 
 
 def _applied(function: str, name: str, source: ModelSource, options: Mapping[str, Any]) -> Any:

@@ -29,9 +29,10 @@ from engines.base import refuse_options
 from engines.cache import digest, folder_of, publish, whole, write_text
 from engines.cpu import physical_cores
 from engines.emulated.graph import fold
+from engines.emulated.pair import Pair, Watch
 from engines.emulated.recipe import VARIANTS, Recipe, read_recipe, rewrite, rewrite_by_plan
 from engines.emulated.selection import groups_of, restore_scopes
-from engines.errors import EngineError
+from engines.errors import EngineError, EngineOptionError
 from engines.export import export_warnings, exported
 from engines.inspect.graph import model_sha256
 from engines.ort_engine import OrtEngine
@@ -42,7 +43,7 @@ from engines.sealed import file_sha256
 if TYPE_CHECKING:
     import onnx_ir as ir
 
-__all__ = ["FILE_OPTIONS", "availability", "emulated_graph", "groups", "open_engine"]
+__all__ = ["FILE_OPTIONS", "availability", "emulated_graph", "groups", "open_engine", "rewritten_pair"]
 
 FILE_OPTIONS = ("calibration",)
 OF_BUILD = ("target", "calibration", "keep_fp32")  # options of the plan that `:plan` rounds by
@@ -105,6 +106,26 @@ def groups(source: ModelSource) -> dict[str, tuple[str, ...]]:
     model = fold(path, source.plugins)
     restore_scopes(model, path)
     return groups_of(model)
+
+
+def rewritten_pair(name: str, source: ModelSource, *, method: str, fused: bool = False, **options: Any) -> Pair:
+    """The engine's graph before its first rounding and after the last, for looks at single nodes (engines/layers).
+
+    Raises:
+        EngineOptionError: the variant moves values to other places, so that no node can be looked at alone.
+        EngineUnavailable, ExportError, ModelLoadError: as of `open_engine`.
+    """
+    given = {key: value for key, value in options.items() if key not in ("threads", "denormals")}
+    recipe = read_recipe(name, Recipe(method, fused=fused), given)
+    if recipe.method == "reorder":
+        raise EngineOptionError(
+            f"{name} permutes channels, and rounds nothing: no node of it has an error of its own",
+            where="engine name",
+            remedy="name an engine of another precision",
+        )
+    base, watch = exported(source, "ort", optimize=recipe.batchnorm != "unfolded"), Watch()
+    model, facts = rewrite(base, recipe, source.plugins, watch.before)
+    return watch.after(model, recipe.method, base, {**recipe.facts(), **facts})
 
 
 def emulated_graph(

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from engines.emulated.formats import Format, constant
-from engines.emulated.graph import array_of, nodes_of, stand_in
+from engines.emulated.graph import array_of, nodes_of, stand_in, take_the_place
 from engines.emulated.ops import PRODUCTS
 
 if TYPE_CHECKING:
@@ -66,6 +66,7 @@ def _cut(node: ir.Node, form: Format, size: int) -> bool:
     result.type, result.shape = node.outputs[0].type, node.outputs[0].shape
     graph.insert_before(node, nodes)
     node.outputs[0].replace_all_uses_with(result)
+    take_the_place(node.outputs[0], result)
     if node.outputs[0].is_graph_output():
         stand_in(node.outputs[0], result)
     graph.remove(node, safe=True)

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 __all__ = [
     "array_of",
     "at_opset",
+    "cleaned",
     "fold",
     "insert_rounding",
     "load",
@@ -33,8 +34,11 @@ __all__ = [
     "rounded_constant",
     "save",
     "stand_in",
+    "standing_for",
+    "take_the_place",
 ]
 
+_PLACE = "trueline: read instead"
 COMPOSING = ("GeluFusionL1", "LayerNormFusionL1")  # of ONNX Runtime's basic optimisations
 
 
@@ -91,10 +95,8 @@ def save(model: ir.Model, path: Path) -> None:
         ExportError: the rewrite broke it; an error of ours.
     """
     import onnx_ir as ir
-    from onnx_ir.passes import common
 
-    for clean in (common.RemoveUnusedNodesPass(), common.NameFixPass(), common.RemoveUnusedOpsetsPass()):
-        clean(model)
+    cleaned(model)
     try:
         ir.save(model, path)
     except Exception as error:
@@ -103,6 +105,15 @@ def save(model: ir.Model, path: Path) -> None:
             where=str(path),
             remedy="report it with the model",
         ) from error
+
+
+def cleaned(model: ir.Model) -> ir.Model:
+    """The model, changed in place: nothing in it that nobody reads, and a name of its own for every value."""
+    from onnx_ir.passes import common
+
+    for clean in (common.RemoveUnusedNodesPass(), common.NameFixPass(), common.RemoveUnusedOpsetsPass()):
+        clean(model)
+    return model
 
 
 def at_opset(model: ir.Model, opset: int, why: str) -> ir.Model:
@@ -168,8 +179,20 @@ def round_values(model: ir.Model, plan: Mapping[ir.Value, Format]) -> None:
         rounded = insert_rounding(model, value, form)
         for node, index in uses:
             node.replace_input_with(index, rounded)
+        take_the_place(value, rounded)
         if value.is_graph_output():
             stand_in(value, rounded)
+
+
+def take_the_place(value: ir.Value, other: ir.Value) -> None:
+    """Note that all readers of a value read another one now; `standing_for` finds it."""
+    value.meta.setdefault(_PLACE, other)
+
+
+def standing_for(value: ir.Value) -> ir.Value:
+    """What the readers of a value read after the graph was rewritten: the value itself, or what was put for it."""
+    found: ir.Value = value.meta.get(_PLACE, value)
+    return found
 
 
 def stand_in(value: ir.Value, other: ir.Value) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -126,12 +126,20 @@ def read_recipe(name: str, recipe: Recipe, options: Mapping[str, Any]) -> Recipe
     return refined
 
 
-def rewrite(path: Path, recipe: Recipe, plugins: tuple[Path, ...] = ()) -> tuple[ir.Model, dict[str, Any]]:
+def rewrite(
+    path: Path, recipe: Recipe, plugins: tuple[Path, ...] = (), before: Callable[[ir.Model], None] | None = None
+) -> tuple[ir.Model, dict[str, Any]]:
     """The graph that computes what the recipe emulates, and what was done to it.
 
     A typed graph gets the roundings that its types demand from `fp16` and `bf16`, and no others; `tf32` and `reorder`
     change what ONNX Runtime makes of it, where most types are gone, so that they differ from `ort-fp32` by one factor.
     An fp32 graph is folded first, as runtimes do before they lower precision, unless the recipe says `unfolded`.
+
+    Args:
+        path: ONNX file.
+        recipe: what to emulate.
+        plugins: libraries with custom ops.
+        before: shown the graph before its first rounding; it may name nodes and values.
 
     Raises:
         ModelLoadError, ExportError: the model does not load or cannot be rewritten.
@@ -161,6 +169,8 @@ def rewrite(path: Path, recipe: Recipe, plugins: tuple[Path, ...] = ()) -> tuple
     facts: dict[str, Any] = {"typed_graph": typed}
     if composites:
         facts["spelled_out"] = _spell_out(model, demand, chosen, composites)
+    if before is not None:
+        before(model)
     if recipe.method == "reorder":
         facts["products_reordered"] = permute_channels(model, recipe.seed)
     elif recipe.method == "tf32" and not recipe.marked:

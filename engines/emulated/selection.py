@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import ast
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,7 +20,7 @@ from engines.errors import EngineOptionError
 if TYPE_CHECKING:
     import onnx_ir as ir
 
-__all__ = ["INPUTS", "ROOT", "Chosen", "choose", "groups_of", "modules_of", "restore_scopes"]
+__all__ = ["INPUTS", "ROOT", "Chosen", "choose", "groups_of", "modules_of", "restore_scopes", "scopes_in"]
 
 ROOT, INPUTS = "(root)", "(inputs)"
 _SCOPES = "pkg.torch.onnx.name_scopes"
@@ -103,7 +103,12 @@ def _block(node: ir.Node, inner: set[str]) -> str:
 
 def modules_of(node: ir.Node) -> list[str]:
     """Paths of the modules around a node, the network itself ("") first; empty where the file does not say."""
-    text = node.metadata_props.get(_SCOPES, "")
+    return scopes_in(node.metadata_props)
+
+
+def scopes_in(metadata: Mapping[str, str]) -> list[str]:
+    """The same from what the file tells of a node."""
+    text = metadata.get(_SCOPES, "")
     try:
         scopes = ast.literal_eval(text) if text else []
     except (SyntaxError, ValueError):

@@ -12,49 +12,24 @@ and cannot show is in docs/engines.md, how to read the table in docs/techniques/
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from cases.case import find_cases, open_case
 from engines.protocol import ModelSource, Tensors
 from harness.errors import UsageError
 from harness.feed.inputs import spread_frames
-from harness.lines.decode import Decoder, build_decoder
-from harness.lines.table import LineTable
-from harness.measures.match import match
-from harness.measures.pairs import pair_metrics
-from harness.measures.stations import resample
+from harness.lines.decode import build_decoder
+from harness.measures.movement import Movement, Outputs, movement
 from harness.model.card import DEFAULT_CACHE, Card
-from harness.model.grid import Grid
 from harness.replay.hooks import Progress, quiet
 
-__all__ = ["GroupSensitivity", "Movement", "Sensitivity", "movement", "sensitivity"]
+__all__ = ["GroupSensitivity", "Sensitivity", "sensitivity"]
 
-Outputs = Mapping[str, NDArray[np.float32]]
 METHODS = ("fp16", "fp16-fused", "bf16")
-
-
-@dataclass(frozen=True, slots=True)
-class Movement:
-    """How far outputs and lines lie from those of fp32, over all frames.
-
-    Attributes:
-        outputs: output -> RMS of the difference / RMS of fp32's; inf where a value no longer is finite, or where fp32
-            gives zeros only; NaN for an output without elements.
-        line_rms: RMS over all stations of all matched lines, in the grid's unit (m or px); closed lines and lines
-            across the road count by their Chamfer distance. NaN where no line is matched.
-        line_max: the greatest of these.
-        lines_changed: lines missing or extra.
-    """
-
-    outputs: dict[str, float]
-    line_rms: float
-    line_max: float
-    lines_changed: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,46 +107,6 @@ def sensitivity(
     alone, rest = moved[1 : 1 + len(found)], [*moved[1 + len(found) :]] if without else [None] * len(found)
     rows = [GroupSensitivity(*row) for row in zip(found, found.values(), alone, rest, strict=True)]
     return Sensitivity(method, len(feeds), card.grid.unit, moved[0], rows)
-
-
-def movement(grid: Grid, decoder: Decoder, reference: Outputs, other: Outputs) -> Movement:
-    """How far outputs and their lines lie from the reference.
-
-    Args:
-        grid: where lines are measured.
-        decoder: of the card.
-        reference, other: output -> [frames, ...].
-    """
-    before, after = (decoder.decode(dict(outputs)) for outputs in (reference, other))
-    distances, changed = _distances(grid, before, after)
-    return Movement(
-        {name: _relative_rms(values, other[name]) for name, values in reference.items()},
-        float(np.sqrt(np.mean(distances**2))) if len(distances) else np.nan,
-        float(distances.max()) if len(distances) else np.nan,
-        changed,
-    )
-
-
-def _distances(grid: Grid, before: LineTable, after: LineTable) -> tuple[NDArray[np.float64], int]:
-    """All distances of matched lines, and how many lines are missing or extra."""
-    stations = grid.stations.ravel()
-    laterals = resample(before, stations, grid.frame), resample(after, stations, grid.frame)
-    found = match(before, after, grid, *laterals)
-    pairs = pair_metrics(before, after, found, grid, *laterals)
-    distances = np.abs(np.concatenate([pairs.offset.ravel(), pairs.chamfer]))
-    return distances[np.isfinite(distances)], len(found.missing) + len(found.extra)
-
-
-def _relative_rms(reference: NDArray[np.float32], other: NDArray[np.float32]) -> float:
-    """RMS of the difference / RMS of the reference."""
-    if not reference.size:
-        return np.nan
-    wide, moved = reference.astype(np.float64), other.astype(np.float64)
-    if (np.isfinite(wide) & ~np.isfinite(moved)).any():
-        return np.inf
-    fine = np.isfinite(wide)
-    error, size = float(((moved[fine] - wide[fine]) ** 2).sum()), float((wide[fine] ** 2).sum())
-    return float(np.sqrt(error / size)) if size > 0 else (np.inf if error > 0 else 0.0)
 
 
 def _run(name: str, source: ModelSource, feeds: Sequence[Tensors], only: tuple[str, ...] | None) -> Outputs:

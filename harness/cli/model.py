@@ -123,8 +123,8 @@ def sensitivity(
     """Round the network block by block, and say how far that moves the lines."""
     from dataclasses import asdict
 
-    from harness.checks.sensitivity import Movement
     from harness.checks.sensitivity import sensitivity as measure
+    from harness.measures.movement import Movement
     from harness.model.card import load_card
 
     with progress_bar("sensitivity:") as progress:
@@ -144,3 +144,32 @@ def sensitivity(
     ]  # fmt: skip
     title = f"{found.method} on {found.frames} frames, against fp32"
     show(table((*columns, "lines changed", f"all but it: max, {unit}"), cells, title))
+
+
+@app.command()
+def layers(
+    card: CardArgument,
+    cases: CasesOption,
+    a: Annotated[str, typer.Option("--a", metavar="NAME", help="engine that is taken to be right")] = "ort-fp32",
+    b: Annotated[str, typer.Option("--b", metavar="NAME", help="engine whose nodes are looked at")] = "emulated-fp16",
+    frames: Annotated[int, typer.Option("--frames", min=1, help="how many frames of them")] = 10,
+    most: Annotated[int, typer.Option("--most", min=1, help="rows that are printed; --json and --out have all")] = 20,
+    out: Annotated[Path | None, typer.Option("--out", metavar="FILE", help="write all of it as JSON")] = None,
+    json: JsonOption = False,
+) -> None:
+    """Switch the network's nodes one by one to another engine's arithmetic, and say which of them move the lines."""
+    from harness.layers.measure import layers as measure
+    from harness.layers.table import layers_json
+    from harness.layers.view import COLUMNS, layer_cells, layer_lines, layer_title
+    from harness.model.card import load_card
+    from harness.run.json import write_json
+
+    with progress_bar("layers:") as progress:
+        found = measure(load_card(card), cases, a=a, b=b, frames=frames, progress=progress)
+    if out is not None:
+        write_json(out, layers_json(found))
+    if json:
+        print_json(layers_json(found))
+        return
+    show(*layer_lines(found))
+    show(table(COLUMNS, layer_cells(found, most), layer_title(found)))

@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 
 from cases.synth import synth_cases
-from harness.checks.sensitivity import Sensitivity, movement, sensitivity
+from harness.checks.sensitivity import Sensitivity, sensitivity
 from harness.cli import main
 from harness.errors import UsageError
 from harness.lines.decode import build_decoder
+from harness.measures.movement import movement
 from harness.model.card import Card, load_card
 from tests.harness.tiny_model import write_tiny
 

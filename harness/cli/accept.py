@@ -31,13 +31,12 @@ def accept(
     """
     from harness.gate import accept as accepted_of
     from harness.gate import default_policy, judge, load_policy, write_accepted
-    from harness.gate.accepted import SUFFIX
+    from harness.gate.accepted import SUFFIX, to_accept
     from harness.run.folder import Run
 
     opened = Run.open(run)
     chosen = load_policy(policy) if policy is not None else default_policy(opened)
-    alone = chosen.model_copy(update={"baseline": None})
-    verdict = judge(opened, alone, profile)
+    verdict = judge(opened, to_accept(chosen), profile)
     accepted = accepted_of(verdict, {r.id: r for r in chosen.rules}, reason)
     folder = policy.parent if policy is not None else Path()
     path = out or folder / f"{chosen.name}{SUFFIX}"

@@ -50,7 +50,9 @@ PreprocessOption = Annotated[
 PolicyOption = Annotated[
     Path | None,
     typer.Option(
-        "--policy", metavar="FILE", help="NAME.trueline.toml; without it the finding thresholds are the limits"
+        "--policy",
+        metavar="FILE|NAME",
+        help="NAME.trueline.toml, or smoke, release, strict (-image); without it the finding thresholds are the limits",
     ),
 ]
 ProfileOption = Annotated[str | None, typer.Option("--profile", metavar="NAME", help="profile of the policy")]

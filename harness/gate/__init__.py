@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from harness.errors import UnitMismatch
 from harness.gate.accepted import accept, read_accepted, write_accepted
 from harness.gate.baseline import Baseline, as_baseline, open_baseline
+from harness.gate.blind import blindness
 from harness.gate.default import default_policy
 from harness.gate.load import load_policy
 from harness.gate.noise import Floors
@@ -80,6 +81,7 @@ def judge(
         baseline=_baseline(candidate, before, rules) if before is not None else None,
         floors=scene.floors.to_json(),
         unjudged=unjudged_rungs(candidate, rules),
+        blind=blindness(rules, policy.name),
     )
 
 

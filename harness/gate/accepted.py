@@ -17,14 +17,23 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from cases.tomlout import dump_toml
 from harness.errors import RunError, UsageError
-from harness.gate.policy import Rule
+from harness.gate.policy import Policy, Rule
 from harness.gate.provenance import provenance_of
 from harness.gate.verdict import Status, Verdict, worst_of
 from harness.run.units import scale
 from trueline._drafts import replacing
 from trueline._reading import read_file, toml_of
 
-__all__ = ["SUFFIX", "Accepted", "AcceptedCase", "accept", "question_key", "read_accepted", "write_accepted"]
+__all__ = [
+    "SUFFIX",
+    "Accepted",
+    "AcceptedCase",
+    "accept",
+    "question_key",
+    "read_accepted",
+    "to_accept",
+    "write_accepted",
+]
 
 SUFFIX = ".accepted.toml"
 MOST_BYTES = 32 << 20
@@ -78,6 +87,12 @@ def question_key(rule: Rule, reference: str | None) -> str:
     return f"{asked} against {reference}" if reference else asked
 
 
+def to_accept(policy: Policy) -> Policy:
+    """A policy by which a run is judged to accept its numbers: no baseline, and every rule that compares with one."""
+    rules = tuple(r.model_copy(update={"where": tuple(w for w in r.where if w != "baseline")}) for r in policy.rules)
+    return policy.model_copy(update={"baseline": None, "rules": rules})
+
+
 def accept(verdict: Verdict, rules: Mapping[str, Rule], reason: str) -> Accepted:
     """The numbers of a verdict, to be written.
 
@@ -92,7 +107,8 @@ def accept(verdict: Verdict, rules: Mapping[str, Rule], reason: str) -> Accepted
     if not reason.strip():
         raise UsageError("no reason", where="--reason", remedy="say in a few words why these numbers are right")
     meta = verdict.run["meta"]
-    numbers = _numbers(verdict, rules, str(meta["card"]["length_unit"]), float(meta["card"]["grid"]["height"]))
+    grid = meta["card"]["grid"]
+    numbers = _numbers(verdict, rules, str(meta["card"]["length_unit"]), (float(grid["width"]), float(grid["height"])))
     if not numbers:
         raise UsageError("no rule of the policy has a number", where="RUN", remedy="accept a run with judged cases")
     return Accepted(
@@ -113,12 +129,12 @@ def accept(verdict: Verdict, rules: Mapping[str, Rule], reason: str) -> Accepted
 
 
 def _numbers(
-    verdict: Verdict, rules: Mapping[str, Rule], length_unit: str, height: float
+    verdict: Verdict, rules: Mapping[str, Rule], length_unit: str, image_px: tuple[float, float]
 ) -> dict[str, dict[str, dict[str, float]]]:
     found: dict[str, dict[str, dict[str, float]]] = {}
     for outcome in verdict.rules:
         rule = rules[outcome.id]
-        size = scale(rule.limit.unit, run_unit=length_unit, image_height_px=height, where=f"rule {rule.id!r}, limit")
+        size = scale(rule.limit.unit, run_unit=length_unit, image_px=image_px, where=f"rule {rule.id!r}, limit")
         for rung in outcome.rungs:
             values = {c.case: c.value * size for c in rung.cases if math.isfinite(c.value) and c.compared}
             if values:

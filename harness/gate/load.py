@@ -1,4 +1,4 @@
-"""Reading a policy file, and what it inherits by `extends = "base.trueline.toml"`.
+"""Reading a policy file, and what it inherits by `extends = "base.trueline.toml"` (or a shipped one, `"release"`).
 
 An inherited limit is a ceiling: a policy that extends another may tighten its rules and add its own, never loosen or
 drop one. What a rule looks at (metric, rungs, bands, cases, ...) stays as the base has it; a rule of another id is the
@@ -20,10 +20,13 @@ from harness.gate.policy import Policy, Profile, Rule, Source
 from harness.run.units import tighter_or_equal
 from trueline._reading import MOST_TOML_BYTES, read_file, toml_of
 
-__all__ = ["load_policy"]
+__all__ = ["SHIPPED", "load_policy"]
 
 Raw = dict[str, Any]
 Model = TypeVar("Model", Policy, Profile, Rule)
+_SHIPPED_IN = Path(__file__).parent / "policies"
+SHIPPED = tuple(sorted(p.name.removesuffix(".trueline.toml") for p in _SHIPPED_IN.glob("*.trueline.toml")))
+"""Names of the policies that come with Trueline: `--policy release`, `extends = "release"`."""
 _REMEDY = "docs/gate.md lists every key"
 
 # key of a rule -> whether the override (second) allows nothing that the base (first) forbids
@@ -35,20 +38,29 @@ _TIGHTENS: dict[str, Callable[[Rule, Rule], bool]] = {
     "allowed_share": lambda base, new: (new.allowed_share or 0) <= (base.allowed_share or 0),
     "min_cases": lambda base, new: new.min_cases >= base.min_cases,
     "confidence": lambda base, new: new.confidence >= base.confidence,
+    "where": lambda base, new: set(new.where) <= set(base.where),
     "note": lambda base, new: True,
 }
 
 
 def load_policy(path: Path) -> Policy:
-    """Read and check a policy with everything it extends.
+    """Read and check a policy with everything it extends; a bare name is one of SHIPPED.
 
     Raises:
         PolicyError: missing, not TOML, unknown keys, rules that make no sense, or overrides that loosen.
         UnitMismatch: a limit that measures something else than its metric.
     """
-    path = Path(path).resolve()
+    path = _found(Path(path), Path())
     raw, sources = _with_bases(path, ())
     return _checked(Policy, raw | {"sources": sources}, str(path))
+
+
+def _found(named: Path, folder: Path) -> Path:
+    """The file that a path names; a bare name that no file has is that of a policy that Trueline ships."""
+    path = (folder / named).resolve()
+    if str(named) in SHIPPED and not path.exists():
+        return _SHIPPED_IN / f"{named}.trueline.toml"
+    return path
 
 
 def _with_bases(path: Path, above: tuple[Path, ...]) -> tuple[Raw, tuple[Source, ...]]:
@@ -61,7 +73,7 @@ def _with_bases(path: Path, above: tuple[Path, ...]) -> tuple[Raw, tuple[Source,
     named = raw.pop("extends")
     if not isinstance(named, str):
         raise PolicyError(f"extends: must be a path (got {named!r})", where=str(path), remedy=_REMEDY)
-    base, sources = _with_bases((path.parent / named).resolve(), (*above, path))
+    base, sources = _with_bases(_found(Path(named), path.parent), (*above, path))
     return _merged(base, raw, path), (source, *sources)
 
 
@@ -71,7 +83,9 @@ def _read(path: Path) -> tuple[Raw, Source]:
         raw = toml_of(data)
     except OSError as error:
         raise PolicyError(
-            f"no policy: {error.strerror}", where=str(path), remedy="give the path of a NAME.trueline.toml"
+            f"no policy: {error.strerror}",
+            where=str(path),
+            remedy=f"give the path of a NAME.trueline.toml, or one of {', '.join(SHIPPED)}",
         ) from error
     except ValueError as error:
         raise PolicyError(f"not TOML: {error}", where=str(path), remedy="fix the syntax at that line") from error

@@ -20,6 +20,7 @@ __all__ = ["Policy", "Profile", "Rule", "Source", "covers"]
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][\w.-]*$")]
 Band = Literal["near", "mid", "far"]
+Where = Literal["truth", "no-truth", "baseline", "state", "tags"]
 
 _POPULATION_KEYS = {"min_cases", "confidence", "allowed_share"}
 _GUARDS = ("missing", "extra", "coverage")
@@ -65,6 +66,9 @@ class Rule(_Strict):
         reference: rung to compare with: a name, `parent`, or None for the policy's.
         cases: patterns of case ids it judges.
         tags: tags a case must all have to be judged.
+        where: what a run must have for the rule to be asked: ground truth (of some case: only those cases are judged),
+            cases without it, a baseline, a state that is fed back, a case with the rule's tags. A rule that a run gives
+            no reason to ask is left out and named.
         scope: `each` case by itself, or the `population` the cases are drawn from.
         required: whether the verdict depends on it; an advisory rule only reports.
         compare: `limit`, or `baseline` for candidate minus baseline of every case.
@@ -85,6 +89,7 @@ class Rule(_Strict):
     reference: str | None = None
     cases: Strings = ("*",)
     tags: Strings = ()
+    where: Annotated[tuple[Where, ...], BeforeValidator(_many)] = ()
     scope: Literal["each", "population"] = "each"
     required: bool = True
     compare: Literal["limit", "baseline"] = "limit"
@@ -129,6 +134,8 @@ class Rule(_Strict):
             raise ValueError(f"{self.metric} has no bands")
         if self.output != "*" and not spec.output_column:
             raise ValueError(f"{self.metric} has no outputs")
+        if {"truth", "no-truth"} <= set(self.where):
+            raise ValueError("where: no case has ground truth and none (got 'truth' and 'no-truth')")
         if self.reference is not None and not spec.has_reference:
             raise ValueError(f"{self.metric} is not compared with a reference")
         return self._scope_fits(spec)
@@ -239,6 +246,7 @@ def covers(guard: Rule, rule: Rule) -> bool:
         and (not guard.spec.has_band or not guard.band or (bool(rule.band) and set(rule.band) <= set(guard.band)))
         and all(any(_pattern_covers(g, p) for g in guard.cases) for p in rule.cases)
         and set(guard.tags) <= set(rule.tags)
+        and set(guard.where) <= set(rule.where)
         and guard.reference == rule.reference
     )
 

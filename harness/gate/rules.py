@@ -14,7 +14,7 @@ from harness.gate.batch_rows import moved_by_rows, rows_change_lines
 from harness.gate.noise import Floors, refuse_kink_within_noise
 from harness.gate.policy import Policy, Profile, Rule
 from harness.gate.population import Drive, decide_rate, decide_share
-from harness.gate.select import select_rungs
+from harness.gate.select import select_rungs, unasked
 from harness.gate.verdict import CaseOutcome, LeftOut, RuleOutcome, RungOutcome, Status, worst_of
 from harness.gate.view import Looked, RuleView, RunView
 from harness.run.facts import CaseFact
@@ -74,14 +74,21 @@ def judge_rules(scene: Scene) -> list[RuleOutcome | LeftOut]:
     """
     facts = scene.candidate.facts
     rungs = {r.id: select_rungs(r, scene.profile, facts.rungs, scene.reference) for r in scene.policy.rules}
-    judged = [r for r in scene.policy.rules if rungs[r.id] or scene.profile is None]
+    left = {r.id: reason for r in scene.policy.rules if (reason := _why_left_out(r, scene, rungs[r.id]))}
+    judged = [r for r in scene.policy.rules if r.id not in left]
     looks = {look.rule.id: look for look in _looks(scene, [(r, _references_of(r, rungs[r.id], scene)) for r in judged])}
-    return [_judge_rule(looks[r.id]) if r.id in looks else _left_out(r, scene) for r in scene.policy.rules]
+    return [
+        LeftOut(r.id, left[r.id], r.required) if r.id in left else _judge_rule(looks[r.id]) for r in scene.policy.rules
+    ]
 
 
-def _left_out(rule: Rule, scene: Scene) -> LeftOut:
-    expected = ", ".join(scene.profile.rungs) if scene.profile is not None else ""
-    return LeftOut(rule.id, f"the profile expects {expected}, none matches {rule.rung!r}", rule.required)
+def _why_left_out(rule: Rule, scene: Scene, rungs: tuple[str, ...]) -> str:
+    """Why a rule is not judged; empty where it is."""
+    if reason := unasked(rule, scene.candidate, scene.baseline is not None):
+        return reason
+    if rungs or scene.profile is None:
+        return ""
+    return f"the profile expects {', '.join(scene.profile.rungs)}, none matches {rule.rung!r}"
 
 
 def _judge_rule(look: _Look) -> RuleOutcome:
@@ -129,7 +136,7 @@ def _looks(scene: Scene, rules: list[Looked]) -> list[_Look]:
 
 def _unit_size(rule: Rule, scene: Scene) -> float:
     facts, where = scene.candidate.facts, f"rule {rule.id!r}, limit"
-    return scale(rule.limit.unit, run_unit=facts.length_unit, image_height_px=facts.grid.height, where=where)
+    return scale(rule.limit.unit, run_unit=facts.length_unit, image_px=facts.grid.size_px, where=where)
 
 
 def _references_of(rule: Rule, rungs: tuple[str, ...], scene: Scene) -> dict[str, str]:
@@ -147,7 +154,11 @@ def _reference_of(rule: Rule, rung: str, scene: Scene) -> str:
 def _judge_rung(look: _Look, rung: str) -> RungOutcome:
     rule, stopped = look.rule, look.seen.stopped(rung)
     reference = look.seen.references[rung] if rule.spec.has_reference else None
-    cases = tuple(_judge_case(look, rung, case) for case in look.seen.cases()) + _dropped(look)
+    about = look.seen.cases()
+    telling = [case for case in about if not look.seen.cannot_tell(rung, case.id)]
+    cases = tuple(_judge_case(look, rung, case) for case in telling) + _dropped(look)
+    if about and not cases:
+        return RungOutcome(rung, reference, Status.NOT_RUN, f"no case can tell {rule.metric}: too little moves")
     if stopped is not None:
         return RungOutcome(rung, reference, *stopped, cases)
     if not cases:

@@ -8,8 +8,9 @@ from fnmatch import fnmatchcase
 from harness.errors import PolicyError
 from harness.feed.swaps import swap_of
 from harness.gate.policy import Policy, Profile, Rule
+from harness.gate.view import RunView
 
-__all__ = ["choose_profile", "select_rungs"]
+__all__ = ["choose_profile", "select_rungs", "unasked"]
 
 
 def choose_profile(policy: Policy, name: str | None) -> Profile | None:
@@ -49,6 +50,27 @@ def select_rungs(rule: Rule, profile: Profile | None, present: Iterable[str], re
     if rule.spec.kind == "floor":
         candidates = tuple(r for r in candidates if not r.partition("/")[2].startswith("recorded"))
     return tuple(dict.fromkeys(r for r in candidates if fnmatchcase(r, rule.rung) and r != compared_with))
+
+
+def unasked(rule: Rule, run: RunView, has_baseline: bool) -> str:
+    """Why a run gives no reason to ask a rule (its `where`); empty if it does.
+
+    Args:
+        rule: the rule.
+        run: the run to judge.
+        has_baseline: whether there is a baseline to compare with.
+    """
+    cases = run.facts.cases.values()
+    lacking = {
+        "truth": "" if run.truth else "no case has ground truth",
+        "no-truth": "every case has ground truth" if run.truth >= {c.id for c in cases} else "",
+        "baseline": "" if has_baseline else "no baseline was given",
+        "state": "" if run.state else "the model feeds no state back",
+        "tags": ""
+        if any(rule.judges_case(c.id, c.tags) for c in cases)
+        else f"no case is tagged {', '.join(rule.tags)}",
+    }
+    return next((lacking[condition] for condition in rule.where if lacking[condition]), "")
 
 
 def _swaps(rung: str) -> bool:

@@ -150,6 +150,7 @@ class Verdict:
         rules: what each rule found, in the policy's order.
         left_out: rules for other profiles.
         unjudged: rungs that went wrong where no rule looked.
+        blind: why the verdict cannot tell a network that draws the same lines on every road; empty if it can.
         policy: name, path, hashes of the files, profile, and the rules as resolved.
         run: path and run.json of the judged run.
         baseline: the same of the baseline, None without one.
@@ -163,6 +164,7 @@ class Verdict:
     baseline: Mapping[str, Any] | None = None
     floors: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     unjudged: tuple[Unjudged, ...] = ()
+    blind: str = ""
 
     @property
     def status(self) -> Status:
@@ -171,9 +173,21 @@ class Verdict:
 
     @property
     def remarks(self) -> tuple[str, ...]:
-        """What a reader must know beside the rules: what was not judged or left out, and the baseline."""
-        left_out = (f"left out: {r.id}: {r.reason}" for r in self.left_out)
-        return (*_told_baseline(self.baseline), *(str(u) for u in self.unjudged), *left_out)
+        """What a reader must know beside the rules: first what the verdict is blind to; then the baseline, what was not
+        judged and what was left out."""
+        left_out = (f"left out: {', '.join(ids)}: {reason}" for reason, ids in self._left_out_by_reason().items())
+        return (
+            *([self.blind] if self.blind else []),
+            *_told_baseline(self.baseline),
+            *(str(u) for u in self.unjudged),
+            *left_out,
+        )
+
+    def _left_out_by_reason(self) -> dict[str, list[str]]:
+        found: dict[str, list[str]] = {}
+        for rule in self.left_out:
+            found.setdefault(rule.reason, []).append(rule.id)
+        return found
 
     @property
     def exit_code(self) -> int:
@@ -190,6 +204,7 @@ class Verdict:
             "schema": SCHEMA,
             "verdict": self.status.value,
             "exit_code": self.exit_code,
+            "blind": self.blind,
             "trueline": __version__,
             "policy": _told(self.policy),
             "rules": [_rule_json(r) for r in self.rules],

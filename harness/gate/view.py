@@ -30,17 +30,24 @@ class RunView:
         facts: what its run.json says.
         nonfinite: where its outputs are not finite, by (rung, case).
         compared: frames on which rungs were compared, by (rung, reference, case).
+        truth: cases with ground truth that the model can be held against.
+        state: whether a state of the model is fed back.
     """
 
     run: RunLike
     facts: RunFacts
     nonfinite: Mapping[tuple[str, str], int]
     compared: Mapping[tuple[str, str, str], int]
+    truth: frozenset[str] = frozenset()
+    state: bool = False
 
     @classmethod
     def of(cls, run: RunLike) -> RunView:
         """Read what every rule needs, once."""
-        return cls(run, read_facts(run.meta), nonfinite_counts(run), compared_frames(run))
+        truth = run.table("accuracy").select("case").unique().collect()["case"]
+        state = bool(run.table("state_metrics").select("case").head(1).collect().height)
+        compared = compared_frames(run)
+        return cls(run, read_facts(run.meta), nonfinite_counts(run), compared, frozenset(truth), state)
 
     def under(self, rules: Sequence[Looked], min_frames_share: float) -> list[RuleView]:
         """What rules see of the run, in their order; its tables are read once for all of them.
@@ -89,7 +96,14 @@ class RuleView:
     def cases(self) -> list[CaseFact]:
         """Cases that the rule is about, by id."""
         judged = [c for c in self.view.facts.cases.values() if self.rule.judges_case(c.id, c.tags)]
+        if "truth" in self.rule.where or "no-truth" in self.rule.where:
+            judged = [c for c in judged if (c.id in self.view.truth) == ("truth" in self.rule.where)]
         return sorted(judged, key=lambda c: c.id)
+
+    def cannot_tell(self, rung: str, case: str) -> bool:
+        """Whether the case itself has nothing that the metric could tell, whatever the rung drew."""
+        found = self.measured.get((rung, case))
+        return self.rule.spec.of_case and found is not None and not found.compared and not found.nonfinite
 
     def stopped(self, rung: str) -> Trouble | None:
         """Why the rung, or the one it is compared with, did not finish; None if both did."""

@@ -156,9 +156,7 @@ def broken_limits(verdict: Mapping[str, Any] | None, facts: RunFacts) -> Iterato
             question = Question.of_rule(rule)
         except ValueError as error:
             raise PolicyError(str(error), where="verdict.json", remedy="judge the run again") from error
-        size = scale(
-            rule["unit"], run_unit=facts.length_unit, image_height_px=facts.grid.height, where=f"rule {rule['id']}"
-        )
+        size = scale(rule["unit"], run_unit=facts.length_unit, image_px=facts.grid.size_px, where=f"rule {rule['id']}")
         for rung in rule.get("rungs", ()):
             if rule["scope"] == "population" and rung["verdict"] != "FAIL":
                 continue

@@ -8,8 +8,10 @@ from numpy.typing import ArrayLike, NDArray
 from harness.errors import MetricError
 from harness.lines.table import LineTable
 from harness.measures.match import Matches
+from harness.measures.stations import forward_of, reach
+from harness.model.grid import Grid
 
-__all__ = ["class_flip", "line_counts", "score_gap"]
+__all__ = ["class_flip", "line_counts", "mean_reach", "score_gap"]
 
 
 def line_counts(
@@ -35,6 +37,30 @@ def line_counts(
         "missing": _count(reference.frame[matches.missing], numbers),
         "extra": _count(candidate.frame[matches.extra], numbers),
     }
+
+
+def mean_reach(
+    candidate: LineTable, lateral: NDArray[np.float64], frames: ArrayLike, grid: Grid
+) -> NDArray[np.float64]:
+    """How far ahead of the nearest station the lines of each frame reach, in the mean over them, float64 [frames].
+
+    Args:
+        candidate: the lines.
+        lateral: at the band stations, [lines, 51].
+        frames: frame numbers, ascending.
+        grid: stations.
+
+    Returns:
+        In the stations' unit; NaN in a frame without a line along the road.
+    """
+    numbers = np.asarray(frames, np.int64)
+    end = reach(lateral, grid.stations, grid.frame)
+    ahead = forward_of(end, grid.frame) - forward_of(grid.stations, grid.frame).min()
+    has = np.isfinite(ahead)
+    place = np.searchsorted(numbers, candidate.frame[has])
+    count = np.bincount(place, minlength=len(numbers))
+    total = np.bincount(place, ahead[has], minlength=len(numbers))
+    return np.asarray(np.where(count > 0, total / np.maximum(count, 1), np.nan))
 
 
 def class_flip(reference: LineTable, candidate: LineTable, matches: Matches) -> NDArray[np.bool_]:

@@ -25,7 +25,7 @@ from harness.measures.flicker import id_swaps
 from harness.measures.match import Matches, match
 from harness.measures.measured import Measured, measured
 from harness.measures.pairs import PairMetrics, pair_metrics
-from harness.measures.presence import line_counts
+from harness.measures.presence import line_counts, mean_reach
 from harness.measures.resets import RESET
 from harness.measures.scope import CaseScope
 from harness.measures.series import SeriesStore
@@ -200,6 +200,7 @@ class RungMeter:
         counts = line_counts(ref.lines, cand.lines, found, chunk.frames)
         ran = chunk.outputs[self.name].ran
         columns: dict[str, NDArray[Any]] = {"frame": chunk.frames, **counts, "nonfinite": cand.nonfinite}
+        columns["reach"] = mean_reach(cand.lines, cand.at_bands, chunk.frames, self._scope.grid)
         rows = {column: values[ran] for column, values in columns.items()}
         self._scope.parts.add("frame_metrics", {"rung": self.name, "reference": reference, **rows})
         if reference == self._scope.root:

@@ -69,6 +69,11 @@ class Grid:
     height: float = 0.0
     width: float = 0.0
 
+    @property
+    def size_px(self) -> tuple[float, float]:
+        """Width and height of the image, 0 in the vehicle frame."""
+        return self.width, self.height
+
     @cached_property
     def stations(self) -> NDArray[np.float64]:
         """All band stations, float64 [3, STATIONS_PER_BAND], near to far."""

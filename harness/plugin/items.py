@@ -56,6 +56,9 @@ class RuleItem(pytest.Item):
         if rule is None:
             raise RuleBroken("NOT_RUN: no required rule is judged here, so nothing is shown to be right")
         found = judged.verdict.rule(rule.id)
+        if left := next((r for r in judged.verdict.left_out if r.id == rule.id), None):
+            self.user_properties.append(("trueline_advisory", f"{self.nodeid}\nleft out: {left.reason}"))
+            return
         if found is None:
             raise RuleBroken(f"NOT_RUN: {rule.id} was not judged\n  report:  {judged.report}")
         self._settle(found, judged)
@@ -63,6 +66,8 @@ class RuleItem(pytest.Item):
     def _settle(self, found: RuleOutcome, judged: Judged) -> None:
         rung = next((r for r in found.rungs if r.rung == self.wanted.rung), None)
         case = next((c for c in rung.cases if c.case == self.wanted.case), None) if rung is not None else None
+        if case is None and rung is not None and rung.cases and self._has_case(judged):
+            return  # the rule is not about this case, or the case has nothing that the rule could tell
         status = case.status if case is not None else rung.status if rung is not None else found.status
         if case is None and self.wanted.case is not None and status is Status.PASS:
             status = Status.NOT_RUN
@@ -72,6 +77,9 @@ class RuleItem(pytest.Item):
         if found.required:
             raise RuleBroken(text)
         self.user_properties.append(("trueline_advisory", f"{self.nodeid}\n{text}"))
+
+    def _has_case(self, judged: Judged) -> bool:
+        return any(c["id"] == self.wanted.case for c in judged.verdict.run["meta"]["cases"])
 
     def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], style: Any = None) -> Any:
         """Lines for what a user can act on, a traceback only for a defect of ours."""

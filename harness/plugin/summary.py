@@ -40,8 +40,10 @@ def verdict_lines(verdict: Mapping[str, Any], path: Path) -> Iterator[str]:
         path: where it is written.
     """
     policy = verdict["policy"]
+    if verdict["blind"]:
+        yield verdict["blind"]
     profile = f", profile {policy['profile']}" if policy["profile"] else ""
     yield f"{policy['name']}: {verdict['verdict']}{profile}, {path}"
     judged = {rung["rung"] for rule in verdict["rules"] for rung in rule["rungs"]}
     yield from (f"  {line}" for line in engine_lines(judged, verdict["run"]["meta"]["rungs"]))
-    yield from (f"  {remark}" for remark in verdict["remarks"])
+    yield from (f"  {remark}" for remark in verdict["remarks"] if remark != verdict["blind"])

@@ -165,7 +165,7 @@ def _shown(value: float | None, unit: str) -> str:
     if value is None:
         return "–"
     text = number(value, "number")
-    return f"{text}{'' if unit in ('', '%', '%h', '/min') else ' '}{unit}"
+    return f"{text}{'' if unit in ('', '%', '%w', '%h', '/min', '/h') else ' '}{unit}"
 
 
 def _cases(rules: Iterable[Mapping[str, Any]]) -> dict[str, str]:

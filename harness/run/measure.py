@@ -26,6 +26,7 @@ COUNTING: tuple[Statistic, ...] = ("count", "rate_per_min", "share", "seconds", 
 STATISTICS: dict[tuple[Kind, bool], tuple[Statistic, ...]] = {
     ("value", True): ("max", "mean", "p50", "p95", "p99"),
     ("value", False): ("min", "mean", "p50", "p5", "p1"),
+    ("counter", False): ("min", "mean", "p50", "p5", "p1"),
     ("counter", True): ("max", "mean", "p50", "p95", "p99", "count", "rate_per_min", "share"),
     ("flag", True): ("share", "count", "rate_per_min"),
     ("event", True): ("count", "rate_per_min", "max", "seconds", "episodes_per_h"),
@@ -90,6 +91,9 @@ class Measure:
         has_floor: the noise floor measures it.
         optional: it has a value only where there is something to measure (a reference that moves, a closed line), so
             that a case without one is no case unjudged.
+        of_case: it has no value only where the case itself cannot tell (a road on which nothing moves), whatever the
+            candidate draws: such a case is left out of a rule.
+        needs_eyes: a network that draws the same lines on every road is told by it.
         per_rate: it means something else at another frame rate, so that only cases of one rate are pooled.
         whole_band: of matched lines: it has a value only where the reference has the band, not a piece of it.
         compute: `module:function` that computes it, for measures of line pairs and time series; empty: its table is
@@ -117,6 +121,8 @@ class Measure:
     noise: str = ""
     has_floor: bool = False
     optional: bool = False
+    of_case: bool = False
+    needs_eyes: bool = False
     per_rate: bool = False
     whole_band: bool = False
     compute: str = ""

@@ -29,7 +29,7 @@ _FIXED: dict[str, Schema] = {
     },
     "line_metrics": {"case": _S, "frame": _I, "rung": _S, "track": pl.Int32, "band": _S, "reference": _S},
     "frame_metrics": {
-        "case": _S, "frame": _I, "rung": _S, "reference": _S, "lines": pl.Int32, "matched": pl.Int32,
+        "case": _S, "frame": _I, "rung": _S, "reference": _S, "lines": _I, "matched": pl.Int32,
     },
     "tensor_metrics": {"case": _S, "frame": _I, "rung": _S, "output": _S, "reference": _S},
     "series_metrics": {

@@ -4,7 +4,7 @@ Tables hold base units (the run's length unit, radians, shares of 1); a limit is
 
 | quantity  | units of a limit        | base unit                                                  |
 |-----------|-------------------------|------------------------------------------------------------|
-| length    | m, cm, mm, px, %h       | the run's length unit; %h is a percentage of image height  |
+| length    | m, cm, mm, px, %w, %h   | the run's length unit; %w, %h: per cent of image width, height |
 | angle     | rad, mrad, deg          | rad                                                        |
 | curvature | 1/m, 1/px               | 1 / the run's length unit                                  |
 | share     | % or none               | 1                                                          |
@@ -53,6 +53,7 @@ UNITS: dict[str, tuple[tuple[Quantity, ...], float]] = {
     "cm": (("length",), 1e-2),
     "mm": (("length",), 1e-3),
     "px": (("length",), 1.0),
+    "%w": (("length",), 0.0),
     "%h": (("length",), 0.0),
     "rad": (("angle",), 1.0),
     "mrad": (("angle",), 1e-3),
@@ -73,7 +74,7 @@ UNITS: dict[str, tuple[tuple[Quantity, ...], float]] = {
     "m/s3": (("jerk",), 1.0),
 }
 ROUNDING = 1e-9  # relative; a value at its limit or threshold is neither broken nor a finding, whatever its unit
-_RUN_UNIT = {"m": "m", "cm": "m", "mm": "m", "1/m": "m", "px": "px", "%h": "px", "1/px": "px"}
+_RUN_UNIT = {"m": "m", "cm": "m", "mm": "m", "1/m": "m", "px": "px", "%w": "px", "%h": "px", "1/px": "px"}
 _LIMIT = re.compile(r"^\s*(<=|>=)?\s*([-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?)\s*(\S*)\s*$")
 
 
@@ -92,7 +93,7 @@ class Limit:
     sign: str = ""
 
     def __str__(self) -> str:
-        return f"{self.value:g}{'' if self.unit in ('', '%', '%h', '/min', '/h') else ' '}{self.unit}"
+        return f"{self.value:g}{'' if self.unit in ('', '%', '%w', '%h', '/min', '/h') else ' '}{self.unit}"
 
 
 def parse_limit(text: object) -> Limit:
@@ -132,24 +133,33 @@ def check_unit(limit: Limit, quantity: Quantity, *, what: str, where: str) -> No
     )
 
 
-def scale(unit: str, *, run_unit: str, image_height_px: float, where: str) -> float:
+def scale(unit: str, *, run_unit: str, image_px: tuple[float, float], where: str) -> float:
     """Size of a unit in the run's base units, so that base value = written value * scale.
 
+    Args:
+        unit: of a limit.
+        run_unit: of the run's lengths.
+        image_px: width and height of the image, 0 where there is none.
+        where: named in errors.
+
     Raises:
-        UnitMismatch: the run measures lengths in the other unit, or knows no image height for %h.
+        UnitMismatch: the run measures lengths in the other unit, or knows no image size for %w and %h.
     """
     wanted = _RUN_UNIT.get(unit, run_unit)
     if wanted != run_unit:
         raise UnitMismatch(
             f"the limit is in {unit}, the run's lengths are in {run_unit}",
             where=where,
-            remedy=f"judge a run in {wanted}, or write the limit in {'m' if run_unit == 'm' else 'px or %h'}",
+            remedy=f"judge a run in {wanted}, or write the limit in {'m' if run_unit == 'm' else 'px, %w or %h'}",
         )
-    if unit != "%h":
+    if unit not in ("%w", "%h"):
         return UNITS[unit][1]
-    if image_height_px <= 0:
-        raise UnitMismatch("the limit is in %h and the run has no image height", where=where, remedy="write it in px")
-    return image_height_px / 100
+    size_px = image_px[unit == "%h"]
+    if size_px <= 0:
+        raise UnitMismatch(
+            f"the limit is in {unit} and the run has no image size", where=where, remedy="write it in px"
+        )
+    return size_px / 100
 
 
 def tighter_or_equal(new: Limit, old: Limit, *, higher_is_worse: bool, where: str) -> bool:

@@ -23,10 +23,14 @@ __all__ = ["github_annotations"]
 def github_annotations(verdict: Verdict, explanation: Explanation | None = None) -> Iterator[str]:
     """One command for each block and for each rung that nothing judged, and the verdict last."""
     policy = str(verdict.policy.get("path") or "")
+    if verdict.blind:
+        yield _command("warning", "Trueline", verdict.blind, policy)
     for block in blocks_of(verdict, explanation):
         level = ("error" if block.required else "warning") if block.status is not Status.PASS else "notice"
         yield _command(level, block.headline, f"{block.worst} ({block.extent}: {', '.join(block.rules)})", policy)
     for remark in verdict.remarks:
+        if remark == verdict.blind:
+            continue
         yield _command("warning", "Trueline", remark, policy)
     level = "notice" if verdict.status is Status.PASS else "error"
     yield _command(level, f"Trueline: {verdict.status.value}", summary_line(verdict), policy)

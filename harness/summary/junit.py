@@ -112,6 +112,8 @@ def write_junit(verdict: Verdict, path: Path, explanation: Explanation | None = 
 
 def _properties(verdict: Verdict) -> Iterator[tuple[str, str]]:
     meta = verdict.run.get("meta", {})
+    if verdict.blind:
+        yield "blind", verdict.blind
     yield "verdict", verdict.status.value
     yield "trueline", __version__
     yield "profile", str(verdict.policy.get("profile") or "")

@@ -25,7 +25,8 @@ _SPECIAL = str.maketrans({c: f"\\{c}" for c in "\\`*_[]|#~"} | {"<": "&lt;", ">"
 def markdown(verdict: Verdict, explanation: Explanation | None = None) -> str:
     """The verdict, one section for each cause, one table row for each rule; what others wrote is text, never markup."""
     meta = verdict.run.get("meta", {})
-    parts = [f"## {_sign(verdict.status)} {verdict.status.value}: {_text(summary_line(verdict))}", ""]
+    parts = [f"**{_text(verdict.blind)}**", ""] if verdict.blind else []
+    parts += [f"## {_sign(verdict.status)} {verdict.status.value}: {_text(summary_line(verdict))}", ""]
     for block in blocks_of(verdict, explanation):
         parts += [f"### {_sign(block.status)} {_text(block.headline)}", "", f"- worst: {_text(block.worst)}"]
         parts += [f"- breaks: {_text(', '.join(block.rules))} ({block.extent})"]
@@ -38,7 +39,7 @@ def markdown(verdict: Verdict, explanation: Explanation | None = None) -> str:
         limit = f"{rule.statistic} {rule.metric} {'+'.join(rule.band)} {rule.limit}"
         cells = (name, " ".join(limit.split()), rule.status.value, rule.reason)
         parts.append("| " + " | ".join(_text(c) for c in cells) + " |")
-    parts += ["", *(f"- {_text(remark)}" for remark in verdict.remarks)]
+    parts += ["", *(f"- {_text(remark)}" for remark in verdict.remarks if remark != verdict.blind)]
     return "\n".join(parts).rstrip() + "\n"
 
 

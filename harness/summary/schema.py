@@ -106,6 +106,7 @@ class VerdictFile(_Strict):
     schema_: Literal[1] = Field(alias="schema")
     verdict: Status
     exit_code: Literal[0, 1, 3]
+    blind: str = Field(description="why it cannot tell a network that draws the same lines on every road; else empty")
     trueline: str
     policy: dict[str, Any] = Field(description="as resolved: name, path, profile, rules, hashes of its files")
     rules: list[RuleFile]

@@ -39,12 +39,14 @@ def render(verdict: Verdict, explanation: Explanation | None = None, console: Co
     """
     blocks = blocks_of(verdict, explanation)
     meta = verdict.run.get("meta", {})
+    if verdict.blind:
+        show(cell(verdict.blind, "bold yellow"), console=console)
     for block in blocks[:SHOWN]:
         head, *rest = _lines(block, meta)
         show(cell(head, _STYLE[block.status] if block.required else ""), *rest, console=console)
     if len(blocks) > SHOWN:
         show(f"{len(blocks) - SHOWN} more causes; verdict.json has them all.", console=console)
-    remarks = [cell(remark, "yellow") for remark in verdict.remarks]
+    remarks = [cell(remark, "yellow") for remark in verdict.remarks if remark != verdict.blind]
     judged = {rung.rung for rule in verdict.rules for rung in rule.rungs}
     remarks += [cell(line, "dim") for line in engine_lines(judged, meta.get("rungs", ()))]
     last = cell(f"{verdict.status.value} ", _STYLE[verdict.status]) + cell(summary_line(verdict))

@@ -45,19 +45,20 @@ ENTRIES = (
     Measure(
         "lateral_mae", "accuracy", "lateral_mae", "length", "lateral MAE",
         "Mean absolute lateral distance to the ground truth, where a case has one.", COST, has_reference=False,
-        has_band=True,
+        has_band=True, needs_eyes=True,
     ),
     Measure(
         "lateral_cost", "accuracy", "lateral_cost", "length", "lateral cost",
         "Mean lateral distance to the ground truth up to the match gate, over the stations that truth or model has; "
         "one that only one of them has counts the gate, so that a line that is left out is no gain.", "",
-        has_reference=False, has_band=True,
+        has_reference=False, has_band=True, needs_eyes=True,
     ),
     Measure(
         "lateral_skill", "accuracy", "lateral_skill", "share", "lateral skill",
         "1 less lateral cost over that of the best lines that never move: 1 is perfect, 0 a network that sees nothing. "
         "Without a value where the truth hardly moves.", "",
-        higher_is_worse=False, best=1.0, has_reference=False, has_band=True, optional=True,
+        higher_is_worse=False, best=1.0, has_reference=False, has_band=True, optional=True, of_case=True,
+        needs_eyes=True,
     ),
     *(
         Measure(
@@ -65,6 +66,7 @@ ENTRIES = (
             f"Share of the true lines of two frames after one another that the model finds in {where} of them, within "
             "0.5 m Chamfer distance.", "",
             higher_is_worse=name != "stable", best=float(name == "stable"), has_reference=False, has_band=True,
+            needs_eyes=True,
         )
         for name, where in (("stable", "both"), ("flickering", "one"), ("missed", "neither"))
     ),
@@ -72,7 +74,7 @@ ENTRIES = (
         Measure(
             name, "accuracy", name, "share", f"F1 at {gate} m",
             f"F1 of whole lines against the ground truth, matched within {gate} m Chamfer distance.", "",
-            higher_is_worse=False, best=1.0, has_reference=False, has_band=True,
+            higher_is_worse=False, best=1.0, has_reference=False, has_band=True, needs_eyes=True,
         )
         for name, gate in (("f1_05", 0.5), ("f1_10", 1.0), ("f1_15", 1.5))
     ),

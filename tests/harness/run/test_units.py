@@ -49,30 +49,31 @@ def test_a_limit_prints_as_it_is_written() -> None:
         ("cm", "m", 0.01),
         ("px", "px", 1.0),
         ("%h", "px", 3.6),
+        ("%w", "px", 6.4),
         ("deg", "m", math.pi / 180),
         ("%", "px", 0.01),
         ("", "m", 1.0),
     ],
 )
 def test_units_have_a_size_in_base_units(unit: str, run_unit: str, size: float) -> None:
-    assert scale(unit, run_unit=run_unit, image_height_px=360, where="") == pytest.approx(size)
+    assert scale(unit, run_unit=run_unit, image_px=(640, 360), where="") == pytest.approx(size)
 
 
 @pytest.mark.parametrize(("unit", "run_unit"), [("m", "px"), ("cm", "px"), ("1/m", "px"), ("px", "m"), ("%h", "m")])
 def test_metres_and_pixels_do_not_mix(unit: str, run_unit: str) -> None:
     with pytest.raises(UnitMismatch, match=f"the limit is in {unit}, the run's lengths are in {run_unit}"):
-        scale(unit, run_unit=run_unit, image_height_px=360, where="rule 'a', limit")
+        scale(unit, run_unit=run_unit, image_px=(640, 360), where="rule 'a', limit")
 
 
 def test_a_share_of_the_image_height_needs_a_height() -> None:
-    with pytest.raises(UnitMismatch, match="no image height"):
-        scale("%h", run_unit="px", image_height_px=0, where="")
+    with pytest.raises(UnitMismatch, match="no image size"):
+        scale("%h", run_unit="px", image_px=(0, 0), where="")
 
 
 def test_a_unit_of_another_quantity_is_refused_with_those_that_fit() -> None:
     with pytest.raises(UnitMismatch, match="max of bend measures length, its limit '3 deg' does not") as caught:
         check_unit(Limit(3, "deg"), "length", what="max of bend", where="rule 'a'")
-    assert caught.value.remedy == "write the limit in m or cm or mm or px or %h"
+    assert caught.value.remedy == "write the limit in m or cm or mm or px or %w or %h"
 
 
 def test_only_dimensionless_metrics_may_go_without_a_unit() -> None:

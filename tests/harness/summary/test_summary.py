@@ -208,12 +208,18 @@ def test_a_crash_is_one_block_for_all_rules(tmp_path: Path) -> None:
     assert "bad alloc" in block.cause
 
 
-def test_failures_are_told_first_and_the_verdict_last(tmp_path: Path) -> None:
+def test_blindness_comes_first_then_failures_and_the_verdict_last(tmp_path: Path) -> None:
     verdict, explanation = explained(tmp_path, two_faults(), rule_text())
     console = Console(width=120, record=True, file=io.StringIO())
     render(verdict, explanation, console)
     lines = console.export_text().rstrip().splitlines()
-    assert lines[0].startswith("FAIL preprocessing; begins at deploy/torch-fp32")
+    blind = "This verdict cannot tell a network that draws the same lines on every road"
+    assert lines[0].startswith(blind)
+    first = next(k for k, line in enumerate(lines) if line.startswith("FAIL"))
+    assert lines[first].startswith("FAIL preprocessing; begins at deploy/torch-fp32")
+    assert first <= 2
+    assert markdown(verdict, explanation).startswith(f"**{blind}")
+    assert blind in next(iter(github_annotations(verdict, explanation)))
     assert lines[-1].startswith("FAIL toy: ")
 
 

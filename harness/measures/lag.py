@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["LONGEST_LAG", "LagLook", "agreed_lags", "look_for_lag"]
+__all__ = ["LONGEST_LAG", "NO_LAG", "LagLook", "agreed_lags", "look_for_lag"]
 
 Floats = NDArray[np.float64]
 
@@ -48,6 +48,10 @@ class LagLook:
     explained: Floats
 
 
+NO_LAG = LagLook(float("nan"), np.full(2 * LONGEST_LAG + 1, np.nan))
+"""Of a line that tells none."""
+
+
 def look_for_lag(
     candidate: NDArray[np.floating[Any]], reference: NDArray[np.floating[Any]], fps: float, floor: float
 ) -> LagLook:
@@ -67,7 +71,7 @@ def look_for_lag(
     c, r = np.asarray(candidate, np.float64), np.asarray(reference, np.float64)
     lags = np.arange(-LONGEST_LAG, LONGEST_LAG + 1)
     if (np.isfinite(c) & np.isfinite(r)).sum() < _FEWEST_OVERLAPPING:  # of crowds of short lines there are thousands
-        return LagLook(float("nan"), np.full(len(lags), np.nan))
+        return NO_LAG
     explained = np.array([_explained(*_differences(c, r, _delayed(r, int(k)))) for k in lags])
     known = r[np.isfinite(r)]
     if len(known) < _FEWEST_OVERLAPPING or known.std() < floor or not np.isfinite(explained).any():

@@ -8,7 +8,7 @@ in a file once they outgrow a small buffer, so memory stays flat over 100,000 fr
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Self
 
@@ -33,6 +33,7 @@ Floats = NDArray[np.float64]
 MIN_FPS = 8.0  # below it 3 Hz cannot be told from its alias: swing and sway are NOT_RUN
 LOOK_AHEADS = 3
 _SPOOL_BYTES = 1 << 18
+_HELD_ROWS = 1 << 15  # of tracks that are sorted at once
 _ROW = np.dtype(
     [
         ("frame", np.int64),
@@ -148,7 +149,7 @@ class SeriesStore:
         self._vehicle_frame = vehicle_frame
         self._file = tempfile.SpooledTemporaryFile(max_size=spool_bytes)  # noqa: SIM115  # closed by close()
         self._blocks: list[tuple[int, int]] = []  # (first byte, rows)
-        self._spans: dict[int, tuple[int, int, int, int]] = {}  # track -> first and last block, first and last frame
+        self._spans: dict[int, _Span] = {}
 
     def __enter__(self) -> Self:
         return self
@@ -193,10 +194,16 @@ class SeriesStore:
         block = len(self._blocks)
         self._blocks.append((self._file.seek(0, 2), len(rows)))
         self._file.write(rows.tobytes())
-        for k in np.unique(rows["track"]).tolist():
-            frame = rows["frame"][rows["track"] == k]
-            since, _, first, _ = self._spans.get(k, (block, block, int(frame[0]), 0))
-            self._spans[k] = (since, block, first, int(frame[-1]))
+        tracks, frames_of, counts = rows["track"], rows["frame"], np.unique(rows["track"], return_counts=True)
+        ordered = frames_of[np.argsort(tracks, kind="stable")]
+        last = np.cumsum(counts[1]) - 1
+        spans = zip(*(x.tolist() for x in (*counts, ordered[last - counts[1] + 1], ordered[last])), strict=True)
+        for k, count, first, end in spans:
+            before = self._spans.get(k)
+            if before is None:
+                self._spans[k] = _Span(block, block, first, end, count)
+            else:
+                self._spans[k] = before._replace(last_block=block, last_frame=end, rows=before.rows + count)
 
     def tracks(self) -> Iterator[TrackSeries]:
         """Every track in the order of ids, one dense at a time.
@@ -206,35 +213,64 @@ class SeriesStore:
         """
         frames, axis = self.clock.axis()
         ego = self.clock.ego_motion(axis, self.look_ahead) if self._vehicle_frame else None
-        for track in sorted(self._spans):
-            yield self._dense(track, frames, axis, ego)
+        for group in self._groups():
+            if len(group) == 1:
+                yield self._dense(group[0], self._rows_of(group), frames, axis, ego)
+                continue
+            rows = np.concatenate(list(self._rows_of(group)))
+            rows = rows[np.argsort(rows["track"], kind="stable")]
+            ends = np.cumsum([self._spans[track].rows for track in group])
+            for track, own in zip(group, np.split(rows, ends[:-1]), strict=True):
+                yield self._dense(track, [own], frames, axis, ego)
 
-    def _rows_of(self, track: int) -> Iterator[NDArray[np.void]]:
-        """Rows of one track, block by block."""
-        first, last = self._spans[track][:2]
-        for start, count in self._blocks[first : last + 1]:
+    def _groups(self) -> Iterator[list[int]]:
+        """Tracks in the order of ids, as many at once as may be held: each group takes one reading of the rows."""
+        group: list[int] = []
+        held = 0
+        for track in sorted(self._spans):
+            if group and held + self._spans[track].rows > _HELD_ROWS:
+                yield group
+                group, held = [], 0
+            group.append(track)
+            held += self._spans[track].rows
+        if group:
+            yield group
+
+    def _rows_of(self, tracks: Sequence[int]) -> Iterator[NDArray[np.void]]:
+        """Rows of some tracks, block by block."""
+        spans = [self._spans[track] for track in tracks]
+        wanted = np.array(tracks, np.int32)
+        for start, count in self._blocks[min(s.first_block for s in spans) : max(s.last_block for s in spans) + 1]:
             self._file.seek(start)
             rows = np.frombuffer(self._file.read(count * _ROW.itemsize), _ROW)
-            rows = rows[rows["track"] == track]
+            rows = rows[np.isin(rows["track"], wanted)] if len(tracks) > 1 else rows[rows["track"] == tracks[0]]
             if len(rows):
                 yield rows
 
-    def _dense(self, track: int, frames: NDArray[np.int64], axis: TimeAxis, ego: Floats | None) -> TrackSeries:
+    def _dense(
+        self,
+        track: int,
+        blocks: Iterable[NDArray[np.void]],
+        frames: NDArray[np.int64],
+        axis: TimeAxis,
+        ego: Floats | None,
+    ) -> TrackSeries:
         """Lay the rows of one track on the time axis."""
-        first, last = (int(k) for k in _places(frames, np.array(self._spans[track][2:])))
+        span = self._spans[track]
+        first, last = (int(k) for k in _places(frames, np.array([span.first_frame, span.last_frame])))
         steps = axis.steps(first, last)
         start, count = int(steps[0]), len(steps)
         if axis.whole:
             frame = frames[np.searchsorted(axis.place, steps, side="right") - 1]
             del steps
             laid = _Columns.empty(count)
-            for rows in self._rows_of(track):
+            for rows in blocks:
                 laid.put(axis.place[_places(frames, rows["frame"])].astype(np.int64) - start, rows)
         else:
             before, after, share = axis.around(steps)
             frame = frames[np.where(share > 0.5, after, before)]
             laid = _Columns.empty(last - first + 1)
-            for rows in self._rows_of(track):
+            for rows in blocks:
                 laid.put(_places(frames, rows["frame"]) - first, rows)
             laid = laid.between(np.clip(before - first, 0, None), np.clip(after - first, 0, last - first), share)
         still = np.broadcast_to(np.zeros(LOOK_AHEADS), (count, LOOK_AHEADS))
@@ -250,6 +286,16 @@ class SeriesStore:
             ego=still if ego is None else ego[start : start + count],
             start=start,
         )
+
+
+class _Span(NamedTuple):
+    """Where the rows of a track are."""
+
+    first_block: int
+    last_block: int
+    first_frame: int
+    last_frame: int
+    rows: int
 
 
 class _Columns(NamedTuple):

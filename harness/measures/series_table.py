@@ -15,17 +15,18 @@ from harness.measures.blocks import StationBlock, Stretch
 from harness.measures.events import FLICKER_PER_MIN, FLICKER_TOGGLES, Event, EventLog
 from harness.measures.flicker import excess_toggles, toggles_per_min
 from harness.measures.jumps import without_renames
-from harness.measures.lag import LagLook, agreed_lags, look_for_lag
+from harness.measures.lag import NO_LAG, LagLook, agreed_lags, look_for_lag
 from harness.measures.series import MIN_FPS, SeriesStore, TrackSeries
 from harness.measures.sway import sway, sway_sums
 from harness.measures.swing import Swing, find_swings
 from harness.model.grid import Grid
-from harness.run.catalogue import computed, events_of
+from harness.run.catalogue import Measure, computed, events_of
 from harness.run.tables import SORT_KEYS, TABLES
 from harness.run.units import ROUNDING
 
 __all__ = ["series_metrics_table", "sway_of"]
 
+SHORTEST_S = 0.25  # a track that lives less has no value of any measure: all look at half a second or more
 _STILL = 0.05  # of the swing threshold: a reference that moves less tells no lag
 
 
@@ -60,6 +61,9 @@ def series_metrics_table(
     found: list[_Row] = []
     for series in store.tracks():
         known = {"case": case, "rung": rung, "track": series.track, "reference": reference, "fps": series.fps}
+        if not len(series.frame) >= SHORTEST_S * series.fps:
+            found += [_blank(series, k, known | {"station": s}) for k, s in enumerate(store.look_ahead)]
+            continue
         per_min = toggles_per_min(series.in_candidate, series.in_reference, series.fps)
         if log is not None:
             _log_flicker(log, series, per_min)
@@ -72,8 +76,9 @@ def series_metrics_table(
         del series  # before the next one is made dense
     _settle_lags(found)
     if log is not None:
+        judged = events_of("series_metrics")
         for row in found:
-            _log_over(log, row, grid)
+            _log_over(log, row, grid, judged)
     rows = [{k: _null(v) for k, v in row.values.items()} for row in found]
     return pl.DataFrame(rows, schema=TABLES["series_metrics"]).sort(*SORT_KEYS["series_metrics"])
 
@@ -95,6 +100,19 @@ class _Row:
     lag: LagLook
     values: dict[str, Any]
     found_in: dict[str, list[Stretch]]
+
+
+def _blank(series: TrackSeries, k: int, known: dict[str, Any]) -> _Row:
+    """The row of a track too short for any measure; of crowds of short lines there are thousands."""
+    empty = dict.fromkeys(TABLES["series_metrics"])
+    return _Row(k, series.frame, NO_LAG, empty | _counts(series, k) | known, {})
+
+
+def _counts(series: TrackSeries, k: int) -> dict[str, int]:
+    return {
+        "frames": int(np.isfinite(series.offset[:, k]).sum()),
+        "reference_frames": int(np.isfinite(series.reference[:, k]).sum()),
+    }
 
 
 def _settle_lags(rows: Sequence[_Row]) -> None:
@@ -125,10 +143,7 @@ def _curvature(series: TrackSeries, grid: Grid) -> NDArray[np.float64]:
 def _station_metrics(
     series: TrackSeries, k: int, block: StationBlock, log: EventLog | None
 ) -> tuple[dict[str, Any], dict[str, list[Stretch]]]:
-    metrics: dict[str, Any] = {
-        "frames": int(np.isfinite(series.offset[:, k]).sum()),
-        "reference_frames": int(np.isfinite(series.reference[:, k]).sum()),
-    }
+    metrics: dict[str, Any] = dict(_counts(series, k))
     stretches: dict[str, list[Stretch]] = {}
     for m in computed("series_metrics"):
         found = m.function(block)
@@ -157,9 +172,9 @@ def _swing_metrics(series: TrackSeries, k: int, block: StationBlock, log: EventL
     return _summary([s for s in swings if s.owner == "candidate"], looked_at / series.fps / 60)
 
 
-def _log_over(log: EventLog, row: _Row, grid: Grid) -> None:
+def _log_over(log: EventLog, row: _Row, grid: Grid, judged: Sequence[Measure]) -> None:
     """Measures that are over their threshold: events where they say where, else one over all frames of the track."""
-    for m in events_of("series_metrics"):
+    for m in judged:
         value = row.values[m.column]
         assert m.threshold is not None  # events_of chose it so
         threshold = m.threshold.of(grid)[row.station]

@@ -7,6 +7,7 @@ taken up again.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from itertools import pairwise
 from typing import Any, NamedTuple
 
@@ -15,15 +16,16 @@ from numpy.typing import NDArray
 
 from harness.lines.table import NO_SLOT, OPEN, LineTable
 from harness.measures.assignment import (
+    PAIRS_PER_BLOCK,
     WHOLE_LINE_SHARE,
     alone_cost,
     assign,
     contested,
     near_distance,
     order_cost,
-    pair_blocks,
     whole_distance,
 )
+from harness.measures.crowds import CHEAPEST, MOST_CANDIDATES, cheapest_of_each, pairs_nearby, positions
 
 __all__ = ["NO_TRACK", "Tracker", "Tracks"]
 
@@ -108,16 +110,19 @@ class Tracker:
 
     def _known(self, lateral: Floats) -> tuple[Ints, Ints]:
         """(line, track seen last) of the lines that carry a track on."""
-        count = np.full(len(lateral), len(self._ids))
+        one_frame = np.zeros(len(lateral), np.int64), np.zeros(len(self._ids), np.int64)
         found = [(np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0))]
-        for row, known in pair_blocks(count, np.zeros_like(count)):
+        for row, known in pairs_nearby(*one_frame, positions(lateral), positions(self._last), self._gate):
             near = near_distance(lateral, self._last, row, known)
-            within = near < self._gate
-            found.append((row[within], known[within], near[within]))
+            within = np.flatnonzero(near < self._gate)
+            order = order_cost(row[within], known[within], self._gate)
+            kept = within[cheapest_of_each(row[within], near[within] + order)]
+            found.append((row[kept], known[kept], near[kept]))
         row, known, cost = (np.concatenate(parts) for parts in zip(*found, strict=True))
         unsure = np.flatnonzero(contested(row, known))  # the whole line counts where there is a choice
-        whole = whole_distance(lateral, self._last, row[unsure], known[unsure], self._gate)
-        cost[unsure] += WHOLE_LINE_SHARE * whole + order_cost(row[unsure], known[unsure], self._gate)
+        for part in np.array_split(unsure, len(unsure) // PAIRS_PER_BLOCK + 1):
+            whole = whole_distance(lateral, self._last, row[part], known[part], self._gate)
+            cost[part] += WHOLE_LINE_SHARE * whole + order_cost(row[part], known[part], self._gate)
         chosen = assign(row, known, cost, alone_cost(self._gate))
         return row[chosen], known[chosen]
 
@@ -125,14 +130,13 @@ class Tracker:
         """Lines that meet or part from another, and pairs within the gate of which one has just appeared."""
         merging = np.zeros(len(frame), np.bool_)
         born = self._born(frame, track)
-        for k in range(1, int(np.unique(frame, return_counts=True)[1].max(initial=1))):
-            i = np.flatnonzero(frame[k:] == frame[:-k])
-            gap = np.abs(lateral[i + k] - lateral[i])
+        for i, j in _neighbours(frame, lateral):
+            gap = np.abs(lateral[j] - lateral[i])
             narrow = np.min(gap, axis=1, initial=np.inf, where=np.isfinite(gap))
             wide = np.max(gap, axis=1, initial=-np.inf, where=np.isfinite(gap))
             touching = _TOUCHING * self._gate
-            met = ((narrow < touching) & (wide >= touching)) | ((narrow < self._gate) & (born[i] | born[i + k]))
-            merging[i[met]] = merging[i[met] + k] = True
+            met = ((narrow < touching) & (wide >= touching)) | ((narrow < self._gate) & (born[i] | born[j]))
+            merging[i[met]] = merging[j[met]] = True
         return merging
 
     def _born(self, frame: NDArray[np.int64], track: NDArray[np.int32]) -> NDArray[np.bool_]:
@@ -143,3 +147,16 @@ class Tracker:
         else:
             before = (self._before[0] + 1) * _KEY + self._before[1].astype(np.int64)
         return np.isin(key, np.concatenate([key + _KEY, before]), invert=True)
+
+
+def _neighbours(frame: NDArray[np.int64], lateral: Floats) -> Iterator[tuple[Ints, Ints]]:
+    """Pairs of lines of one frame, each once: all of them, in a crowd each line with the nearest on either side."""
+    _, of_frame, count = np.unique(frame, return_inverse=True, return_counts=True)
+    crowded = count[of_frame] > MOST_CANDIDATES
+    crowd = np.flatnonzero(crowded)
+    crowd = crowd[np.lexsort((positions(lateral[crowd]), frame[crowd]))]
+    for rows, most in ((np.flatnonzero(~crowded), MOST_CANDIDATES), (crowd, CHEAPEST)):
+        longest = int(count[of_frame[rows]].max(initial=1))
+        for k in range(1, min(longest, most + 1)):
+            at = np.flatnonzero(frame[rows[k:]] == frame[rows[:-k]])
+            yield rows[at], rows[at + k]

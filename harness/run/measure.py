@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 from importlib import import_module
 from typing import Any, Literal
 
@@ -160,5 +161,10 @@ class Measure:
     @property
     def function(self) -> Any:
         """What `compute` names, imported."""
-        module, _, name = self.compute.partition(":")
-        return getattr(import_module(module), name)
+        return _function(self.compute)
+
+
+@cache
+def _function(compute: str) -> Any:
+    module, _, name = compute.partition(":")
+    return getattr(import_module(module), name)

@@ -15,6 +15,7 @@ from harness.measures import crowds
 from harness.measures.crowds import CHEAPEST, cheapest_of_each, pairs_nearby
 from harness.measures.match import Matches, match, pairs_in_frames
 from harness.measures.stations import resample
+from harness.measures.tracks import Tracker
 from harness.model.grid import vehicle_grid
 
 GRID = vehicle_grid()
@@ -48,6 +49,25 @@ def test_a_crowd_is_matched_within_memory(kind: str) -> None:
     assert np.abs(lateral[found.candidate] + 0.05 - lateral[found.reference]).max() <= GATE
     if kind != "at random":
         np.testing.assert_array_equal(found.candidate, found.reference)
+
+
+def _followed(lateral_m: NDArray[np.float64], frames: int) -> NDArray[np.int32]:
+    """Tracks of parallel lines, the same in every frame."""
+    points = [np.stack([X_M, np.full(len(X_M), v)], 1) for _ in range(frames) for v in lateral_m]
+    lines = LineTable.from_points(np.repeat(np.arange(frames), len(lateral_m)), points)
+    return Tracker(GATE).update(lines, resample(lines, GRID.stations.ravel(), GRID.frame)).track
+
+
+@pytest.mark.parametrize("kind", ["apart", "at random"])
+def test_a_crowd_is_followed_within_memory(kind: str) -> None:
+    lateral = {"apart": np.linspace(-5000, 5000, MANY), "at random": np.random.default_rng(0).uniform(-20, 20, MANY)}
+    tracemalloc.start()
+    track = _followed(lateral[kind], 2)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < MEMORY_BYTES
+    same = track[:MANY] == track[MANY:]
+    assert same.mean() > 0.95
 
 
 def test_a_crowd_keeps_the_partners_that_a_search_over_all_pairs_gives(monkeypatch: pytest.MonkeyPatch) -> None:

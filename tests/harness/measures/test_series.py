@@ -126,6 +126,30 @@ def test_chunks_and_spooling_change_nothing(spool_bytes, chunk):
             assert series.fps == pytest.approx(FPS)
 
 
+@pytest.mark.parametrize("held", [1, 7, 1 << 15])
+def test_however_many_tracks_are_sorted_at_once_each_has_its_own_rows(monkeypatch, held):
+    monkeypatch.setattr("harness.measures.series._HELD_ROWS", held)
+    rng = np.random.default_rng(2)
+    frame = np.sort(rng.integers(0, 30, 300))
+    track = rng.integers(0, 40, 300)
+    frame, track = np.unique(np.stack([frame, track]), axis=1)
+    offset, reference = rng.normal(size=(2, len(frame), 3)).astype(np.float32)
+    with SeriesStore((10, 20, 40), spool_bytes=64) as store:
+        store.clock.tick(np.arange(30), np.arange(30) * STEP_NS)
+        for a in range(0, 30, 4):
+            part = (frame >= a) & (frame < a + 4)
+            store.append(frame[part], track[part], offset[part], reference[part])
+        found = list(store.tracks())
+    assert [s.track for s in found] == sorted(set(track.tolist()))
+    for series in found:
+        own = track == series.track
+        at = frame[own] - series.frame[0]
+        np.testing.assert_array_equal(series.offset[at], offset[own])
+        np.testing.assert_array_equal(series.reference[at], reference[own])
+        assert series.in_reference.sum() == own.sum()
+        assert (series.frame[0], series.frame[-1]) == (frame[own][0], frame[own][-1])
+
+
 def test_a_track_spans_its_own_life_with_holes_in_it():
     with SeriesStore((10, 20, 40)) as store:
         store.clock.tick(range(100, 110), np.arange(10) * STEP_NS)

@@ -1,9 +1,12 @@
 """The table of measures over time, from stores with planted behaviour."""
 
+import math
+
 import numpy as np
 import polars as pl
 import pytest
 
+from harness.measures import series_table
 from harness.measures.events import EventLog
 from harness.measures.series import SeriesStore
 from harness.measures.series_table import series_metrics_table
@@ -25,6 +28,21 @@ def table_of(offset, reference=None, fps=20.0, log=None, present=None, **ticks):
             frames, np.zeros(len(frames)), np.where(present[:, None], offset, np.nan), reference, matched=present
         )
         return series_metrics_table(store, grid=vehicle_grid(), log=log, **NAMES)
+
+
+@pytest.mark.parametrize("fps", [5.0, 8.0, 10.0, 20.0, 60.0])
+def test_a_track_under_a_quarter_of_a_second_has_no_value_whatever_it_does(fps, monkeypatch):
+    rng = np.random.default_rng(int(fps))
+    for length in range(1, math.ceil(series_table.SHORTEST_S * fps)):
+        offset, reference = rng.normal(0, 5, (2, length, 3))
+        given = {"reference": reference, "fps": fps, "present": rng.random(length) < 0.7}
+        logs = [EventLog("m") for _ in range(2)]
+        short = table_of(offset, log=logs[0], **given)
+        with monkeypatch.context() as patched:
+            patched.setattr(series_table, "SHORTEST_S", 0.0)
+            looked_at = table_of(offset, log=logs[1], **given)
+        assert short.equals(looked_at)
+        assert [log.table("c1", "r", "q").height for log in logs] == [0, 0]
 
 
 def swinging(fps=20.0, seconds=10):

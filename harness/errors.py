@@ -11,6 +11,7 @@ TruelineError
     ├── RunError           a run folder that is missing, foreign or incomplete
     ├── MetricError        arrays a metric is not defined for
     │   └── CaseTooShort   fewer frames than a metric needs
+    ├── DiagnosisError     input tensors that cannot be compared
     ├── FaultError         a fault that cannot be planted into this model or case
     ├── ReportError        a report that cannot be drawn
     └── UsageError         a command line that asks for something impossible
@@ -24,6 +25,7 @@ __all__ = [
     "CardError",
     "CaseTooShort",
     "DecoderError",
+    "DiagnosisError",
     "FaultError",
     "HarnessError",
     "MetricError",
@@ -79,6 +81,10 @@ class CaseTooShort(MetricError):
 
 class FaultError(HarnessError):
     """A fault that cannot be planted into this model or case."""
+
+
+class DiagnosisError(HarnessError):
+    """Input tensors that cannot be compared."""
 
 
 class ReportError(HarnessError):

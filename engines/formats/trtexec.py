@@ -145,7 +145,7 @@ def raw_array(path: Path, shape: tuple[int, ...], dtype: str) -> NDArray[Any]:
 
 
 def read_raw_folder(folder: Path, wanted: Iterable[str] = ()) -> Mapping[str, NDArray[Any]]:
-    """Outputs of a folder of raw dumps; the inputs beside them are left alone.
+    """Outputs of a folder of raw dumps; the inputs beside them only where they are asked for by name.
 
     Args:
         folder: of one frame.
@@ -158,7 +158,7 @@ def read_raw_folder(folder: Path, wanted: Iterable[str] = ()) -> Mapping[str, ND
     outputs: dict[str, NDArray[Any]] = {}
     for path in sorted(folder.glob("*.raw")):
         told = raw_name(path)
-        if told.kind == "output":
+        if told.kind == "output" or told.name in true:
             name = true.get(told.name, told.name)
             if name in outputs:
                 raise RecordingError(

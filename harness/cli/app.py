@@ -65,13 +65,14 @@ def _root(
 
 
 def _register(app: typer.Typer) -> None:
-    from harness.cli import accept, cache, case, demo, gate, history, model, outputs, run, steps, train
+    from harness.cli import accept, cache, case, demo, diagnose, gate, history, model, outputs, run, steps, train
 
     app.add_typer(case.app, name="case")
     app.add_typer(model.app, name="model")
     demo.register(app)
     run.register(app)
     steps.register(app)
+    diagnose.register(app)
     gate.register(app)
     accept.register(app)
     history.register(app)

@@ -51,8 +51,9 @@ def write_report(
     from harness.report.data import build_content
     from harness.report.html import render
     from harness.report.pictures import add_pictures
-    from harness.report.recordings import Recordings, missing_pictures
+    from harness.report.recordings import missing_pictures
     from harness.run.facts import read_facts
+    from harness.run.recordings import Recordings
 
     recordings = Recordings(run.meta, run.path, cases)
     facts = read_facts(run.meta)

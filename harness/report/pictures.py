@@ -17,8 +17,9 @@ from numpy.typing import NDArray
 from harness.feed.window import steps_of_run, window_of
 from harness.report.draw import place
 from harness.report.finding import WorstFrame
-from harness.report.recordings import NO_PICTURE, Recordings
+from harness.report.recordings import NO_PICTURE
 from harness.run.facts import RunFacts
+from harness.run.recordings import Recordings
 from trueline import TruelineError
 
 if TYPE_CHECKING:

@@ -22,11 +22,12 @@ if TYPE_CHECKING:
 
 from harness.feed.preprocess.colour import Arithmetic, Pixels
 
-__all__ = ["Coordinates", "Kernel", "axis_weights", "resize"]
+__all__ = ["Coordinates", "Kernel", "axis_weights", "resize", "resize_moved"]
 
 Kernel = Literal["nearest", "bilinear", "cubic", "area"]
 Coordinates = Literal["half-pixel", "align-corners", "asymmetric"]
 
+STILL, UNSCALED = (0.0, 0.0), (1.0, 1.0)
 FIXED_ONE = 2048  # OpenCV's INTER_RESIZE_COEF_SCALE: 11 bits
 
 
@@ -54,24 +55,49 @@ def resize(
     Returns:
         [size[1], size[0], channels]; `nearest` keeps the dtype whatever the arithmetic.
     """
+    return resize_moved(
+        pixels, size, kernel=kernel, antialias=antialias, coordinates=coordinates, arithmetic=arithmetic
+    )
+
+
+def resize_moved(
+    pixels: Pixels,
+    size: tuple[int, int],
+    *,
+    kernel: Kernel = "bilinear",
+    antialias: bool = False,
+    coordinates: Coordinates = "half-pixel",
+    arithmetic: Arithmetic = "float",
+    move: tuple[float, float] = STILL,
+    zoom: tuple[float, float] = UNSCALED,
+) -> Pixels:
+    """`resize`, the result moved right and down by `move` of its pixels and scaled by `zoom` about its centre."""
+    asis = (move, zoom) == (STILL, UNSCALED)
     plain = coordinates == "half-pixel" and not antialias
-    if kernel == "nearest":
+    if kernel == "nearest" and asis:
         return _nearest(pixels, size, coordinates)
     if arithmetic == "float":
         pixels = pixels.astype(np.float32, copy=False)
-    fast = {"bilinear": "INTER_LINEAR", "cubic": "INTER_CUBIC", "area": "INTER_AREA"}[kernel]
-    if (plain or kernel == "area") and (arithmetic == "float" or pixels.dtype == np.uint8):
+    if asis and (plain or kernel == "area") and (arithmetic == "float" or pixels.dtype == np.uint8):
+        fast = {"bilinear": "INTER_LINEAR", "cubic": "INTER_CUBIC", "area": "INTER_AREA"}[kernel]
         return _by_opencv(pixels, size, fast)
     fixed = arithmetic == "fixed"
     height, width = pixels.shape[:2]
-    vertical = _weights(height, size[1], kernel, antialias, coordinates, fixed)
-    horizontal = _weights(width, size[0], kernel, antialias, coordinates, fixed)
+    vertical = _weights(height, size[1], kernel, antialias, coordinates, fixed, move[1], zoom[1])
+    horizontal = _weights(width, size[0], kernel, antialias, coordinates, fixed, move[0], zoom[0])
     result = _separable(pixels.astype(np.float32, copy=False), vertical, horizontal)
     return np.clip(np.rint(result), 0, 255).astype(np.uint8) if pixels.dtype == np.uint8 else result
 
 
 def axis_weights(
-    source: int, target: int, kernel: Kernel, *, antialias: bool = False, coordinates: Coordinates = "half-pixel"
+    source: int,
+    target: int,
+    kernel: Kernel,
+    *,
+    antialias: bool = False,
+    coordinates: Coordinates = "half-pixel",
+    move: float = 0.0,
+    zoom: float = 1.0,
 ) -> NDArray[np.float64]:
     """Weights [target, source] of one pass; every row sums to 1, edges repeat the outermost sample.
 
@@ -79,7 +105,7 @@ def axis_weights(
     otherwise a = -0.75, as in torch and OpenCV.
     """
     ratio = source / target
-    position = _positions(source, target, coordinates)[:, None]
+    position = _positions(source, target, coordinates, move, zoom)[:, None]
     stretch = max(ratio, 1.0) if antialias or kernel == "area" else 1.0
     radius = {"nearest": 0.5, "bilinear": 1.0, "cubic": 2.0, "area": 0.5}[kernel] * stretch
     tap = np.floor(position - radius) + np.arange(int(2 * radius) + 3)
@@ -96,8 +122,20 @@ def axis_weights(
     return dense
 
 
-def _positions(source: int, target: int, coordinates: Coordinates) -> NDArray[np.float64]:
+def _positions(
+    source: int, target: int, coordinates: Coordinates, move: float = 0.0, zoom: float = 1.0
+) -> NDArray[np.float64]:
     index = np.arange(target, dtype=np.float64)
+    if (move, zoom) == (0.0, 1.0):
+        return _plain_positions(index, source, target, coordinates)
+    centre = (target - 1) / 2
+    moved = _plain_positions((index - centre - move) / zoom + centre, source, target, coordinates)
+    return np.clip(moved, -0.5, source - 0.5)
+
+
+def _plain_positions(
+    index: NDArray[np.float64], source: int, target: int, coordinates: Coordinates
+) -> NDArray[np.float64]:
     if coordinates == "align-corners":
         return index * ((source - 1) / max(target - 1, 1))
     ratio = source / target
@@ -119,11 +157,18 @@ def _kernel(kernel: Kernel, antialias: bool) -> Any:
 
 @lru_cache(maxsize=32)
 def _weights(
-    source: int, target: int, kernel: Kernel, antialias: bool, coordinates: Coordinates, fixed: bool
+    source: int,
+    target: int,
+    kernel: Kernel,
+    antialias: bool,
+    coordinates: Coordinates,
+    fixed: bool,
+    move: float,
+    zoom: float,
 ) -> csr_array:
     from scipy.sparse import csr_array
 
-    dense = axis_weights(source, target, kernel, antialias=antialias, coordinates=coordinates)
+    dense = axis_weights(source, target, kernel, antialias=antialias, coordinates=coordinates, move=move, zoom=zoom)
     if fixed:
         dense = np.rint(dense * FIXED_ONE) / FIXED_ONE
     return csr_array(dense.astype(np.float32))

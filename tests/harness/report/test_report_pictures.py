@@ -14,8 +14,8 @@ from harness.feed.preprocess.colour import to_rgb_u8
 from harness.report.finding import WorstFrame
 from harness.report.frames import lines_of_frames
 from harness.report.pictures import MAX_WIDTH, add_pictures, jpeg_uri
-from harness.report.recordings import Recordings
 from harness.run.facts import read_facts
+from harness.run.recordings import Recordings
 from tests.harness.report.fixture_run import Shape, make_run
 
 

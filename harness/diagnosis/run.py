@@ -1,0 +1,147 @@
+"""Diagnosis of a run: the car's dumped input tensors against the declared deploy pipeline; without a dump, what the
+deploy pipeline really makes against the lab's.
+
+What was found stands in the run folder, `diagnosis/INPUT.json` and `.png`, and is taken from there by whoever tells it
+later (explain, the report), as long as the run is the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cases.case import Case
+from engines.sealed import file_sha256
+from harness.diagnosis.dumps import dumped_input
+from harness.diagnosis.model import Diagnosis
+from harness.diagnosis.pictures import write_picture
+from harness.diagnosis.recorded import CarTensors, camera_inputs, chosen_frames, diagnose_recorded
+from harness.diagnosis.solve import Solved
+from harness.errors import DiagnosisError
+from harness.feed.inputs import InputBuilder, cameras_of, steps_of_card
+from harness.model.card import Card, InputSpec, load_card
+from harness.run.folder import Run
+from harness.run.json import read_json, write_json
+from harness.run.recordings import Recordings
+from trueline import TruelineError
+
+__all__ = ["FOLDER", "diagnose_run", "told_diagnoses", "write_diagnosis"]
+
+FOLDER = "diagnosis"
+LAB, DECLARED = "the lab's", "the declared deploy pipeline's"
+
+
+def diagnose_run(
+    run: Run, *, case: str | None = None, dump: str | Path | None = None, cases: Sequence[Path] = ()
+) -> list[Solved]:
+    """Diagnose every camera input of a run in one case.
+
+    Args:
+        run: a finished run.
+        case: id; None for the first case with a dump of the inputs, else the first of the run.
+        dump: the car's tensors: name of a dump of the case, or a file or folder.
+        cases: where the cases lie now, if not where they were.
+
+    Returns:
+        One for each input that could differ; none where there is no dump and deploy is the train pipeline.
+
+    Raises:
+        DiagnosisError: the dump does not hold the inputs, or not of this case.
+        RunError: the case is not where it was, or the card has changed since the replay.
+    """
+    card = _card(run)
+    recordings = Recordings(run.meta, run.path, cases)
+    ids = [case] if case is not None else [str(c["id"]) for c in run.meta["cases"]]
+    known = {str(c["id"]) for c in run.meta["cases"]}
+    if unknown := [i for i in ids if i not in known]:
+        raise DiagnosisError(
+            f"no case {unknown[0]!r} in the run", where=str(run.path), remedy=f"it has {sorted(known)[:8]}"
+        )
+    found: list[Solved] = []
+    for spec in camera_inputs(card):
+        found += _of_input(card, spec, [recordings.open(i) for i in ids], dump)
+    return found
+
+
+def _card(run: Run) -> Card:
+    card = load_card(Path(str(run.meta["card"].get("path", ""))))
+    if file_sha256(card.path) != run.meta["card"].get("sha256"):
+        raise DiagnosisError(
+            "the card was changed after the replay", where=str(card.path), remedy="replay again, then diagnose"
+        )
+    return card
+
+
+def _of_input(card: Card, spec: InputSpec, cases: Sequence[Case], dump: str | Path | None) -> Iterator[Solved]:
+    for number, case in enumerate(cases):
+        try:
+            tensors = dumped_input(case, spec, dump)
+        except DiagnosisError:
+            if number + 1 == len(cases):
+                raise
+            continue  # a dump outside the cases is of one of them
+        if tensors is not None:
+            yield diagnose_recorded(card, case, spec, tensors, expected=DECLARED, notes=tensors.notes)
+            return
+    if steps_of_card(card):
+        tensors_of_deploy = _deployed(card, cases[0], spec)
+        note = "no input tensors of the car: what the deploy pipeline makes is held against the lab's"
+        yield diagnose_recorded(card, cases[0], spec, tensors_of_deploy, pipeline="train", expected=LAB, notes=(note,))
+
+
+def _deployed(card: Card, case: Case, spec: InputSpec) -> CarTensors:
+    """What the deploy pipeline makes of the frames that are going to be looked at."""
+    frames = chosen_frames(range(case.length))
+    wanted = {*frames.fitted, *frames.kept_back}
+    build, made = InputBuilder(card, case, "deploy"), dict[int, NDArray[Any]]()
+    numbers = case.frame_numbers[: max(wanted) + 1].tolist()
+    for tick in case.ticks(cameras_of(card), 0, max(wanted) + 1):
+        tensor = build(tick)[spec.name]  # every moment: a step of the card's own may remember the one before
+        if (at := numbers.index(tick.frame)) in wanted:
+            made[at] = np.array(tensor)
+    return made
+
+
+def told_diagnoses(run: Run, *, case: str | None = None, cases: Sequence[Path] = ()) -> tuple[list[Diagnosis], str]:
+    """Diagnoses of a run for explain and report, from its folder or made now and kept there.
+
+    Returns:
+        The diagnoses, and why there are none where they could not be made; empty where there is nothing to say.
+    """
+    kept = _kept(run, case)
+    if kept is not None:
+        return kept, ""
+    try:
+        solved = diagnose_run(run, case=case, cases=cases)
+    except TruelineError as error:
+        return [], f"input tensors are not diagnosed: {error.what} ({error.where})"
+    for one in solved:
+        write_diagnosis(one, run.path / FOLDER, run=str(run.meta.get("digest")), asked=case or "")
+    return [one.diagnosis for one in solved], ""
+
+
+def write_diagnosis(solved: Solved, folder: Path, **about: str) -> Path:
+    """Write INPUT.json and INPUT.png.
+
+    Raises:
+        ReportError: the folder cannot be written.
+    """
+    name = "".join(c if c.isalnum() or c in "-_." else "_" for c in solved.diagnosis.input) or "input"
+    picture = write_picture(solved.pictures, folder / f"{name}.png")
+    path = folder / f"{name}.json"
+    write_json(path, {**solved.diagnosis.to_json(), "picture": picture.name, "about": about})
+    return path
+
+
+def _kept(run: Run, case: str | None) -> list[Diagnosis] | None:
+    """Diagnoses in the run folder, None where there are none of this very run."""
+    files = sorted((run.path / FOLDER).glob("*.json"))
+    told = [read_json(file) for file in files]
+    about = {"run": str(run.meta.get("digest")), "asked": case or ""}
+    if not told or any(not isinstance(t, dict) or t.get("about") != about for t in told):
+        return None
+    return [Diagnosis.from_json(t) for t in told]

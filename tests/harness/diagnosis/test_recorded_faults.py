@@ -1,0 +1,55 @@
+"""What a diagnosis with the recording names: laws on small scenes; benchmarks/diagnosis.py has the figures."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.harness.diagnosis.scenes import SMALL, diagnosed, pictures
+
+SINGLES: dict[str, dict[str, Any]] = {
+    "channel_order": {"order": [2, 1, 0]},
+    "layout": {},
+    "scale": {"factor": 255.0},
+    "range": {},
+    "shift": {"right": 0.62, "down": -0.37},
+}
+
+
+@pytest.mark.parametrize("name", SINGLES)
+def test_a_single_fault_is_named_and_nothing_else(name: str) -> None:
+    found = diagnosed({name: SINGLES[name]}, noise=0.8)
+    assert found.status == "named"
+    assert len(found.edits) == 1
+    assert name in found.edits[0].names
+    assert found.explained > 0.95
+
+
+def test_a_clean_car_is_the_same() -> None:
+    found = diagnosed({})
+    assert (found.status, found.edits) == ("same", ())
+
+
+def test_noise_alone_gets_no_name() -> None:
+    found = diagnosed({}, noise=2.0)
+    assert (found.status, found.edits) == ("noise", ())
+    assert 1.0 < found.before < 5.0
+
+
+def test_other_pictures_get_no_name() -> None:
+    found = diagnosed({}, shown=pictures(SMALL, seed=99))
+    assert (found.status, found.edits) == ("foreign", ())
+
+
+def test_a_shift_is_measured_to_a_twentieth_of_a_pixel() -> None:
+    numbers = diagnosed({"shift": SINGLES["shift"]}, noise=1.0).edits[0].numbers
+    assert numbers["right"] == pytest.approx(0.62, abs=0.05)
+    assert numbers["down"] == pytest.approx(-0.37, abs=0.05)
+
+
+def test_two_faults_are_told_in_the_order_of_the_pipeline() -> None:
+    found = diagnosed({"channel_order": SINGLES["channel_order"], "shift": SINGLES["shift"]}, noise=0.8)
+    assert [e.name for e in found.edits] == ["channel_order", "shift"]
+    assert "with R and B swapped, then shifted (+0.6" in found.sentence
+    assert found.lines[0].startswith('{ op = "to_bgr"')

@@ -67,6 +67,25 @@ def _finished(kit: Kit, folder: Path) -> Names:
     return {}
 
 
+def _diagnosed(kit: Kit, folder: Path) -> Names:
+    """A finished run; what a car with red and blue swapped fed to its network, and what the lab did."""
+    import numpy as np
+
+    from harness.feed.inputs import InputBuilder
+    from harness.model.card import load_card
+    from harness.run.folder import Run
+    from harness.run.recordings import Recordings
+
+    names = _finished(kit, folder)
+    run = Run.open(folder / "runs" / "candidate")
+    case = Recordings(run.meta, run.path).open(str(run.meta["cases"][0]["id"]))
+    build = InputBuilder(load_card(Path(run.meta["card"]["path"])), case, "deploy")
+    lab = np.stack([build(tick)["image"] for tick in case.ticks()])
+    np.savez(folder / "lab_inputs.npz", image=lab, timestamp_ns=case.timestamps_ns)
+    np.savez(folder / "car_inputs.npz", image=lab[:, :, ::-1], timestamp_ns=case.timestamps_ns)
+    return names
+
+
 def _perception(kit: Kit, folder: Path) -> Names:
     kit.model(folder)
     kit.drives(folder / "cases", ["bend_01", "tunnel_03"])
@@ -164,6 +183,7 @@ PAGES: dict[str, Page] = {
     "docs/contributing.md": Page(not_run={"make check": "CI runs both (.ci/run)"}),
     "docs/cards.md": Page(read_toml=_read_card),
     "docs/cases.md": Page(_recordings, slow=True, read_toml=_read_case),
+    "docs/diagnosis.md": Page(_diagnosed, slow=True),
     "docs/evidence/engines.md": Page(
         not_run={
             "python -m benchmarks.engines examples/roadlines": MACHINE,

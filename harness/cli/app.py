@@ -65,7 +65,9 @@ def _root(
 
 
 def _register(app: typer.Typer) -> None:
-    from harness.cli import accept, cache, case, demo, diagnose, gate, history, model, outputs, run, steps, train
+    from harness.cli import (
+        accept, cache, case, demo, diagnose, gate, history, model, outputs, run, selftest, steps, train,
+    )  # fmt: skip
 
     app.add_typer(case.app, name="case")
     app.add_typer(model.app, name="model")
@@ -78,6 +80,7 @@ def _register(app: typer.Typer) -> None:
     history.register(app)
     outputs.register(app)
     cache.register(app)
+    selftest.register(app)
     train.register(app)
 
 

@@ -6,8 +6,6 @@ The car stands in for the engine `recorded`, so that its rung is the one that re
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from functools import partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,12 +14,14 @@ from numpy.typing import NDArray
 from engines.base import FrameEngine
 from engines.errors import RecordingGap
 from engines.protocol import CaseContext, Engine, ModelSource, Tensors
-from harness.errors import FaultError
-from harness.faults.protocol import Change, Planted
-from harness.model.card import Card
+from harness.faults.moving import By, moved
+from harness.faults.protocol import Change, Plant, Planted, Site
 from harness.model.grid import Grid
 
-__all__ = ["CAR", "Car", "dropped_frames", "far_bow", "swing_1hz", "with_car"]
+__all__ = [
+    "CAR", "Car", "aside", "dropped", "far_bow", "late", "moving", "recording", "repeated", "shaken", "swing_1hz",
+    "turned", "with_car",
+]  # fmt: skip
 
 CAR = "recorded"
 RUNS_LIKE = "ort-fp32"
@@ -31,6 +31,7 @@ Open = Callable[[str, ModelSource], Engine]
 DROPPED_EVERY, DROPPED_IN_A_ROW = 20, 3
 BOW = 0.2
 SWING_PP, SWING_HZ = 0.4, 1.0
+ASIDE, TURNED_DEG, SHAKEN = 0.2, 1.0, 0.1
 
 
 class Car(FrameEngine):
@@ -83,71 +84,111 @@ def with_car(opens: Open, change: Change | None = None) -> Open:
     return open_engine
 
 
-def dropped_frames(card: Card, folder: Path) -> Planted:
+def recording(change: Callable[[float], Change]) -> Plant:
+    """Plants a fault of what the car records."""
+
+    def plant(site: Site, severity: float = 1.0) -> Planted:
+        return Planted(site.card, car=change(severity))
+
+    return plant
+
+
+def dropped(severity: float) -> Change:
     """The recording loses three frames in a row every second or so."""
 
     def change(outputs: Tensors, seconds: float, frame: int) -> Tensors:
-        if frame % DROPPED_EVERY >= DROPPED_EVERY - DROPPED_IN_A_ROW:
+        if frame % DROPPED_EVERY >= DROPPED_EVERY - round(DROPPED_IN_A_ROW * severity):
             raise RecordingGap("the frame was dropped", where=f"frame {frame}", remedy="none: the fault is planted")
         return outputs
 
-    return Planted(card, car=change)
+    return change
 
 
-def far_bow(card: Card, folder: Path) -> Planted:
-    """Every line bows to the left by 0.2 m (1 % of the image height) within the far band."""
-    near, far = card.grid.edges[2]
+def repeated(severity: float) -> Change:
+    """Every result is sent for four frames: the network runs slower than the camera."""
+    held: list[Tensors] = []
+
+    def change(outputs: Tensors, seconds: float, frame: int) -> Tensors:
+        if frame % (1 + round(3 * severity)) == 0:
+            held[:] = [outputs]
+        return {name: values.copy() for name, values in held[0].items()}
+
+    return change
+
+
+def late(severity: float) -> Change:
+    """Every result is sent three frames late."""
+    waiting: list[Tensors] = []
+
+    def change(outputs: Tensors, seconds: float, frame: int) -> Tensors:
+        if frame == 0:
+            waiting.clear()
+        waiting.append(outputs)
+        del waiting[: -(1 + round(3 * severity))]
+        return {name: values.copy() for name, values in waiting[0].items()}
+
+    return change
+
+
+def moving(name: str, by: Callable[[Grid, float], By]) -> Plant:
+    """Plants a fault that moves every line sideways.
+
+    Args:
+        name: of the fault.
+        by: takes the card's grid and the severity; gives metres or pixels to the left by (way ahead or row, seconds).
+    """
+
+    def plant(site: Site, severity: float = 1.0) -> Planted:
+        return Planted(site.card, car=moved(site.card, name, by(site.card.grid, severity)))
+
+    return plant
+
+
+def far_bow(grid: Grid, severity: float) -> By:
+    """A bow of 0.2 m (1 % of the image height) within the far band."""
+    near, far = grid.edges[2]
 
     def bow(along: NDArray[Any], seconds: float) -> NDArray[Any]:
         u = np.clip((along - near) / (far - near), 0, 1)
-        return _size(card.grid, BOW) * 4 * u * (1 - u)
+        return severity * sized(grid, BOW) * 4 * u * (1 - u)
 
-    return Planted(card, car=_moved(card, "far_bow", bow))
+    return bow
 
 
-def swing_1hz(card: Card, folder: Path) -> Planted:
-    """Every line swings left and right, 0.4 m (2 % of the image height) peak to peak, once a second."""
+def swing_1hz(grid: Grid, severity: float) -> By:
+    """A swing of 0.4 m (2 % of the image height) peak to peak, once a second."""
 
     def swing(along: NDArray[Any], seconds: float) -> NDArray[Any]:
-        return np.full_like(along, _size(card.grid, SWING_PP) / 2 * np.sin(2 * np.pi * SWING_HZ * seconds))
+        return np.full_like(along, severity * sized(grid, SWING_PP) / 2 * np.sin(2 * np.pi * SWING_HZ * seconds))
 
-    return Planted(card, car=_moved(card, "swing_1hz", swing))
+    return swing
 
 
-def _size(grid: Grid, metres: float) -> float:
+def aside(grid: Grid, severity: float) -> By:
+    """0.2 m (1 % of the image height) aside: another mount of the camera."""
+    return lambda along, seconds: np.full_like(along, severity * sized(grid, ASIDE))
+
+
+def turned(grid: Grid, severity: float) -> By:
+    """Turned by one degree about the nearest place: another yaw of the camera."""
+    (nearest, _), _, _ = grid.edges
+
+    def turn(along: NDArray[Any], seconds: float) -> NDArray[Any]:
+        return np.asarray(severity * np.tan(np.radians(TURNED_DEG)) * np.abs(along - nearest))
+
+    return turn
+
+
+def shaken(grid: Grid, severity: float) -> By:
+    """White noise of 0.1 m from frame to frame: a timestamp or a pose that trembles (drawn by the time)."""
+
+    def shake(along: NDArray[Any], seconds: float) -> NDArray[Any]:
+        drawn = np.random.default_rng(round(seconds * 1000)).standard_normal()
+        return np.full_like(along, severity * sized(grid, SHAKEN) * drawn)
+
+    return shake
+
+
+def sized(grid: Grid, metres: float) -> float:
     """Metres, or in the image frame the share of its height that stands for them: 5 % for a metre."""
     return metres if grid.frame == "vehicle" else 0.05 * metres * grid.height
-
-
-def _moved(card: Card, fault: str, by: Callable[[NDArray[Any], float], NDArray[Any]]) -> Change:
-    """Move every line sideways by `by(along, seconds)`, left positive, within the outputs a polyline decoder reads."""
-    from harness.lines.decode.polyline import PolylineOptions
-    from harness.lines.decode.protocol import read_options
-
-    if card.decoder.name != "polyline":
-        raise FaultError(
-            f"{fault} moves points, and decoder {card.decoder.name!r} has none in the outputs",
-            where=f"{card.path} [decoder]",
-            remedy=f"leave {fault} out for this model",
-        )
-    return partial(_move_points, read_options(card, PolylineOptions), card.frame == "image", by)
-
-
-def _move_points(
-    options: Any,
-    image: bool,
-    by: Callable[[NDArray[Any], float], NDArray[Any]],
-    outputs: Tensors,
-    seconds: float,
-    frame: int,
-) -> Tensors:
-    lines = outputs[options.lines].copy()
-    if options.stations is not None:
-        along = np.broadcast_to(np.asarray(options.stations, lines.dtype), lines.shape)
-        across = lines
-    else:
-        forward = int(image) if options.axes == "xy" else 1 - int(image)
-        along, across = lines[..., forward], lines[..., 1 - forward]
-    left = by(np.array(along), seconds)
-    across += (-left if image else left).astype(lines.dtype)
-    return {**outputs, options.lines: lines}

@@ -75,7 +75,8 @@ def _across(at: np.ndarray, here: np.ndarray, along: np.ndarray, there: np.ndarr
     """Distance across of two lines at every place of the first; `most` where the second has none there."""
     order = np.argsort(along)
     gap = np.abs(np.interp(at, along[order], there[order], np.nan, np.nan) - here)
-    return np.minimum(np.nan_to_num(gap, nan=most), most)
+    found: np.ndarray = np.minimum(np.nan_to_num(gap, nan=most), most)
+    return found
 
 
 if __name__ == "__main__":

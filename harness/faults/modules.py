@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 __all__ = ["batch_statistics"]
 
 
-def batch_statistics(factory: str, root: str, args: dict[str, Any]) -> nn.Module:
+def batch_statistics(factory: str, root: str, args: dict[str, Any], share: float = 1.0) -> nn.Module:
     """The card's network with every BatchNorm as in training mode: it normalises by the batch it sees.
 
     Parameters, buffers and their names are those of the original, so that its weights still fit.
@@ -23,6 +23,7 @@ def batch_statistics(factory: str, root: str, args: dict[str, Any]) -> nn.Module
         factory: dotted path of the card's factory.
         root: folder of the card.
         args: the factory's arguments.
+        share: of the batch in mean and variance; the rest is the running statistics.
     """
     from torch import nn
 
@@ -31,6 +32,7 @@ def batch_statistics(factory: str, root: str, args: dict[str, Any]) -> nn.Module
         module: nn.Module = build(**args)
     for part in module.modules():
         if isinstance(part, nn.modules.batchnorm._BatchNorm):
+            part.batch_share = share  # type: ignore[assignment]  # the fault's own
             part.forward = _normalised_by_batch.__get__(part)  # type: ignore[method-assign]  # the fault itself
     return module
 
@@ -41,6 +43,9 @@ def _normalised_by_batch(self: Any, x: torch.Tensor) -> torch.Tensor:
     shape = [1, -1, *[1] * (x.dim() - 2)]
     mean = x.mean(axes, keepdim=True)
     variance = ((x - mean) ** 2).mean(axes, keepdim=True)
+    if (share := self.batch_share) != 1:
+        mean = share * mean + (1 - share) * self.running_mean.view(shape)
+        variance = share * variance + (1 - share) * self.running_var.view(shape)
     y = (x - mean) / (variance + self.eps).sqrt()
     scaled: torch.Tensor = y * self.weight.view(shape) + self.bias.view(shape) if self.affine else y
     return scaled

@@ -54,7 +54,8 @@ class Breach:
     Attributes:
         rule: id of the rule.
         rung: the rung it was broken on.
-        number: the rule's number there, in `unit`; with `worse` how much worse than the baseline.
+        number: the rule's number there, in `unit`; with `worse` how much worse than the baseline; NaN where values are
+            not finite.
         limit: as the policy writes it.
         unit: of the number.
         statistic: as the rule writes it.

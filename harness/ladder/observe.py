@@ -7,6 +7,7 @@ breaks a limit there is one observation. A limit that is broken where nothing pa
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -148,6 +149,8 @@ def _without_lines(events: pl.DataFrame) -> pl.DataFrame:
 def broken_limits(verdict: Mapping[str, Any] | None, facts: RunFacts) -> Iterator[Broken]:
     """Every limit that some case broke on some rung, whatever the verdict on its rule or on other rungs.
 
+    One that met values that are not finite has no number: it is broken by whatever gave these.
+
     Raises:
         PolicyError: a rule of the verdict names a measure that there is not.
     """
@@ -161,14 +164,15 @@ def broken_limits(verdict: Mapping[str, Any] | None, facts: RunFacts) -> Iterato
             if rule["scope"] == "population" and rung["verdict"] != "FAIL":
                 continue
             for case in rung.get("cases", ()):
-                if case["verdict"] == "FAIL" and case["value"] is not None:
+                if case["verdict"] == "NONFINITE" or (case["verdict"] == "FAIL" and case["value"] is not None):
                     yield _broken(rule, rung, case, question, size)
 
 
 def _broken(
     rule: Mapping[str, Any], rung: Mapping[str, Any], case: Mapping[str, Any], question: Question, size: float
 ) -> Broken:
-    against = rule["compare"] == "baseline"
+    finite = case["verdict"] != "NONFINITE"
+    against = rule["compare"] == "baseline" and finite
     number = _number(case, question, against)
     others = None
     if against:
@@ -190,6 +194,8 @@ def _broken(
 
 
 def _number(case: Mapping[str, Any], question: Question, against_baseline: bool) -> float:
+    if case["verdict"] == "NONFINITE":
+        return math.nan
     value = float(case["value"])
     if not against_baseline:
         return value
@@ -232,6 +238,8 @@ def with_limits(
     found = list(seen)
     for limit in broken:
         own = _told_by(limit, found, facts)
+        if own is None and math.isnan(limit.number):
+            continue  # nothing says which output it was
         if own is None:
             own = _observed(facts, tables, numbers, root, limit)
             found.append(own)
@@ -244,6 +252,8 @@ def _told_by(limit: Broken, found: Sequence[Observation], facts: RunFacts) -> Ob
         own = [o for o in found if any(b.rule == limit.breach.rule for b in o.breaches)]
         return next((o for o in own if o.has(limit.breach.rung)), None)
     question, reference = limit.question, limit.reference
+    if math.isnan(limit.number):
+        return next((o for o in found if o.measure.kin == "nonfinite" and o.has(limit.breach.rung)), None)
     fitting = [
         o
         for o in found

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from harness.ladder.model import Explanation, Finding
-from harness.ladder.words import place_of, sentence, size_of
+from harness.ladder.words import broken_by, place_of, sentence, size_of
 from harness.run.catalogue import label_of
 from harness.terminal import show, table
 
@@ -99,9 +99,7 @@ def _what(f: Finding) -> str:
 def _size(f: Finding) -> str:
     lines = [f"{size_of(f.value, f.unit)} (limit {size_of(f.threshold, f.unit)})"]
     rules = {b.rule: b for b in f.breaches}
-    return "\n".join(
-        [*lines, *(f"breaks {b.rule}: {b.statistic} {b.number:.3g} {b.unit}".rstrip() for b in rules.values())]
-    )
+    return "\n".join([*lines, *(f"breaks {broken_by(b)}" for b in rules.values())])
 
 
 def _first(f: Finding) -> str:

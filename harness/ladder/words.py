@@ -9,7 +9,7 @@ from typing import Any
 from harness.run.catalogue import label_of
 from harness.run.numbers import quantity_of_unit, with_unit
 
-__all__ = ["Pipelines", "blamed", "cause_of", "differences_of", "place_of", "sentence", "size_of"]
+__all__ = ["Pipelines", "blamed", "broken_by", "cause_of", "differences_of", "place_of", "sentence", "size_of"]
 
 _FACTORS = {
     "export": "the export to ONNX",
@@ -58,6 +58,13 @@ def size_of(value: float | None, unit: str) -> str:
     if value is None or math.isnan(value):
         return "not measured"
     return with_unit(value, quantity_of_unit(unit), unit if unit in ("m", "px") else unit.removeprefix("1/") or "m")
+
+
+def broken_by(breach: Any) -> str:
+    """`bend-near: sustained 0.21 m`: a limit and the number that breaks it."""
+    if math.isnan(breach.number):
+        return f"{breach.rule}: values that are not finite"
+    return f"{breach.rule}: {breach.statistic} {breach.number:.3g} {breach.unit}".rstrip()
 
 
 def place_of(finding: Any) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from itertools import accumulate
+from typing import Literal
 
 from engines.protocol import Engine, ModelSource
 
@@ -45,6 +46,9 @@ class Hooks:
 
     Attributes:
         open_engine: opens an engine by name; a fault gives it another checkpoint or a wrapped engine.
+        results: what may be done with kept results (harness/replay/results.py): `leave` them; `take` tensors of rungs,
+            because whatever the hooks change is told by the provenance of the engine; or `keep` new ones, too.
     """
 
     open_engine: Callable[[str, ModelSource], Engine] = _open
+    results: Literal["leave", "take", "keep"] = "leave"

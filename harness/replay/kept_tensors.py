@@ -45,9 +45,19 @@ class KeptTensors:
         case: the case.
         rungs: of the ladder.
         opened: their engines.
+        only_take: write nothing along.
     """
 
-    def __init__(self, results: Results, card: Card, case: Case, rungs: Sequence[Rung], opened: Opened) -> None:
+    def __init__(
+        self,
+        results: Results,
+        card: Card,
+        case: Case,
+        rungs: Sequence[Rung],
+        opened: Opened,
+        *,
+        only_take: bool = False,
+    ) -> None:
         self._results = results
         self._writers: dict[str, _Writer] = {}
         self.reused: list[str] = []
@@ -59,7 +69,7 @@ class KeptTensors:
             if (kept := results.find(TENSORS, key)) is not None:
                 own[rung.name] = _Reader(engine, kept)
                 self.reused.append(rung.name)
-            else:
+            elif not only_take:
                 own[rung.name] = self._writers[key] = _Writer(engine, results.draft(TENSORS))
         self.opened = replace(opened, own=own)
         self._frames = case.length

@@ -94,8 +94,8 @@ def replay(
         progress: told of every frame: (case, frames done in all cases still to do, their frames).
         hooks: replaceable parts; only fault planting uses them.
         cache: folder of prepared artefacts (exports, plans), and of kept results.
-        reuse: take cases that were replayed before from the cache, and keep those that are not there yet; never where
-            hooks are given, a program or a third party's engine runs (harness/replay/result_keys.py).
+        reuse: take cases that were replayed before from the cache, and keep those that are not there yet; never where a
+            program or a third party's engine runs (harness/replay/result_keys.py), or hooks do not allow it.
         keep_tensors: with `reuse`, the tensors of every rung too: another decoder needs no engine to run again.
         settings: further facts to keep in run.json; part of what a resume must match.
 
@@ -120,8 +120,11 @@ def replay(
         rungs = read_by_decoders(card, rungs, opened_cases)
         chosen = {"steps": list(differing), "floor": floor, "batch": batch, **(settings or {})}
         plan = make_plan(card, opened_cases, rungs, chosen)
-        results = Results(cache) if reuse and not planted else None
-        kept = Reuse(results, card, plan, opened.engines, opened_cases, tensors=keep_tensors)
+        allowed = hooks.results if planted else "keep"
+        results = Results(cache) if reuse and allowed != "leave" else None
+        kept = Reuse(
+            results, card, plan, opened.engines, opened_cases, tensors=keep_tensors, only_take=allowed == "take"
+        )
         out.mkdir(parents=True, exist_ok=True)
         stack.enter_context(_locked(out))
         sweep(out)

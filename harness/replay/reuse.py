@@ -38,6 +38,7 @@ class Reuse:
         opened: engines by name, before any case.
         cases: all of the replay, the first of which tries rows of batches.
         tensors: take and keep tensors of rungs as well.
+        only_take: keep nothing that is not there yet.
     """
 
     def __init__(
@@ -49,8 +50,9 @@ class Reuse:
         cases: Sequence[Case],
         *,
         tensors: bool,
+        only_take: bool = False,
     ) -> None:
-        self._results, self._card = results, card
+        self._results, self._card, self._only_take = results, card, only_take
         self._tensors = tensors and plan.meta["settings"].get("batch", 1) == 1
         self._keys: dict[str, str] = {}
         self.cases: list[str] = []
@@ -75,7 +77,7 @@ class Reuse:
         if self._results is None or not self._tensors:
             yield ladder
             return
-        kept = KeptTensors(self._results, self._card, case, ladder.rungs, ladder.opened)
+        kept = KeptTensors(self._results, self._card, case, ladder.rungs, ladder.opened, only_take=self._only_take)
         if kept.reused:
             self.rungs[case.id] = kept.reused
         done = False
@@ -88,7 +90,8 @@ class Reuse:
     def keep(self, outcomes: Sequence[Outcome], out: Path) -> None:
         """Keep the parts of cases that were replayed here and in which no rung failed."""
         for outcome in outcomes:
-            if self._results is not None and outcome.case in self._keys and not outcome.failed:
+            known = outcome.case in self._keys and not self._only_take
+            if self._results is not None and known and not outcome.failed:
                 self._results.keep(CASES, self._keys[outcome.case], out / "parts" / outcome.case)
 
     def told(self) -> dict[str, Any]:

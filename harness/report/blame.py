@@ -8,7 +8,7 @@ from typing import Any
 
 from harness.ladder import Explanation, Finding, Step, Suspect
 from harness.ladder.view import headline
-from harness.ladder.words import place_of, sentence, size_of
+from harness.ladder.words import broken_by, place_of, sentence, size_of
 from harness.report.palette import RungStyle
 from harness.run.catalogue import definition_of, label_of
 
@@ -62,7 +62,7 @@ def _finding(f: Finding, styles: Mapping[str, RungStyle]) -> dict[str, Any]:
         "rung": f.rung,
         "value": size_of(f.value, f.unit),
         "threshold": size_of(f.threshold, f.unit),
-        "breaches": [f"{b.rule}: {b.statistic} {b.number:.3g} {b.unit}".rstrip() for b in _by_rule(f)],
+        "breaches": [broken_by(b) for b in _by_rule(f)],
         "first": f.first,
         "blamed": f.cause or f.factor or "nothing alone",
         "note": f.note,

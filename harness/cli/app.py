@@ -66,7 +66,19 @@ def _root(
 
 def _register(app: typer.Typer) -> None:
     from harness.cli import (
-        accept, cache, case, demo, diagnose, gate, history, model, outputs, run, selftest, steps, train,
+        accept,
+        cache,
+        case,
+        demo,
+        diagnose,
+        gate,
+        history,
+        model,
+        outputs,
+        run,
+        selftest,
+        steps,
+        train,
     )  # fmt: skip
 
     app.add_typer(case.app, name="case")

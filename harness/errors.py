@@ -13,6 +13,7 @@ TruelineError
     │   └── CaseTooShort   fewer frames than a metric needs
     ├── DiagnosisError     input tensors that cannot be compared
     ├── FaultError         a fault that cannot be planted into this model or case
+    ├── CannotTell         a perturbation whose effect on the true line is not known here
     ├── ReportError        a report that cannot be drawn
     └── UsageError         a command line that asks for something impossible
 """
@@ -22,6 +23,7 @@ from __future__ import annotations
 from trueline import TruelineError
 
 __all__ = [
+    "CannotTell",
     "CardError",
     "CaseTooShort",
     "DecoderError",
@@ -85,6 +87,10 @@ class FaultError(HarnessError):
 
 class DiagnosisError(HarnessError):
     """Input tensors that cannot be compared."""
+
+
+class CannotTell(HarnessError):
+    """A perturbation that cannot be made here, or whose effect on the true line is not known."""
 
 
 class ReportError(HarnessError):

@@ -78,6 +78,7 @@ def _register(app: typer.Typer) -> None:
         run,
         selftest,
         steps,
+        sweep,
         train,
     )  # fmt: skip
 
@@ -91,6 +92,7 @@ def _register(app: typer.Typer) -> None:
     accept.register(app)
     history.register(app)
     outputs.register(app)
+    sweep.register(app)
     cache.register(app)
     selftest.register(app)
     train.register(app)

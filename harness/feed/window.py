@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Window", "steps_of_run", "window_of"]
+__all__ = ["Window", "moves_pixels", "steps_of_run", "window_of"]
 
 _MOVES = {"undistort", "warp"}  # steps after which a pixel is no longer where a box would put it
 
@@ -34,6 +34,11 @@ class Window:
         scale = np.array((self.width, self.height)) / self.shown
         return (np.asarray(points, np.float64) + 0.5) * scale + (self.left, self.top) - 0.5
 
+    def shown_at(self, points: NDArray[np.floating]) -> NDArray[np.float64]:
+        """Where points of the recorded picture lie in the image; the inverse of `recorded`."""
+        scale = np.array((self.width, self.height)) / self.shown
+        return np.asarray((np.asarray(points, np.float64) + 0.5 - (self.left, self.top)) / scale - 0.5)
+
 
 def window_of(steps: Sequence[Mapping[str, Any]], size: tuple[int, int], image: tuple[float, float]) -> Window:
     """Where an image of lines lies in the recorded picture.
@@ -52,10 +57,15 @@ def window_of(steps: Sequence[Mapping[str, Any]], size: tuple[int, int], image: 
         return whole
     found = Window(0.0, 0.0, width, height, (width, height))
     for step in steps:
-        if step.get("op") in _MOVES:
+        if moves_pixels(step):
             return whole
         found = _after(found, step)
     return found if found.shown == image else whole
+
+
+def moves_pixels(step: Mapping[str, Any]) -> bool:
+    """Whether pixels are no longer where a box would put them after this step."""
+    return step.get("op") in _MOVES
 
 
 def steps_of_run(meta: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:

@@ -17,7 +17,7 @@ from harness.measures.measured import measured
 from harness.measures.rung_meter import RungMeter
 from harness.measures.scope import CaseScope
 from harness.model.card import Card
-from harness.run.folder import CaseParts
+from harness.run.folder import TakesRows
 from harness.run.rungs import Probe, Rung
 
 __all__ = ["Comparer"]
@@ -41,7 +41,7 @@ class Comparer:
         case: Case,
         rungs: Sequence[Rung],
         slots: Mapping[str, int],
-        parts: CaseParts,
+        parts: TakesRows,
         probes: Sequence[Probe] = (),
     ) -> None:
         self._scope = CaseScope(case, card, rungs[0].name, parts)

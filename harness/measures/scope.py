@@ -15,7 +15,7 @@ from harness.measures.series import Clock
 from harness.measures.truth import TruthLines, truth_lines
 from harness.model.card import Card
 from harness.model.grid import Grid
-from harness.run.folder import CaseParts
+from harness.run.folder import TakesRows
 
 __all__ = ["CaseScope"]
 
@@ -38,7 +38,7 @@ class CaseScope:
     case: Case
     card: Card
     root: str
-    parts: CaseParts
+    parts: TakesRows
     grid: Grid = field(init=False)
     clock: Clock = field(init=False, default_factory=Clock)
     truth: TruthLines | None = field(init=False)

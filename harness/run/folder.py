@@ -10,7 +10,7 @@ import shutil
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import polars as pl
@@ -22,12 +22,20 @@ from harness.run.manifest import check_meta, check_table, record_of, unsummed
 from harness.run.tables import SORT_KEYS, TABLES, empty
 from trueline._drafts import replacing
 
-__all__ = ["CaseParts", "Columns", "Run", "rows_of_table"]
+__all__ = ["CaseParts", "Columns", "Run", "TakesRows", "height_of", "rows_of_table"]
 
 ROWS_PER_GROUP = 50_000  # bounds what writing a table holds in memory
 
 Columns = Mapping[str, Any]
 """Column name -> NumPy array, polars series, or one value for every row."""
+
+
+class TakesRows(Protocol):
+    """What a comparison writes its rows to."""
+
+    def add(self, table: str, rows: Columns) -> None:
+        """Append rows; see `CaseParts.add`."""
+        ...
 
 
 class CaseParts:
@@ -63,7 +71,7 @@ class CaseParts:
             rows: column -> array or series of one length, or a single value for every row. Columns of the schema that
                 are not given are null; NaN is null too.
         """
-        height = _height(rows)
+        height = height_of(rows)
         if height:
             self._pending[table].append(rows)
             self._rows[table] += height
@@ -250,14 +258,14 @@ def write_tables(path: Path, cases: Sequence[str], metadata: Mapping[str, str]) 
     return records
 
 
-def _height(rows: Columns) -> int:
+def height_of(rows: Columns) -> int:
     """Length of the columns that are not single values; 1 where all are."""
     return next((len(v) for v in rows.values() if isinstance(v, np.ndarray | pl.Series)), 1)
 
 
 def rows_of_table(table: str, blocks: Sequence[Columns]) -> pl.DataFrame:
     """One table from many blocks of columns; each column becomes one series, whatever the number of blocks."""
-    heights = [_height(block) for block in blocks]
+    heights = [height_of(block) for block in blocks]
     columns = []
     for name, kind in TABLES[table].items():
         values = [block.get(name) for block in blocks]

@@ -27,6 +27,7 @@ __all__ = [
     "Pixels",
     "RangeChoice",
     "encode_nv12",
+    "rgb_to_ycbcr",
     "split_planes",
     "to_gray",
     "to_rgb",
@@ -133,7 +134,7 @@ def encode_nv12(
     half = (
         rgb[::2, ::2] if chroma == "first" else cv2.resize(rgb, (width // 2, height // 2), interpolation=cv2.INTER_AREA)
     )
-    rows = _rgb_to_ycbcr_rows(matrix, range)
+    rows = rgb_to_ycbcr(matrix, range)
     luma = np.asarray(cv2.transform(rgb, rows[:1]), np.uint8).reshape(height, width)
     cb_cr = np.asarray(cv2.transform(np.ascontiguousarray(half), rows[1:]), np.uint8)
     return _nv12(luma, cb_cr, matrix, range, "topleft" if chroma == "first" else "center")
@@ -197,7 +198,7 @@ def _chroma_to_rgb(matrix: ColorMatrix, range: ColorRange) -> NDArray[np.float64
     return gain * np.array([[0, red], [-blue * kb / kg, -red * kr / kg], [blue, 0]])
 
 
-def _rgb_to_ycbcr_rows(matrix: ColorMatrix, range: ColorRange) -> NDArray[np.float64]:
+def rgb_to_ycbcr(matrix: ColorMatrix, range: ColorRange) -> NDArray[np.float64]:
     """Rows giving Y, Cb, Cr of (R, G, B, 1): [3, 4]."""
     kr, kb = LUMA_WEIGHTS[matrix]
     luma = np.array([kr, 1 - kr - kb, kb])

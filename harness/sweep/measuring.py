@@ -30,7 +30,7 @@ from harness.run.facts import read_facts
 from harness.run.kept import KeptRows
 from harness.run.question import Question
 from harness.run.rungs import Rung
-from harness.run.statistic import answers
+from harness.run.statistic import Asked, answers
 from harness.run.tables import BANDS
 
 __all__ = ["CaseMeasure", "deviation_of", "follow", "unmoved"]
@@ -115,7 +115,7 @@ class CaseMeasure:
 
     def _answers(self, asked: list[Question]) -> list[float]:
         rung, root = self._sides.disturbed.name, self._sides.clean.name
-        found = answers(self._rows, read_facts(self._rows.meta), asked, [rung], {rung: root})
+        found = answers(self._rows, read_facts(self._rows.meta), [Asked(question, {rung: root}) for question in asked])
         return [one[rung, self._case.id].value if (rung, self._case.id) in one else math.nan for one in found]
 
 

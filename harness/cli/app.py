@@ -73,6 +73,7 @@ def _register(app: typer.Typer) -> None:
         diagnose,
         gate,
         history,
+        init,
         model,
         outputs,
         run,
@@ -85,6 +86,7 @@ def _register(app: typer.Typer) -> None:
     app.add_typer(case.app, name="case")
     app.add_typer(model.app, name="model")
     demo.register(app)
+    init.register(app)
     run.register(app)
     steps.register(app)
     diagnose.register(app)

@@ -94,9 +94,8 @@ def _without_card(found: Found) -> list[str]:
     where = "Cases are here, a model card is not." if found.cases else "No model card, case or run is here."
     return [
         where,
-        "Trueline needs model.toml, which says how to build, export, feed and decode your model (docs/cards.md),",
-        "and recorded cases:",
-        *_commands(["case", "import", "drive.mp4", "--id", "drive_01", "--out", "drives"]),
+        "Your own model and a video: cases, a first card and a policy, with what is guessed (docs/init.md):",
+        *_commands(["init", "MODEL.onnx", "drive.mp4", "--out", "lanes"]),
         "To see it at work first, in a clone:",
         *_commands(["demo"]),
     ]

@@ -173,11 +173,12 @@ class Verdict:
 
     @property
     def remarks(self) -> tuple[str, ...]:
-        """What a reader must know beside the rules: first what the verdict is blind to; then the baseline, what was not
+        """What a reader must know beside the rules: first what the verdict is blind to, then guesses of the card, the baseline, what was not
         judged and what was left out."""
         left_out = (f"left out: {', '.join(ids)}: {reason}" for reason, ids in self._left_out_by_reason().items())
         return (
             *([self.blind] if self.blind else []),
+            *_guesses(self.run),
             *_told_baseline(self.baseline),
             *(str(u) for u in self.unjudged),
             *left_out,
@@ -215,6 +216,12 @@ class Verdict:
             "run": _told(self.run),
             "baseline": _told(self.baseline),
         }
+
+
+def _guesses(run: Mapping[str, Any]) -> Iterator[str]:
+    """What the run's card says nobody has confirmed."""
+    warnings = (run.get("meta") or {}).get("warnings") or ()
+    yield from (str(w["text"]) for w in warnings if w.get("kind") == "unconfirmed")
 
 
 def _told_baseline(baseline: Mapping[str, Any] | None) -> Iterator[str]:

@@ -177,7 +177,10 @@ def _known_rung(name: str) -> str:
 
 
 class Card(_Strict):
-    """A validated model card. Paths are absolute; `path` is the file it came from."""
+    """A validated model card. Paths are absolute; `path` is the file it came from.
+
+    `unconfirmed` names what `trueline init` guessed and nobody has confirmed; replay and gate say so.
+    """
 
     schema_: Annotated[Literal[1], Field(alias="schema")] = 1
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][\w.-]*$")]
@@ -196,6 +199,7 @@ class Card(_Strict):
     bands: BandsPart = BandsPart()
     image: ImageGridPart | None = None
     plugins: tuple[Path, ...] = ()
+    unconfirmed: tuple[str, ...] = ()
     fp16: Literal["weak", "strong"] = "strong"
     command: dict[Annotated[str, Field(pattern=r"^\w[\w.-]*$")], CommandPart] = {}
     engines: dict[Annotated[str, AfterValidator(_known_engine)], dict[str, Any]] = {}

@@ -6,11 +6,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from engines.registry import family
+from harness.model.card import Card
 from harness.replay.open import Opened
 from harness.run.rungs import LAB_DECODER, Rung
 from harness.run.warning import RunWarning
 
-__all__ = ["recording_warnings"]
+__all__ = ["guessed_parts", "recording_warnings"]
 
 
 def recording_warnings(rungs: Sequence[Rung], opened: Opened) -> list[RunWarning]:
@@ -35,3 +36,11 @@ def _remarks(facts: Mapping[str, Any]) -> Iterator[str]:
     if facts["time_offset"] == "estimated":
         yield f"an estimated offset of {facts['time_offset_ms']:.6g} ms was taken from the dump's times"
     yield from facts.get("notes", ())
+
+
+def guessed_parts(card: Card) -> list[RunWarning]:
+    """One warning for all that the card says is a guess."""
+    if not card.unconfirmed:
+        return []
+    parts = ", ".join(card.unconfirmed)
+    return [RunWarning("unconfirmed", f"the card says that these are guesses which nobody has confirmed: {parts}")]

@@ -34,7 +34,7 @@ from harness.replay.identity import Plan, differences, make_plan
 from harness.replay.only import only_these
 from harness.replay.open import open_engines
 from harness.replay.open_ladder import open_ladder
-from harness.replay.recording_warnings import recording_warnings
+from harness.replay.recording_warnings import guessed_parts, recording_warnings
 from harness.replay.results import Results
 from harness.replay.reuse import Reuse, recall_recordings
 from harness.replay.rung_decoders import read_by_decoders
@@ -158,7 +158,7 @@ def replay(
         outcomes = [outcome_of(out, case.id) for case in opened_cases]
         meta["rungs"] = rung_reports(rungs, opened, outcomes, preprocess, swapped)
         meta["probes"] = probe_reports(meta["probes"], ladder.probes, outcomes)
-        warnings = [*healed, *(RunWarning("pipeline", text) for text in told["warnings"])]
+        warnings = [*healed, *(RunWarning("pipeline", text) for text in told["warnings"]), *guessed_parts(card)]
         warnings += [
             *row_warnings(ladder.checks),
             *warnings_of_rungs(rungs, outcomes),

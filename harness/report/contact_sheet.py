@@ -21,7 +21,7 @@ from harness.report.palette import HUES
 from harness.run.folder import Run
 from trueline._drafts import replacing
 
-__all__ = ["contact_sheet"]
+__all__ = ["Layer", "contact_sheet", "draw_sheet"]
 
 CELL_WIDTH = 480
 TRUTH_COLOUR: Colour = (255, 255, 255)
@@ -59,18 +59,37 @@ def contact_sheet(
         )
     layers = _layers(case, run, rungs)
     wanted = np.unique(np.linspace(0, len(case.frame_numbers) - 1, count).round().astype(int))
-    frames = set(case.frame_numbers[wanted].tolist())
-    start = case.timestamps_ns[0]
-    cells = [
-        _cell(case, camera, to_rgb_u8(tick.pictures[camera]), tick.frame, (tick.timestamp_ns - start) / 1e9, layers)
-        for tick in case.ticks([camera], stop=int(wanted[-1]) + 1)
-        if tick.frame in frames
-    ]
-    _write(out, _tiled(cells, min(columns, len(cells))))
+    draw_sheet(case, camera, layers, case.frame_numbers[wanted].tolist(), out, columns)
     return out
 
 
 Layer = tuple[str, Colour, Grid, LineTable, Sequence[Mapping[str, Any]]]
+"""Name, colour, the lines' grid, lines with the case's frame numbers, resolved steps of the pipeline they came from."""
+
+
+def draw_sheet(
+    case: Case, camera: str, layers: Sequence[Layer], frames: Sequence[int], out: Path, columns: int = 3
+) -> None:
+    """Draw frames of a case with lines into one PNG.
+
+    Args:
+        case, camera: whose pictures.
+        layers: drawn one above the other.
+        frames: numbers of the case's frames.
+        out: the PNG.
+        columns: pictures in a row.
+
+    Raises:
+        ReportError: lines in metres on an uncalibrated camera, or the file cannot be written.
+    """
+    chosen, start = set(frames), case.timestamps_ns[0]
+    last = int(np.flatnonzero(np.isin(case.frame_numbers, list(chosen)))[-1])
+    cells = [
+        _cell(case, camera, to_rgb_u8(tick.pictures[camera]), tick.frame, (tick.timestamp_ns - start) / 1e9, layers)
+        for tick in case.ticks([camera], stop=last + 1)
+        if tick.frame in chosen
+    ]
+    _write(out, _tiled(cells, min(columns, len(cells))))
 
 
 def _layers(case: Case, run: Run | None, rungs: Sequence[str] | None) -> list[Layer]:

@@ -33,6 +33,9 @@ class RowColumnOptions(Options):
         row_present, column_present: outputs [2, anchors, lanes], logits of "absent" and "there".
         rows: v of each row anchor in the card's image frame, in the output's order.
         columns: u of each column anchor.
+        across: u of the two sides between which the row anchors' cells lie; None: the picture's.
+        down: v of the two ends between which the column anchors' cells lie; None: the picture's. Not the picture's
+            where the network sees a crop of what its anchors are shares of.
         by_rows, by_columns: lanes that are read by rows and by columns; a lane is its slot.
         window: cells to each side of the likeliest one, over which the expectation goes.
         least_rows, least_columns: share of the anchors at which a lane must be there.
@@ -46,6 +49,8 @@ class RowColumnOptions(Options):
     column_present: str = "exist_col"
     rows: Annotated[tuple[float, ...], Field(min_length=2)]
     columns: Annotated[tuple[float, ...], Field(min_length=2)]
+    across: tuple[float, float] | None = None
+    down: tuple[float, float] | None = None
     by_rows: tuple[int, ...] = (1, 2)
     by_columns: tuple[int, ...] = (0, 3)
     window: Annotated[int, Field(ge=0)] = 1
@@ -69,7 +74,8 @@ class RowColumnDecoder:
 
     def __init__(self, options: RowColumnOptions, card: Card) -> None:
         self._options = options
-        self._size = (card.grid.width, card.grid.height)
+        self._across = options.across or (0.0, card.grid.width)
+        self._down = options.down or (0.0, card.grid.height)
         self.slots = max((*options.by_rows, *options.by_columns)) + 1
 
     def decode(self, outputs: Outputs) -> LineTable:
@@ -107,7 +113,8 @@ class RowColumnDecoder:
         with np.errstate(invalid="ignore", over="ignore"):
             place = _expected_cell(cells.astype(np.float64), o.window)
             probability = 1 / (1 + np.exp(there[:, 0].astype(np.float64) - there[:, 1]))
-        along = (place + 0.5) / (cells.shape[1] - 1) * self._size[0 if kind == "row" else 1]
+        low, high = self._across if kind == "row" else self._down
+        along = low + (place + 0.5) / (cells.shape[1] - 1) * (high - low)
         level = np.broadcast_to(anchors[:, None], along.shape)
         pair = (along, level) if kind == "row" else (level, along)
         kept = there[:, 1] > there[:, 0]

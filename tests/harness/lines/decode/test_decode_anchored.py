@@ -79,6 +79,16 @@ def test_row_and_column_positions_are_the_papers_expectation():
     assert want
 
 
+def test_cells_may_lie_on_a_part_of_the_picture():
+    outs = {
+        "loc_row": _cells(UFLD["loc_row"], 7), "exist_row": _there(UFLD["exist_row"], True),
+        "loc_col": _cells(UFLD["loc_col"], 4), "exist_col": _there(UFLD["exist_col"], True),
+    }  # fmt: skip
+    lines = _row_column(across=[-10, 90], down=[-200, 360]).decode(outs)
+    assert set(np.round(lines.x[lines.start[1] : lines.start[2]], 3)) == {round(-10 + 7.5 / 19 * 100, 3)}
+    assert set(np.round(lines.y[: lines.start[1]], 2)) == {round(-200 + 4.5 / 9 * 560, 2)}
+
+
 def test_lanes_that_are_there_at_too_few_anchors_are_none():
     few = np.zeros((5, 4), bool)
     few[:2, 1], few[:, 2] = True, True

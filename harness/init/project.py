@@ -1,0 +1,392 @@
+"""From a model and videos to a folder that replays: cases, card, policy, test and a picture of the first lines."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import engines
+from cases.case import Case, open_case
+from cases.importing import import_case
+from cases.tomlout import dump_toml
+from engines.protocol import ExportTarget, ModelSource, TensorSpec
+from harness.errors import UsageError
+from harness.feed.inputs import spread_frames
+from harness.init.families import Fit, fits_of
+from harness.init.guess import Ask, Guess, Settled
+from harness.init.inputs import Picture, input_tables, normalise_step, picture_of, state_table
+from harness.init.network import Network, read_network
+from harness.init.outputs import Seen, seen_outputs
+from harness.init.picture import draw_first_frames, first_lines
+from harness.init.text import card_text, policy_text, test_text
+from harness.lines.table import LineTable
+from harness.model.card import Card, load_card
+from trueline._drafts import replacing
+
+__all__ = ["Project", "init_project"]
+
+CAMERA = "front"
+TRIAL_FRAMES = 6
+Tell = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Project:
+    """What `init_project` wrote.
+
+    Attributes:
+        root: the folder.
+        card: model.toml.
+        cases: the case folders.
+        policy: the policy, which pytest collects.
+        test: a test file.
+        picture: frames with the lines that the network draws; None where they cannot be drawn, and why.
+        guesses: everything that was settled, in order.
+        unconfirmed: keys of guesses that nobody has confirmed.
+        lines: lines drawn on the trial frames.
+    """
+
+    root: Path
+    card: Path
+    cases: tuple[Path, ...]
+    policy: Path
+    test: Path
+    picture: Path | None
+    no_picture: str
+    guesses: tuple[Guess, ...]
+    unconfirmed: tuple[str, ...]
+    lines: int
+
+
+def init_project(
+    model: str,
+    videos: Sequence[Path],
+    out: Path,
+    *,
+    answers: Mapping[str, Any] | None = None,
+    ask: Ask | None = None,
+    cache: Path = Path(".trueline/cache"),
+    tell: Tell = lambda text: None,
+) -> Project:
+    """Write a first card, policy, test and cases.
+
+    Args:
+        model: an ONNX file, or `module:factory` of a PyTorch network (its file beside the working folder), which needs
+            the answer `input_shape`.
+        videos: video files or folders of images; each becomes a case.
+        out: folder to write into; its model.toml must not exist.
+        answers: question -> answer.
+        ask: asks a person what is not sure; None: nobody is there.
+        cache: of prepared artefacts.
+        tell: told what is being done, one line each.
+
+    Raises:
+        UsageError: the folder has a card, a question has neither guess nor answer, or nothing reads the outputs.
+        ImportSourceError: a video that cannot become a case.
+        ModelLoadError: the network does not load.
+    """
+    if (out / "model.toml").exists():
+        raise UsageError(
+            "there is a card already", where=str(out / "model.toml"), remedy="choose another --out, or remove it"
+        )
+    if not videos:
+        raise UsageError("no video is given", where="trueline init", remedy="give at least one video or image folder")
+    settled = Settled(answers or {}, ask)
+    cases = tuple(_case(video, out, tell) for video in videos)
+    tell("reading the network")
+    part, network = _model(model, out, settled, cache)
+    picture = picture_of(network, settled)
+    draft = _draft(part, network, picture, settled)
+    tell("running it on a few frames")
+    opened = [open_case(case) for case in cases]
+    seen = _trial(draft | {"decoder": {"name": "mask"}}, picture, opened, out, cache)
+    fit = _decoder(seen, picture, settled)
+    card = _card(draft, fit, picture, settled)
+    settled.finish()
+    return _written(card, seen, settled, cases, opened, out, cache, tell)
+
+
+def _case(video: Path, out: Path, tell: Tell) -> Path:
+    """The case of a video; one that an earlier try has imported stays."""
+    name = re.sub(r"[^A-Za-z0-9_-]+", "_", video.stem).strip("_") or "clip"
+    folder = out / "cases" / name
+    if (folder / "case.toml").is_file() and open_case(folder).meta.source == video.name:
+        return folder
+    tell(f"importing {video.name}")
+    return import_case(video, id=name, out=out / "cases")
+
+
+def _model(model: str, out: Path, settled: Settled, cache: Path) -> tuple[dict[str, Any], Network]:
+    """`onnx` or `torch` of the card, and the network as an ONNX file."""
+    path = Path(model)
+    if path.suffix == ".onnx" or path.is_file():
+        network = read_network(path)
+        target = out / path.name
+        if target.resolve() != path.resolve():
+            out.mkdir(parents=True, exist_ok=True)
+            _copy_onnx(path, target)
+        return {"onnx": {"file": path.name}}, network
+    if ":" not in model:
+        raise UsageError(f"no such file {model}", where="MODEL", remedy="give an ONNX file, or module:factory")
+    return _exported(model, out, settled, cache)
+
+
+def _copy_onnx(path: Path, target: Path) -> None:
+    """The file, and the files with its weights that lie beside it."""
+    from engines.inspect.graph import weight_files
+
+    shutil.copyfile(path, target)
+    for name in weight_files(path):
+        (target.parent / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(path.parent / name, target.parent / name)
+
+
+def _exported(model: str, out: Path, settled: Settled, cache: Path) -> tuple[dict[str, Any], Network]:
+    from engines.export import exported
+
+    module = Path.cwd() / f"{model.partition(':')[0]}.py"
+    if module.is_file() and module.parent.resolve() != out.resolve():
+        out.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(module, out / module.name)
+    shape = settled.settle(Guess("input_shape", None, "a PyTorch network does not say it: [1, 3, height, width]"))
+    names = settled.settle(Guess("outputs", None, "names for the network's outputs, in its order"))
+    weights = settled.settle(Guess("weights", "", "no weights are named: the network's own initial ones", others=()))
+    torch: dict[str, Any] = {"factory": model}
+    if weights:
+        shutil.copyfile(weights, out / Path(weights).name)
+        torch["weights"] = Path(weights).name
+    source = ModelSource(
+        name="init", root=out.resolve(), inputs=(TensorSpec("images", tuple(shape), "float32"),), outputs=tuple(names),
+        factory=model, weights=out.resolve() / torch["weights"] if weights else None,
+        export={"default": ExportTarget()}, cache=cache,
+    )  # fmt: skip
+    return {"torch": torch}, read_network(exported(source))
+
+
+def _draft(part: Mapping[str, Any], network: Network, picture: Picture, settled: Settled) -> dict[str, Any]:
+    """The card without decoder, with the plainest preprocessing."""
+    inputs = input_tables(network, picture, CAMERA, settled)
+    state = state_table(network, inputs, settled)
+    name = re.sub(r"[^A-Za-z0-9_.-]+", "-", network.path.stem).strip("-.") or "model"
+    return {
+        "schema": 1, "name": settled.settle(Guess("name", name, "the file's name", sure=True)), **part,
+        "inputs": inputs, "outputs": [{"name": o.name} for o in network.outputs],
+    } | ({"state": state} if state else {})  # fmt: skip
+
+
+def steps(picture: Picture, colour: str, normalisation: Any, before: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """`preprocess` of the card: the lab's pipeline, and one as a car has it.
+
+    Args:
+        picture: the input.
+        colour: rgb, bgr or gray.
+        normalisation: word or table (`harness.init.inputs.normalise_step`).
+        before: steps between colours and normalisation.
+    """
+    size = [picture.width, picture.height]
+    moves = [dict(step) for step in before] or [{"op": "resize", "size": size, "arithmetic": "fixed"}]
+    convert = {"op": f"to_{colour}", "arithmetic": "fixed"}
+    last = normalise_step(normalisation, picture.channels)
+    if picture.port.dtype == "uint8":
+        last = {"op": "round_u8"}
+    elif picture.port.dtype == "float16":
+        last = {**last}  # the input's dtype is cast to at the end
+    exact = dict(last)
+    if exact.get("op") == "normalise" and "scale" not in exact:
+        exact["scale"] = 1 / 255
+    return {
+        "train": [{**convert, "chroma": "bilinear"}, *moves, last],
+        "deploy": [{"op": "nv12"}, {**convert, "chroma": "nearest"}, *moves, {"op": "round_u8"}, exact]
+        if last["op"] != "round_u8"
+        else [{"op": "nv12"}, {**convert, "chroma": "nearest"}, *moves, last],
+    }
+
+
+def _trial(draft: Mapping[str, Any], picture: Picture, cases: Sequence[Case], out: Path, cache: Path) -> list[Seen]:
+    """Outputs of a few frames under the plainest preprocessing."""
+    colour = "gray" if picture.channels == 1 else "rgb"
+    raw = picture.head.scaled and picture.head.largest > 2
+    card = _read(
+        {**draft, "frame": "image", "length_unit": "px",
+         "image": {"width": picture.width, "height": picture.height, "rows": [picture.height * 0.95, 0]},
+         "preprocess": steps(picture, colour, "raw" if raw else "unit", ())},
+        out,
+    )  # fmt: skip
+    return seen_outputs(outputs_on(card, cases, TRIAL_FRAMES, cache))
+
+
+def outputs_on(card: Card, cases: Sequence[Case], frames: int, cache: Path) -> list[dict[str, Any]]:
+    """Outputs of ONNX Runtime on frames spread over the cases, deploy pipeline; a state is zero in each."""
+    engine = engines.open("ort-fp32", card.source(cache))
+    try:
+        return [dict(engine.infer(tensors)) for tensors in spread_frames(card, cases, frames)]
+    finally:
+        engine.close()
+
+
+def _decoder(seen: Sequence[Seen], picture: Picture, settled: Settled) -> Fit:
+    """The decoder: an answer, or the family that fits best."""
+    fits = fits_of(seen, picture)
+    shapes = ", ".join(f"{s.name} {list(s.shape)}" for s in seen)
+    best = fits[0] if fits else None
+    tied = [fit for fit in fits[1:] if best is not None and fit.distinct == best.distinct]
+    if best is None or tied:
+        reason = f"no decoder reads {shapes}" if best is None else f"several decoders read {shapes}"
+        guess = Guess("decoder", None, reason, others=[_named(f) for f in fits])
+    else:
+        guess = Guess("decoder", _named(best), best.evidence, best.distinct == 3, [_named(f) for f in fits[1:]])
+    said = settled.settle(guess)
+    table = dict(said) if isinstance(said, Mapping) else {"name": said}
+    for fit in fits:
+        if fit.decoder == table["name"] and all(fit.options.get(k, v) == v for k, v in table.items() if k != "name"):
+            guessed = {key: why for key, why in fit.guessed.items() if key not in table}
+            return replace(fit, options={**fit.options, **_rest(table)}, guessed=guessed)
+    return Fit(str(table["name"]), _rest(table), 3, "answered")
+
+
+def _named(fit: Fit) -> dict[str, Any]:
+    """A fit as a person would answer it: name and outputs."""
+    return {"name": fit.decoder, **{k: v for k, v in fit.options.items() if isinstance(v, str) and v}}
+
+
+def _rest(table: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in table.items() if key != "name"}
+
+
+def _card(draft: Mapping[str, Any], fit: Fit, picture: Picture, settled: Settled) -> dict[str, Any]:
+    """The card's tables, every question settled."""
+    options = dict(fit.options)
+    for key, why in fit.guessed.items():
+        if key != "frame":
+            options[key] = settled.settle(Guess(f"decoder.{key}", options.get(key, _default(key)), why))
+    frame = settled.settle(
+        Guess("frame", fit.frame, fit.guessed.get("frame", fit.evidence), "frame" not in fit.guessed)
+    )
+    colour, normalisation = _colours(fit, picture, settled)
+    before = _moves(fit, picture, settled)
+    preprocess = settled.settle(
+        Guess(
+            "deploy",
+            "nv12",
+            "the car's camera is taken for NV12 with the lab's resize; say what it does",
+            others=("lab",),
+        )
+    )
+    pipelines = steps(picture, colour, normalisation, before)
+    if preprocess == "lab":
+        pipelines["deploy"] = pipelines["train"]
+    return {
+        **draft, "frame": frame, "length_unit": "px" if frame == "image" else "m",
+        "preprocess": pipelines, "decoder": {"name": fit.decoder, **options},
+    }  # fmt: skip
+
+
+def _default(key: str) -> Any:
+    return {"lane_class": 1, "length": "", "channels": ""}.get(key)
+
+
+def _colours(fit: Fit, picture: Picture, settled: Settled) -> tuple[str, Any]:
+    """Colour and normalisation: by the graph's own first nodes, or as published for such outputs."""
+    source = f"as published with {fit.decoder}" if fit.published else "what most networks have"
+    if picture.channels == 1:
+        colour = settled.settle(Guess("colour", "gray", "one channel", sure=True))
+    else:
+        colour = settled.settle(
+            Guess("colour", fit.published.get("colour", "rgb"), f"{source}; no shape tells it", others=("rgb", "bgr"))
+        )
+    guess = Guess("normalisation", fit.published.get("normalisation", "unit"), f"{source}; no shape tells it",
+                  others=("unit", "imagenet", "half", "raw"))  # fmt: skip
+    if picture.port.dtype == "uint8":
+        guess = Guess("normalisation", "raw", "the input is uint8", sure=True)
+    elif picture.head.scaled:
+        said = " ".join(picture.head.operators)
+        big = picture.head.largest > 2
+        guess = Guess("normalisation", "raw" if big else "unit",
+                      f"the graph begins with {said}, constants up to {picture.head.largest:.3g}: it takes "
+                      + ("0..255" if big else "0..1"), sure=big)  # fmt: skip
+    return str(colour), settled.settle(guess)
+
+
+def _moves(fit: Fit, picture: Picture, settled: Settled) -> list[dict[str, Any]]:
+    """Crop and resize: the whole picture, or what the published network sees."""
+    size = [picture.width, picture.height]
+    lower = fit.published.get("lower")
+    if lower:
+        whole = round(picture.height / lower)
+        value: list[dict[str, Any]] = [
+            {"op": "resize", "size": [picture.width, whole], "arithmetic": "fixed"},
+            {"op": "crop", "box": [0, whole - picture.height, *size]},
+        ]
+        why = f"as published: resized to {picture.width}x{whole}, its lower {picture.height} rows"
+    else:
+        value = [{"op": "resize", "size": size, "arithmetic": "fixed"}]
+        why = f"the whole picture, resized to {picture.width}x{picture.height}; no shape tells a crop"
+    return [dict(step) for step in settled.settle(Guess("crop", value, why))]
+
+
+def _written(
+    card: dict[str, Any], seen: Sequence[Seen], settled: Settled, cases: tuple[Path, ...], opened: Sequence[Case],
+    out: Path, cache: Path, tell: Tell,
+) -> Project:  # fmt: skip
+    """Shapes, rows of the image, files and the picture."""
+    shapes = {s.name: [1, *s.shape] for s in seen}
+    card["outputs"] = [{"name": o["name"], "shape": shapes[o["name"]]} for o in card["outputs"] if o["name"] in shapes]
+    rows_told = ""
+    if card["frame"] == "image":
+        size = next(t for t in card["inputs"] if str(t["source"]).startswith("camera."))
+        shape = size["shape"]
+        height, width = shape[2:] if size["layout"] == "NCHW" else shape[1:3]
+        card["image"] = {"width": width, "height": height, "rows": [round(height * 0.97), round(height * 0.5)]}
+    draft = _read(card, out)
+    tell("drawing lines on the first frames")
+    lines = first_lines(draft, opened, lambda: outputs_on(draft, opened, 2 * TRIAL_FRAMES, cache))
+    if card["frame"] == "image":
+        card["image"]["rows"], rows_told = _rows(lines, card["image"])
+        settled.guesses.append(Guess("image.rows", card["image"]["rows"], rows_told))
+        settled.unconfirmed.append("image.rows")
+    card["unconfirmed"] = settled.unconfirmed
+    out.mkdir(parents=True, exist_ok=True)
+    files = {
+        "model.toml": card_text(card, settled.guesses, dump_toml),
+        "smoke.trueline.toml": policy_text(),
+        "test_lines.py": test_text([case.name for case in cases]),
+    }
+    for name, text in files.items():
+        with replacing(out / name) as path:
+            path.write_text(text, encoding="utf-8")
+    made = load_card(out / "model.toml")
+    picture, why = draw_first_frames(made, opened, lines, out / "first_frames.png")
+    return Project(
+        out, out / "model.toml", cases, out / "smoke.trueline.toml", out / "test_lines.py", picture, why,
+        tuple(settled.guesses), tuple(settled.unconfirmed), sum(len(t) for t in lines.values()),
+    )  # fmt: skip
+
+
+def _rows(lines: Mapping[str, LineTable], image: Mapping[str, Any]) -> tuple[list[int], str]:
+    """Rows that lines use on most frames: the tenth of the near ends, the tenth of the far ends."""
+    ends = [
+        (float(t.points(i)[:, 1].max()), float(t.points(i)[:, 1].min())) for t in lines.values() for i in range(len(t))
+    ]
+    if len(ends) < 6:
+        return list(image["rows"]), f"only {len(ends)} lines were drawn on the trial frames: a share of the height"
+    near, far = np.quantile([e[0] for e in ends], 0.5), np.quantile([e[1] for e in ends], 0.5)
+    found = [int(min(near, image["height"] - 1)), int(max(far, 0))]
+    if found[0] - found[1] < 0.1 * image["height"]:
+        return list(image["rows"]), "the lines drawn are too short to tell: a share of the height"
+    return found, f"the medians of the near and far ends of {len(ends)} lines on the trial frames"
+
+
+def _read(card: Mapping[str, Any], out: Path) -> Card:
+    """A card that is no file yet, as if it lay in the folder."""
+    root = out.resolve()
+    raw = {key: value for key, value in card.items() if key != "unconfirmed"}
+    for part, key in (("torch", "weights"), ("onnx", "file")):
+        if key in raw.get(part, {}):
+            raw[part] = {**raw[part], key: root / raw[part][key]}
+    return Card(**raw, path=root / "model.toml")

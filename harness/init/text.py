@@ -1,0 +1,75 @@
+"""The files that `trueline init` writes, as text."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from harness.init.guess import Guess
+
+__all__ = ["card_text", "policy_text", "test_text"]
+
+
+def card_text(card: Mapping[str, Any], guesses: Sequence[Guess], dump: Callable[[Mapping[str, Any]], str]) -> str:
+    """The card, with what it rests on above it."""
+    lines = ["# Written by `trueline init`. What it rests on; ? is a guess that nobody has confirmed:"]
+    open_ = set(card.get("unconfirmed", ()))
+    for guess in guesses:
+        mark = "?" if guess.key in open_ else " "
+        lines.append(f"#  {mark} {guess.key} = {_shown(guess.value)}: {guess.evidence}".replace("\n", " "))
+    lines += [
+        "# Look at first_frames.png. Correct what is wrong, and take confirmed words out of `unconfirmed`: replay and",
+        "# gate name the rest. docs/init.md has the questions, docs/cards.md every key.",
+        "",
+    ]
+    return "\n".join(lines) + dump({k: v for k, v in card.items() if v not in ([], {})})
+
+
+def _shown(value: Any) -> str:
+    text = str(value)
+    return text if len(text) <= 80 else f"{text[:77]}..."
+
+
+def policy_text() -> str:
+    """A first policy: it runs with pytest and `trueline gate`, and asks for nothing but sane lines."""
+    return SMOKE
+
+
+def test_text(cases: Sequence[str]) -> str:
+    """A test file beside the policy."""
+    return TEST.format(case=cases[0])
+
+
+SMOKE = """# A smoke test, not a release policy: engines must run and agree, and draw the lines that the lab draws.
+# pytest collects this file; `trueline gate RUN --policy smoke.trueline.toml` judges a run by it. docs/gate.md says how
+# a release policy is written and calibrated.
+schema = 1
+card = "model.toml"
+cases = "cases/*"
+
+[profile.cpu]
+engines = ["ort-fp32-none", "ort-fp32"]
+
+[[rules]]
+id = "missing"
+metric = "missing"
+rung = "deploy/*"
+statistic = "share"
+limit = "5 %"
+note = "lines that the lab draws and the car does not"
+
+[[rules]]
+id = "extra"
+metric = "extra"
+rung = "deploy/*"
+statistic = "share"
+limit = "5 %"
+"""
+
+TEST = '''"""Tests by hand; smoke.trueline.toml is collected by itself. docs/pytest.md."""
+
+
+def test_the_network_draws_lines(trueline_replay):
+    run = trueline_replay("model.toml", ["cases/{case}"], engines=["ort-fp32"], preprocess=["deploy"])
+    assert run.table("lines").collect().height > 0
+'''

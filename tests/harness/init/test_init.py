@@ -1,0 +1,201 @@
+"""`trueline init`: what a file says is taken, what shapes suggest is a guess, what does not fit is not named."""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from pathlib import Path
+
+import numpy as np
+import pytest
+from onnx import TensorProto
+
+from harness.cli import main
+from harness.errors import UsageError
+from harness.init import init_project
+from harness.job import run_job
+from harness.model.card import load_card
+from tests.harness.init.init_models import FAMILIES, pictures, random_outputs, write_network
+
+DECODERS = {"laneatt": "proposals", "clrnet": "proposals"}
+DATA = Path(__file__).resolve().parents[4] / "shared" / "data"
+
+
+@pytest.fixture
+def made(tmp_path):
+    """Runs init on outputs; (project, card)."""
+    folder = pictures(tmp_path / "drive")
+
+    def make(outputs, answers=None, out="out", **network):
+        path = write_network(tmp_path / "lanes.onnx", outputs, **network)
+        project = init_project(str(path), [folder], tmp_path / out, answers=answers, cache=tmp_path / "cache")
+        return project, load_card(project.card)
+
+    return make
+
+
+@pytest.mark.parametrize("size", [(128, 64), (160, 96)])
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_published_head_is_known_by_its_shapes_whatever_its_names_and_order(made, family, size):
+    outputs = random_outputs(family)
+    renamed = {f"out_{k}": outputs[name] for k, name in enumerate(reversed(outputs))}
+    names = dict(zip(reversed(outputs), renamed, strict=True))
+    _, card = made(renamed, size=size)
+    assert card.decoder.name == DECODERS.get(family, family)
+    told = card.decoder.options
+    if family == "row-column":
+        assert {k: told[k] for k in ("row_cells", "row_present", "column_cells", "column_present")} == {
+            "row_cells": names["loc_row"], "row_present": names["exist_row"],
+            "column_cells": names["loc_col"], "column_present": names["exist_col"],
+        }  # fmt: skip
+        assert [s["op"] for s in card.preprocess.train] == ["to_rgb", "resize", "crop", "normalise"]
+        assert told["rows"][-1] == size[1]
+    if family == "curves":
+        assert (told["logits"], told["curves"]) == (names["pred_logits"], names["pred_curves"])
+    if DECODERS.get(family) == "proposals":
+        assert told["form"] == family
+    if family == "row-anchor":
+        assert (told["axes"], len(told["rows"])) == ("crs", 56)
+        assert told["rows"][0] == pytest.approx(64 / 288 * size[1], abs=0.01)
+
+
+def test_axes_of_row_anchors_are_told_by_their_sizes(made):
+    _, card = made({"y": np.zeros((4, 18, 201))})
+    assert card.decoder.options["axes"] == "src"
+    assert len(card.decoder.options["rows"]) == 18
+
+
+def test_points_in_metres_are_told_from_points_in_pixels(made):
+    stations = np.linspace(0, 80, 33)
+    metres = np.stack([np.stack([stations, np.full(33, y)], -1) for y in (1.8, -1.8, 5.4)])
+    _, card = made({"pts": metres, "conf": np.array([0.9, 0.8, 0.1])})
+    assert (card.decoder.name, card.frame) == ("polyline", "vehicle")
+    assert card.decoder.options == {"lines": "pts", "scores": "conf", "order": "near-to-far"}
+
+
+def test_points_in_pixels_that_come_from_afar_are_turned(made):
+    rows = np.linspace(30, 62, 12)
+    pixels = np.stack([np.stack([np.full(12, u), rows], -1) for u in (20.0, 100.0)])
+    _, card = made({"pts": pixels, "conf": np.array([3.0, -2.0])})
+    assert (card.decoder.name, card.frame) == ("polyline", "image")
+    assert card.decoder.options["order"] == "far-to-near"
+    assert card.decoder.options["score"] == "logit"
+
+
+def test_of_two_masks_the_thin_one_holds_lines_whatever_its_name(made):
+    lines, area = np.full((2, 64, 128), -4.0), np.full((2, 64, 128), -4.0)
+    lines[1, 20:, 60:63], area[1, 30:] = 4, 4
+    _, card = made({"alpha": area, "beta": lines})
+    assert (card.decoder.name, card.decoder.options["output"]) == ("mask", "beta")
+    both = {"alpha": lines, "beta": lines}
+    with pytest.raises(UsageError, match="several decoders read"):
+        made(both, out="other")
+
+
+def test_a_head_that_nothing_reads_is_not_named(made, tmp_path):
+    with pytest.raises(UsageError, match=r"no decoder reads y \[5, 7, 11, 13\]") as caught:
+        made({"y": np.zeros((5, 7, 11, 13))})
+    assert "--answers" in caught.value.remedy
+    assert not (tmp_path / "out" / "model.toml").exists()
+
+
+def test_every_guess_is_listed_until_it_is_answered(made, tmp_path):
+    outputs = random_outputs("curves")
+    project, card = made(outputs)
+    assert {"colour", "normalisation", "crop", "deploy", "decoder.lane_class"} <= set(card.unconfirmed)
+    assert "decoder" not in card.unconfirmed  # nobody else has these shapes
+    crop = [{"op": "resize", "size": [128, 64]}]
+    answers = {"colour": "rgb", "normalisation": "imagenet", "crop": crop, "deploy": "lab", "decoder.lane_class": 1}
+    project, card = made(outputs, answers, out="answered")
+    assert card.unconfirmed == ("image.rows",)
+    assert card.preprocess.train == card.preprocess.deploy
+    assert card.preprocess.train[-1]["mean"] == [0.485, 0.456, 0.406]
+    assert project.lines >= 0
+
+
+def test_an_answer_to_no_question_is_refused(made):
+    with pytest.raises(UsageError, match="questions that this model does not raise: color"):
+        made(random_outputs("curves"), {"color": "rgb"})
+
+
+def test_a_person_is_asked_what_is_not_sure(tmp_path):
+    path = write_network(tmp_path / "lanes.onnx", random_outputs("clrnet"))
+    asked = []
+
+    def ask(guess):
+        asked.append(guess.key)
+        return "rgb" if guess.key == "colour" else guess.value
+
+    project = init_project(str(path), [pictures(tmp_path / "d")], tmp_path / "out", ask=ask, cache=tmp_path / "cache")
+    assert "colour" in asked
+    assert "picture" not in asked
+    card = load_card(project.card)
+    assert card.preprocess.train[0]["op"] == "to_rgb"
+    assert "colour" not in card.unconfirmed
+    assert "crop" in card.unconfirmed
+
+
+def test_a_graph_that_normalises_is_fed_what_it_takes(made):
+    _, card = made(random_outputs("curves"), first=[("Sub", 123.7), ("Div", 58.4)])
+    assert card.preprocess.train[-1] == {"op": "dtype", "to": "float32"}
+    assert "normalisation" not in card.unconfirmed
+
+
+def test_bytes_in_nhwc_are_read_from_the_file(made):
+    _, card = made(random_outputs("curves"), nhwc=True, dtype=TensorProto.UINT8)
+    (spec,) = card.inputs
+    assert (spec.layout, spec.dtype, spec.shape) == ("NHWC", "uint8", (1, 64, 128, 3))
+    assert card.preprocess.train[-1]["op"] == "round_u8"
+
+
+def test_an_input_that_an_output_feeds_is_a_state(made):
+    _, card = made(random_outputs("curves"), state=("h_in", "h_out"))
+    assert card.state == {"h_out": "h_in"}
+    assert "input h_in" in card.unconfirmed
+
+
+def test_what_it_writes_runs_and_the_gate_names_the_guesses(made, tmp_path):
+    lines = np.full((1, 64, 128), -4.0)
+    lines[0, 10:, 60:63] = 4
+    project, card = made({"m": lines})
+    assert project.picture is not None
+    assert project.lines > 0
+    found = run_job(card, [project.cases[0]], policy=None, out=tmp_path / "run", engines=["ort-fp32"], steps=False)
+    assert any("guesses which nobody has confirmed: " in remark for remark in found.verdict.remarks)
+    assert tomllib.loads(project.policy.read_text())["card"] == "model.toml"
+    compile(project.test.read_text(), "test_lines.py", "exec")
+
+
+def test_an_existing_card_is_left_alone(made, tmp_path):
+    made(random_outputs("curves"))
+    before = (tmp_path / "out" / "model.toml").read_text()
+    with pytest.raises(UsageError, match="there is a card already"):
+        made(random_outputs("curves"))
+    assert (tmp_path / "out" / "model.toml").read_text() == before
+
+
+def test_the_command_tells_its_guesses(tmp_path, capsys):
+    path = write_network(tmp_path / "lanes.onnx", random_outputs("row-anchor"))
+    arguments = ["init", str(path), str(pictures(tmp_path / "drive")), "--out", str(tmp_path / "out"), "--json",
+                 "--cache", str(tmp_path / "cache")]  # fmt: skip
+    with pytest.raises(SystemExit) as end:
+        main(arguments)
+    assert end.value.code == 0
+    told = json.loads(capsys.readouterr().out)
+    assert {g["key"]: g["value"] for g in told["guesses"]}["colour"] == "rgb"
+    assert "decoder.rows" in told["unconfirmed"]
+
+
+@pytest.mark.skipif(not (DATA / "models").is_dir(), reason=f"no {DATA / 'models'}")
+def test_a_published_model_and_a_foreign_clip(tmp_path):
+    """TwinLiteNet: the lane mask and not the drivable area; the rows are about those that a person chose."""
+    project = init_project(
+        str(DATA / "models" / "twinlitenet.onnx"), [DATA / "clips" / "highway_curve.mp4"], tmp_path / "out",
+        cache=tmp_path / "cache",
+    )  # fmt: skip
+    card = load_card(project.card)
+    assert card.decoder.options["output"] == "ll"
+    assert card.image is not None
+    assert abs(card.image.rows[0] - 336) < 20
+    assert abs(card.image.rows[1] - 226) < 20
+    assert project.lines >= 24

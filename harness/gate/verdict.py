@@ -173,8 +173,8 @@ class Verdict:
 
     @property
     def remarks(self) -> tuple[str, ...]:
-        """What a reader must know beside the rules: first what the verdict is blind to, then guesses of the card, the baseline, what was not
-        judged and what was left out."""
+        """What a reader must know beside the rules: first what the verdict is blind to; then guesses of the card, the
+        baseline, what was not judged and what was left out."""
         left_out = (f"left out: {', '.join(ids)}: {reason}" for reason, ids in self._left_out_by_reason().items())
         return (
             *([self.blind] if self.blind else []),

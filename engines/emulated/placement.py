@@ -50,7 +50,12 @@ def demand_everywhere(
 
 
 def plan_roundings(
-    model: ir.Model, nodes: Iterable[ir.Node], demand: Mapping[ir.Value, Format], *, fused: bool = False
+    model: ir.Model,
+    nodes: Iterable[ir.Node],
+    demand: Mapping[ir.Value, Format],
+    *,
+    fused: bool = False,
+    early: bool = False,
 ) -> dict[ir.Value, Format]:
     """Which computed and fed values to round; the result is the same as rounding all that are demanded.
 
@@ -62,6 +67,7 @@ def plan_roundings(
         nodes: its nodes in order.
         demand: the format each value must have.
         fused: round at the ends of fused kernels only.
+        early: round at the node that makes the number, even where the next operator could do it as well.
     """
     plan = {value: demand[value] for value in model.graph.inputs if value in demand}
     waiting: set[ir.Value] = set()
@@ -71,7 +77,7 @@ def plan_roundings(
             form = demand.get(value)
             if form is None or (clean and _all_in(node, form, demand)):
                 continue
-            if _can_wait(node, value, form, demand, fused):
+            if _can_wait(node, value, form, demand, fused=fused, early=early):
                 waiting.add(value)
             else:
                 plan[value] = form
@@ -101,14 +107,16 @@ def _all_in(node: ir.Node, form: Format, demand: Mapping[ir.Value, Format]) -> b
     return all(demand.get(value) is form for value in floats)
 
 
-def _can_wait(node: ir.Node, value: ir.Value, form: Format, demand: Mapping[ir.Value, Format], fused: bool) -> bool:
+def _can_wait(
+    node: ir.Node, value: ir.Value, form: Format, demand: Mapping[ir.Value, Format], *, fused: bool, early: bool
+) -> bool:
     uses = list(value.uses())
     if len(uses) != 1 or value.is_graph_output():
         return False
     ((user, index),) = uses
     if user.graph is not node.graph or any(demand.get(output) is not form for output in user.outputs[:1]):
         return False
-    if index == 0 and is_monotone(user) and len(user.outputs) == 1:
+    if not early and index == 0 and is_monotone(user) and len(user.outputs) == 1:
         return True
     kernel = node.op_type in PRODUCTS or node.op_type in POINTWISE
     return fused and kernel and user.op_type in POINTWISE and not node.domain and not user.domain

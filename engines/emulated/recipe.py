@@ -139,7 +139,8 @@ def rewrite(
         path: ONNX file.
         recipe: what to emulate.
         plugins: libraries with custom ops.
-        before: shown the graph before its first rounding; it may name nodes and values.
+        before: shown the graph before its first rounding; it may name nodes and values. Every rounding is then at the
+            node that makes the number, which changes no bit.
 
     Raises:
         ModelLoadError, ExportError: the model does not load or cannot be rewritten.
@@ -182,7 +183,7 @@ def rewrite(
     kinds = kinds_of_products(model, demand, halves, tf32=recipe.method == "tf32") if recipe.marked else {}
     if demand:
         operands = facts.get("values_rounded", 0)
-        facts |= _round_demanded(model, demand, chosen, fused=recipe.fused)
+        facts |= _round_demanded(model, demand, chosen, fused=recipe.fused, early=before is not None)
         facts["values_rounded"] += operands
     if recipe.chunk and form is not None:
         facts["products_in_chunks"] = accumulate_in_chunks(model, form, recipe.chunk, chosen)
@@ -293,12 +294,12 @@ def _read_only(name: str, value: Any) -> tuple[str, ...]:
 
 
 def _round_demanded(
-    model: ir.Model, demand: dict[ir.Value, Format], chosen: Chosen | None, *, fused: bool
+    model: ir.Model, demand: dict[ir.Value, Format], chosen: Chosen | None, *, fused: bool, early: bool = False
 ) -> dict[str, Any]:
     """Round constants once and for all, and values while it runs."""
     import onnx_ir as ir
 
-    plan = plan_roundings(model, nodes_of(model), demand, fused=fused)
+    plan = plan_roundings(model, nodes_of(model), demand, fused=fused, early=early)
     constants: set[ir.Value] = set()
     for node in nodes_of(model):
         if chosen is not None and node not in chosen:

@@ -31,6 +31,9 @@ def sweep(
     ] = None,
     severities: Annotated[str, typer.Option("--severities", metavar="1,...", help="of 1 to 5")] = "1,2,3,4,5",
     seed: Annotated[int, typer.Option("--seed", min=0, help="of all chance")] = 0,
+    search: Annotated[
+        int, typer.Option("--search", min=0, metavar="N", help="points to try for the worst bend; 0: no search")
+    ] = 150,
     baseline: Annotated[
         Path | None,
         typer.Option("--baseline", metavar="SWEEP|CARD", help="a sweep to compare with, or a card to sweep first"),
@@ -53,8 +56,8 @@ def sweep(
         with progress_bar(f"sweeping {model.name}") as progress:
             return run(
                 load_card(model), cases, out=folder, engine=engine, pipeline=preprocess,
-                perturbations=names(perturbations), severities=_numbers(severities), seed=seed, baseline=against,
-                resume=resume, cache=cache or DEFAULT_CACHE, progress=progress,
+                perturbations=names(perturbations), severities=_numbers(severities), seed=seed, search=search,
+                baseline=against, resume=resume, cache=cache or DEFAULT_CACHE, progress=progress,
             )  # fmt: skip
 
     before = None

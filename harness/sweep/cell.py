@@ -20,7 +20,7 @@ from harness.sweep.measuring import CaseMeasure, follow, unmoved
 from harness.sweep.running import Clip, Model, run_case
 from trueline import TruelineError
 
-__all__ = ["OneCase", "measure_cell"]
+__all__ = ["OneCase", "Undone", "measure_cell", "undo"]
 
 
 @dataclass(frozen=True)
@@ -58,24 +58,57 @@ def measure_cell(
 def _measured(
     model: Model, one: OneCase, amounts: Sequence[Amount], seed: int, ran: Callable[[], None]
 ) -> dict[str, Any]:
-    card, case, grid = model.card, one.case, model.card.grid
+    card, case = model.card, one.case
     disturbance = Disturbance(card, case, amounts, seed)
-    whole = _way(card, case, disturbance, 1.0)
     change = InputChange(card, case, model.pipeline, one.steps)
     clips = [_without_tensors(clip) for clip in run_case(model, case, disturbance, change.add, ran)]
     lines = concat([clip.outputs.lines for clip in clips])
-    share = follow(one.clean, whole.moved(one.clean), lines, grid) if whole else math.nan
-    away = _way(card, case, disturbance, float(np.clip(share, 0, 1)) if math.isfinite(share) else 1.0)
-    drawn = drawn_range(one.clean, grid)
-    clean = away.cut(one.clean, drawn) if away else one.clean
+    undone = undo(card, one, disturbance, lines)
     slots = model.runner().reading.decoder.decoder.slots
-    with CaseMeasure(card, case, model.name, slots, clean) as measure:
+    with CaseMeasure(card, case, model.name, slots, undone.clean) as measure:
         for clip in clips:
-            back = away.taken_back(clip.outputs.lines, drawn) if away else clip.outputs.lines
-            measure.add(clip.frames, clip.timestamps_ns, replace(clip.outputs, lines=back))
+            back = replace(clip.outputs, lines=undone.back(clip.outputs.lines))
+            measure.add(clip.frames, clip.timestamps_ns, back)
         found = measure.numbers()
-    found |= {"input_rms": _known(change.rms), "unmoved": unmoved(one.clean, lines, grid)}
-    return found | {"follow": _known(share)}
+    found |= {"input_rms": _known(change.rms), "unmoved": unmoved(one.clean, lines, card.grid)}
+    return found | {"follow": _known(undone.share)}
+
+
+@dataclass(frozen=True)
+class Undone:
+    """A comparison without what truly moved.
+
+    Attributes:
+        clean: the undisturbed lines, cut to what can have been drawn of them.
+        share: of the true movement that the lines made; NaN where nothing moves.
+        back: takes lines of the disturbed picture back.
+    """
+
+    clean: LineTable
+    share: float
+    back: Callable[[LineTable], LineTable]
+
+
+def undo(card: Card, one: OneCase, disturbance: Disturbance, lines: LineTable) -> Undone:
+    """How lines of a disturbed picture are to be compared (harness/sweep/expected.py).
+
+    Args:
+        card: the model.
+        one: the case.
+        disturbance: of its pictures.
+        lines: what the model drew of them.
+
+    Raises:
+        CannotTell: where the true line goes is not known.
+    """
+    whole = _way(card, one.case, disturbance, 1.0)
+    if whole is None:
+        return Undone(one.clean, math.nan, lambda lines: lines)
+    share = follow(one.clean, whole.moved(one.clean), lines, card.grid)
+    taken = float(np.clip(share, 0, 1)) if math.isfinite(share) else 1.0
+    away, drawn = _way(card, one.case, disturbance, taken), drawn_range(one.clean, card.grid)
+    assert away is not None  # as whole is not
+    return Undone(away.cut(one.clean, drawn), share, lambda lines: away.taken_back(lines, drawn))
 
 
 def _way(card: Card, case: Case, disturbance: Disturbance, share: float) -> Displacement | None:

@@ -29,6 +29,7 @@ from harness.sweep.cell import OneCase, measure_cell
 from harness.sweep.disturbance import Amount
 from harness.sweep.perturbation import SEVERITIES, Perturbation
 from harness.sweep.running import Model
+from harness.sweep.search import find_worst
 from harness.sweep.summary import Ratio, constant, curves, gain, ratio
 from harness.sweep.table import PERTURBATIONS, chosen
 
@@ -88,6 +89,7 @@ def sweep(
     perturbations: Sequence[str] = (),
     severities: Sequence[int] = SEVERITIES,
     seed: int = 0,
+    search: int = 0,
     baseline: Sweep | None = None,
     resume: bool = False,
     cache: Path = DEFAULT_CACHE,
@@ -104,6 +106,7 @@ def sweep(
         perturbations: names or kinds; all where empty.
         severities: of 1 to 5.
         seed: of all chance.
+        search: points to try for the disturbance that bends a line most (harness/sweep/search.py); 0: no search.
         baseline: sweep of another model, to hold this one against.
         resume: go on with a sweep that was stopped in `out`.
         cache: of prepared models.
@@ -115,7 +118,7 @@ def sweep(
     _check(engine, severities)
     wanted = chosen(tuple(perturbations))
     opened = sorted((open_case(path) for path in find_cases(cases)), key=lambda case: case.id)
-    plan = _plan(card, opened, Rung(pipeline, engine), wanted, severities, seed)
+    plan = _plan(card, opened, Rung(pipeline, engine), wanted, severities, seed, search)
     _begin(out, plan, resume)
     with ExitStack() as stack:
         stack.enter_context(replay_environment())
@@ -123,8 +126,9 @@ def sweep(
         pending = _Pending(out, opened, wanted, severities)
         for case, cells in pending.by_case():
             _run(model, case, cells, out, seed, pending.counter(progress or quiet))
+        worst = _worst(model, opened, wanted, out, search, seed, progress or quiet)
     done = [read_json(cell.file(out)) for cell in pending.every]
-    meta = plan | _concluded(done, baseline) | {"cells": done, "finished": True}
+    meta = plan | _concluded(done, baseline) | {"worst": worst, "cells": done, "finished": True}
     write_json(out / FILE, plain(meta))
     return Sweep.open(out)
 
@@ -183,6 +187,24 @@ def _run(model: Model, case: Case, cells: Sequence[_Cell], out: Path, seed: int,
     case.forget()
 
 
+def _worst(
+    model: Model,
+    cases: Sequence[Case],
+    wanted: Sequence[Perturbation],
+    out: Path,
+    tries: int,
+    seed: int,
+    progress: Progress,
+) -> dict[str, Any] | None:
+    """What the search found, now or before the sweep was stopped; None without one."""
+    file = out / "worst.json"
+    if tries and not file.exists():
+        ready = [OneCase.of(model, case) for case in cases]
+        found = find_worst(model, ready, wanted, tries=tries, seed=seed, progress=progress)
+        write_json(file, plain(asdict(found) if found is not None else None))
+    return read_json(file) if tries else None
+
+
 def _check(engine: str, severities: Sequence[int]) -> None:
     if family(engine) == "recorded":
         raise UsageError(
@@ -201,10 +223,11 @@ def _plan(
     wanted: Sequence[Perturbation],
     severities: Sequence[int],
     seed: int,
+    search: int,
 ) -> dict[str, Any]:
     """The beginning of sweep.json; its digest is that of all that can change a number."""
     amounts = {what.name: list(what.severities) for what in wanted}
-    settings = {"perturbations": amounts, "severities": list(severities), "seed": seed}
+    settings = {"perturbations": amounts, "severities": list(severities), "seed": seed, "search": search}
     plan: dict[str, Any] = plain(make_plan(card, cases, [rung], settings).meta)
     return plan | {"schema": SCHEMA, "engine": rung.engine, "pipeline": rung.preprocess, "finished": False}
 

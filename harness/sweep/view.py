@@ -37,12 +37,23 @@ def remarks(found: Sweep) -> Iterator[str]:
     if against := meta.get("baseline"):
         mean = "undefined: the baseline does not move" if against["mean"] is None else f"{against['mean']:.3g}"
         yield f"corruption ratio to {against['card']} ({against['path']}): {mean}"
+    if worst := meta.get("worst"):
+        yield _told(worst, found.unit)
     for curve in meta["curves"]:
         if curve["why"]:
             yield f"not measured: {curve['perturbation']}: {curve['why']}"
     for curve in meta["curves"]:
         if failed := sum(point["crashed"] for point in curve["points"]):
             yield f"CRASHED: {curve['perturbation']}: {failed} cells; their reasons are in {found.path / 'cells'}"
+
+
+def _told(worst: Mapping[str, Any], unit: str) -> str:
+    amounts = ", ".join(f"{name} {amount:.3g}" for name, amount in worst["amounts"].items())
+    return (
+        f"worst bend of {worst['tried']} tries: {with_unit(worst['bend'], 'length', unit)} {worst['band']}, "
+        f"{worst['times']:.2g} x its finding threshold, in {worst['case']} frame {worst['frame']}, by {amounts}; "
+        f"alone, {worst['alone']} does most: {worst['alone_times']:.2g} x"
+    )
 
 
 def _title(found: Sweep) -> str:

@@ -2,8 +2,8 @@
 
 A picture shows two bright stripes on grey, slanted and moving. `Reader` takes, row by row, the middle of the brightness
 within a window around each stripe: it draws exactly what is there. Its weight `sight` is the share of that which it
-uses; 0 draws the same two lines for ever. In the vehicle frame rows and columns become ground points by the calibration
-that it believes.
+uses; 0 draws the same two lines for ever. `bow` bends them by the brightness of the picture. In the vehicle frame rows
+and columns become ground points by the calibration that it believes.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ from torch import nn
 
 
 class Reader(nn.Module):
-    def __init__(self, sight=1.0, ground=False) -> None:
+    def __init__(self, sight=1.0, ground=False, bow=0.0) -> None:
         super().__init__()
-        self.sight, self.ground = sight, ground
+        self.sight, self.ground, self.bow = sight, ground, bow
         u, middle = torch.arange(96.0), torch.tensor([32.0, 64.0])
         self.register_buffer("u", u, persistent=False)
         self.register_buffer("middle", middle[:, None], persistent=False)
@@ -43,6 +43,7 @@ class Reader(nn.Module):
         paint = (image.mean(1)[:, None, 14:] - 0.45).clamp(min=0) * self.window
         seen = (paint * self.u).sum(-1) / paint.sum(-1).clamp(min=1e-6)
         u = self.middle + self.sight * (seen - self.middle)
+        u = u + self.bow * (image.mean() - 0.5).clamp(min=0) * ((self.v - 38) / 25) ** 2
         v = self.v.expand_as(u)
         if self.ground:
             below = 0.02 + torch.atan((v - 12.0) / 100.0)
@@ -59,7 +60,7 @@ inputs = [{{name = "image", shape = [1, 3, 64, 96], layout = "NCHW", source = "c
 outputs = [{{name = "lines"}}, {{name = "scores"}}]
 [torch]
 factory = "network:Reader"
-args = {{sight = {sight}, ground = {ground}}}
+args = {{sight = {sight}, ground = {ground}, bow = {bow}}}
 [decoder]
 name = "polyline"
 [preprocess]
@@ -69,12 +70,14 @@ deploy = [{{op = "to_rgb"}}, {{op = "normalise"}}]
 IMAGE = 'frame = "image"\nlength_unit = "px"\nimage = {width = 96, height = 64, rows = [63, 14]}'
 
 
-def write_reader(folder: Path, *, sight: float = 1.0, ground: bool = False, name: str = "reader") -> Path:
+def write_reader(
+    folder: Path, *, sight: float = 1.0, ground: bool = False, bow: float = 0.0, name: str = "reader"
+) -> Path:
     """Write network and card; returns the card."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "network.py").write_text(NETWORK)
     frame = "" if ground else IMAGE
-    text = CARD.format(name=name, frame=frame, sight=sight, ground=str(ground).lower())
+    text = CARD.format(name=name, frame=frame, sight=sight, ground=str(ground).lower(), bow=bow)
     (folder / f"{name}.toml").write_text(text)
     return folder / f"{name}.toml"
 

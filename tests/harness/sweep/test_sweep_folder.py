@@ -34,7 +34,7 @@ def _sweep(files: tuple[Path, Path], out: Path, stop_at: int | None = None, **op
 
     return sweep(
         load_card(files[0]), [files[1]], out=out, engine="torch-fp32", perturbations=("noise", "darker"),
-        severities=(1, 3), cache=out.parent / "cache", progress=progress, **options,  # type: ignore[arg-type]
+        severities=(1, 3), search=4, cache=out.parent / "cache", progress=progress, **options,  # type: ignore[arg-type]
     )  # fmt: skip
 
 
@@ -52,6 +52,7 @@ def test_a_stopped_sweep_goes_on_cell_by_cell_and_ends_the_same(files: tuple[Pat
     again = _sweep(files, tmp_path / "out", resume=True)
     assert [file.stat().st_mtime_ns for file in done] == before
     assert again.cells == whole.cells
+    assert again.meta["worst"] == whole.meta["worst"]
     assert again.meta["curves"] == whole.meta["curves"]
 
 
@@ -117,11 +118,12 @@ def test_the_command_sweeps_a_baseline_card_first_and_tells_the_ratio(
 ) -> None:
     blind = write_reader(files[0].parent, sight=0.0, name="blind")
     common = ["--cases", str(files[1]), "--engine", "torch-fp32", "--perturbations", "noise", "--severities", "2"]
-    common += ["--cache", str(tmp_path / "cache")]
+    common += ["--cache", str(tmp_path / "cache"), "--search", "5"]
     _command("sweep", str(blind), *common, "--baseline", str(files[0]), "--out", str(tmp_path / "out"))
     told = capsys.readouterr().out
     assert "CONSTANT: the lines of blind do not follow the picture" in told
     assert "corruption ratio to reader" in told
+    assert "worst bend" not in told  # a blind model has none
     assert Sweep.open(tmp_path / "out" / "baseline").meta["card"]["name"] == "reader"
     again = ["--baseline", str(tmp_path / "out" / "baseline"), "--out", str(tmp_path / "two"), "--json"]
     _command("sweep", str(files[0]), *common, *again)

@@ -1,0 +1,55 @@
+"""The search for the worst bend, on a model that bends by the brightness of the picture and by nothing else."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from cases.case import open_case
+from harness.model.card import load_card
+from harness.replay.hooks import Hooks
+from harness.replay.open import open_engine
+from harness.sweep.cell import OneCase
+from harness.sweep.running import Model
+from harness.sweep.search import Worst, find_worst
+from harness.sweep.table import chosen
+from tests.harness.sweep.readers import write_reader, write_stripes
+
+NAMES = ("brighter", "gamma-bright", "range-dull", "chroma", "shift-right")
+
+
+def _found(folder: Path, *, tries: int, seed: int, names: tuple[str, ...] = NAMES, **card: float) -> Worst | None:
+    model = load_card(write_reader(folder / "model", **card))  # type: ignore[arg-type]  # keywords of the test
+    if not (folder / "cases").exists():
+        write_stripes(folder / "cases", frames=6)
+    case = open_case(folder / "cases" / "stripes")
+    with ExitStack() as stack:
+        engine = open_engine("torch-fp32", model, [case], Hooks(), folder / "cache", stack)
+        ready = Model(model, engine, "torch-fp32")
+        return find_worst(ready, [OneCase.of(ready, case)], chosen(names), tries=tries, seed=seed)
+
+
+@pytest.mark.parametrize("seed", [0, 5])
+def test_several_small_causes_together_bend_more_than_the_worst_alone(tmp_path: Path, seed: int) -> None:
+    found = _found(tmp_path, tries=45, seed=seed, bow=10.0)
+    assert found is not None
+    assert found.alone == "brighter"
+    assert found.times > 1.2 * found.alone_times
+    assert found.amounts["brighter"] > 40
+    assert len({"gamma-bright", "range-dull"} & set(found.amounts)) >= 1
+    limits = {p.name: abs(p.severities[-1]) for p in chosen(NAMES)}
+    assert all(abs(amount) <= limits[name] + 1e-9 for name, amount in found.amounts.items())
+    assert found.tried == 45
+
+
+def test_the_same_seed_finds_the_same_and_few_tries_are_kept(tmp_path: Path) -> None:
+    first, again = (_found(tmp_path, tries=6, seed=3, bow=10.0) for _ in range(2))
+    assert first == again
+    assert first is not None
+    assert first.tried == 6
+
+
+def test_a_blind_model_never_bends(tmp_path: Path) -> None:
+    assert _found(tmp_path, tries=12, seed=0, sight=0.0) is None

@@ -18,7 +18,7 @@ ROOT = Path(__file__).parent.parent
 PACKAGES = ("cases", "engines", "techniques", "harness")
 ALLOWED = {"cases": set(), "engines": set(), "techniques": set(), "harness": {"cases", "engines"}}
 TRAINING = ("harness/training.py", "harness/cli/train.py")  # the one place where training meets the harness
-HEAVY = ("torch", "onnx", "onnxruntime", "polars", "numpy", "scipy", "cv2", "av", "plotly", "pydantic")
+HEAVY = ("torch", "onnx", "onnxruntime", "polars", "numpy", "scipy", "cv2", "av", "pydantic")
 
 
 def _imported(source: str) -> set[str]:

@@ -117,6 +117,8 @@ def _merged(base: Raw, child: Raw, path: Path) -> Raw:
         raise _loosened(f"baseline = {str(child['baseline'])!r}", f"{str(base['baseline'])!r}", where)
     if "reference" in base and child.get("reference", base["reference"]) != base["reference"]:
         raise _loosened(f"reference = {child['reference']!r}", f"{base['reference']!r}", where)
+    if isinstance(base.get("teams"), dict) and isinstance(child.get("teams"), dict):
+        merged["teams"] = base["teams"] | child["teams"]
     merged["profile"] = _merged_profiles(base.get("profile", {}), child.get("profile", {}), where)
     merged["rules"] = _merged_rules(base.get("rules", []), child.get("rules", []), where)
     return merged

@@ -10,10 +10,11 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from harness.run.catalogue import Measure, Statistic, find_measure
 from harness.run.question import HOLD_S, Question
+from harness.run.rungs import STAGES
 from harness.run.units import Limit, check_unit, parse_limit
 
 __all__ = ["Policy", "Profile", "Rule", "Source", "covers"]
@@ -33,6 +34,13 @@ def _many(value: object) -> object:
     return tuple(value) if isinstance(value, list) else value
 
 
+def _known_stage(name: str) -> str:
+    if name not in STAGES:
+        raise ValueError(f"must be in {list(STAGES)} (got {name!r})")
+    return name
+
+
+Stage = Annotated[str, AfterValidator(_known_stage)]
 Strings = Annotated[tuple[str, ...], BeforeValidator(_many)]
 
 
@@ -188,6 +196,7 @@ class Policy(_Strict):
         rules: at least one.
         noise_factor: a limit must be this many noise floors wide.
         min_frames_share: share of a case's frames that must have been compared.
+        teams: who owns a stage, by its name; told where a finding is blamed on it, decides nothing.
     """
 
     schema_: Annotated[Literal[1], Field(alias="schema")] = 1
@@ -199,6 +208,7 @@ class Policy(_Strict):
     rules: Annotated[tuple[Rule, ...], BeforeValidator(_many), Field(min_length=1)]
     noise_factor: Annotated[float, Field(gt=0)] = 3.0
     min_frames_share: Annotated[float, Field(gt=0, le=1)] = 0.8
+    teams: dict[Stage, str] = {}
     sources: tuple[Source, ...] = ()
 
     @property

@@ -2,7 +2,8 @@
 
     write_report(Run.open(path), verdict=..., explanation=...)
 
-select (which frames) -> frames, summary, series, tree, judgement, blame -> data (all that is shown) -> pictures -> html
+select (which frames) -> summary, tree, judgement, blame, headline -> data (all that is said) -> clips (lines, series,
+pictures, tensors of the cases, within a budget of bytes) -> html
 """
 
 from __future__ import annotations
@@ -27,7 +28,6 @@ def write_report(
     out: Path | None = None,
     verdict: Verdict | Mapping[str, Any] | None = None,
     explanation: Explanation | None = None,
-    max_frames: int = 12,
     cases: Sequence[Path] = (),
     tell: Callable[[str], None] | None = None,
 ) -> Path:
@@ -38,7 +38,6 @@ def write_report(
         out: the file; None for report.html in the run folder.
         verdict: what the gate said (a Verdict, or the object of verdict.json); None leaves the verdict out.
         explanation: what the ladder said; None asks it.
-        max_frames: how many of the worst frames get a picture.
         cases: where the cases lie now, if they are not where they were: case folders, or folders of them.
         tell: told in a sentence how many pictures are missing and why, where some are; the report says it too.
 
@@ -49,24 +48,18 @@ def write_report(
     """
     from harness.ladder import explain
     from harness.report.data import build_content
-    from harness.report.html import render
-    from harness.report.pictures import add_pictures
-    from harness.report.recordings import missing_pictures
+    from harness.report.writing import pieces
     from harness.run.facts import read_facts
     from harness.run.recordings import Recordings
 
     recordings = Recordings(run.meta, run.path, cases)
     facts = read_facts(run.meta)
     told = explanation if explanation is not None else explain(run, verdict)
-    content = build_content(run, facts, verdict, told, max_frames)
-    add_pictures(content.page["frames"], content.chosen, facts, recordings)
-    missing = missing_pictures(content.page["frames"])
-    if missing and tell is not None:
-        tell(missing)
+    content = build_content(run, facts, verdict, told)
     path = Path(out) if out is not None else Path(run.path) / "report.html"
     try:
         with replacing(path) as draft, draft.open("w", encoding="utf-8") as file:
-            file.writelines(render(content.view, content.page))
+            file.writelines(pieces(run, facts, content, recordings, tell))
     except OSError as error:
         raise ReportError(
             f"cannot write the report: {error.strerror}",

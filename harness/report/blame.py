@@ -59,6 +59,7 @@ def _finding(f: Finding, styles: Mapping[str, RungStyle]) -> dict[str, Any]:
         "definition": definition_of(f.measure),
         "sentence": sentence(f),
         "place": place_of(f),
+        "band": f.band,
         "rung": f.rung,
         "value": size_of(f.value, f.unit),
         "threshold": size_of(f.threshold, f.unit),

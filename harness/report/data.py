@@ -1,30 +1,33 @@
 """From a run to what the page shows: `view` for the template, `page` for its scripts; both JSON-able.
 
-Pure but for reading the tables; pictures are put in by harness.report.pictures, markup is made by harness.report.html.
+Pure but for reading the tables; clips and pictures are made by harness.report.clips, markup by harness.report.html.
 """
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import polars as pl
-
-from harness.ladder import Explanation, Finding
+from harness.ladder import Explanation, Finding, Step
 from harness.ladder.words import size_of
 from harness.report.blame import blame_view
+from harness.report.clips import exact
 from harness.report.finding import WorstFrame
-from harness.report.frames import lines_of_frames
 from harness.report.glossary import columns, definition_of, label_of
-from harness.report.judgement import judgement_view
+from harness.report.headline import headline_view, worst_finding
+from harness.report.judgement import STATUSES, judgement_view
+from harness.report.locate import placed
 from harness.report.palette import RungStyle, rung_styles
+from harness.report.plain import as_mapping
 from harness.report.provenance import provenance
 from harness.report.select import frames_of, worst_frames
-from harness.report.series import case_series, points_per_trace
-from harness.report.summary import case_summary, heat_table, pooled
+from harness.report.summary import case_summary, heat_table, pooled, threshold_of
+from harness.report.tensors import pipelines_of
 from harness.report.tree import ladder_view
+from harness.run.catalogue import find_measure
 from harness.run.facts import CaseFact, RunFacts, RungFact, RunLike
 from harness.run.numbers import quantity_of_unit, unit_text, with_unit
 from harness.run.tables import BANDS
@@ -32,8 +35,7 @@ from harness.run.tables import BANDS
 __all__ = ["Content", "build_content"]
 
 CASE_COLUMNS = ("offset_max", "bend", "swing_pp", "jitter", "missing", "coverage")
-SERIES_VALUES = 900_000  # over all traces; 2.7 characters each in the file
-_MOST_EXACT = 2**53  # of numbers in a script
+MAX_FINDINGS = 80  # beside the worst of each case
 
 
 @dataclass
@@ -43,46 +45,57 @@ class Content:
     Attributes:
         view: for the template.
         page: for the page's scripts.
-        chosen: the frames shown; `page["frames"]` are their views, in the same order, lines still as arrays.
+        chosen: the frames shown; `page["shown"]` are their views, in the same order.
+        ordered: the cases, worst first.
     """
 
     view: dict[str, Any]
     page: dict[str, Any]
     chosen: list[WorstFrame]
+    ordered: list[CaseFact]
 
 
-def build_content(run: RunLike, facts: RunFacts, verdict: Any, explanation: Explanation, max_frames: int) -> Content:
-    """Read the tables and put everything but pictures together.
+def build_content(run: RunLike, facts: RunFacts, verdict: Any, explanation: Explanation) -> Content:
+    """Read the tables and put everything but clips and pictures together.
 
     Raises:
         ReportError: the verdict is not what it should be.
     """
     styles = rung_styles(facts.ladder, facts.reference)
+    raw = as_mapping(verdict, "verdict")
+    first = worst_finding(explanation)
+    found = explanation.findings if first is None else (first, *(f for f in explanation.findings if f is not first))
     chosen = worst_frames(
         run,
-        found=frames_of(explanation.findings),
+        found=frames_of(placed(run, found, facts.reference)),
         cases=list(facts.cases),
         reference=facts.reference,
         grid=facts.grid,
-        max_frames=max_frames,
+        most=MAX_FINDINGS,
     )
-    frames = _frames(run, chosen, facts)
+    shown = _shown(chosen, facts)
+    pipelines = pipelines_of(facts)
     pool = pooled(run, facts)
-    heat = heat_table(pool, facts)
     judgement = judgement_view(verdict)
+    heat = heat_table(pool, facts, (judgement or {}).get("judged", {}))
     cases = _cases(facts, explanation.findings, chosen, case_summary(pool, facts, CASE_COLUMNS), judgement)
+    findings = [f for f in shown if f["finding"]]
     view = {
         "facts": facts,
         "judgement": judgement,
+        "headline": headline_view(facts, judgement, explanation, raw),
         "figures": _figures(facts, explanation.findings),
         "ladder": ladder_view(facts, styles, explanation.findings),
         "blame": blame_view(explanation, styles),
+        "differences": _differences(facts),
         "heat": heat,
-        "rungs": [_rung_row(r, styles[r.name]) for r in facts.rungs.values()],
+        "rungs": [_rung_row(r, styles[r.name], pipelines) for r in facts.rungs.values()],
         "cases": cases,
+        "case_tags": sorted({tag for c in cases for tag in c["tags"]}),
+        "case_kinds": sorted({kind for c in cases for kind in c["kinds"]}),
         "case_columns": [m for m in columns() if m.name in CASE_COLUMNS],
         "units": {m.name: unit_text(m.quantity, facts.length_unit) for m in columns()},
-        "frames": frames,
+        "findings": findings,
         "glossary": columns(),
         "provenance": provenance(facts),
         "meta": facts.meta,
@@ -91,47 +104,105 @@ def build_content(run: RunLike, facts: RunFacts, verdict: Any, explanation: Expl
         "unit": facts.length_unit,
         "kind": facts.grid.frame,
         "edges": dict(zip(BANDS, facts.grid.edges, strict=True)),
+        "limits": _limits(facts),
         "size": [facts.grid.width, facts.grid.height],
         "reference": facts.ladder.index(facts.reference) if facts.reference in facts.ladder else 0,
         "rungs": view["rungs"],
-        "frames": frames,
-        "cases": {c["id"]: {"frame": c["frame"], "fps": c["fps"], "frames": c["frames"]} for c in cases},
+        "findings": findings,
+        "shown": shown,
+        "firstFrames": {
+            c.id: next((v["frame"] for v in shown if v["case"] == c.id), None) for c in facts.cases.values()
+        },
         "heat": heat["cells"],
-        "series": _series(run, facts, [c["id"] for c in cases]),
+        "pages": {},
+        "opens": _opens(shown),
     }
-    return Content(view, page, chosen)
+    return Content(view, page, chosen, [facts.cases[c["id"]] for c in cases])
 
 
-def _frames(run: RunLike, chosen: Sequence[WorstFrame], facts: RunFacts) -> list[dict[str, Any]]:
-    lines = lines_of_frames(run, chosen, facts.ladder, facts.reference, facts.grid)
-    fps = {c.id: c.fps for c in facts.cases.values()}
+def _opens(shown: Sequence[Mapping[str, Any]]) -> dict[str, Any] | None:
+    """What the player opens with; None where there is no case."""
+    if not shown:
+        return None
+    first = shown[0]
+    return {"case": first["case"], "frame": first["frame"], "finding": first["index"]}
+
+
+def _limits(facts: RunFacts) -> dict[str, dict[str, float]]:
+    """From where on a band's offset, bend or swing is a finding, for the plots over time."""
+    limits: dict[str, dict[str, float]] = {}
+    for name, measure in (("offset", "offset_mean"), ("bend", "bend"), ("swing", "swing_pp"), ("jitter", "jitter")):
+        found = {band: threshold_of(find_measure(measure), band, facts.grid) for band in BANDS}
+        limits[name] = {band: round(value, 4) for band, value in found.items() if value is not None}
+    return limits
+
+
+def _differences(facts: RunFacts) -> list[dict[str, str]]:
+    """The steps and options in which the two pipelines of each input differ."""
+    told = []
+    for name, pipeline in (facts.meta.get("pipelines") or {}).items():
+        for d in pipeline.get("differences", ()):
+            sides = {side: "–" if d.get(side) is None else str(d[side]) for side in ("train", "deploy")}
+            told.append(
+                {"input": str(name), "step": str(d.get("step") or "–"), "option": str(d.get("option") or "–"), **sides}
+            )
+    return told
+
+
+def _shown(chosen: Sequence[WorstFrame], facts: RunFacts) -> list[dict[str, Any]]:
     place = {name: i for i, name in enumerate(facts.ladder)}
     parent = {r.name: r.parent for r in facts.rungs.values()}
-    return [
-        {
-            "case": f.case,
-            "frame": _exact(f.frame),
-            "seconds": round(f.frame / fps[f.case], 3) if fps.get(f.case) else None,
-            "rung": place.get(f.rung, 0),
-            "parent": place.get(parent.get(f.rung) or "", place.get(facts.reference, 0)),
-            "rung_name": f.rung,
-            "kind": f.kind,
-            "label": label_of(f.kind),
-            "definition": definition_of(f.kind),
-            "track": f.track,
-            "band": f.band,
-            "value": with_unit(f.value, quantity_of_unit(f.unit), facts.length_unit),
-            "threshold": with_unit(f.threshold, quantity_of_unit(f.unit), facts.length_unit),
-            "severity": round(min(f.severity, 99.0), 2),
-            "sentence": f.sentence,
-            "start": _exact(f.frame_start),
-            "end": _exact(f.frame_end),
-            "also": list(f.also),
-            "pictured": f.pictured,
-            "lines": own,
-        }
-        for f, own in zip(chosen, lines, strict=True)
-    ]
+    counted = 0
+    views: list[dict[str, Any]] = []
+    for f in chosen:
+        is_finding = bool(f.sentence)
+        counted += is_finding
+        value = with_unit(f.value, quantity_of_unit(f.unit), facts.length_unit)
+        label = label_of(f.kind)
+        views.append(
+            {
+                "index": counted - 1 if is_finding else None,
+                "finding": is_finding,
+                "number": counted if is_finding else "",
+                "badge": " ".join(
+                    p for p in (str(counted) if is_finding else "", label, value if value != "–" else "") if p
+                ),
+                "case": f.case,
+                "frame": exact(f.frame),
+                "rung": place.get(f.rung, 0),
+                "parent": place.get(parent.get(f.first or f.rung) or "", place.get(facts.reference, 0)),
+                "rung_name": f.rung,
+                "kind": f.kind,
+                "label": label,
+                "definition": definition_of(f.kind),
+                "track": f.track,
+                "band": f.band,
+                "value": value,
+                "limit": None if math.isnan(f.threshold) else abs(f.threshold),
+                "threshold": with_unit(f.threshold, quantity_of_unit(f.unit), facts.length_unit),
+                "severity": round(min(f.severity, 99.0), 2),
+                "start": exact(f.frame_start),
+                "end": exact(f.frame_end),
+                "places": [0, 0, 0],
+                "also": list(f.also),
+                "first": f.first,
+                "steps": [_step(s, f.unit) for s in f.steps],
+                "mark": {"strokes": [], "at": None},
+            }
+        )
+    return views
+
+
+def _step(step: Step, unit: str) -> dict[str, Any]:
+    share = step.share if math.isfinite(step.share) else None
+    return {
+        "rung": step.rung,
+        "factors": " + ".join(step.factors) or "the reference",
+        "value": step.value if math.isfinite(step.value) else None,
+        "valueText": size_of(step.value, unit),
+        "addedText": size_of(step.added, unit),
+        "shareText": "–" if share is None else f"{share * 100:.0f} %".replace("-", "−"),
+    }
 
 
 def _cases(
@@ -167,13 +238,11 @@ def _case(
         "rung": worst.rung if worst else "",
         "findings": [f"{count} {label_of(kind)}" for kind, count in kinds.most_common()],
         "metrics": summary,
+        "kinds": [label_of(kind) for kind in kinds],
+        "count": len(own),
+        "order": STATUSES.index(status) if status in STATUSES else 0,
         "frame": shown,
     }
-
-
-def _exact(number: int) -> int | str:
-    """A frame's number as a script can hold it without rounding it."""
-    return number if abs(number) <= _MOST_EXACT else str(number)
 
 
 def _figures(facts: RunFacts, findings: Sequence[Finding]) -> list[dict[str, str]]:
@@ -198,7 +267,7 @@ def _figures(facts: RunFacts, findings: Sequence[Finding]) -> list[dict[str, str
     ]  # fmt: skip
 
 
-def _rung_row(rung: RungFact, style: RungStyle) -> dict[str, Any]:
+def _rung_row(rung: RungFact, style: RungStyle, pipelines: Mapping[str, str | None]) -> dict[str, Any]:
     return {
         "name": rung.name,
         "parent": rung.parent,
@@ -206,39 +275,6 @@ def _rung_row(rung: RungFact, style: RungStyle) -> dict[str, Any]:
         "status": rung.status,
         "reason": rung.reason,
         "colour": style.colour,
-        "dash": style.dash,
         "stroke": style.stroke,
+        "pipeline": pipelines.get(rung.name),
     }
-
-
-def _series(run: RunLike, facts: RunFacts, ordered: Sequence[str]) -> dict[str, Any]:
-    """Time series of the worst cases first, until the budget is spent."""
-    keys = run.table("line_metrics").filter(pl.col("reference") == facts.reference, pl.col("track").is_not_null())
-    traces = dict(
-        keys.select("case", "rung", "track", "band")
-        .unique()
-        .group_by("case")
-        .len()
-        .collect(engine="streaming")
-        .iter_rows()
-    )
-    each = points_per_trace(sum(traces.values()), SERIES_VALUES)
-    by_id = facts.cases
-    found: dict[str, Any] = {}
-    spent = 0
-    for name in ordered:
-        case = by_id[name]
-        spent += traces.get(name, 0) * min(each, case.frames)
-        if spent > SERIES_VALUES and found:
-            break
-        if name in traces:
-            found[name] = case_series(
-                run,
-                name,
-                frames=case.frames,
-                fps=case.fps or 1.0,
-                rungs=facts.ladder,
-                reference=facts.reference,
-                max_points=each,
-            )
-    return found

@@ -7,6 +7,8 @@ from typing import Protocol
 
 import polars as pl
 
+from harness.ladder import Step
+
 __all__ = ["Tables", "WorstFrame"]
 
 
@@ -31,7 +33,8 @@ class WorstFrame:
         severity: how bad, over kinds; 1 is at the threshold.
         also: other rungs that have it, in ladder order.
         sentence: the finding in one line; empty where there is none.
-        pictured: whether the picture is embedded.
+        first: the rung at which it begins; empty where there is none.
+        steps: its size on each rung of its path (`harness.ladder.Step`).
     """
 
     case: str
@@ -47,5 +50,6 @@ class WorstFrame:
     frame_end: int
     severity: float = 0.0
     also: tuple[str, ...] = ()
-    pictured: bool = True
     sentence: str = ""
+    first: str = ""
+    steps: tuple[Step, ...] = ()

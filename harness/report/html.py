@@ -1,4 +1,4 @@
-"""Content to one HTML file: template, styles, scripts, plotly.js and data, all inside it.
+"""Content to one HTML file: template, styles, scripts and data, all inside it.
 
 Data stands in a `<script type="application/json">` in which `<`, `>` and `&` are written as \\u escapes, so that no
 case id or message can end the element; markup goes through Jinja's autoescaping. A content security policy in the
@@ -8,52 +8,51 @@ page forbids every request, so the file shows the same without a network.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from importlib import resources
 from typing import Any
 
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
-from harness.report.first_picture import first_picture
-from harness.report.frames import packed
 from harness.report.judgement import GLYPHS
-from harness.report.recordings import missing_pictures
 from harness.run.json import plain
 from trueline._text import shown
 
-__all__ = ["SCRIPTS", "STYLES", "json_for_script", "render"]
+__all__ = ["END", "SCRIPTS", "STYLES", "clip_element", "json_for_script", "render"]
+
+END = "</body>\n</html>\n"
 
 STYLES = ("base.css", "report.css", "print.css")
-SCRIPTS = ("core.js", "frame.js", "plots.js", "page.js")
+SCRIPTS = ("core.js", "clip.js", "project.js", "plot.js", "stage.js", "charts.js", "tensors.js", "player.js", "page.js")
 _ESCAPES = str.maketrans({"<": "\\u003c", ">": "\\u003e", "&": "\\u0026"})
 
 
-def render(view: dict[str, Any], page: dict[str, Any]) -> Iterator[str]:
-    """The report as pieces of text, to be written one after another.
+def render(view: dict[str, Any], page: dict[str, Any]) -> str:
+    """The report but for its clips, which follow it; `END` ends it.
 
     Args:
         view: for the template (see harness.report.data).
-        page: for the scripts; lines of its frames are still arrays.
+        page: for the scripts.
     """
     from jinja2 import Environment, PackageLoader, StrictUndefined
-    from plotly.offline import get_plotlyjs
 
     environment = Environment(
         loader=PackageLoader("harness.report"), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
         lstrip_blocks=True, finalize=_finalized,
     )  # fmt: skip
-    frames = [frame | {"lines": [packed(line) for line in frame["lines"]]} for frame in page["frames"]]
-    template = environment.get_template("report.html.j2")
-    return template.generate(
+    told = {name: value for name, value in page.items() if name != "shown"}
+    return environment.get_template("report.html.j2").render(
         **view,
         glyphs=GLYPHS,
-        missing_pictures=missing_pictures(page["frames"]),
-        picture=first_picture(page["frames"], page["reference"]),
+        pages=page["pages"],
         styles=Markup("\n".join(_text(name) for name in STYLES)),
         scripts=Markup("\n".join(_text(name) for name in SCRIPTS)),
-        plotly=Markup(get_plotlyjs()),
-        page=Markup(json_for_script(page | {"frames": frames})),
+        page=Markup(json_for_script(told)),
     )
+
+
+def clip_element(case: str, clip: dict[str, Any]) -> str:
+    """The element that holds the clip of a case; the page reads it when the case is opened."""
+    return f'<script type="application/json" data-clip="{escape(shown(case))}">{json_for_script(clip)}</script>\n'
 
 
 def json_for_script(value: Any) -> str:

@@ -34,7 +34,8 @@ def judgement_view(verdict: Any) -> dict[str, Any] | None:
 
     Returns:
         `status`, `sentence`, `detail` (why, by the first of the worst rules), `policy`, `profile`, `rules` (worst
-        first, required before advisory), `remarks`, and `cases`: case -> worst status over required rules.
+        first, required before advisory), `remarks`, `cases`: case -> worst status over required rules, and `judged`:
+        rung -> metric -> what the rules found there (`harness.report.summary.heat_table`).
 
     Raises:
         ReportError: not a verdict.
@@ -56,6 +57,7 @@ def judgement_view(verdict: Any) -> dict[str, Any] | None:
         "rules": rules,
         "remarks": [str(remark) for remark in raw.get("remarks", ())],
         "cases": _cases(raw.get("rules", ())),
+        "judged": _judged(raw.get("rules", ())),
         "basis": {
             "policy": policy,
             "baseline": {k: v for k, v in (raw.get("baseline") or {}).items() if k != "meta"},
@@ -145,7 +147,9 @@ def _rung(raw: Mapping[str, Any], unit: str) -> dict[str, Any]:
         "failing": sum(c.get("verdict") not in ("PASS", None) for c in cases),
         "cases": len(cases),
         "statistics": dict(raw.get("statistics") or {}),
-        "at": {"case": named["case"], "frame": worst.get("frame"), "rung": raw.get("rung")} if named else None,
+        "at": {"case": named["case"], "frame": worst.get("frame"), "band": worst.get("band"), "rung": raw.get("rung")}
+        if named
+        else None,
     }
 
 
@@ -177,3 +181,19 @@ def _cases(rules: Iterable[Mapping[str, Any]]) -> dict[str, str]:
                 for case in rung.get("cases", ()):
                     found.setdefault(str(case["case"]), []).append(str(case.get("verdict", "NOT_RUN")))
     return {case: worst_status(statuses) for case, statuses in found.items()}
+
+
+def _judged(rules: Iterable[Mapping[str, Any]]) -> dict[str, dict[str, list[dict[str, Any]]]]:
+    """Rung -> metric -> rules that looked at it there: id, bands, status, what was found against which limit."""
+    found: dict[str, dict[str, list[dict[str, Any]]]] = {}
+    for rule in rules:
+        for rung in rule.get("rungs", ()):
+            status = str(rung.get("verdict", "NOT_RUN"))
+            told = {
+                "rule": str(rule.get("id", "")), "bands": list(rule.get("band") or ()), "status": status,
+                "text": f"{rule.get('id', '')}: {GLYPHS.get(status, '?')} {status}, {rule.get('statistic', '')} limit "
+                f"{rule.get('limit', '')}; {rung.get('reason') or ''}",
+            }  # fmt: skip
+            metric = str(rule.get("metric", "")).removeprefix("event.")
+            found.setdefault(str(rung.get("rung", "")), {}).setdefault(metric, []).append(told)
+    return found

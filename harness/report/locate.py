@@ -8,14 +8,48 @@ from typing import Any
 
 import polars as pl
 
+from harness.ladder import Finding
 from harness.model.grid import Grid
 from harness.report.finding import Tables, WorstFrame
 from harness.run.catalogue import event_kinds, find_measure
 from harness.run.tables import BANDS
 
-__all__ = ["at_their_peak", "largest_differences"]
+__all__ = ["at_their_peak", "largest_differences", "placed"]
 
 _KEY = ("case", "rung", "track", "band")
+
+
+def placed(run: Tables, findings: Sequence[Finding], reference: str) -> list[Finding]:
+    """Numbers of a whole case get the frame, line and band where the measure is largest there, where rows tell it.
+
+    Args:
+        run: gives line_metrics.
+        findings: of the explanation.
+        reference: rung that the rows are compared with.
+    """
+    return [f if f.frame is not None else _placed(run, f, reference) for f in findings]
+
+
+def _placed(run: Tables, finding: Finding, reference: str) -> Finding:
+    try:
+        entry = find_measure(finding.measure)
+    except ValueError:
+        return finding
+    column = entry.column if entry.table == "line_metrics" else "offset_max"
+    rows = run.table("line_metrics").filter(
+        pl.col("case") == finding.case, pl.col("rung") == finding.rung, pl.col("reference") == reference
+    )
+    if finding.band is not None:
+        rows = rows.filter(pl.col("band") == finding.band)
+    if finding.track is not None:
+        rows = rows.filter(pl.col("track") == finding.track)
+    size = pl.col(column).cast(pl.Float64).abs().fill_nan(None)
+    worst = rows.filter(size.is_not_null()).sort(size, descending=entry.higher_is_worse).head(1).collect()
+    if not worst.height:
+        return finding
+    row = worst.row(0, named=True)
+    frame = int(row["frame"])
+    return replace(finding, frame=frame, frame_start=frame, frame_end=frame, track=row["track"], band=row["band"])
 
 
 def at_their_peak(line_metrics: pl.LazyFrame, found: list[WorstFrame]) -> list[WorstFrame]:

@@ -15,22 +15,21 @@ __all__ = ["HUES", "REFERENCE_COLOUR", "RungStyle", "rung_styles"]
 
 REFERENCE_COLOUR = "ink"
 HUES = ("#0072b2", "#d55e00", "#009e73", "#7b3fe4", "#cc79a7", "#d1124a")
-_DASHES = (("solid", ""), ("dash", "7 4"), ("dot", "2 3"), ("dashdot", "8 3 2 3"))
+_DASHES = ("", "7 4", "2 3", "8 3 2 3")
 
 
 @dataclass(frozen=True, slots=True)
 class RungStyle:
-    """colour: `#rrggbb`, or `ink` for the theme's text colour. dash: plotly's name; stroke: SVG's dash array."""
+    """colour: `#rrggbb`, or `ink` for the theme's text colour. stroke: SVG's dash array."""
 
     colour: str
-    dash: str
     stroke: str
 
 
 def rung_styles(names: Sequence[str], reference: str) -> dict[str, RungStyle]:
     """A style for each rung, in the order of the ladder."""
-    styles = {reference: RungStyle(REFERENCE_COLOUR, "solid", "")}
+    styles = {reference: RungStyle(REFERENCE_COLOUR, "")}
     for number, name in enumerate(n for n in names if n != reference):
-        dash, stroke = _DASHES[number // len(HUES) % len(_DASHES)]
-        styles[name] = RungStyle(HUES[number % len(HUES)], dash, stroke)
+        stroke = _DASHES[number // len(HUES) % len(_DASHES)]
+        styles[name] = RungStyle(HUES[number % len(HUES)], stroke)
     return styles

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Mapping
 
 __all__ = ["NO_PICTURE", "missing_pictures"]
 
@@ -11,13 +10,15 @@ NO_PICTURE = "no picture: "  # how the note of such a frame begins
 MAX_TOLD = 4  # reasons in a sentence
 
 
-def missing_pictures(frames: Iterable[Mapping[str, Any]]) -> str:
-    """How many pictures of the frames to be pictured are missing and why, in a sentence; empty where all are there."""
-    wanted = [f for f in frames if f["pictured"]]
-    missing = [f for f in wanted if f.get("picture") is None]
-    if not missing:
+def missing_pictures(notes: Mapping[str, str], cases: int) -> str:
+    """How many cases have no picture and why, in a sentence; empty where all have.
+
+    Args:
+        notes: case -> why it has none, of those that have none.
+        cases: how many there are.
+    """
+    if not notes:
         return ""
-    notes = ((f["case"], str(f.get("note", "not looked for")).removeprefix(NO_PICTURE)) for f in missing)
-    reasons = list(dict.fromkeys(f"{case}: {note}" for case, note in notes))
-    more = f"; and {len(reasons) - MAX_TOLD} more cases" if len(reasons) > MAX_TOLD else ""
-    return f"{len(missing)} of {len(wanted)} pictures are missing. {'; '.join(reasons[:MAX_TOLD])}{more}."
+    reasons = [f"{case}: {note.removeprefix(NO_PICTURE)}" for case, note in notes.items()]
+    more = f"; and {len(reasons) - MAX_TOLD} more" if len(reasons) > MAX_TOLD else ""
+    return f"The pictures of {len(reasons)} of {cases} cases are missing. {'; '.join(reasons[:MAX_TOLD])}{more}."

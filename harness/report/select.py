@@ -6,7 +6,6 @@ Where a case has no finding its largest difference is shown, so that every case 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 from harness.ladder import Finding
 from harness.ladder.words import sentence
@@ -16,7 +15,6 @@ from harness.report.locate import at_their_peak, largest_differences
 
 __all__ = ["choose", "frames_of", "worst_frames"]
 
-MAX_PLAIN = 60  # frames without a picture, for cases that are not among the worst
 SAME_MOMENT = 2  # frames this close on one rung look the same
 
 
@@ -27,25 +25,25 @@ def worst_frames(
     cases: Sequence[str],
     reference: str,
     grid: Grid,
-    max_frames: int,
+    most: int,
 ) -> list[WorstFrame]:
-    """The frames to show, worst first: at most `max_frames` with a picture, then one for every further case.
+    """The frames to show: the worst finding, the others worst first, then one of every case without any.
 
     Args:
         run: gives line_metrics and lines.
-        found: frames of the findings, worst first (`frames_of`).
+        found: frames of the findings, the one to begin with first, then worst first (`frames_of`).
         cases: ids of all cases.
         reference: the rung the metrics are measured against.
         grid: thresholds, for cases without findings.
-        max_frames: how many pictures to embed.
+        most: how many findings, beside the worst of each case.
     """
-    chosen = choose(found, 2 * max_frames + 4)
-    without = [c for c in cases if c not in {f.case for f in chosen}]
-    rest = [f for f in _best_of_each_case(found) if f.case in without]
+    leading = list(found[:1])
+    chosen = leading + choose(found[1:], most)
+    have = {f.case for f in chosen}
+    rest = [f for f in _best_of_each_case(found) if f.case not in have]
     located = _distinct(at_their_peak(run.table("line_metrics"), chosen + rest))
     have = {f.case for f in located}
-    located += largest_differences(run, [c for c in cases if c not in have], reference, grid)
-    return _with_pictures(located, max_frames)
+    return located + largest_differences(run, [c for c in cases if c not in have], reference, grid)
 
 
 def frames_of(findings: Sequence[Finding]) -> list[WorstFrame]:
@@ -71,6 +69,8 @@ def _frame(finding: Finding) -> WorstFrame:
         severity=finding.severity,
         also=tuple(r for r in finding.rungs if r != finding.rung),
         sentence=sentence(finding),
+        first=finding.first,
+        steps=finding.steps,
     )
 
 
@@ -108,15 +108,3 @@ def _distinct(found: list[WorstFrame]) -> list[WorstFrame]:
 
 def _same_moment(a: WorstFrame, b: WorstFrame) -> bool:
     return (a.case, a.rung, a.kind) == (b.case, b.rung, b.kind) and abs(a.frame - b.frame) <= SAME_MOMENT
-
-
-def _with_pictures(found: list[WorstFrame], max_frames: int) -> list[WorstFrame]:
-    """The first `max_frames` keep their picture; of the others one per case stays, without it."""
-    shown = found[:max_frames]
-    have = {f.case for f in shown}
-    plain: list[WorstFrame] = []
-    for f in found[max_frames:]:
-        if f.case not in have and len(plain) < MAX_PLAIN:
-            have.add(f.case)
-            plain.append(replace(f, pictured=False))
-    return shown + plain

@@ -1,15 +1,14 @@
-"""Lateral offset over time, small enough to embed: one trace per rung, track and band of a case.
+"""Offset, bend, swing and jitter of every line over time, small enough to embed: one trace per rung, track and band.
 
-Traces are dense over the case's frames; many numbers that a recording leaps over are one gap. A clip longer than the
-allowed number of points is cut into buckets, and each bucket keeps its smallest and its largest value, so that no peak
-is lost. Values travel as base64 of int16 with one scale per trace: 2.7 characters a point instead of about 7, and the
-largest value is resolved to 1 part in 32766.
+Offset and bend are those of line_metrics.parquet. Swing is the offset at the band's look-ahead station behind the
+low-pass that the swing detector sees, jitter the size of its second difference as a sigma: the numbers that
+harness/measures makes its series of, from the lines of the run. Steps are frames. A clip longer than MAX_POINTS is cut
+into buckets, and each keeps its smallest and largest value, so that no peak is lost.
 """
 
 from __future__ import annotations
 
-import base64
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -17,80 +16,144 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from harness.lines.table import OPEN, LineTable
+from harness.measures.jitter import second_difference
+from harness.measures.series import MIN_FPS, fill_short_gaps
+from harness.measures.spectrum import low_passed
+from harness.measures.stations import resample
+from harness.measures.swing import BRIDGED_GAP_S, LOW_PASS_HZ, SHORTEST_STRETCH_S
+from harness.measures.windows import runs_of
+from harness.model.grid import Grid
 from harness.report.finding import Tables
+from harness.report.packing import series
+from harness.run.tables import BANDS
 
-__all__ = ["MAX_POINTS", "case_series", "min_max_buckets", "pack", "points_per_trace", "unpack"]
+__all__ = ["MAX_POINTS", "SIGNALS", "case_series", "min_max_buckets", "swing_signal"]
 
-MAX_POINTS = 2000
-MIN_POINTS = 120
-MISSING = -32768
-LEAP = 1000  # frames; so many missing ones are drawn in their length
+SIGNALS = ("offset", "bend", "swing", "jitter")
+MAX_POINTS = 1600
+_PER_SIGMA = np.sqrt(6)
 
-
-def points_per_trace(traces: int, budget: int = 600_000) -> int:
-    """How many points each of `traces` traces may have so that all together stay near `budget`."""
-    return int(np.clip(budget // max(traces, 1), MIN_POINTS, MAX_POINTS))
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
 
 
 def case_series(
     run: Tables,
     case: str,
+    lines: pl.DataFrame,
+    frames: Ints,
     *,
-    frames: int,
     fps: float,
     rungs: Sequence[str],
     reference: str,
+    grid: Grid,
+    quantum: float,
     max_points: int = MAX_POINTS,
-) -> dict[str, Any]:
+) -> tuple[dict[str, Any], dict[str, Ints]]:
     """All traces of one case; lines without a track are no series.
 
     Args:
         run: gives line_metrics; only the rows of this case are read.
         case: case id.
-        frames: length of the case.
-        fps: frames per second; times are frame / fps.
+        lines: rows of lines.parquet of the case (`lines_of_case`).
+        frames: numbers of all its frames, increasing.
+        fps: frames per second.
         rungs: names of rungs in ladder order; a trace names its rung by position.
-        reference: only offsets against this rung count.
-        max_points: limit for each trace; a longer one becomes minimum and maximum per bucket.
+        reference: only differences from this rung count.
+        grid: of the run.
+        quantum: what values are rounded to.
+        max_points: limit for each trace.
 
     Returns:
-        JSON-able: `t` seconds of each point, `bucketed`, and `traces` of rung, track, band, d (see `pack`).
+        (`steps`: place of each point among the frames; `bucketed`; `traces`: rung, track, band), and for each trace
+        and signal its stream `INDEX.SIGNAL`, where it has a value at all.
     """
+    found = _tabled(run, case, frames, rungs, reference)
+    for key, values in _looked_ahead(lines, frames, rungs, reference, grid).items():
+        if key in found:
+            found[key] |= {"swing": swing_signal(values, fps), "jitter": np.abs(second_difference(values)) / _PER_SIGMA}
+    bucketed = len(frames) > max_points
+    traces: list[list[Any]] = []
+    streams: dict[str, Ints] = {}
+    for (rung, track, band), signals in sorted(found.items()):
+        for name, values in signals.items():
+            kept = min_max_buckets(values, max_points) if bucketed else values
+            if np.isfinite(kept).any():
+                streams[f"{len(traces)}.{name}"] = series(kept, quantum / 10)
+        traces.append([rung, track, BANDS[band]])
+    return {"steps": _steps(len(frames), max_points), "bucketed": bucketed, "traces": traces}, streams
+
+
+def _tabled(
+    run: Tables, case: str, frames: Ints, rungs: Sequence[str], reference: str
+) -> dict[tuple[int, int, int], dict[str, Floats]]:
+    """(rung, track, band) -> offset and bend of every frame, NaN where there is none."""
     rows = (
         run.table("line_metrics")
         .filter(pl.col("case") == case, pl.col("reference") == reference, pl.col("track").is_not_null())
-        .select("frame", "rung", "track", "band", pl.col("offset_mean").cast(pl.Float32))
+        .filter(pl.col("rung").is_in(list(rungs)), pl.col("band").is_in(list(BANDS)))
+        .select("frame", "rung", "track", "band", pl.col("offset_mean", "bend").cast(pl.Float64))
         .collect()
     )
-    axis = _axis(rows["frame"].to_numpy(), frames)
-    length = len(axis)
-    number = {name: i for i, name in enumerate(rungs)}
-    bucketed = length > max_points
-    traces = []
-    for (rung, track, band), part in sorted(rows.partition_by("rung", "track", "band", as_dict=True).items()):
-        if rung not in number:
-            continue
-        dense = np.full(length, np.nan, np.float32)
-        dense[np.searchsorted(axis, part["frame"].to_numpy())] = part["offset_mean"].to_numpy()
-        if bucketed:
-            dense = min_max_buckets(dense, max_points)
-        if np.isfinite(dense).any():
-            traces.append({"rung": number[rung], "track": track, "band": band, "d": pack(dense)})
-    return {"t": _times(axis, fps, max_points), "bucketed": bucketed, "traces": traces}
+    found: dict[tuple[int, int, int], dict[str, Floats]] = {}
+    place = {name: i for i, name in enumerate(rungs)}
+    for (rung, track, band), part in rows.partition_by("rung", "track", "band", as_dict=True).items():
+        at = np.searchsorted(frames, part["frame"].to_numpy())
+        signals = {name: np.full(len(frames), np.nan) for name in ("offset", "bend")}
+        for name, column in (("offset", "offset_mean"), ("bend", "bend")):
+            signals[name][at] = part[column].fill_null(float("nan")).to_numpy()
+        found[place[str(rung)], int(track), BANDS.index(str(band))] = signals
+    return found
 
 
-def min_max_buckets(values: NDArray[np.float32], max_points: int) -> NDArray[np.float32]:
+def _looked_ahead(
+    lines: pl.DataFrame, frames: Ints, rungs: Sequence[str], reference: str, grid: Grid
+) -> Mapping[tuple[int, int, int], Floats]:
+    """(rung, track, band) -> offset at the band's look-ahead station, frame by frame."""
+    rows = lines.filter(pl.col("track").is_not_null(), pl.col("topology") == OPEN)
+    if not rows.height:
+        return {}
+    lateral = resample(LineTable.from_polars(rows.drop("line")), grid.look_ahead, grid.frame)
+    at = np.searchsorted(frames, rows["frame"].to_numpy())
+    place, track = rows["place"].to_numpy(), rows["track"].to_numpy()
+    found: dict[tuple[int, int, int], Floats] = {}
+    own = list(rungs).index(reference) if reference in rungs else -1
+    for number in np.unique(track).tolist():
+        known = np.full((len(rungs), len(frames), 3), np.nan)
+        mine = track == number
+        known[place[mine], at[mine]] = lateral[mine]
+        for rung in range(len(rungs)):
+            if rung != own:
+                for band in range(3):
+                    found[rung, int(number), band] = known[rung, :, band] - known[own, :, band]
+    return found
+
+
+def swing_signal(offset: Floats, fps: float) -> Floats:
+    """The offset behind the low-pass of the swing detector, stretch by stretch; NaN where it does not look."""
+    out = np.full(len(offset), np.nan)
+    if not fps >= MIN_FPS:
+        return out
+    filled = fill_short_gaps(offset, int(BRIDGED_GAP_S * fps + 1e-6))
+    for a, b in zip(*runs_of(np.isfinite(filled)), strict=True):
+        if b - a >= SHORTEST_STRETCH_S * fps:
+            out[a:b] = low_passed(filled[a:b], fps, LOW_PASS_HZ)
+    return out
+
+
+def min_max_buckets(values: Floats, max_points: int) -> Floats:
     """Smallest and largest value of each of max_points // 2 buckets, in the order they occur; NaN where none is.
 
     Args:
-        values: float32 [frames], NaN where missing.
+        values: [frames], NaN where missing.
         max_points: even number of points to return.
 
     Returns:
-        float32 [max_points // 2 * 2].
+        [max_points // 2 * 2].
     """
     edges = _edges(len(values), max_points // 2)
-    out = np.full(2 * (len(edges) - 1), np.nan, np.float32)
+    out = np.full(2 * (len(edges) - 1), np.nan)
     for i, (a, b) in enumerate(pairwise(edges.tolist())):
         part = values[a:b]
         finite = np.flatnonzero(np.isfinite(part))
@@ -100,54 +163,15 @@ def min_max_buckets(values: NDArray[np.float32], max_points: int) -> NDArray[np.
     return out
 
 
-def pack(values: NDArray[np.float32]) -> list[Any]:
-    """[scale, data]: value = scale * int16, little-endian, base64; -32768 where there is none."""
-    finite = np.isfinite(values)
-    largest = float(np.abs(values[finite]).max()) if finite.any() else 0.0
-    scale = float(f"{largest / 32766:.6g}") if largest > 0 else 1.0
-    stored = np.full(len(values), MISSING, "<i2")
-    stored[finite] = np.round(values[finite] / scale)
-    return [scale, base64.b64encode(stored.tobytes()).decode("ascii")]
+def _steps(frames: int, max_points: int) -> list[float]:
+    """Place of each point among the frames; none where each frame has its point; a bucket's two stand at its thirds."""
+    return [] if frames <= max_points else [round(p, 2) for p in _thirds(_edges(frames, max_points // 2).tolist())]
 
 
-def unpack(packed: list[Any]) -> NDArray[np.float64]:
-    """What the page does to read `pack`'s data; NaN where there is none."""
-    stored = np.frombuffer(base64.b64decode(packed[1]), "<i2")
-    return np.where(stored == MISSING, np.nan, stored * packed[0])
+def _thirds(edges: Sequence[int]) -> Iterator[float]:
+    for a, b in pairwise(edges):
+        yield from (a + (b - a) / 3, a + 2 * (b - a) / 3)
 
 
-def _axis(numbers: NDArray[np.int64], frames: int) -> NDArray[np.int64]:
-    """Frame numbers of the points, increasing: those of the rows and the numbers between them.
-
-    Where more than LEAP numbers are missing, one of them stands for all: a gap is seen, and takes one point.
-
-    Args:
-        numbers: of the rows, in any order.
-        frames: how many the case has; numbers from 0 to there are points too, where the rows are near.
-    """
-    known = np.unique(numbers)
-    if not len(known) or (known[0] >= 0 and known[-1] < frames + LEAP):
-        known = np.unique(np.concatenate([known, np.arange(frames)]))
-    steps = known[1:].view(np.uint64) - known[:-1].view(np.uint64)  # numbers may be 2^64 apart
-    between = np.where(steps <= LEAP, steps, 2).astype(np.int64)
-    count = np.concatenate([between, np.ones(min(len(known), 1), np.int64)])
-    first = np.cumsum(count) - count
-    found: NDArray[np.int64] = np.repeat(known, count) + np.arange(count.sum()) - np.repeat(first, count)
-    return found
-
-
-def _times(axis: NDArray[np.int64], fps: float, max_points: int) -> list[float]:
-    """Seconds of each point; a bucket's two points stand at its thirds."""
-    if len(axis) <= max_points:
-        return [round(i / fps, 4) for i in axis.tolist()]
-    ends = [*axis.tolist(), int(axis[-1]) + 1]
-    edges = _edges(len(axis), max_points // 2).tolist()
-    return [round(t / fps, 4) for a, b in pairwise(edges) for t in _thirds(ends[a], ends[b - 1] + 1)]
-
-
-def _thirds(a: float, b: float) -> tuple[float, float]:
-    return a + (b - a) / 3, a + 2 * (b - a) / 3
-
-
-def _edges(length: int, buckets: int) -> NDArray[np.int64]:
+def _edges(length: int, buckets: int) -> Ints:
     return np.linspace(0, length, buckets + 1).round().astype(np.int64)

@@ -8,7 +8,7 @@ however long it is.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import polars as pl
@@ -74,8 +74,13 @@ def severity(measure: Measure, value: float, band: str, grid: Grid) -> float | N
     return value / limit if limit else None
 
 
-def heat_table(pool: pl.DataFrame, facts: RunFacts) -> dict[str, Any]:
-    """The rung x metric table.
+def heat_table(pool: pl.DataFrame, facts: RunFacts, judged: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """The rung x metric table, judged by the policy's limits where a rule looked.
+
+    Args:
+        pool: of `pooled`.
+        facts: the run.
+        judged: rung -> metric -> what rules found there (harness/report/judgement.py).
 
     Returns:
         JSON-able: `columns` (key, label, group, unit, definition) of metrics that have any value, `groups` over them,
@@ -92,6 +97,7 @@ def heat_table(pool: pl.DataFrame, facts: RunFacts) -> dict[str, Any]:
             for band in (ALL_BANDS, *BANDS):
                 found = _column(metric, rows, statistic, band, facts)
                 for rung, cell in found.items():
+                    _judge(cell, judged.get(rung, {}).get(metric.name, ()), band)
                     cells.setdefault(rung, {}).setdefault(metric.name, {})[f"{statistic}.{band}"] = cell
     columns = [
         {
@@ -154,8 +160,19 @@ def _cell(metric: Measure, value: float, band: str, note: str, worst: float, fac
         "tone": "size" if size is None else "limit",
         "shade": round(max(shade, 0.0), 3),
         "over": size is not None and size >= 1,
+        "judged": "",
         "note": f"{with_unit(value, metric.quantity, facts.length_unit)} ({note}){against}",
     }
+
+
+def _judge(cell: dict[str, Any], rules: Sequence[Mapping[str, Any]], band: str) -> None:
+    """Put into a cell what the policy's rules on this rung, measure and band found."""
+    own = [r for r in rules if band == ALL_BANDS or not r["bands"] or band in r["bands"]]
+    if own:
+        passed = all(r["status"] == "PASS" for r in own)
+        broken = any(r["status"] in ("FAIL", "NONFINITE", "CRASHED") for r in own)
+        cell["judged"] = "kept" if passed else "broken" if broken else "undecided"
+        cell["note"] = "; ".join([cell["note"], *(r["text"] for r in own)])
 
 
 def _small(metric: Measure, grid: Grid) -> float:
@@ -181,6 +198,7 @@ def case_summary(pool: pl.DataFrame, facts: RunFacts, keys: Sequence[str]) -> di
             size = severity(metric, value, band, facts.grid)
             found.setdefault(str(case), {})[metric.name] = {
                 "text": number(value, metric.quantity, facts.length_unit),
+                "size": round(abs(value), 6),
                 "over": size is not None and size >= 1,
                 "note": f"{rung}{'' if band == ALL_BANDS else ', ' + band}",
             }

@@ -170,7 +170,7 @@ def test_every_limit_that_the_gate_finds_broken_is_in_one_finding_with_the_same_
 
 def _report_agrees(run: Run, verdict: Verdict, explanation: Explanation) -> None:
     """One list, one count on the whole page."""
-    view = build_content(run, read_facts(run.meta), verdict, explanation, 2).view
+    view = build_content(run, read_facts(run.meta), verdict, explanation).view
     count = len(explanation.findings)
     assert next(f["value"] for f in view["figures"] if f["label"].startswith("finding")) == str(count)
     assert sum(s["count"] for s in view["blame"]["suspects"]) == count

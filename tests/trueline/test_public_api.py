@@ -11,7 +11,7 @@ import pytest
 import trueline
 
 ROOT = Path(__file__).parents[2]
-HEAVY = ("torch", "onnx", "onnxruntime", "numpy", "polars", "scipy", "cv2", "av", "plotly", "pydantic", "rich", "typer")
+HEAVY = ("torch", "onnx", "onnxruntime", "numpy", "polars", "scipy", "cv2", "av", "pydantic", "rich", "typer")
 
 
 def _loaded_by(statement: str) -> set[str]:

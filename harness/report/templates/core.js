@@ -2,26 +2,15 @@
 // The page's data, the theme's colours, and small helpers that the other scripts share.
 
 const DATA = JSON.parse(document.getElementById("data").textContent);
-const MISSING = -32768;
+const MISSING = -(2 ** 20); // harness/report/packing.py
+const SVG_TAGS = new Set(["svg", "g", "line", "polyline", "polygon", "path", "circle", "image", "rect", "title", "text"]);
+const LENGTH_DIGITS = DATA.unit === "px" ? 1 : 3;
 
 const $ = (id) => document.getElementById(id);
 
-/** value = scale * int16, little-endian, base64; null where there is none. */
-function unpack(packed) {
-  if (!packed) return [];
-  const [scale, text] = packed;
-  const bytes = Uint8Array.from(atob(text), (c) => c.charCodeAt(0));
-  const view = new DataView(bytes.buffer);
-  return Array.from({ length: bytes.length / 2 }, (_, i) => {
-    const stored = view.getInt16(2 * i, true);
-    return stored === MISSING ? null : stored * scale;
-  });
-}
-
 /** An HTML or SVG element with attributes and children; text is never read as markup. */
 function make(tag, attributes = {}, ...children) {
-  const svg = ["svg", "g", "line", "polyline", "polygon", "circle", "image", "rect", "title", "text"].includes(tag);
-  const element = svg ? document.createElementNS("http://www.w3.org/2000/svg", tag) : document.createElement(tag);
+  const element = SVG_TAGS.has(tag) ? document.createElementNS("http://www.w3.org/2000/svg", tag) : document.createElement(tag);
   for (const [name, value] of Object.entries(attributes)) {
     if (value !== null && value !== undefined && value !== false) element.setAttribute(name, value);
   }
@@ -56,8 +45,6 @@ function signed(value, digits) {
   return (value < 0 && Number(text) !== 0 ? "−" : "") + text;
 }
 
-const LENGTH_DIGITS = DATA.unit === "px" ? 1 : 3;
-
 /** Tooltips for everything with data-tip, by pointer and by keyboard. */
 function installTips() {
   const box = make("div", { id: "tip", hidden: "" });
@@ -70,13 +57,12 @@ function installTips() {
     box.style.left = `${left + scrollX}px`;
     box.style.top = `${at.bottom + scrollY + 6}px`;
   };
-  const hide = () => { box.hidden = true; };
   for (const [enter, leave] of [["mouseover", "mouseout"], ["focusin", "focusout"]]) {
     document.addEventListener(enter, (e) => {
       const target = e.target.closest?.("[data-tip]");
       if (target && target.dataset.tip) show(target);
     });
-    document.addEventListener(leave, (e) => { if (e.target.closest?.("[data-tip]")) hide(); });
+    document.addEventListener(leave, (e) => { if (e.target.closest?.("[data-tip]")) box.hidden = true; });
   }
 }
 

@@ -1,166 +1,130 @@
-// What the reader does: choosing frames, cases and rungs, switching the metric table, stepping by keyboard.
+// Deep links, the tables of cases, findings and measures, and what happens when the page is opened or printed.
 
-const Viewer = (() => {
-  if (!DATA.frames.length) return { show() {}, redraw() {}, find: () => null };
-  const MANY = 6;
-  let index = -1;
-  let shownRungs = null; // a Set once the reader has chosen; until then what suits the frame
+const Links = (() => {
+  let told = "";
 
-  /** Rungs shown for a frame: all of a few, else the way from the reference to the rung that the frame is about. */
-  function suited(frame) {
-    if (DATA.rungs.length <= MANY) return new Set(DATA.rungs.keys());
-    return new Set([DATA.reference, frame.parent, frame.rung]);
+  /** What a link of the form #case=...&frame=...&rung=... names; null where it is another. */
+  function read() {
+    const given = new URLSearchParams(location.hash.slice(1));
+    return given.has("case") ? { id: given.get("case"), frame: given.get("frame") ?? undefined, rung: given.get("rung") } : null;
   }
 
-  const chosen = () => shownRungs ?? suited(DATA.frames[index]);
-  const visible = (rung) => chosen().has(rung);
-
-  function show(next, { track, band } = {}) {
-    index = (next + DATA.frames.length) % DATA.frames.length;
-    const frame = DATA.frames[index];
-    $("frame-title").textContent = `${frame.label[0].toUpperCase()}${frame.label.slice(1)}${frame.value === "–" ? "" : " " + frame.value}`;
-    $("frame-text").textContent = sentence(frame);
-    $("position").textContent = `${index + 1} of ${DATA.frames.length}`;
-    for (const button of document.querySelectorAll("#frame-list button")) {
-      const current = Number(button.dataset.index) === index;
-      button.setAttribute("aria-current", current);
-      if (current) keepInView(button);
-    }
-    for (const row of document.querySelectorAll("#case-table .pick")) row.classList.toggle("chosen", row.dataset.case === frame.case);
-    fillChoices(frame, track, band);
-    redraw();
+  /** Writes where the reader is into the address, without a step in its history. */
+  function tell(id, frame, rung) {
+    const parts = new URLSearchParams({ case: id, frame, ...(rung ? { rung } : {}) });
+    told = `#${parts}`;
+    try { history.replaceState(null, "", told); } catch { /* a page that may not say where it is shows the same */ }
   }
 
-  /** Scrolls the list itself, never the page. */
-  function keepInView(button) {
-    const list = $("frame-list");
-    const item = button.parentElement;
-    if (item.offsetTop - list.offsetTop < list.scrollTop) list.scrollTop = item.offsetTop - list.offsetTop;
-    const below = item.offsetTop - list.offsetTop + item.offsetHeight - list.clientHeight;
-    if (below > list.scrollTop) list.scrollTop = below;
-    list.scrollLeft = Math.max(0, item.offsetLeft - list.offsetLeft - 40);
+  function follow() {
+    const link = read();
+    if (!link || location.hash === told) return false;
+    const index = DATA.rungs.findIndex((r) => r.name === link.rung);
+    const same = (f) => f.case === link.id && (link.frame === undefined || String(f.frame) === link.frame) && (index < 0 || f.rung === index);
+    const finding = DATA.findings.find(same);
+    goTo({ id: link.id, frame: link.frame, rung: index < 0 ? null : index, finding: finding ? finding.index : null });
+    return true;
   }
 
-  function sentence(frame) {
-    const parts = [`case ${frame.case}, frame ${frame.frame}` + (frame.seconds === null ? "" : ` (${frame.seconds.toFixed(2)} s)`), frame.rung_name];
-    if (frame.band) parts.push(`${frame.band} band`);
-    if (frame.track !== null) parts.push(`line ${frame.track}`);
-    if (frame.threshold !== "–") parts.push(`threshold ${frame.threshold}`);
-    if (frame.end > frame.start) parts.push(`lasts frames ${frame.start} to ${frame.end}`);
-    if (frame.also.length) parts.push(`also on ${frame.also.length > 3 ? `${frame.also.length} other rungs` : frame.also.join(", ")}`);
-    return parts.join(" · ");
-  }
-
-  function fillChoices(frame, track, band) {
-    const series = DATA.series[frame.case];
-    const traces = series ? series.traces : [];
-    const tracks = [...new Set(traces.map((t) => t.track))].sort((a, b) => a - b);
-    const bands = ["near", "mid", "far"].filter((b) => traces.some((t) => t.band === b));
-    fill($("track"), tracks, track ?? frame.track ?? tracks[0]);
-    fill($("band"), bands, band ?? frame.band ?? bands[bands.length - 1]);
-    $("time-note").textContent = !series ? "no series of this case: nothing was compared, or it was left out to keep this file small"
-      : series.bucketed ? "long clip: smallest and largest value of every interval" : "";
-  }
-
-  function fill(select, values, wanted) {
-    select.replaceChildren(...values.map((v) => make("option", { value: v, selected: String(v) === String(wanted) ? "" : null }, String(v))));
-    select.disabled = values.length < 2;
-  }
-
-  function redraw() {
-    if (index < 0) return;
-    const frame = DATA.frames[index];
-    drawChips(frame);
-    Picture.draw(frame, visible);
-    Plots.above(frame, visible);
-    Plots.along(frame, visible);
-    drawTime();
-  }
-
-  function drawTime() {
-    const frame = DATA.frames[index];
-    Plots.time(frame, DATA.series[frame.case], Number($("track").value), $("band").value, visible);
-  }
-
-  function drawChips(frame) {
-    const now = chosen();
-    const chips = DATA.rungs.map((rung, i) => {
-      const ran = rung.status !== "not_run";
-      const chip = make("button", { type: "button", "aria-pressed": now.has(i), class: i === frame.rung ? "culprit" : null, disabled: ran ? null : "", title: chipTitle(rung, i, frame) }, swatch(rung), rung.name);
-      chip.addEventListener("click", () => choose(toggled(i)));
-      chip.addEventListener("mouseenter", () => highlight(i));
-      chip.addEventListener("mouseleave", () => highlight(null));
-      return chip;
-    });
-    const all = make("button", { type: "button", class: "all" }, "all");
-    all.addEventListener("click", () => choose(new Set(DATA.rungs.keys())));
-    const blamed = make("button", { type: "button", class: "all", title: "the reference, the rung of this frame, and its parent" }, "this step only");
-    blamed.addEventListener("click", () => choose(new Set([DATA.reference, frame.parent, frame.rung])));
-    $("chips").replaceChildren(...chips, all, blamed);
-  }
-
-  function chipTitle(rung, i, frame) {
-    const parts = [i === DATA.reference ? "the reference" : rung.factors.join(" + ")];
-    if (i === frame.rung) parts.push("the rung of this frame");
-    if (rung.reason) parts.push(rung.reason);
-    return parts.filter(Boolean).join("; ");
-  }
-
-  function toggled(rung) {
-    const next = new Set(chosen());
-    if (!next.delete(rung)) next.add(rung);
-    return next;
-  }
-
-  function choose(rungs) {
-    shownRungs = rungs;
-    redraw();
-  }
-
-  function highlight(rung) {
-    const shown = rung !== null && visible(rung) ? rung : null;
-    Picture.highlight(shown);
-    Plots.highlight(shown);
-  }
-
-  /** The shown frame of a case nearest to a frame number, else the case's worst. */
-  function find(name, number) {
-    const own = [...DATA.frames.keys()].filter((i) => DATA.frames[i].case === name);
-    if (!own.length) return null;
-    if (number === undefined) return own[0];
-    return own.reduce((a, b) => (Math.abs(DATA.frames[b].frame - number) < Math.abs(DATA.frames[a].frame - number) ? b : a));
-  }
-
-  for (const button of document.querySelectorAll("#frame-list button")) {
-    button.addEventListener("click", () => show(Number(button.dataset.index)));
-  }
-  $("previous").addEventListener("click", () => show(index - 1));
-  $("next").addEventListener("click", () => show(index + 1));
-  $("track").addEventListener("change", drawTime);
-  $("band").addEventListener("change", drawTime);
-  document.addEventListener("keydown", (e) => {
-    if (e.altKey || e.ctrlKey || e.metaKey || e.shiftKey || e.target.closest("input, select, textarea, .scroll")) return;
-    if (e.key === "ArrowLeft") show(index - 1);
-    else if (e.key === "ArrowRight") show(index + 1);
-    else return;
-    e.preventDefault();
-  });
-  show(0);
-  return { show, redraw, find };
+  addEventListener("hashchange", follow);
+  return { tell, follow };
 })();
 
-/** Shows the frame of a case and brings the viewer into view. */
-function goTo(name, number) {
-  const index = Viewer.find(name, number);
-  if (index === null) return;
-  Viewer.show(index);
+/** Opens a case in the player and brings the player into view. */
+function goTo(place) {
+  const page = DATA.pages[place.id];
+  if (page && !document.querySelector(`script[data-clip="${CSS.escape(place.id)}"]`)) {
+    location.href = `${page}#${new URLSearchParams({ case: place.id, ...(place.frame === undefined ? {} : { frame: place.frame }) })}`;
+    return;
+  }
+  Player.go(place);
   $("frames").scrollIntoView();
 }
 
-for (const row of document.querySelectorAll("#case-table .pick")) row.addEventListener("click", () => goTo(row.dataset.case));
-for (const link of document.querySelectorAll("[data-go-case]")) {
-  link.addEventListener("click", () => goTo(link.dataset.goCase, link.dataset.goFrame === undefined ? undefined : Number(link.dataset.goFrame)));
+/** The worst finding of a case nearest to a frame and band that a rule or a table names. */
+function findingOf(id, frame, band, rung) {
+  const own = DATA.findings.filter((f) => f.case === id);
+  const far = (f) => (rung && f.rung_name !== rung && !f.also.includes(rung) ? 1e9 : 0) + (band && f.band !== band ? 1e8 : 0)
+    + (frame === undefined ? 0 : Math.abs(Number(f.frame) - Number(frame)));
+  const best = own.reduce((a, b) => (a === null || far(b) < far(a) ? b : a), null);
+  return best && (frame === undefined || far(best) === 0) ? best.index : null;
 }
+
+for (const row of document.querySelectorAll("#case-table .pick")) {
+  row.addEventListener("click", (e) => {
+    if (e.target.closest("a")) return;
+    const id = row.dataset.case;
+    goTo({ id, finding: findingOf(id), frame: DATA.firstFrames[id] });
+  });
+}
+for (const link of document.querySelectorAll("[data-go-case]")) {
+  link.addEventListener("click", () => {
+    const { goCase: id, goFrame: frame, goBand: band, goRung: rung } = link.dataset;
+    const index = DATA.rungs.findIndex((r) => r.name === rung);
+    goTo({ id, frame, band: band ?? null, rung: index < 0 ? null : index, finding: findingOf(id, frame, band, rung) });
+  });
+}
+for (const button of document.querySelectorAll("#finding-list button")) {
+  button.addEventListener("click", () => {
+    const finding = DATA.findings[Number(button.dataset.finding)];
+    if (DATA.pages[finding.case]) goTo({ id: finding.case, frame: finding.frame, finding: finding.index });
+    else Player.choose(finding.index);
+  });
+}
+for (const button of document.querySelectorAll("[data-copy]")) {
+  button.addEventListener("click", async () => {
+    const text = $(button.dataset.copy).textContent;
+    try { await navigator.clipboard.writeText(text); button.textContent = "copied"; } catch {
+      getSelection().selectAllChildren($(button.dataset.copy));
+      button.textContent = "selected";
+    }
+  });
+}
+
+/** The table of cases: sorted by its headings, filtered by words, tag, finding and verdict; the findings follow. */
+(() => {
+  const table = $("case-table");
+  if (!table) return;
+  const rows = [...table.tBodies[0].rows];
+  const controls = { words: $("case-words"), tag: $("case-tag"), kind: $("case-kind") };
+
+  function filter() {
+    const words = controls.words.value.toLowerCase().split(/\s+/).filter(Boolean);
+    let shown = 0;
+    for (const row of rows) {
+      const text = row.textContent.toLowerCase();
+      const fits = words.every((w) => text.includes(w)) && has(row.dataset.tags, controls.tag.value) && has(row.dataset.kinds, controls.kind.value);
+      row.hidden = !fits;
+      shown += fits;
+    }
+    const open = new Set(rows.filter((r) => !r.hidden).map((r) => r.dataset.case));
+    for (const item of document.querySelectorAll("#finding-list li:not(.none)")) {
+      const f = DATA.findings[Number(item.firstElementChild.dataset.finding)];
+      item.hidden = !open.has(f.case) || (controls.kind.value !== "" && f.label !== controls.kind.value);
+    }
+    $("case-count").textContent = shown === rows.length ? `${shown} cases` : `${shown} of ${rows.length} cases`;
+  }
+
+  const has = (list, wanted) => wanted === "" || JSON.parse(list).includes(wanted);
+
+  function sortBy(button) {
+    const column = button.closest("th").cellIndex;
+    const down = button.getAttribute("aria-sort") !== "descending";
+    for (const b of table.querySelectorAll("[data-sort]")) b.removeAttribute("aria-sort");
+    button.setAttribute("aria-sort", down ? "descending" : "ascending");
+    const value = (row) => { const v = row.cells[column].dataset.value; return v === undefined || v === "" ? null : Number.isNaN(Number(v)) ? v : Number(v); };
+    const order = (a, b) => {
+      const [x, y] = [value(a), value(b)];
+      if (x === null || y === null) return (x === null) - (y === null);
+      return (x < y ? -1 : x > y ? 1 : 0) * (down ? -1 : 1);
+    };
+    table.tBodies[0].append(...[...rows].sort(order));
+  }
+
+  for (const control of Object.values(controls)) control.addEventListener("input", filter);
+  for (const button of table.querySelectorAll("[data-sort]")) button.addEventListener("click", () => sortBy(button));
+  filter();
+})();
 
 /** The metric table: statistic and band. */
 (() => {
@@ -174,7 +138,7 @@ for (const link of document.querySelectorAll("[data-go-case]")) {
         td.textContent = cell ? cell.text : "–";
         td.title = cell ? cell.note : "";
         td.style.setProperty("--shade", cell ? cell.shade : 0);
-        td.className = cell ? `num tone-${cell.tone}${cell.over ? " over" : ""}${cell.worst ? " worst" : ""}` : "num";
+        td.className = cell ? `num tone-${cell.tone}${cell.over ? " over" : ""}${cell.worst ? " worst" : ""}${cell.judged ? ` judged ${cell.judged}` : ""}` : "num";
       }
     }
   };
@@ -191,21 +155,25 @@ for (const link of document.querySelectorAll("[data-go-case]")) {
 })();
 
 installTips();
-const Theme = installTheme(() => Viewer.redraw());
+const Theme = installTheme(() => Player.redraw());
 
-/** On paper tooltips are gone, so definitions are folded out; plots are drawn light and keep their proportions. */
+/** On paper tooltips are gone, so definitions are folded out, and everything is light. */
 addEventListener("beforeprint", () => {
   $("definitions").open = true;
   document.documentElement.style.colorScheme = "light";
-  Viewer.redraw();
-  for (const container of document.querySelectorAll(".plot .svg-container")) {
-    const { width, height } = container.querySelector(".main-svg").getBoundingClientRect();
-    container.style.setProperty("--aspect", `${width} / ${height}`);
-    for (const svg of container.querySelectorAll(".main-svg")) svg.setAttribute("viewBox", `0 0 ${width} ${height}`);
-  }
+  Player.redraw();
 });
 addEventListener("afterprint", () => {
-  for (const svg of document.querySelectorAll(".plot .main-svg")) svg.removeAttribute("viewBox");
   document.documentElement.style.colorScheme = Theme.scheme();
-  Viewer.redraw();
+  Player.redraw();
 });
+
+/** The player opens once the first view is painted: its case is unpacked only then. */
+requestAnimationFrame(() => setTimeout(() => {
+  if (Links.follow() || !DATA.opens) return;
+  Player.go({ id: DATA.opens.case, frame: DATA.opens.frame, finding: DATA.opens.finding }, { quiet: true });
+}));
+if (DATA.omissions && $("omissions")) {
+  $("omissions").textContent = DATA.omissions;
+  $("omissions").hidden = false;
+}

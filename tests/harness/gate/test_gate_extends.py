@@ -165,3 +165,10 @@ def test_a_broken_override_names_its_rule(tmp_path: Path) -> None:
     message = refused(tmp_path, rule_text(), override(limit='"3 deg"'))
     assert "UnitMismatch" in message
     assert "rule 'bend'" in message
+
+
+def test_teams_are_inherited_and_may_be_named_anew(tmp_path: Path) -> None:
+    base = rule_text() + '\n[teams]\npreprocess = "camera"\nengine = "runtime"\n'
+    policy = extend(tmp_path, base, '[teams]\nengine = "deployment"\n')
+    assert policy.teams == {"preprocess": "camera", "engine": "deployment"}
+    assert "must be in" in refused(tmp_path, rule_text(), '[teams]\nresize = "camera"\n')

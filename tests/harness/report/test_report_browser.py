@@ -3,243 +3,232 @@
 from __future__ import annotations
 
 import json
-import shutil
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
 
+from cases.case import open_case
 from cases.synth import write_synth_case
+from harness.feed.preprocess.colour import to_rgb_u8
 from harness.ladder import explain
 from harness.report import write_report
+from harness.report.draw import project
+from tests.harness.report.browser import LEFT, RIGHT, Page, chromium
 from tests.harness.report.fixture_run import Shape, make_run
 
-FLAGS = (
-    "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
-    "--disable-background-networking", "--disable-component-update", "--disable-sync", "--window-size=1280,1000",
-)  # fmt: skip
+pytestmark = pytest.mark.reports
+
+FRAMES = 64
 
 
 @pytest.fixture(scope="module")
 def browser(tmp_path_factory):
-    """Headless Chromium with an empty profile; skips where there is none."""
-    webdriver = pytest.importorskip("selenium.webdriver", reason="selenium is not installed")
-    chromium, chromedriver = shutil.which("chromium"), shutil.which("chromedriver")
-    if not chromium or not chromedriver:
-        pytest.skip("no chromium and chromedriver on PATH (Debian: apt-get install chromium chromium-driver)")
-    options = webdriver.ChromeOptions()
-    options.binary_location = chromium
-    for flag in (*FLAGS, f"--user-data-dir={tmp_path_factory.mktemp('profile')}"):
-        options.add_argument(flag)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
-    driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(chromedriver))
-    yield driver
-    driver.quit()
+    yield from chromium(tmp_path_factory.mktemp("profile"))
 
 
 @pytest.fixture(scope="module")
-def report(tmp_path_factory):
+def written(tmp_path_factory):
     folder = tmp_path_factory.mktemp("report")
-    case = write_synth_case(3, 1.0, folder / "cases", fps=20.0)
-    run = make_run(folder / "run", Shape(cases=2, rungs=4, frames=20), case_paths=[case])
+    case = write_synth_case(3, FRAMES / 20, folder / "cases", fps=20.0)
+    run = make_run(folder / "run", Shape(cases=2, rungs=4, frames=FRAMES), case_paths=[case])
     verdict = {"verdict": "FAIL", "policy": {"name": "release"}, "rules": []}
-    return write_report(run, verdict=verdict, explanation=explain(run))
+    return run, case, write_report(run, verdict=verdict, explanation=explain(run))
 
 
 @pytest.fixture
-def page(browser, report):
-    """The report, loaded once (plotly.js is large), at its first frame."""
-    if browser.current_url != report.as_uri():
-        browser.get_log("performance")
-        browser.get(report.as_uri())
-    browser.execute_script("Viewer.show(0)")
-    return Page(browser)
+def page(browser, written):
+    """The report at its first finding."""
+    page = Page(browser).open(written[2])
+    yield page
+    assert page.console == []
 
 
-class Page:
-    """What a reader sees and does."""
-
-    def __init__(self, browser):
-        self.browser = browser
-
-    def run(self, script, *values):
-        return self.browser.execute_script(script, *values)
-
-    def click(self, selector):
-        self.run("document.querySelector(arguments[0]).click()", selector)
-
-    def press(self, key):
-        from selenium.webdriver.common.action_chains import ActionChains
-
-        ActionChains(self.browser).send_keys(key).perform()
-
-    @property
-    def shown(self):
-        """Caption, picture and number of lines drawn on it."""
-        return self.run(
-            "const text = (id) => document.getElementById(id).textContent;"
-            "return [text('frame-title') + text('frame-text'),"
-            " document.querySelector('#picture image')?.getAttribute('href') ?? null,"
-            " document.querySelectorAll('#picture g[data-rung]').length]"
-        )
-
-    @property
-    def console(self):
-        return self.browser.get_log("browser")
-
-
-def test_the_verdict_is_what_one_sees_first(page):
+def test_the_verdict_and_its_picture_are_what_one_sees_first(page):
     assert page.run("return document.querySelector('h1').innerText").endswith("FAIL")
     assert page.run("return document.querySelector('h1').getBoundingClientRect().top") < 200
+    assert page.run("return document.querySelector('.first svg').getBoundingClientRect().bottom") < 900
 
 
-def test_clicking_a_case_row_changes_the_frame(page):
-    first = page.shown
-    page.click("#case-table tr[data-case=rain_at_dusk] td")
-    second = page.shown
-    assert "rain_at_dusk" in second[0]
-    assert first[0] != second[0]
-    assert first[1].startswith("data:image/jpeg")
-    assert second[1] is None  # that case's folder is gone
-    assert page.run("return document.getElementById('picture-note').textContent").startswith(
-        "no picture: no such case folder"
-    )
-    assert page.console == []
+def test_sixty_frames_after_one_another_show_their_own_picture_and_lines(page, written):
+    """Each frame: its recorded picture and no other's, and every line of lines.parquet on its pixels."""
+    run, folder, _ = written
+    case = open_case(folder)
+    camera = case.calibration("front")
+    ticks = {t.frame: to_rgb_u8(t.pictures["front"]).astype(np.float32) for t in case.ticks()}
+    rows = run.read("lines").filter(case="highway_curve")
+    page.run("Player.go({id: 'highway_curve', frame: 0})")
+    page.settled()
+    rungs = page.run("return DATA.rungs.map(r => [r.name, r.colour === 'ink' ? '#ffffff' : r.colour])")
+    for frame in range(60):
+        alone = frame % len(rungs)  # lines lie over one another: one rung at a time
+        page.run("Player.show(new Set([arguments[0]]))", alone)
+        shown = page.settled().canvas().astype(np.float32)
+        assert page.run("return document.getElementById('picture').dataset.frame") == str(frame)
+        small = cv2.resize(shown, (640, 360), interpolation=cv2.INTER_AREA)
+        gaps = {f: np.abs(small[200:] - ticks[f][200:]).mean() for f in range(max(0, frame - 2), frame + 3)}
+        assert min(gaps, key=gaps.get) == frame
+        name, colour = rungs[alone]
+        ink = np.array([int(colour[i : i + 2], 16) for i in (1, 3, 5)], np.float32)
+        scale = shown.shape[1] / 640
+        for row in rows.filter(frame=frame, rung=name).iter_rows(named=True):
+            pixels = project(np.stack([row["x"], row["y"]], axis=1).astype(float), camera)
+            inside = pixels[(pixels > 2).all(axis=1) & (pixels < (637, 357)).all(axis=1)]
+            at = np.rint((inside + 0.5) * scale - 0.5).astype(int)
+            found = [np.abs(shown[v - 1 : v + 2, u - 1 : u + 2] - ink).max(axis=2).min() for u, v in at]
+            assert max(found) < 60, (frame, name, max(found))
+        page.press(RIGHT)
 
 
-def test_clicking_a_worst_frame_changes_picture_and_plots(page):
-    plotted = "return document.getElementById('time').data.map(t => t.y.length + t.y.join()).join()"
-    first, series = page.shown, page.run(plotted)
-    other = next(
-        i for i, f in enumerate(page.run("return DATA.frames.map(f => [f.case, f.picture?.src ?? null])"))
-        if f[1] and f[1] != first[1]
-    )  # fmt: skip
-    page.click(f"#frame-list [data-index='{other}']")
-    assert page.shown[1] not in (None, first[1])
-    assert page.run("return document.querySelector('#frame-list [aria-current=true]').dataset.index") == str(other)
-    page.click("#case-table tr[data-case=rain_at_dusk] td")
-    assert page.run(plotted) != series
-    assert page.console == []
+def test_the_page_projects_as_opencv_does(page):
+    points = np.array([[x, y] for x in (4.0, 12.0, 40.0, 80.0) for y in (-6.0, -1.5, 0.3, 5.0)])
+    base = page.run("return (async () => (await Clips.open('highway_curve')).projection)()")
+    pose = np.linalg.inv(np.vstack([np.reshape(base["camera"], (3, 4)), [0, 0, 0, 1]]))
+    from cases.case import Calibration
+
+    for model, distortion in (
+        ("none", []),
+        ("opencv", [-0.2, 0.05, 0.001, -0.002, 0.01]),
+        ("opencv", [0.1, -0.1, 0, 0, 0.01, 0.2, -0.1, 0.05, 1e-3, 1e-4, -1e-3, 1e-4]),
+        ("fisheye", [0.05, -0.01, 0.002, 0.0]),
+    ):
+        camera = Calibration(640, 360, np.reshape(base["K"], (3, 3)), model, np.array(distortion, float), pose)
+        told = base | {"model": model, "D": distortion}
+        drawn = page.run("return toPixels(arguments[0], arguments[1], arguments[2])", told, *points.T.tolist())
+        assert np.array(drawn) == pytest.approx(project(points, camera), abs=1e-3)
 
 
-def test_arrow_keys_step_through_the_frames_and_come_round(page):
-    count = page.run("return DATA.frames.length")
-    first = page.shown[0]
-    page.press("\ue014")  # right
-    assert page.shown[0] != first
-    page.press("\ue012")  # left
-    assert page.shown[0] == first
-    for _ in range(count):
-        page.press("\ue014")
-    assert page.shown[0] == first
-    assert page.console == []
+def test_a_case_whose_recording_is_gone_shows_its_lines_and_says_so(page):
+    page.click("#case-table tr[data-case=rain_at_dusk] .link")
+    assert "rain_at_dusk" in page.text("frame-text")
+    assert page.text("picture-note").startswith("no picture: no such case folder")
+    assert page.run("return document.getElementById('picture').dataset.pictured") == "false"
+    assert np.ptp(page.canvas("above").reshape(-1, 3), axis=0).max() > 50
+
+
+def test_a_row_opens_its_own_worst_finding_in_its_own_band(page):
+    told = page.run("return DATA.findings.find(f => f.case === 'rain_at_dusk')")
+    page.click("#case-table tr[data-case=rain_at_dusk] .link")
+    assert page.text("where").startswith(f"frame {told['frame']},")
+    assert page.run("return document.getElementById('band').value") == told["band"]
+    assert page.run("return Number(document.getElementById('track').value)") == told["track"]
+
+
+def test_keys_step_and_play_moves_on(page):
+    first = page.run("return Player.state.at")
+    assert page.press(RIGHT).run("return Player.state.at") == first + 1
+    assert page.press(LEFT).run("return Player.state.at") == first
+    page.run("Player.seek(0)")
+    page.click("#play")
+    page.run("return new Promise(go => setTimeout(go, 900))")
+    page.click("#play")
+    assert page.run("return Player.state.at") > 3
 
 
 def test_a_rung_can_be_switched_off_everywhere(page):
-    lines = "return ['above', 'along', 'time'].map(id => document.getElementById(id).data.length)"
-    before, plots = page.shown[2], page.run(lines)
-    page.click("#chips button:nth-child(2)")
-    assert page.shown[2] == before - 3  # its three lines
-    assert page.run(lines) == [plots[0] - 3, plots[1] - 3, plots[2] - 1]
-    page.click("#chips button:nth-child(2)")
-    assert page.shown[2] == before
-    assert page.console == []
+    traces = "return document.querySelectorAll('#time-offset .trace').length"
+    before, picture = page.run(traces), page.canvas()
+    page.click(f"#chips [data-rung='{page.run('return Player.state.rung')}']")
+    assert page.run(traces) == before - 1
+    assert np.abs(page.canvas().astype(int) - picture).sum() > 0
 
 
-def test_colours_are_the_same_on_picture_plots_and_table(page):
-    rung = page.run("return DATA.rungs[1]")
-    on_picture = page.run("return document.querySelector('#picture [data-rung=\"1\"] .line').getAttribute('stroke')")
-    in_plots = page.run(
-        "return ['above', 'along', 'time'].map(id => document.getElementById(id).data)"
-        ".map(traces => traces.find(t => t.meta === 1).line.color)"
-    )
-    in_table = page.run(
-        "return document.querySelector('#heat tbody tr:nth-child(2) .swatch line').getAttribute('stroke')"
-    )
-    assert {on_picture, in_table, *in_plots} == {rung["colour"]}
-
-
-def test_a_ring_marks_where_the_shown_line_departs_most(page):
-    index = page.run("return DATA.frames.findIndex(f => f.kind === 'bend' && f.picture)")
-    page.run("Viewer.show(arguments[0])", index)
-    ring = "const c = document.querySelector('#picture .spot'); return [+c.getAttribute('cx'), +c.getAttribute('cy')]"
-    u, v = page.run(ring)
-    line = page.run(
-        "const f = DATA.frames[arguments[0]]; const l = f.lines.find(l => l.rung === f.rung && l.track === f.track);"
-        "return {x: unpack(l.x), u: unpack(l.u), v: unpack(l.v)}",
-        index,
-    )
-    skipped = len(line["x"]) - len(line["u"])
-    i = min(range(len(line["u"])), key=lambda i: abs(line["u"][i] - u) + abs(line["v"][i] - v))
-    assert (u, v) == pytest.approx((line["u"][i], line["v"][i]), abs=0.1)
-    assert 50 < line["x"][i + skipped] < 70  # the fixture bows the far band about its middle
-
-
-def test_zooming_moves_picture_and_lines_together_and_back(page):
-    box = "return document.getElementById('picture').getAttribute('viewBox')"
-    whole = page.run(box)
-    page.click("#zoom-in")
-    assert float(page.run(box).split()[2]) < float(whole.split()[2])
+def test_errors_are_drawn_larger_about_the_reference_and_zoomed_to(page):
+    once = page.run("return drawn({...Player.sceneNow(), times: 1}).lines.map(l => Array.from(l.shown.y))")
+    five = page.run("return drawn({...Player.sceneNow(), times: 5}).lines.map(l => Array.from(l.shown.y))")
+    names = page.run("return drawn({...Player.sceneNow(), times: 1}).lines.map(l => [l.rung, l.track])")
+    reference = {track: np.array(y) for (rung, track), y in zip(names, once, strict=True) if rung == 0}
+    for (_, track), small, large in zip(names, once, five, strict=True):
+        gap = np.array(small) - reference[track]
+        assert np.array(large) - reference[track] == pytest.approx(5 * gap, abs=1e-9)
+    page.click("#times [data-times='20']")
+    assert "× 20" in page.text("picture-note")
+    whole = page.run("return Camera.view.box()[2]")
+    page.click("#zoom-error")
+    assert page.run("return Camera.view.box()[2]") < whole
     page.click("#zoom-reset")
-    assert page.run(box) == whole
+    assert page.run("return Camera.view.box()[2]") == whole
 
 
-def test_the_metric_table_follows_statistic_and_band(page):
-    cell = "return document.querySelector('#heat tr[data-rung=\"deploy/torch-fp32\"] td[data-metric=bend]').textContent"
-    seen = {page.run(cell)}
-    for selector in ("[data-statistic=typical]", "[data-band=near]", "[data-statistic=worst]"):
-        page.click(f"#metrics {selector}")
-        seen.add(page.run(cell))
-    assert len(seen) >= 3
-    assert page.console == []
+def test_a_click_on_a_timeline_goes_to_that_frame_and_a_mark_to_its_finding(page):
+    from selenium.webdriver.common.action_chains import ActionChains
+    from selenium.webdriver.common.by import By
+
+    plot = page.browser.find_element(By.CSS_SELECTOR, "#time-bend svg")
+    page.run("arguments[0].scrollIntoView({block: 'center', behavior: 'instant'})", plot)
+    width = plot.rect["width"]
+    x = 54 + 0.25 * (width - 64)
+    ActionChains(page.browser).move_to_element_with_offset(plot, x - width / 2, 50).click().perform()
+    assert page.settled().run("return Player.state.at") == pytest.approx(0.25 * (FRAMES - 1), abs=1)
+    mark = page.browser.find_element(By.CSS_SELECTOR, "#time-bend .span path")
+    index = page.run("return arguments[0].parentElement.dataset.finding", mark)
+    ActionChains(page.browser).move_to_element(mark).click().perform()
+    told = page.settled().run("return DATA.findings[Number(arguments[0])].frame", index)
+    assert page.run("return Player.state.clip.frames[Player.state.at]") == told
 
 
-def test_dark_and_light_differ_and_plots_follow(page):
-    from selenium.webdriver.support.ui import WebDriverWait
-
-    def looks():
-        paper = page.run("return getComputedStyle(document.body).backgroundColor")
-        return paper, page.run("return document.getElementById('time').layout.font.color")
-
-    def emulate(scheme):
-        features = [{"name": "prefers-color-scheme", "value": scheme}]
-        page.browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": features})
-
-    emulate("light")
-    page.run("Viewer.redraw()")
-    light = looks()
-    emulate("dark")
-    WebDriverWait(page.browser, 10).until(lambda _: all(a != b for a, b in zip(looks(), light, strict=True)))
-    page.click("#theme")  # light, whatever the system says
-    assert looks() == light
-    page.click("#theme")
-    page.click("#theme")
-    emulate("light")
-    assert page.console == []
+def test_a_link_opens_what_it_names_and_the_address_follows(browser, written):
+    page = Page(browser).open(written[2], "#case=rain_at_dusk&frame=17&rung=deploy%2Ftorch-fp32")
+    assert page.text("where").startswith("frame 17,")
+    assert page.run("return [Player.state.id, DATA.rungs[Player.state.rung].name]") == [
+        "rain_at_dusk", "deploy/torch-fp32",
+    ]  # fmt: skip
+    page.press(RIGHT)
+    assert page.run("return location.hash").startswith("#case=rain_at_dusk&frame=18")
 
 
-def test_a_narrow_window_does_not_scroll_sideways(page):
-    page.browser.execute_cdp_cmd(
-        "Emulation.setDeviceMetricsOverride", {"width": 800, "height": 900, "deviceScaleFactor": 1, "mobile": False}
+def test_cases_are_found_sorted_and_filtered(page):
+    seen = (
+        "return [...document.querySelectorAll('#case-table tbody tr')].filter(r => !r.hidden).map(r => r.dataset.case)"
     )
-    assert page.run("return document.documentElement.scrollWidth") <= 800
+    assert len(page.run(seen)) == 2
+    page.run("const e = document.getElementById('case-words'); e.value = 'dusk'; e.dispatchEvent(new Event('input'))")
+    assert page.run(seen) == ["rain_at_dusk"]
+    assert page.text("case-count") == "1 of 2 cases"
+    page.run("const e = document.getElementById('case-words'); e.value = ''; e.dispatchEvent(new Event('input'))")
+    page.click("#case-table th:nth-child(1) .sort")
+    down = page.run(seen)
+    page.click("#case-table th:nth-child(1) .sort")
+    assert page.run(seen) == down[::-1]
+
+
+def test_dark_and_light_differ(page):
+    page.browser.execute_cdp_cmd(
+        "Emulation.setEmulatedMedia", {"features": [{"name": "prefers-color-scheme", "value": "light"}]}
+    )
+    light = page.run("return getComputedStyle(document.body).backgroundColor"), page.canvas("above")[5, 5].tolist()
+    page.browser.execute_cdp_cmd(
+        "Emulation.setEmulatedMedia", {"features": [{"name": "prefers-color-scheme", "value": "dark"}]}
+    )
+    page.settled().run("Player.redraw()")
+    assert page.run("return getComputedStyle(document.body).backgroundColor") != light[0]
+    assert page.canvas("above")[5, 5].tolist() != light[1]
+    page.browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": []})
+
+
+@pytest.mark.parametrize("width", [800, 1280, 1920])
+def test_no_window_scrolls_sideways(page, width):
+    page.width(width)
+    assert page.run("return document.documentElement.scrollWidth") <= width
     page.browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
 
 
-def test_nothing_but_the_file_itself_is_asked_for(page, report):
-    page.press("\ue014")
+def test_nothing_but_the_file_itself_is_asked_for(page, written):
+    page.browser.get_log("performance")
+    page.open(written[2]).press(RIGHT)
     asked = [json.loads(entry["message"])["message"] for entry in page.browser.get_log("performance")]
     urls = {m["params"]["request"]["url"] for m in asked if m["method"] == "Network.requestWillBeSent"}
-    assert {u for u in urls if not u.startswith(("data:", "blob:"))} == {report.as_uri()}
+    assert {u for u in urls if not u.startswith(("data:", "blob:", "about:"))} == {written[2].as_uri()}
 
 
 def test_every_control_has_a_name_and_every_picture_a_label(page):
     nameless = page.run(
-        "return [...document.querySelectorAll('button, select')].filter(e => !(e.textContent || e.ariaLabel"
+        "return [...document.querySelectorAll('button, select, input')].filter(e => !(e.textContent || e.ariaLabel"
         " || e.closest('label'))).map(e => e.outerHTML)"
     )
     assert nameless == []
-    unlabelled = page.run("return [...document.querySelectorAll('[role=img]')].filter(e => !e.ariaLabel).length")
-    assert unlabelled == 0
+    assert page.run("return [...document.querySelectorAll('[role=img]')].filter(e => !e.ariaLabel).length") == 0
 
 
 @pytest.mark.parametrize(
@@ -254,7 +243,7 @@ def test_every_control_has_a_name_and_every_picture_a_label(page):
     ids=["no case", "reference only", "one frame", "image frame", "no event"],
 )
 def test_unusual_runs_leave_the_console_empty(browser, tmp_path: Path, shape):
-    browser.get(write_report(make_run(tmp_path, shape)).as_uri())
-    assert browser.execute_script("return document.querySelector('h1').innerText") == "Not judged"
-    browser.execute_script("document.querySelector('#case-table .pick')?.click()")
-    assert browser.get_log("browser") == []
+    page = Page(browser).open(write_report(make_run(tmp_path, shape)))
+    assert page.run("return document.querySelector('h1').innerText") == "Not judged"
+    page.run("document.querySelector('#case-table .pick')?.click()")
+    assert page.settled().console == []

@@ -2,41 +2,68 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
+import pytest
 
-from harness.report.first_picture import first_picture
-
-PICTURE = {"src": "data:image/jpeg;base64,AA", "width": 640, "height": 360, "camera": "front", "lossy": False}
-
-
-def line(rung: int, *points: tuple[float, float]) -> dict:
-    return {"rung": rung, "track": 1, "pixels": np.array(points)}
-
-
-def frame(rung: int, lines: list[dict], picture: dict | None = PICTURE, label: str = "bend") -> dict:
-    facts = {"label": label, "value": "0.5 m", "case": "tunnel", "frame": 7, "rung_name": f"rung {rung}"}
-    return {"rung": rung, "track": 1, "lines": lines, "picture": picture, **facts}
+from cases.case import open_case
+from cases.synth import write_synth_case
+from harness.ladder import explain
+from harness.report import write_report
+from harness.report.draw import project
+from harness.report.headline import worst_finding
+from tests.harness.report.fixture_run import Shape, make_run
 
 
-STRAIGHT, BENT = ((1.0, 2.0), (3.0, 4.0)), ((1.0, 2.0), (9.0, 4.0), (np.nan, 1.0))
+@pytest.fixture(scope="module")
+def shown(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("first")
+    case = write_synth_case(3, 1.0, folder / "cases", fps=20.0)
+    run = make_run(folder / "run", Shape(cases=1, rungs=3, frames=20), case_paths=[case])
+    worst = worst_finding(explain(run))
+    text = write_report(run).read_text(encoding="utf-8")
+    return run, case, worst, text[text.index('<figure class="first">') : text.index('<figcaption id="first-caption">')]
 
 
-def test_it_shows_the_reference_and_the_rung_of_the_worst_frame_with_a_picture():
-    lines = [line(0, *STRAIGHT), line(2, *BENT), line(1, *STRAIGHT)]
-    shown = first_picture([frame(2, lines, picture=None), frame(2, lines, label="kink")], reference=0)
-    assert shown["caption"] == "kink 0.5 m, tunnel, frame 7"
-    assert shown["lines"] == [(True, "1.0,2.0 3.0,4.0"), (False, "1.0,2.0 9.0,4.0")]
-    assert (shown["src"], shown["rung_name"]) == (PICTURE["src"], "rung 2")
+def points(text: str, kind: str) -> list[np.ndarray]:
+    found = re.findall(rf'class="{kind}" points="([^"]*)"', text.split('<span class="inset">')[0])
+    return [np.array([p.split(",") for p in one.split()], float) for one in found]
 
 
-def test_there_is_none_where_no_line_of_the_rung_is_drawn():
-    assert first_picture([], 0) is None
-    assert first_picture([frame(2, [line(0, *STRAIGHT), {"rung": 2, "track": 1}])], 0) is None
-    assert first_picture([frame(0, [line(0, *STRAIGHT)])], 0) is None
+def test_it_is_the_frame_of_the_worst_finding_with_its_rung_s_lines(shown):
+    run, case, worst, text = shown
+    assert f'data-go-frame="{worst.frame}"' in text
+    rows = run.read("lines").filter(frame=worst.frame)
+    for kind, rung in (("lab", "train/torch-fp32"), ("car", worst.rung)):
+        drawn = points(text, kind)
+        assert len(drawn) == 3
+        for one, row in zip(drawn, rows.filter(rung=rung).sort("line").iter_rows(named=True), strict=True):
+            expected = project(
+                np.stack([row["x"], row["y"]], axis=1).astype(float), open_case(case).calibration("front")
+            )
+            assert one == pytest.approx(expected, abs=0.01)
 
 
-def test_a_frame_whose_line_is_drawn_goes_before_one_whose_line_is_not():
-    other = line(2, *STRAIGHT) | {"track": 0}
-    frames = [frame(2, [other], label="non-finite output"), frame(2, [other, line(2, *BENT)])]
-    assert first_picture(frames, 0)["caption"].startswith("bend")
-    assert first_picture(frames[:1], 0)["caption"].startswith("non-finite")
+def test_the_gap_that_is_drawn_is_as_wide_as_the_finding_says(shown):
+    _, case, worst, text = shown
+    assert worst.measure == "bend"
+    (gap,) = points(text, "mark-gap")
+    # both ends lie at one station: their distance on the ground is the number
+    camera = open_case(case).calibration("front")
+    grid = [(x, y) for x in np.linspace(40, 80, 161) for y in np.linspace(-8, 8, 3201)]
+    pixels = project(np.array(grid), camera)
+    ends = [grid[int(np.abs(pixels - end).sum(axis=1).argmin())] for end in gap]
+    assert ends[0][0] == pytest.approx(ends[1][0], abs=1.0)
+    assert abs(ends[0][1] - ends[1][1]) == pytest.approx(worst.value, rel=0.1)
+
+
+def test_a_small_gap_is_shown_again_larger(shown):
+    assert re.search(r'<span class="inset">.*×\d+</small>', shown[3], re.S)
+
+
+def test_there_is_none_where_there_is_neither_picture_nor_pixels(tmp_path):
+    text = write_report(make_run(tmp_path, Shape(cases=1, rungs=3))).read_text(encoding="utf-8")
+    assert '<figure class="first">' not in text
+    image = write_report(make_run(tmp_path / "i", Shape(cases=1, rungs=3, frame="image"))).read_text(encoding="utf-8")
+    assert '<rect class="blank"' in image

@@ -51,5 +51,5 @@ def test_hues_stay_apart_for_every_eye(deficiency):
 def test_no_two_of_twenty_rungs_look_alike():
     names = [f"deploy/engine-{i}" for i in range(20)]
     styles = rung_styles(["train/torch-fp32", *names], "train/torch-fp32")
-    assert len({(s.colour, s.dash) for s in styles.values()}) == 21
+    assert len({(s.colour, s.stroke) for s in styles.values()}) == 21
     assert styles["train/torch-fp32"].colour == REFERENCE_COLOUR

@@ -1,21 +1,19 @@
-"""Pictures and the lines projected onto them."""
+"""Pictures of a case and how lines fall onto them; what the page does with it: test_report_browser.py."""
 
 from __future__ import annotations
 
-import base64
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from cases.case import open_case
-from cases.synth import draw_scene, write_synth_case
+from cases.synth import write_synth_case
 from harness.feed.preprocess.colour import to_rgb_u8
-from harness.report.finding import WorstFrame
-from harness.report.frames import lines_of_frames
-from harness.report.pictures import MAX_WIDTH, add_pictures, jpeg_uri
+from harness.feed.window import Window
+from harness.report.pictures import base64_size, pictures_of, projection_of, webp
 from harness.run.facts import read_facts
-from harness.run.recordings import Recordings
 from tests.harness.report.fixture_run import Shape, make_run
 
 
@@ -24,44 +22,58 @@ def case_path(tmp_path_factory):
     return write_synth_case(3, 0.3, tmp_path_factory.mktemp("cases"))
 
 
-def shown(frame: int, pictured: bool = True, case: str = "highway_curve") -> WorstFrame:
-    nan = float("nan")
-    return WorstFrame(case, frame, "", "bend", 0, "far", nan, nan, "m", "candidate", frame, frame, pictured=pictured)
-
-
-def decoded(uri: str) -> np.ndarray:
+def decoded(data: bytes) -> np.ndarray:
     import cv2
 
-    data = np.frombuffer(base64.b64decode(uri.partition(",")[2]), np.uint8)
-    return np.asarray(cv2.imdecode(data, cv2.IMREAD_COLOR))[..., ::-1].astype(float)
+    return np.asarray(cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR))[..., ::-1].astype(float)
 
 
-def test_the_picture_is_that_of_the_frame_with_its_lines_on_it(tmp_path, case_path):
-    run = make_run(tmp_path, Shape(cases=1, rungs=2, frames=6), case_paths=[case_path])
-    facts, chosen = read_facts(run.meta), [shown(4), shown(1), shown(2, pictured=False)]
-    lines = lines_of_frames(run, chosen, facts.ladder, facts.reference, facts.grid)
-    frames = [{"lines": own} for own in lines]
-    add_pictures(frames, chosen, facts, Recordings(run.meta, run.path))
-    ticks = {t.frame: to_rgb_u8(t.pictures["front"]).astype(float) for t in open_case(case_path).ticks()}
-    for finding, frame in zip(chosen[:2], frames, strict=False):
-        assert np.abs(decoded(frame["picture"]["src"]) - ticks[finding.frame]).mean() < 4
-        assert np.abs(decoded(frame["picture"]["src"]) - ticks[3]).mean() > 4  # another frame is another picture
-        assert frame["note"] == ""
-        line = frame["lines"][0]
-        far = draw_scene(3, 0.3).camera.project([*line["points"][-1], 0.0])
-        assert line["pixels"][-1] == pytest.approx(far, abs=0.01)
-    assert frames[2]["picture"] is None
-    assert "left out" in frames[2]["note"]
+def opened(tmp_path, case_path, shape=None):
+    run = make_run(tmp_path / "run", shape or Shape(cases=1, rungs=2, frames=6), case_paths=[case_path])
+    return open_case(case_path), read_facts(run.meta)
+
+
+def test_a_picture_is_that_of_its_frame(tmp_path, case_path):
+    case, facts = opened(tmp_path, case_path)
+    found = pictures_of(case, facts, [4, 1], 10**6)
+    ticks = {t.frame: to_rgb_u8(t.pictures["front"]).astype(float) for t in case.ticks()}
+    assert sorted(found.encoded) == [1, 4]
+    for frame, data in found.encoded.items():
+        gaps = {other: np.abs(decoded(data) - rgb).mean() for other, rgb in ticks.items()}
+        assert min(gaps, key=gaps.get) == frame
+    assert (found.size, found.note, found.left_out) == ((640, 360), "", 0)
+
+
+def test_what_does_not_fit_is_left_out_the_most_wanted_last(tmp_path, case_path):
+    case, facts = opened(tmp_path, case_path)
+    whole = pictures_of(case, facts, [4, 1, 2, 3], 10**6)
+    one = max(base64_size(len(d)) for d in whole.encoded.values())
+    few = pictures_of(case, facts, [4, 1, 2, 3], 2 * one)
+    assert sorted(few.encoded) == [1, 4]
+    assert few.left_out == 2
+    assert sorted(pictures_of(case, facts, [4, 1], 0).encoded) == [4]  # the worst moment is always there
+
+
+@pytest.mark.parametrize(
+    ("model", "distortion"),
+    [("none", []), ("opencv", [-0.2, 0.05, 0.001, -0.002, 0.01]), ("opencv", [0.1, -0.1, 0, 0, 0.01, 0.2, -0.1, 0.05]),
+     ("opencv", [0.1, -0.1, 0, 0, 0.01, 0.2, -0.1, 0.05, 1e-3, 1e-4, -1e-3, 1e-4]),
+     ("fisheye", [0.05, -0.01, 0.002, 0])],
+)  # fmt: skip
+def test_the_projection_handed_to_the_page_is_the_calibration(tmp_path, case_path, model, distortion):
+    case, _ = opened(tmp_path, case_path)
+    camera = replace(case.calibration("front"), distortion_model=model, distortion=np.array(distortion, np.float64))
+    how = projection_of("vehicle", camera, Window(0, 0, 1, 1, (1, 1)))
+    assert (how["model"], how["D"]) == (model, distortion)
+    back = np.linalg.inv(np.vstack([np.reshape(how["camera"], (3, 4)), [0, 0, 0, 1]]))
+    assert back == pytest.approx(camera.camera_to_vehicle)
 
 
 def test_image_lines_are_scaled_from_the_model_s_pixels_to_the_picture_s(tmp_path, case_path):
-    run = make_run(tmp_path, Shape(cases=1, rungs=2, frames=6, frame="image"), case_paths=[case_path])
-    meta = run.meta | {}
-    meta["card"]["grid"] |= {"width": 320.0, "height": 180.0}
-    facts, chosen = read_facts(meta), [shown(2)]
-    (lines,) = lines_of_frames(run, chosen, facts.ladder, facts.reference, facts.grid)
-    add_pictures([{"lines": lines}], chosen, facts, Recordings(run.meta, run.path))
-    assert lines[0]["pixels"] == pytest.approx(lines[0]["points"] * 2 + 0.5)
+    case, facts = opened(tmp_path, case_path, Shape(cases=1, rungs=2, frames=6, frame="image"))
+    facts.meta["card"]["grid"] |= {"width": 320.0, "height": 180.0}
+    how = pictures_of(case, read_facts(facts.meta), [2], 10**6).projection
+    assert (how["scale"], how["shift"]) == ([2.0, 2.0], [0.5, 0.5])
 
 
 def test_a_camera_without_calibration_keeps_its_picture_and_says_why_no_line_is_on_it(tmp_path, case_path):
@@ -74,37 +86,11 @@ def test_a_camera_without_calibration_keeps_its_picture_and_says_why_no_line_is_
     text = (bare / "case.toml").read_text()
     (bare / "case.toml").write_text(re.sub(r"^(in|ex)trinsics = \[.*?^\]$", "", text, flags=re.M | re.S))
     seal_case(bare)
-    run = make_run(tmp_path / "run", Shape(cases=1, rungs=1, frames=2), case_paths=[bare])
-    frames = [{"lines": [{"points": np.zeros((2, 2), np.float32)}]}]
-    add_pictures(frames, [shown(0)], read_facts(run.meta), Recordings(run.meta, run.path))
-    assert frames[0]["picture"]["src"].startswith("data:image/jpeg")
-    assert "no calibration" in frames[0]["note"]
-    assert "pixels" not in frames[0]["lines"][0]
+    found = pictures_of(*opened(tmp_path, bare), [0], 10**6)
+    assert list(found.encoded) == [0]
+    assert "no calibration" in found.note
+    assert found.projection is None
 
 
-def test_a_case_that_is_gone_costs_its_pictures_only(tmp_path):
-    run = make_run(tmp_path, Shape(cases=1, rungs=1, frames=2))
-    frames = [{"lines": []}]
-    add_pictures(frames, [shown(0)], read_facts(run.meta), Recordings(run.meta, run.path))
-    assert frames[0]["picture"] is None
-    assert frames[0]["note"].startswith("no picture: no such case folder")
-
-
-def test_a_damaged_recording_keeps_what_was_read(tmp_path, case_path):
-    import shutil
-
-    broken = tmp_path / "broken"
-    shutil.copytree(case_path, broken)
-    video = next((broken / "cameras" / "front").glob("video.*"))
-    video.write_bytes(video.read_bytes()[:2000])
-    run = make_run(tmp_path / "run", Shape(cases=1, rungs=1, frames=2), case_paths=[broken])
-    frames = [{"lines": []}]
-    add_pictures(frames, [shown(0)], read_facts(run.meta), Recordings(run.meta, run.path))
-    assert frames[0]["picture"] is None
-    assert "no picture" in frames[0]["note"]
-
-
-def test_large_pictures_are_made_smaller_and_keep_their_coordinates():
-    picture = jpeg_uri(np.zeros((1080, 1920, 3), np.uint8))
-    assert decoded(picture["src"]).shape[:2] == (540, MAX_WIDTH)
-    assert (picture["width"], picture["height"]) == (1920, 1080)
+def test_large_pictures_are_made_smaller():
+    assert decoded(webp(np.zeros((1080, 1920, 3), np.uint8), 640, 60)).shape[:2] == (360, 640)

@@ -38,14 +38,14 @@ def test_a_mild_kind_is_not_crowded_out():
     assert "flicker" in {f.kind for f in choose(found, 6)}
 
 
-def select(run, cases, max_frames=12):
+def select(run, cases, most=24):
     return worst_frames(
         run,
         found=frames_of(explain(run).findings),
         cases=cases,
         reference=run.meta["reference"],
         grid=vehicle_grid(),
-        max_frames=max_frames,
+        most=most,
     )
 
 
@@ -79,12 +79,21 @@ def test_a_case_of_which_nothing_was_compared_shows_its_first_frame(tmp_path):
     assert (shown.kind, shown.frame) == ("first", 0)
 
 
-def test_every_case_has_a_frame_and_only_the_worst_have_pictures(tmp_path):
+def test_every_case_has_a_frame_however_few_findings_are_shown(tmp_path):
     run = make_run(tmp_path, Shape(cases=20, rungs=3, frames=8))
     cases = [c["id"] for c in run.meta["cases"]]
-    shown = select(run, cases, max_frames=4)
-    assert {f.case for f in shown} == set(cases)
-    assert [f.pictured for f in shown] == [True] * 4 + [False] * (len(shown) - 4)
+    assert {f.case for f in select(run, cases, most=4)} == set(cases)
+
+
+def test_the_first_of_the_findings_stays_the_first(tmp_path):
+    run = make_run(tmp_path, Shape(cases=3, rungs=6))
+    found = frames_of(explain(run).findings)
+    mild = found[-1]
+    shown = worst_frames(
+        run, found=[mild, *found[:-1]], cases=[c["id"] for c in run.meta["cases"]], reference=run.meta["reference"],
+        grid=vehicle_grid(), most=5,
+    )  # fmt: skip
+    assert (shown[0].case, shown[0].kind, shown[0].track) == (mild.case, mild.kind, mild.track)
 
 
 def test_one_moment_is_not_shown_twice(tmp_path):

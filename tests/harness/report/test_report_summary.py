@@ -36,14 +36,14 @@ def test_less_is_worse_for_coverage(run, facts):
     )
     pool = pooled(_Tables(run, line_metrics=low), facts)
     assert pool.filter(metric="coverage")["worst"].unique().to_list() == [0.4]
-    cell = heat_table(pool, facts)["cells"][facts.ladder[1]]["coverage"]["worst.all"]
+    cell = heat_table(pool, facts, {})["cells"][facts.ladder[1]]["coverage"]["worst.all"]
     assert (cell["text"], cell["over"]) == ("40.0", True)
 
 
 def test_typical_is_the_median_of_the_cases_means(run, facts):
     rows = run.read("line_metrics").filter(rung=facts.ladder[1], band="far")
     means = rows.group_by("case").agg(pl.col("bend").mean())["bend"].to_numpy()
-    cell = heat_table(pooled(run, facts), facts)["cells"][facts.ladder[1]]["bend"]["typical.far"]
+    cell = heat_table(pooled(run, facts), facts, {})["cells"][facts.ladder[1]]["bend"]["typical.far"]
     assert float(cell["text"]) == pytest.approx(float(np.median(means)), abs=5e-4)
 
 
@@ -65,7 +65,7 @@ def test_nan_is_no_value(run, facts):
     rows = run.read("line_metrics").with_columns(pl.lit(float("nan")).alias("bend"))
     pool = pooled(_Tables(run, line_metrics=rows), facts)
     assert pool.filter(metric="bend").is_empty()
-    heat = heat_table(pool, facts)
+    heat = heat_table(pool, facts, {})
     assert "bend" not in [c["key"] for c in heat["columns"]]
 
 
@@ -73,7 +73,7 @@ def test_a_value_at_its_threshold_is_marked_and_shaded_more_than_one_below(run, 
     def cell(bend: float):
         rows = run.read("line_metrics").filter(band="far").with_columns(pl.lit(bend).alias("bend"))
         pool = pooled(_Tables(run, line_metrics=rows), facts)
-        return heat_table(pool, facts)["cells"][facts.ladder[1]]["bend"]["worst.all"]
+        return heat_table(pool, facts, {})["cells"][facts.ladder[1]]["bend"]["worst.all"]
 
     below, at, beyond = cell(0.29), cell(0.30), cell(0.60)
     assert (below["over"], at["over"], beyond["over"]) == (False, True, True)
@@ -83,14 +83,14 @@ def test_a_value_at_its_threshold_is_marked_and_shaded_more_than_one_below(run, 
 
 def test_noise_is_not_shaded_as_if_it_mattered(run, facts):
     rows = run.read("line_metrics").with_columns(pl.col("offset_max") * 1e-6)
-    heat = heat_table(pooled(_Tables(run, line_metrics=rows), facts), facts)
+    heat = heat_table(pooled(_Tables(run, line_metrics=rows), facts), facts, {})
     cells = [c["offset_max"]["worst.all"] for c in heat["cells"].values() if "offset_max" in c]
     assert cells
     assert all(cell["shade"] < 0.01 for cell in cells)
 
 
 def test_the_first_rung_to_reach_the_worst_is_marked_once_per_column(run, facts):
-    heat = heat_table(pooled(run, facts), facts)
+    heat = heat_table(pooled(run, facts), facts, {})
     for column in heat["columns"]:
         cells = {r: c[column["key"]]["worst.all"] for r, c in heat["cells"].items() if column["key"] in c}
         marked = [r for r, cell in cells.items() if cell["worst"]]
@@ -105,7 +105,7 @@ def test_a_case_s_worst_names_the_first_rung_that_has_it(run, facts):
 
 def test_an_empty_run_has_an_empty_table(tmp_path):
     run = make_run(tmp_path, Shape(cases=0))
-    heat = heat_table(pooled(run, read_facts(run.meta)), read_facts(run.meta))
+    heat = heat_table(pooled(run, read_facts(run.meta)), read_facts(run.meta), {})
     assert heat["columns"] == []
 
 
@@ -117,3 +117,18 @@ class _Tables:
 
     def table(self, name):
         return self._tables[name].lazy() if name in self._tables else self._run.table(name)
+
+
+def test_a_cell_is_judged_by_the_limits_of_the_policy_in_its_band(tmp_path):
+    run = make_run(tmp_path, Shape(cases=1, rungs=3))
+    facts = read_facts(run.meta)
+    rules = [
+        {"rule": "near", "bands": ["near"], "status": "PASS", "text": "near: PASS"},
+        {"rule": "far", "bands": ["far"], "status": "FAIL", "text": "far: FAIL"},
+    ]
+    rung, other = facts.ladder[1:3]
+    cells = heat_table(pooled(run, facts), facts, {rung: {"bend": rules}})["cells"]
+    told = {band: cells[rung]["bend"][f"worst.{band}"]["judged"] for band in ("all", "near", "mid", "far")}
+    assert told == {"all": "broken", "near": "kept", "mid": "", "far": "broken"}
+    assert cells[other]["bend"]["worst.far"]["judged"] == ""
+    assert "far: FAIL" in cells[rung]["bend"]["worst.far"]["note"]

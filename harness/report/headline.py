@@ -1,0 +1,170 @@
+"""The first screen in words: what is wrong, why, whose step it is, how sure that is, and how to replay just that.
+
+Every sentence is a number or a name that the run, the verdict or the explanation holds; where none of them knows, the
+sentence says so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from harness.gate.stats import cases_needed, share_bounds
+from harness.gate.verdict import Status
+from harness.ladder import Explanation, Finding
+from harness.ladder.view import headline as summary
+from harness.ladder.words import blamed, place_of, size_of
+from harness.run.catalogue import label_of
+from harness.run.facts import RunFacts
+from harness.run.rungs import engine_of
+from harness.summary.again import again
+from harness.summary.blocks import Block
+
+__all__ = ["again_of", "headline_view", "how_sure", "stage_of", "worst_finding"]
+
+CONFIDENCE = 0.95
+SHARE = 0.1  # of all drives: what a suite without a fault should be able to exclude
+
+
+def worst_finding(explanation: Explanation) -> Finding | None:
+    """The worst of those that break a required rule, else the worst."""
+    found = explanation.findings
+    deciding = [f for f in found if any(b.required for b in f.breaches)]
+    return next(iter(deciding or found), None)
+
+
+def headline_view(
+    facts: RunFacts, judgement: Mapping[str, Any] | None, explanation: Explanation, raw: Mapping[str, Any] | None
+) -> dict[str, Any]:
+    """`what`, `why`, `whose`, `sure` (sentences), `again` (a command) and `new` of the worst finding.
+
+    Args:
+        facts: the run.
+        judgement: the verdict as the report shows it.
+        explanation: of the run.
+        raw: verdict.json.
+    """
+    worst = worst_finding(explanation)
+    return {
+        "what": _what(worst, judgement, explanation),
+        "why": _why(worst, judgement),
+        "whose": whose(worst, raw),
+        "sure": list(how_sure(facts, explanation, worst, raw)),
+        "again": again_of(worst, facts.meta) if worst is not None else "",
+        "new": _new(raw),
+    }
+
+
+def _what(worst: Finding | None, judgement: Mapping[str, Any] | None, explanation: Explanation) -> str:
+    if worst is None:
+        return (judgement or {}).get("detail") or summary(explanation)
+    what = f"{worst.statistic} {label_of(worst.measure)}".strip()
+    place = place_of(worst)
+    limit = next((f" by rule {b.rule}" for b in worst.breaches if b.required), "")
+    return (
+        f"{what} {size_of(worst.value, worst.unit)}, limit {size_of(worst.threshold, worst.unit)}{limit}: case "
+        f"{worst.case}{', ' + place if place else ''}, on {worst.rung}"
+    )
+
+
+def _why(worst: Finding | None, judgement: Mapping[str, Any] | None) -> str:
+    if worst is not None:
+        return f"{blamed(worst)}."
+    detail = (judgement or {}).get("detail")
+    return f"unknown: {detail}" if detail and (judgement or {}).get("status") != Status.PASS else "nothing to explain."
+
+
+def stage_of(finding: Finding) -> str:
+    """The stage whose step it is; of a finding that is blamed on none the stage at which it begins, if that is one."""
+    return finding.stage or ""
+
+
+def whose(worst: Finding | None, raw: Mapping[str, Any] | None) -> str:
+    """The team of the stage that is blamed, by `[teams]` of the policy."""
+    if worst is None:
+        return "nobody's"
+    stage = stage_of(worst)
+    if not stage:
+        return "unknown: no single step is to blame"
+    teams = ((raw or {}).get("policy") or {}).get("teams") or {}
+    if stage in teams:
+        return f"{teams[stage]} ({stage})"
+    return f"the {stage} step; [teams] of the policy names nobody for it"
+
+
+def again_of(finding: Finding, meta: Mapping[str, Any]) -> str:
+    """The command that replays just the frames of a finding on its rung and the rungs before it."""
+    stretch = None
+    if finding.frame_start is not None and finding.frame_end is not None:
+        stretch = (finding.frame_start, finding.frame_end)
+    rungs = tuple(dict.fromkeys(name for name in (*(s.rung for s in finding.steps), finding.rung)))
+    block = Block(
+        Status.FAIL, True, "", finding.first, finding.stage, "", (), rungs, (finding.case,), {finding.case: stretch}, 1
+    )
+    return again(block, meta)
+
+
+def how_sure(
+    facts: RunFacts, explanation: Explanation, worst: Finding | None, raw: Mapping[str, Any] | None
+) -> Iterator[str]:
+    """How far the drives that were seen speak for others, what the noise floor is, what the gate could not decide."""
+    drives = {c.drive or c.id for c in facts.cases.values()}
+    if worst is not None:
+        yield _of_drives(facts, explanation, worst, len(drives))
+        yield _of_noise(worst, raw)
+    elif drives:
+        upper = share_bounds(0, len(drives), CONFIDENCE).upper
+        needed = cases_needed(SHARE, CONFIDENCE)
+        more = f"; {needed} such drives would exclude {SHARE:.0%}" if needed > len(drives) else ""
+        yield (
+            f"no drive of {len(drives)} is wrong: a fault in up to {upper:.0%} of all drives would go unseen "
+            f"({CONFIDENCE:.0%}){more}"
+        )
+    for rule in (raw or {}).get("rules", ()):
+        if rule.get("required", True) and rule.get("verdict") == Status.INCONCLUSIVE:
+            reason = next((r["reason"] for r in rule.get("rungs", ()) if r.get("verdict") == Status.INCONCLUSIVE), "")
+            yield f"undecided: {rule['id']}, {reason or rule.get('reason', '')}"
+
+
+def _of_drives(facts: RunFacts, explanation: Explanation, worst: Finding, drives: int) -> str:
+    """In how many drives the same step is wrong in the same way, and what that bounds."""
+    same = [
+        f for f in explanation.findings if (f.first, f.factor, f.measure) == (worst.first, worst.factor, worst.measure)
+    ]
+    wrong = len({facts.cases[f.case].drive or f.case for f in same if f.case in facts.cases})
+    bounds = share_bounds(wrong, drives, CONFIDENCE)
+    needed = cases_needed(SHARE, CONFIDENCE)
+    return (
+        f"the same in {wrong} of {drives} drive{'s' if drives != 1 else ''}: between {bounds.lower:.0%} and "
+        f"{bounds.upper:.0%} of drives like these ({CONFIDENCE:.0%} each side); once it is repaired, {needed} drives "
+        f"without it would "
+        f"exclude {SHARE:.0%}"
+    )
+
+
+def _of_noise(worst: Finding, raw: Mapping[str, Any] | None) -> str:
+    floors = (raw or {}).get("floors") or {}
+    floor = (floors.get(engine_of(worst.rung)) or {}).get(worst.measure)
+    if not isinstance(floor, int | float) or isinstance(floor, bool):
+        return "the engine's noise floor was not measured (trueline replay --floor)"
+    size = size_of(float(floor), worst.unit)
+    times = abs(worst.value) / floor if floor else float("inf")
+    return (
+        f"noise floor of {engine_of(worst.rung)}: {size}, {times:.0f} times smaller"
+        if floor
+        else f"noise floor of {engine_of(worst.rung)}: {size}"
+    )
+
+
+def _new(raw: Mapping[str, Any] | None) -> str:
+    """What the verdict says since its baseline."""
+    baseline = (raw or {}).get("baseline")
+    if not baseline:
+        return ""
+    worse = [
+        r["id"]
+        for r in (raw or {}).get("rules", ())
+        if r.get("compare") == "baseline" and r.get("verdict") == Status.FAIL
+    ]
+    named = baseline.get("name") or baseline.get("path") or "the baseline"
+    return f"against {named}: " + (f"worse by {', '.join(worse)}" if worse else "no rule found it worse")

@@ -13,6 +13,7 @@ import re
 import sys
 import sysconfig
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import lru_cache
 from importlib import metadata
 from importlib.util import find_spec
 from pathlib import Path
@@ -44,8 +45,14 @@ def packages_of(card: Mapping[str, Any], root: Path) -> dict[str, str]:
     """
     tops = {name.partition(".")[0] for name, file in _followed(card, root).items() if file is None}
     tops -= _OURS | sys.stdlib_module_names
-    owners = metadata.packages_distributions() if tops else {}
+    owners = _owners(tuple(sys.path)) if tops else {}
     return {owner: metadata.version(owner) for top in sorted(tops) for owner in owners.get(top, ())}
+
+
+@lru_cache(maxsize=1)
+def _owners(_path: tuple[str, ...]) -> Mapping[str, Sequence[str]]:
+    """Top-level module -> packages on this path that bring it; a second of reading where many are installed."""
+    return metadata.packages_distributions()
 
 
 def _followed(card: Mapping[str, Any], root: Path) -> dict[str, Path | None]:

@@ -25,6 +25,8 @@ from trueline._drafts import replacing
 __all__ = ["CaseParts", "Columns", "Run", "TakesRows", "height_of", "rows_of_table"]
 
 ROWS_PER_GROUP = 50_000  # bounds what writing a table holds in memory
+LINES_PER_GROUP = 10_000  # rows of lines.parquet are ten times as large
+ROWS_PER_PART = 16_384  # several parts are in memory while a table is written of them
 
 Columns = Mapping[str, Any]
 """Column name -> NumPy array, polars series, or one value for every row."""
@@ -41,7 +43,7 @@ class TakesRows(Protocol):
 class CaseParts:
     """Part files of one case while it is replayed; `commit` makes them final, without it they are dropped."""
 
-    def __init__(self, parts: Path, case: str, flush_rows: int = 100_000) -> None:
+    def __init__(self, parts: Path, case: str, flush_rows: int = ROWS_PER_PART) -> None:
         self._final = parts / case
         self._folder = parts / f".{case}.tmp"
         shutil.rmtree(self._folder, ignore_errors=True)
@@ -251,9 +253,8 @@ def write_tables(path: Path, cases: Sequence[str], metadata: Mapping[str, str]) 
     for table in TABLES:
         files = [f for case in sorted(cases) for f in sorted((path / "parts" / case).glob(f"{table}.*.parquet"))]
         with replacing(path / f"{table}.parquet") as draft:
-            _scan(files, table).sink_parquet(
-                draft, compression="zstd", row_group_size=ROWS_PER_GROUP, metadata=dict(metadata)
-            )
+            size = LINES_PER_GROUP if table == "lines" else ROWS_PER_GROUP
+            _scan(files, table).sink_parquet(draft, compression="zstd", row_group_size=size, metadata=dict(metadata))
             records[table] = record_of(draft)
     return records
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from harness.cli.progress import progress_bar
+from harness.cli.progress import Update, progress_bar
+from harness.errors import UsageError
 from harness.terminal import print_json, say, show, table
 
 __all__ = ["app"]
@@ -18,31 +20,51 @@ app = typer.Typer(help="Import, check, show and synthesise cases.", no_args_is_h
 
 @app.command("import")
 def import_(
-    source: Annotated[Path, typer.Argument(metavar="SOURCE", help="video file or folder of images")],
-    id: Annotated[str, typer.Option("--id", help="id of the new case")],
+    sources: Annotated[list[Path], typer.Argument(metavar="SOURCE...", help="video files or folders of images")],
     out: Annotated[Path, typer.Option("--out", metavar="DIR", help="folder that gets the case folder ID")],
+    id: Annotated[str, typer.Option("--id", help="id of the new case; default: the source's name")] = "",
     camera: Annotated[str, typer.Option("--camera", help="name of the camera")] = "front",
     fps: Annotated[float | None, typer.Option("--fps", help="frames per second of an image folder")] = None,
     licence: Annotated[str, typer.Option("--licence", help="licence of the recording")] = "",
     tag: Annotated[list[str] | None, typer.Option("--tag", help="tag; may be repeated")] = None,
     drive: Annotated[str, typer.Option("--drive", help="drive that it was cut from")] = "",
+    from_s: Annotated[float, typer.Option("--from", metavar="S", help="begin, seconds since the first picture")] = 0.0,
+    to_s: Annotated[float | None, typer.Option("--to", metavar="S", help="end, left out")] = None,
+    ego: Annotated[Path | None, typer.Option("--ego", metavar="CSV", help="the vehicle's motion")] = None,
+    ego_offset: Annotated[float, typer.Option("--ego-offset", metavar="S", help="added to its times")] = 0.0,
 ) -> None:
-    """Make a case from a video file or a folder of images."""
-    from cases.importing import import_case
+    """Make a case from a video file or a folder of images; of several, a case each."""
+    from cases.importing import import_case, name_of
 
-    with progress_bar("importing") as progress:
-        folder = import_case(
-            source,
-            id=id,
-            out=out,
-            camera=camera,
-            fps=fps,
-            licence=licence,
-            tags=tuple(tag or ()),
-            drive=drive,
-            progress=lambda done, total: progress(id, done, total or done),
+    if len(sources) > 1 and (id or ego):
+        raise UsageError(
+            "--id and --ego are about one recording",
+            where="trueline case import",
+            remedy="import the recordings one by one, or leave --id and --ego out",
         )
-    say(f"case {id}: {folder}")
+    for source in sources:
+        name = id or name_of(source)
+        with progress_bar("importing") as progress:
+            folder = import_case(
+                source,
+                id=name,
+                out=out,
+                camera=camera,
+                fps=fps,
+                licence=licence,
+                tags=tuple(tag or ()),
+                drive=drive,
+                from_s=from_s,
+                to_s=to_s,
+                ego=ego,
+                ego_offset_s=ego_offset,
+                progress=_named(progress, name),
+            )
+        say(f"case {name}: {folder}")
+
+
+def _named(progress: Update, name: str) -> Callable[[int, int | None], None]:
+    return lambda done, total: progress(name, done, total or done)
 
 
 @app.command()

@@ -13,7 +13,7 @@ import numpy as np
 
 import engines
 from cases.case import Case, open_case
-from cases.importing import import_case
+from cases.importing import import_case, name_of
 from cases.tomlout import dump_toml
 from engines.protocol import ExportTarget, ModelSource, TensorSpec
 from harness.errors import UsageError
@@ -27,6 +27,7 @@ from harness.init.picture import draw_first_frames, first_lines
 from harness.init.text import card_text, policy_text, test_text
 from harness.lines.table import LineTable
 from harness.model.card import Card, load_card
+from harness.replay.replay import DEFAULT_ENGINES
 from trueline._drafts import replacing
 
 __all__ = ["Project", "init_project"]
@@ -114,7 +115,7 @@ def init_project(
 
 def _case(video: Path, out: Path, tell: Tell) -> Path:
     """The case of a video; one that an earlier try has imported stays."""
-    name = re.sub(r"[^A-Za-z0-9_-]+", "_", video.stem).strip("_") or "clip"
+    name = name_of(video)
     folder = out / "cases" / name
     if (folder / "case.toml").is_file() and open_case(folder).meta.source == video.name:
         return folder
@@ -352,9 +353,10 @@ def _written(
         settled.unconfirmed.append("image.rows")
     card["unconfirmed"] = settled.unconfirmed
     out.mkdir(parents=True, exist_ok=True)
+    policy = "smoke" if card["frame"] == "vehicle" else "smoke-image"
     files = {
         "model.toml": card_text(card, settled.guesses, dump_toml),
-        "smoke.trueline.toml": policy_text(),
+        f"{policy}.trueline.toml": policy_text(policy, _engines(card)),
         "test_lines.py": test_text([case.name for case in cases]),
     }
     for name, text in files.items():
@@ -363,9 +365,14 @@ def _written(
     made = load_card(out / "model.toml")
     picture, why = draw_first_frames(made, opened, lines, out / "first_frames.png")
     return Project(
-        out, out / "model.toml", cases, out / "smoke.trueline.toml", out / "test_lines.py", picture, why,
+        out, out / "model.toml", cases, out / f"{policy}.trueline.toml", out / "test_lines.py", picture, why,
         tuple(settled.guesses), tuple(settled.unconfirmed), sum(len(t) for t in lines.values()),
     )  # fmt: skip
+
+
+def _engines(card: Mapping[str, Any]) -> list[str]:
+    """Those of a replay that names none, as far as the card has what they run."""
+    return [name for name in DEFAULT_ENGINES if "torch" in card or not name.startswith("torch")]
 
 
 def _rows(lines: Mapping[str, LineTable], image: Mapping[str, Any]) -> tuple[list[int], str]:

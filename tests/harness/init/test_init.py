@@ -12,6 +12,7 @@ from onnx import TensorProto
 
 from harness.cli import main
 from harness.errors import UsageError
+from harness.gate.load import load_policy
 from harness.init import init_project
 from harness.job import run_job
 from harness.model.card import load_card
@@ -163,6 +164,7 @@ def test_what_it_writes_runs_and_the_gate_names_the_guesses(made, tmp_path):
     found = run_job(card, [project.cases[0]], policy=None, out=tmp_path / "run", engines=["ort-fp32"], steps=False)
     assert any("guesses which nobody has confirmed: " in remark for remark in found.verdict.remarks)
     assert tomllib.loads(project.policy.read_text())["card"] == "model.toml"
+    assert {rule.id for rule in load_policy(project.policy).rules} >= {"missing", "extra"}
     compile(project.test.read_text(), "test_lines.py", "exec")
 
 

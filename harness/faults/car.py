@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from engines.base import FrameEngine
 from engines.errors import RecordingGap
-from engines.protocol import CaseContext, Engine, ModelSource, Tensors
+from engines.protocol import CaseContext, Engine, ModelSource, Tensors, keeps_state
 from harness.faults.moving import By, moved
 from harness.faults.protocol import Change, Plant, Planted, Site
 from harness.model.grid import Grid
@@ -76,12 +76,45 @@ class Car(FrameEngine):
 def with_car(opens: Open, change: Change | None = None) -> Open:
     """`opens`, with a virtual car as the engine `recorded`; without `change` the car records what it computed."""
 
+    shared: list[Engine] = []
+
     def open_engine(name: str, source: ModelSource) -> Engine:
-        if name != CAR:
-            return opens(name, source)
-        return Car(name, opens(RUNS_LIKE, source), change or (lambda outputs, seconds, frame: outputs))
+        if name == CAR:
+            inner = shared[0] if shared else opens(RUNS_LIKE, source)
+            return Car(name, inner, change or (lambda outputs, seconds, frame: outputs))
+        engine = opens(name, source)
+        if name != RUNS_LIKE or keeps_state(engine):
+            return engine
+        shared[:] = [Remembering(engine)]
+        return shared[0]
 
     return open_engine
+
+
+class Remembering(FrameEngine):
+    """An engine that two rungs ask for the same frame, one after the other: it runs once."""
+
+    def __init__(self, inner: Engine) -> None:
+        super().__init__(inner.name, inner.provenance)
+        self._inner = inner
+        self._inputs: dict[str, NDArray[Any]] = {}
+        self._outputs: Tensors = {}
+
+    def start_case(self, context: CaseContext) -> None:
+        """Tell the engine."""
+        self._inner.start_case(context)
+        self._inputs = {}
+
+    def infer(self, inputs: Mapping[str, NDArray[Any]]) -> Tensors:
+        """The engine's outputs; those of before where the very same arrays are asked again."""
+        if not self._inputs or any(self._inputs.get(name) is not array for name, array in inputs.items()):
+            self._outputs = self._inner.infer(inputs)
+            self._inputs = dict(inputs)
+        return {name: array.copy() for name, array in self._outputs.items()}
+
+    def close(self) -> None:
+        """Free the engine."""
+        self._inner.close()
 
 
 def recording(change: Callable[[float], Change]) -> Plant:

@@ -58,6 +58,11 @@ class Report:
         return [o for o in self.controls if o.planted and o.caught]
 
     @property
+    def diagnosed(self) -> list[Outcome]:
+        """Planted faults of the preprocessing that a class of diagnoses means."""
+        return [o for o in self.planted if o.diagnosis_right is not None]
+
+    @property
     def confusion(self) -> dict[str, dict[str, int]]:
         """True stage -> blamed stage (`none alone`, `not caught`) -> harmful faults."""
         table: dict[str, Counter[str]] = {}
@@ -87,6 +92,7 @@ class Report:
                 }
                 for harm in ("harmful", "grey", "harmless")
             },
+            "diagnosis": {"asked": len(self.diagnosed), "right": sum(bool(o.diagnosis_right) for o in self.diagnosed)},
             "misses": [o.name for o in self.misses],
             "misblamed": [o.name for o in self.misblamed],
             "flagged": [o.name for o in self.flagged],

@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from harness.errors import UsageError
 from harness.faults.bench import Bench, Ran
@@ -169,7 +170,8 @@ def _kept(job: Job, key: str, kind: str, name: str) -> Outcome | None:
     if told.get("key") != key:
         return None
     values = dict(told["outcome"])
-    return Outcome(**{**values, "rules": tuple(values["rules"])})
+    lists: dict[str, Any] = {key: tuple(value) for key, value in values.items() if isinstance(value, list)}
+    return Outcome(**{**values, **lists})
 
 
 def _keep(job: Job, key: str, kind: str, outcome: Outcome) -> None:

@@ -18,49 +18,52 @@ ENTRY_POINTS = "trueline.faults"
 _on, _re, _put = preprocess.on, preprocess.rewriting, preprocess.inserted
 
 
-def _rewriting(name: str, summary: str, rewrite: preprocess.Rewrite) -> Fault:
-    return Fault(name, "preprocess", summary, _re(name, rewrite))
+def _rewriting(name: str, summary: str, rewrite: preprocess.Rewrite, *diagnosis: str) -> Fault:
+    return Fault(name, "preprocess", summary, _re(name, rewrite), diagnosis=diagnosis)
 
 
 _PREPROCESS = (
-    _rewriting("rb_swap", "red and blue swapped", preprocess.other_colours),
-    _rewriting("range_mismatch", "limited range read as full", preprocess.other_range),
-    _rewriting("matrix_mismatch", "BT.601 read as BT.709", preprocess.other_matrix),
-    _rewriting("nearest_resize", "nearest-pixel resize", _on("resize", kernel="nearest", antialias=False)),
-    _rewriting("cubic_resize", "cubic resize", _on("resize", kernel="cubic", antialias=False)),
-    _rewriting("antialias_mismatch", "resize smooths where training did not, or not", preprocess.other_antialias),
-    _rewriting("half_pixel_shift", "resize from corners", preprocess.other_coordinates),
-    _rewriting("letterbox", "fitted in with bars instead of stretched", preprocess.letterboxed),
-    _rewriting("truncated", "fractions cut off instead of rounded", _on("round_u8", rounding="truncate")),
-    _rewriting("missing_255", "0 to 255 fed where 0 to 1 is expected", _on("normalise", scale=1.0)),
-    _rewriting("doubled_255", "divided by 255 twice", preprocess.doubled_scale),
-    _rewriting("wrong_mean_std", "mean and std of another data set", preprocess.imagenet_statistics),
-    _rewriting("missing_mean_std", "mean and std left out", preprocess.no_statistics),
-    Fault("crop_off", "preprocess", "crop four rows off", preprocess.crop_off, 16),
+    _rewriting("rb_swap", "red and blue swapped", preprocess.other_colours, "channel_order"),
+    _rewriting("range_mismatch", "limited range read as full", preprocess.other_range, "range"),
+    _rewriting("matrix_mismatch", "BT.601 read as BT.709", preprocess.other_matrix, "matrix"),
+    _rewriting("nearest_resize", "nearest-pixel resize", _on("resize", kernel="nearest", antialias=False), "kernel"),
+    _rewriting("cubic_resize", "cubic resize", _on("resize", kernel="cubic", antialias=False), "kernel"),
+    _rewriting(
+        "antialias_mismatch", "resize smooths where training did not, or not", preprocess.other_antialias, "antialias"
+    ),
+    _rewriting("half_pixel_shift", "resize from corners", preprocess.other_coordinates, "coordinates", "shift", "crop"),
+    _rewriting("letterbox", "fitted in with bars instead of stretched", preprocess.letterboxed, "letterbox"),
+    _rewriting("truncated", "fractions cut off instead of rounded", _on("round_u8", rounding="truncate"), "rounding"),
+    _rewriting("missing_255", "0 to 255 fed where 0 to 1 is expected", _on("normalise", scale=1.0), "scale"),
+    _rewriting("doubled_255", "divided by 255 twice", preprocess.doubled_scale, "scale"),
+    _rewriting("wrong_mean_std", "mean and std of another data set", preprocess.imagenet_statistics, "normalisation"),
+    _rewriting("missing_mean_std", "mean and std left out", preprocess.no_statistics, "normalisation"),
+    Fault("crop_off", "preprocess", "crop four rows off", preprocess.crop_off, 16, diagnosis=("crop",)),
     Fault("subpixel_shift", "preprocess", "picture 1.5 px to the right",
-        _put("subpixel_shift", "shifted", lambda s: {"right_px": 1.5 * s}), 32),
+        _put("subpixel_shift", "shifted", lambda s: {"right_px": 1.5 * s}), 32, diagnosis=("shift",)),
     Fault("row_stride", "preprocess", "rows begin 0.05 px later each",
         _put("row_stride", "sheared", lambda s: {"px_per_row": 0.05 * s}), 20),
     Fault("other_camera", "preprocess", "picture of a camera with 5 % more focal length",
-        _put("other_camera", "zoomed", lambda s: {"factor": 1 + 0.05 * s}), 10),
+        _put("other_camera", "zoomed", lambda s: {"factor": 1 + 0.05 * s}), 10, diagnosis=("zoom",)),
     Fault("missing_undistortion", "preprocess", "a lens of k1 = -0.1 not taken out",
-        _put("missing_undistortion", "distorted", lambda s: {"k1": -0.1 * s}), 5),
+        _put("missing_undistortion", "distorted", lambda s: {"k1": -0.1 * s}), 5, diagnosis=("undistort",)),
     Fault("gamma", "preprocess", "gamma of 1.8 applied once more",
-        _put("gamma", "gamma", lambda s: {"exponent": 1 + 0.8 * s}), 4),
+        _put("gamma", "gamma", lambda s: {"exponent": 1 + 0.8 * s}), 4, diagnosis=("gamma",)),
     Fault("underexposed", "preprocess", "40 % of the light",
         _put("underexposed", "brightened", lambda s: {"gain": 1 - 0.6 * s}), 1.6),
     Fault("jpeg", "preprocess", "through JPEG of quality 20",
-        _put("jpeg", "jpeg", lambda s: {"quality": max(round(100 - 80 * s), 1)}), 1.2),
+        _put("jpeg", "jpeg", lambda s: {"quality": max(round(100 - 80 * s), 1)}), 1.2, diagnosis=("jpeg",)),
     Fault("colour_lost", "preprocess", "chroma planes not read",
         _put("colour_lost", "desaturated", lambda s: {"share": s})),
     Fault("blurred", "preprocess", "a blur of 2 px", _put("blurred", "blurred", lambda s: {"sigma_px": 2 * s}), 8),
-    Fault("flipped", "preprocess", "left and right exchanged", _put("flipped", "flipped", lambda s: {"share": s})),
+    Fault("flipped", "preprocess", "left and right exchanged",
+        _put("flipped", "flipped", lambda s: {"share": s}), diagnosis=("flip",)),
     Fault("layout_misread", "preprocess", "NHWC read as NCHW",
-        _put("layout_misread", "misread", lambda s: {"share": s})),
+        _put("layout_misread", "misread", lambda s: {"share": s}), diagnosis=("layout",)),
     Fault("stale_frame", "preprocess", "picture of three frames ago",
-        _put("stale", "Stale", lambda s: {"frames": round(3 * s)}, first=True), 5),
+        _put("stale", "Stale", lambda s: {"frames": round(3 * s)}, first=True), 5, diagnosis=("lag",)),
     Fault("held_frames", "preprocess", "every picture shown for four frames",
-        _put("held", "Held", lambda s: {"frames": 1 + round(3 * s)}, first=True), 5),
+        _put("held", "Held", lambda s: {"frames": 1 + round(3 * s)}, first=True), 5, diagnosis=("stale",)),
 )  # fmt: skip
 
 

@@ -20,6 +20,7 @@ import polars as pl
 
 from harness.errors import FaultError
 from harness.faults.bench import Bench, Ran
+from harness.faults.diagnosing import diagnosed
 from harness.faults.harm import GREW_M, MOVED, grown_error_m, harm_of, moved
 from harness.faults.protocol import Control, Fault, Planted
 from harness.faults.table import FAULTS
@@ -52,6 +53,9 @@ class Outcome:
         unit: of effect.
         where: case and rung of the effect.
         seconds: it took.
+        diagnosis: classes that `trueline diagnose` names, of a preprocessing fault that has one.
+        diagnosis_right: whether it is the fault's; None for a fault without.
+        sentence: what it says.
         caught_from: for a harmful or grey survivor the least severity tried at which it is caught; None for none.
     """
 
@@ -71,6 +75,9 @@ class Outcome:
     unit: str = ""
     where: str = ""
     seconds: float = 0.0
+    diagnosis: tuple[str, ...] = ()
+    diagnosis_right: bool | None = None
+    sentence: str = ""
     caught_from: float | None = None
 
     @property
@@ -93,7 +100,11 @@ def try_fault(bench: Bench, clean: Ran, fault: Fault, severity: float = 1.0) -> 
         return Outcome(fault.name, fault.stage, severity, False, f"{error.what}; {error.remedy}")
     own = FAULTS.get(fault.name) is fault  # of others nobody here knows what else they change
     ran = _run(bench, name, planted, fault.stage, {"severity": severity}, "take" if own else "leave")
-    return _outcome(bench, clean, ran, fault.name, fault.stage, severity, start)
+    outcome = _outcome(bench, clean, ran, fault.name, fault.stage, severity, start)
+    told = diagnosed(bench.site(name), fault, planted)
+    if told is None:
+        return outcome
+    return replace(outcome, diagnosis=told.names, diagnosis_right=told.right, sentence=told.sentence)
 
 
 def try_until_caught(bench: Bench, clean: Ran, fault: Fault) -> Outcome:
@@ -175,7 +186,7 @@ def _failed(verdict: Verdict) -> Iterator[Cell]:
     """
     for rule in verdict.rules:
         for rung in rule.rungs if rule.required else ():
-            bad = [case.case for case in rung.cases if case.status in BAD]
+            bad = [case.case for case in rung.cases if case.status in BAD and rule.scope == "each"]
             yield from ((rule.id, rung.rung, case) for case in bad)
             if not bad and rung.status in (*BAD, Status.NOT_RUN):
                 yield (rule.id, rung.rung, "")
@@ -186,7 +197,7 @@ def _blamed(ran: Ran, broken: set[Cell]) -> tuple[Counter[str], Counter[tuple[st
     stages: Counter[str] = Counter()
     factors: Counter[tuple[str, str]] = Counter()
     for finding in ran.explanation.findings:
-        own = sum((b.rule, b.rung, finding.case) in broken for b in finding.breaches)
+        own = sum(bool({(b.rule, b.rung, finding.case), (b.rule, b.rung, "")} & broken) for b in finding.breaches)
         if own:
             stages[finding.stage or ""] += own
             factors[finding.stage or "", finding.factor or ""] += own

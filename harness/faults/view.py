@@ -53,6 +53,12 @@ def _summary(report: Report) -> Iterable[str]:
         caught = sum(o.caught for o in found)
         right = sum(o.right for o in found)
         yield f"{harm}: {caught} of {len(found)} caught, {right} of these blamed on the right stage"
+    asked = report.diagnosed
+    wrong = [o.name for o in asked if not o.diagnosis_right]
+    if asked:
+        yield f"diagnosis: {len(asked) - len(wrong)} of {len(asked)} named rightly" + (
+            f", not {', '.join(wrong)}" * bool(wrong)
+        )
     if report.clean_fails:
         yield f"the clean chain is {report.clean} ({', '.join(report.clean_fails)}): where it fails no fault shows"
     refused = [o for o in (*report.faults, *report.controls) if not o.planted]

@@ -120,11 +120,16 @@ def _below(place: str | None) -> bool:
 
 def _imported(name: str, file: Path) -> Iterable[str]:
     """Modules that a file imports, nested imports too, and the packages around each; none of a broken file."""
+    package = name.split(".") if file.name == "__init__.py" else name.split(".")[:-1]
+    return _named_in(file.read_bytes(), tuple(package))
+
+
+@lru_cache(maxsize=512)
+def _named_in(source: bytes, package: tuple[str, ...]) -> tuple[str, ...]:
     try:
-        nodes = ast.walk(ast.parse(file.read_bytes()))
+        nodes = ast.walk(ast.parse(source))
     except (SyntaxError, ValueError):
         return ()
-    package = name.split(".") if file.name == "__init__.py" else name.split(".")[:-1]
     found: list[str] = []
     for node in nodes:
         if isinstance(node, ast.Import):
@@ -134,4 +139,4 @@ def _imported(name: str, file: Path) -> Iterable[str]:
             stem = ".".join([*base, *([node.module] if node.module else [])])
             found += [stem, *(f"{stem}.{alias.name}".lstrip(".") for alias in node.names)]
     parents = [".".join(one.split(".")[:n]) for one in found for n in range(1, one.count(".") + 1)]
-    return [one for one in (*found, *parents) if one]
+    return tuple(one for one in (*found, *parents) if one)

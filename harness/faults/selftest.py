@@ -32,6 +32,8 @@ from harness.run.json import read_json, write_json
 
 __all__ = ["Job", "self_test"]
 
+Item = tuple[str, str]
+"""`fault` or `control`, and its name."""
 THREADS = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 
 
@@ -94,18 +96,10 @@ def self_test(
     found = {item: done for item in asked if (done := _kept(job, key, *item)) is not None}
     waiting = [item for item in asked if item not in found]
     progress("clean", len(found) + 1, len(asked) + 1)
-    with _pool(workers) as pool:
-        pending: dict[Future[Outcome], tuple[str, str]] = {pool.submit(_work, job, *item): item for item in waiting}
-        try:
-            while pending:
-                for ended in wait(pending, return_when=FIRST_COMPLETED).done:
-                    item = pending.pop(ended)
-                    found[item] = ended.result()
-                    _keep(job, key, item[0], found[item])
-                    progress(item[1], len(found) + 1, len(asked) + 1)
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
+    for item, outcome in _tried(job, waiting, workers):
+        found[item] = outcome
+        _keep(job, key, item[0], outcome)
+        progress(item[1], len(found) + 1, len(asked) + 1)
     name = bench.policy.name if bench.policy is not None else "default"
     fails = tuple(r.id for r in clean.verdict.rules if r.required and r.status is not Status.PASS)
     return Report(
@@ -121,6 +115,22 @@ def _chosen(names: Sequence[str], known: object, what: str) -> list[str]:
         if name not in have:
             raise UsageError(f"no {what} {name!r}", where=f"--{what}s", remedy=f"use some of {', '.join(have)}")
     return list(dict.fromkeys(names)) or have
+
+
+def _tried(job: Job, items: Sequence[Item], workers: int | None) -> Iterator[tuple[Item, Outcome]]:
+    """What becomes of faults and controls, in the order in which they end; one worker is this process."""
+    if workers == 1:
+        yield from ((item, _work(job, *item)) for item in items)
+        return
+    with _pool(workers) as pool:
+        pending: dict[Future[Outcome], Item] = {pool.submit(_work, job, *item): item for item in items}
+        try:
+            while pending:
+                for ended in wait(pending, return_when=FIRST_COMPLETED).done:
+                    yield pending.pop(ended), ended.result()
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
 
 
 @contextmanager

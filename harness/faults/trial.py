@@ -25,6 +25,8 @@ from harness.faults.harm import GREW_M, MOVED, grown_error_m, harm_of, moved
 from harness.faults.protocol import Control, Fault, Planted
 from harness.faults.table import FAULTS
 from harness.gate import Status, Verdict
+from harness.ladder.tree import Tree
+from harness.run.facts import read_facts
 
 __all__ = ["Outcome", "try_control", "try_fault", "try_until_caught"]
 
@@ -201,6 +203,12 @@ def _blamed(ran: Ran, broken: set[Cell]) -> tuple[Counter[str], Counter[tuple[st
         if own:
             stages[finding.stage or ""] += own
             factors[finding.stage or "", finding.factor or ""] += own
+    tree = Tree(read_facts(ran.run.meta).rungs.values(), ran.run.reference)
+    for _, rung, _ in broken:
+        first = tree.stopped_at(rung)
+        if first.status != "ok":  # no finding tells of a rung that crashed: it began at the first that did
+            stages[first.stage or ""] += 1
+            factors[first.stage or "", " + ".join(first.factors)] += 1
     return stages, factors
 
 

@@ -77,6 +77,10 @@ class Tree:
         judged = [n for n in self.nodes.values() if n.name not in self._probes and n is not self.root]
         return sorted((n for n in judged if n.status != "not_run"), key=lambda n: len(self.path(n.name)))
 
+    def stopped_at(self, name: str) -> Node:
+        """The first rung on the way to one that crashed or did not run; the rung itself where all did."""
+        return next((n for n in self.path(name) if n.status != "ok"), self.nodes[name])
+
     def below(self, name: str) -> list[Node]:
         """Rungs of the chain that descend from one, near or far."""
         return [n for n in self.chain() if n.name != name and name in {p.name for p in self.path(n.name)}]

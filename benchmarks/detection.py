@@ -67,7 +67,7 @@ def gates() -> dict[str, Gate]:
 
 
 def _by_polygraphy(limit: float | None, lab: Frames, car: Frames) -> bool:
-    from polygraphy.comparator import Comparator, CompareFunc, RunResults
+    from polygraphy.comparator import Comparator, RunResults, SimpleCompareFunc
     from polygraphy.comparator.struct import IterationResult
     from polygraphy.logger import G_LOGGER
 
@@ -75,7 +75,7 @@ def _by_polygraphy(limit: float | None, lab: Frames, car: Frames) -> bool:
     if any(outputs is None for outputs in car):
         return True  # it pairs iterations by their number, and there are fewer
     runs = [(n, [IterationResult(o, runner_name=n) for o in f]) for n, f in (("lab", lab), ("car", car))]
-    compare = CompareFunc.simple() if limit is None else CompareFunc.simple(atol=limit, rtol=limit)
+    compare = SimpleCompareFunc() if limit is None else SimpleCompareFunc(atol=limit, rtol=limit)
     return not bool(Comparator.compare_accuracy(RunResults(runs), compare_func=compare))
 
 

@@ -14,6 +14,7 @@ from harness.gate.default import policy_of
 from harness.gate.policy import Rule
 from harness.ladder import explain, render
 from harness.ladder.view import headline
+from harness.ladder.words import broken_by
 from tests.harness.ladder.ladder_run import ROOT, bends, make_run
 from tests.run_folders import put_table
 
@@ -301,6 +302,20 @@ def test_one_rung_that_is_not_finite_hides_no_limit_of_the_others(tmp_path):
     verdict = judged(run, rule())
     assert verdict.rule("r").status is Status.NONFINITE
     assert only(run, verdict).first == ORT
+
+
+def test_a_limit_that_met_what_is_not_finite_is_blamed_where_that_begins(tmp_path):
+    whole = {"kind": "nonfinite", "track": None, "value": 3.0, "threshold": 0.0, "unit": "values"}
+    run = make_run(tmp_path, bend=bends({}), events=[{**whole, "rung": rung} for rung in (NONE, ORT, CAR)])
+    bad = pl.col("rung").is_in([NONE, ORT, CAR])
+    frames = run.read("frame_metrics").with_columns(
+        frame=pl.lit(11, pl.Int64), nonfinite=pl.when(bad).then(3).otherwise(0).cast(pl.Int64)
+    )
+    put_table(run, "frame_metrics", frames)
+    (finding,) = explain(run, judged(run, rule())).findings
+    assert (finding.measure, finding.first, finding.stage) == ("nonfinite", NONE, "export")
+    assert {b.rung for b in finding.breaches} == {NONE, ORT, CAR}
+    assert broken_by(finding.breaches[0]) == "r: values that are not finite"
 
 
 def test_a_verdict_written_beside_the_run_is_explained_without_being_asked(tmp_path):

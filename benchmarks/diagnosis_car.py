@@ -58,9 +58,9 @@ class Setup:
 
 IMAGENET = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 SETUPS = (
-    Setup("160x64", (640, 360), (0, 104, 640, 256), (160, 64), (0.45, 0.42, 0.47), (0.25, 0.24, 0.27)),
-    Setup("320x160", (960, 540), (40, 60, 880, 440), (320, 160), *IMAGENET, lens=(-0.21, 0.05, 0.001, -0.0005)),
-    Setup("512x288", (1280, 720), (8, 8, 1264, 704), (512, 288), (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)),
+    Setup("96x40", (320, 180), (8, 44, 304, 130), (96, 40), (0.45, 0.42, 0.47), (0.25, 0.24, 0.27)),
+    Setup("128x64", (400, 224), (16, 20, 368, 196), (128, 64), *IMAGENET, lens=(-0.21, 0.05, 0.001, -0.0005)),
+    Setup("160x88", (480, 270), (8, 8, 464, 254), (160, 88), (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)),
 )
 
 
@@ -266,7 +266,7 @@ def _other_normalisation(rng: Random, setup: Setup) -> Values:
     kind = rng.integers(3)
     if kind == 0:
         return {"mean": mean + rng.uniform(0.03, 0.12) * rng.choice([-1, 1]), "std": std * rng.uniform(1.05, 1.4)}
-    if kind == 1 and setup.name != "512x288":
+    if kind == 1 and setup.mean[0]:
         return {"mean": mean[::-1].copy(), "std": std[::-1].copy()}
     return {"mean": mean + rng.uniform(-0.1, 0.1, 3), "std": std * rng.uniform(0.7, 1.4, 3)}
 
@@ -276,8 +276,7 @@ def _signed(rng: Random, low: float, high: float) -> float:
 
 
 def _crop(rng: Random, setup: Setup) -> Values:
-    room = {"160x64": (0, 4), "320x160": (6, 6), "512x288": (5, 5)}[setup.name]
-    right, down = (int(rng.integers(-m, m + 1)) for m in room)
+    right, down = (int(rng.integers(-5, 6)) for _ in range(2))
     return {"right": right, "down": down or int(rng.choice([-2, -1, 1, 2]))}
 
 

@@ -30,22 +30,27 @@ def diagnose(
         typer.Option("--cases", metavar="DIR", help="where the cases lie now, if not where they were; may be repeated"),
     ] = None,
     out: Annotated[
-        Path | None, typer.Option("--out", metavar="DIR", help="for JSON and picture; default RUN/diagnosis")
+        Path | None,
+        typer.Option("--out", metavar="DIR", help="for JSON and picture; default diagnosis/ in RUN or beside B"),
     ] = None,
     json: JsonOption = False,
 ) -> None:
     """Name what differs between the input tensors of lab and car."""
+    from harness.diagnosis.alone import diagnose_files
     from harness.diagnosis.run import FOLDER, diagnose_run, write_diagnosis
     from harness.errors import UsageError
     from harness.run.folder import Run
 
-    if len(places) != 1:
+    if len(places) == 2:
+        solved, folder = diagnose_files(*places), out or places[1].parent / FOLDER
+    elif len(places) == 1:
+        run = Run.open(places[0])
+        solved, folder = diagnose_run(run, case=case, dump=dump, cases=cases or ()), out or run.path / FOLDER
+    else:
         raise UsageError(
             f"{len(places)} arguments", where="trueline diagnose", remedy="give a run, or two files of tensors"
         )
-    run = Run.open(places[0])
-    solved = diagnose_run(run, case=case, dump=dump, cases=cases or ())
-    files = [write_diagnosis(s, out or run.path / FOLDER) for s in solved]
+    files = [write_diagnosis(s, folder) for s in solved]
     if json:
         print_json([s.diagnosis.to_json() for s in solved])
         return

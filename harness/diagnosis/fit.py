@@ -26,6 +26,7 @@ Stack = NDArray[np.float32]
 
 SMOOTH_PX = 1.0  # blur of both before motion is fitted: kernels and noise weigh less then
 ROUNDS = 8
+MIXED_PIXELS = 6_000  # that a mix of colours is judged by: it only decides what is looked at next
 
 
 def affine(rendered: Stack, target: Stack) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -48,8 +49,10 @@ def colour_mix(rendered: Stack, target: Stack) -> NDArray[np.float64]:
 
 def mix_error(rendered: Stack, target: Stack) -> float:
     """Mean squared difference that is left under the best mix of colours."""
-    rows = colour_mix(rendered, target).astype(np.float32)
-    return float(np.square(rendered @ rows[:-1] + rows[-1] - target).mean())
+    step = max(1, rendered[..., 0].size // MIXED_PIXELS)
+    ours, theirs = (stack.reshape(-1, stack.shape[-1])[::step] for stack in (rendered, target))
+    rows = colour_mix(ours, theirs).astype(np.float32)
+    return float(np.square(ours @ rows[:-1] + rows[-1] - theirs).mean())
 
 
 def best_gamma(rendered: Stack, target: Stack) -> float:
@@ -80,7 +83,7 @@ class Motion:
     along: float = 1.0
 
 
-def motion(rendered: Stack, target: Stack, *, zoom: bool = False, frames: int = 3) -> Motion:
+def motion(rendered: Stack, target: Stack, *, zoom: bool = False, frames: int = 2) -> Motion:
     """Motion by Gauss-Newton on gradients, from rest and from the peak of the phase correlation; the better of both.
 
     Colours may differ: the target's mean channel is fitted by a mix of the rendered channels along the way.

@@ -15,7 +15,7 @@ from harness.diagnosis.chain import GEOMETRY, OWN, Chain, Edit, Step
 from harness.diagnosis.fit import Motion
 from harness.diagnosis.view import View
 
-__all__ = ["geometry_edits"]
+__all__ = ["geometry_edits", "mirrors"]
 
 PLACE = 40
 KERNELS = ("bilinear", "nearest", "cubic", "area")
@@ -34,6 +34,15 @@ def geometry_edits(view: View) -> Iterator[Edit]:
     yield from _letterboxes(view)
     yield from _crops(view)
     yield from _motions(view)
+    yield from mirrors(view)
+    yield from _lens(view)
+    for camera in view.scene.cameras:
+        if camera != view.chain.camera:
+            yield Edit("camera", "camera", f"the picture of camera {camera}", partial(_of_camera, camera), place=0)
+
+
+def mirrors(view: View) -> Iterator[Edit]:
+    """The picture mirrored, upside down, or turned by half a turn."""
     for axis, words in (
         ("horizontal", "mirrored left to right"),
         ("vertical", "upside down"),
@@ -41,10 +50,6 @@ def geometry_edits(view: View) -> Iterator[Edit]:
     ):
         step = {"op": f"{OWN}flipped", "step": "flip", "axis": axis}
         yield Edit("flip", "flip", words, partial(_put_late, step), place=PLACE + 6)
-    yield from _lens(view)
-    for camera in view.scene.cameras:
-        if camera != view.chain.camera:
-            yield Edit("camera", "camera", f"the picture of camera {camera}", partial(_of_camera, camera), place=0)
 
 
 def _put_late(step: Step, chain: Chain) -> Chain | None:

@@ -67,6 +67,9 @@ class Scene:
         units: of the tensors.
         calibration: of each camera, for `undistort`.
         root: folder of the card, for dotted paths.
+
+    Attributes:
+        likeliest: how many moments late a frame looks, by what was asked; filled by harness/diagnosis/time_edits.py.
     """
 
     def __init__(
@@ -84,7 +87,10 @@ class Scene:
         self.targets = {at: units.levels(tensor) for at, tensor in targets.items()}
         self.calibration = calibration
         self._root = root
+        last = declared.steps[-1] if declared.steps else {}
+        self._last = declared.keys[-1] if last.get("op") == "normalise" else None
         self._bound: dict[tuple[str, str], Apply | None] = {}
+        self.likeliest: dict[tuple[Any, ...], int] = {}
         self._made: OrderedDict[tuple[Any, ...], Any] = OrderedDict()
         self._bytes = 0
 
@@ -104,10 +110,14 @@ class Scene:
 
     def render(self, chain: Chain, position: int) -> Levels | None:
         """What the chain makes of a moment; None where it cannot run, or gives another shape than the car's."""
-        value = self._run(chain, position, len(chain.steps))
+        stop = len(chain.steps)
+        as_declared = stop > 1 and chain.keys[-1] == self._last  # then levels are what reaches it
+        value = self._run(chain, position, stop - as_declared)
         if not isinstance(value, np.ndarray):
             return None
         pixels = self._pixels(value, chain)
+        if as_declared and pixels is not None and pixels.shape == self.targets[position].shape:
+            return pixels.astype(np.float32)
         if pixels is None or pixels.shape != self.targets[position].shape:
             return None
         return self.units.levels(pixels)

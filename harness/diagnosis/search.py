@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.diagnosis.chain import Chain, Edit
-from harness.diagnosis.fit import mix_error, noise_variance
+from harness.diagnosis.fit import gradient_correlation, mix_error, noise_variance, predictable_share
 from harness.diagnosis.scene import Scene
 from harness.diagnosis.view import View
 
@@ -25,8 +25,14 @@ Generator = Callable[[View], Iterator[Edit]]
 
 MOST_EDITS = 3
 BEAM, UNDER_ANY_COLOURS = 5, 3
+SCREENED, SCREENED_MIXED = 16, 6  # ways of one hypothesis that are rendered on more than one frame
+WORTHWHILE = 0.04  # share of the error that one more edit must take away for others to be looked for
 CHECKED = 12  # hypotheses of each depth that are held against the frames kept back
 EXACT = 0.005  # square levels: nothing is left to explain
+ALIKE = 1.4  # times the noise of unlike neighbours that noise of like ones may reach
+FOLLOWS = 0.02  # share of a residual that follows from the picture, under which it is noise
+FOREIGN = 0.15  # correlation of gradients under which no hypothesis shows the scene
+LOOKED_AT = 6  # hypotheses by error, and by error under any mix of colours
 NOISE_SHARE = 0.03  # of the noise, by which its variance may be wrong
 
 
@@ -88,7 +94,10 @@ class Search:
     def run(self) -> None:
         """Search; `trials` has what was found."""
         level = [self.start]
-        for _ in range(MOST_EDITS):
+        if self._exhausted(self.start):
+            return
+        for depth in range(MOST_EDITS):
+            before = min(t.error for t in self.trials)
             found = [t for trial in level for t in self.expanded(trial)]
             if not found:
                 break
@@ -97,31 +106,41 @@ class Search:
             for trial in found[:CHECKED]:
                 self._check(trial)
             level = _beam(found)
-            if self._exhausted(min(self.trials, key=lambda t: t.error)):
+            if depth == 0 and self._is_foreign(found):
+                return
+            best = min(self.trials, key=lambda t: t.error)
+            if self._exhausted(best) or before - best.error < WORTHWHILE * before:
                 break
         for trial in sorted(self.trials, key=_rank)[:3]:
             self._refine(trial)
 
     def expanded(self, trial: Trial, only: str | None = None) -> list[Trial]:
-        """The hypothesis with one more edit, in every way that runs."""
-        if len(trial.edits) >= MOST_EDITS:
-            return []
-        view = self._view(trial.chain)
+        """The hypothesis with one more edit; of all ways those that are best on one frame are held against all."""
+        view = self._view(trial.chain) if len(trial.edits) < MOST_EDITS else None
         if view is None:
             return []
+        made: list[Trial] = []
+        likely: list[tuple[float, float, Chain, Edit]] = []
+        for edit, chain in self._ways(trial, view, only):
+            shown = None if chain.key in self._known else self._scene.render(chain, self.fitted[0])
+            if chain.key in self._known or edit.slot == "time":
+                made += filter(None, [self._try(chain, (*trial.edits, edit))])
+            elif shown is not None:
+                error = float(np.square(shown - self._target[0]).mean(dtype=np.float64))
+                likely.append((error, mix_error(shown[None], self._target[:1]), chain, edit))
+        best = sorted(likely, key=lambda w: w[0])[:SCREENED]
+        best += [w for w in sorted(likely, key=lambda w: w[1])[:SCREENED_MIXED] if w not in best]
+        return [*made, *filter(None, (self._try(chain, (*trial.edits, edit)) for _, _, chain, edit in best))]
+
+    def _ways(self, trial: Trial, view: View, only: str | None) -> Iterator[tuple[Edit, Chain]]:
         taken = {edit.slot for edit in trial.edits}
-        found = []
         for generator in self._generators:
             for edit in generator(view):
                 if edit.slot in taken or (only is not None and edit.slot != only):
                     continue
                 chain = edit.change(trial.chain)
-                if chain is None or chain.key == trial.chain.key:
-                    continue
-                made = self._try(chain, (*trial.edits, edit))
-                if made is not None:
-                    found.append(made)
-        return found
+                if chain is not None and chain.key != trial.chain.key:
+                    yield edit, chain
 
     def again(self, edits: Sequence[Edit]) -> Trial | None:
         """The hypothesis of these edits; None where they do not go together."""
@@ -150,11 +169,26 @@ class Search:
             trial = self.closer(trial)
 
     def _exhausted(self, trial: Trial) -> bool:
-        """Whether nothing but noise is left."""
+        """Whether nothing but noise is left: it does not follow from the picture, and neighbours are not alike."""
+        self._check(trial)
         shown = self._shown(trial.chain)
-        assert shown is not None
-        noise = noise_variance(shown - self._target)
-        return trial.error - noise < EXACT + NOISE_SHARE * noise
+        if shown is None or trial.held is None:
+            return False
+        residual = shown - self._target
+        noise = noise_variance(residual)
+        if trial.error - noise < EXACT + NOISE_SHARE * noise:
+            return True
+        if trial.error > ALIKE * noise:
+            return False
+        later = np.stack([s for at in self.kept_back if (s := self._scene.render(trial.chain, at)) is not None])
+        kept = np.stack([self._scene.targets[at] for at in self.kept_back])
+        return predictable_share(shown, residual, later, later - kept) < FOLLOWS
+
+    def _is_foreign(self, found: Sequence[Trial]) -> bool:
+        """Whether no hypothesis shows the scene of the car's tensors."""
+        likely = [*found[:LOOKED_AT], *sorted(found, key=lambda t: t.mixed)[:LOOKED_AT]]
+        shown = [self._shown(t.chain) for t in (self.start, *likely)]
+        return all(s is None or gradient_correlation(s[:2], self._target[:2]) < FOREIGN for s in shown)
 
     def closer(self, trial: Trial, rounds: int = 3) -> Trial:
         """With numbers bettered one edit after the other, as long as that helps."""

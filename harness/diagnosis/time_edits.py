@@ -8,7 +8,7 @@ from functools import partial
 
 import numpy as np
 
-from harness.diagnosis.chain import Chain, Edit, Timing
+from harness.diagnosis.chain import OWN, Chain, Edit, Timing
 from harness.diagnosis.fit import mix_error
 from harness.diagnosis.view import View
 
@@ -16,6 +16,10 @@ __all__ = ["EARLIEST", "LATEST", "time_edits"]
 
 LATEST, EARLIEST = 10, -3  # moments that a picture may be late
 HOLDS = range(2, 7)
+_PLAIN = (
+    *("nv12", "to_rgb", "to_bgr", "to_gray", "channels", "round_u8", "normalise", "dtype"),
+    *(f"{OWN}{name}" for name in ("gamma", "jpeg", "levels", "recoloured", "sited")),
+)  # ops that leave every pixel in its place
 CLEAR = 0.9  # of the error at rest: another moment must be better than that to be looked at
 
 
@@ -46,7 +50,19 @@ def _timed(timing: Timing, chain: Chain) -> Chain | None:
 
 
 def _likeliest(view: View, at: int) -> int:
-    """How many moments ago the picture was taken that the car's frame looks most like, colours left aside."""
+    """How many moments ago the picture was taken that the car's frame looks most like, colours left aside.
+
+    Colours and values play no part, so that chains which show the same pixels in the same places share the answer.
+    """
+    places = tuple(k for k, s in zip(view.chain.keys, view.chain.steps, strict=True) if s["op"] not in _PLAIN)
+    key = (at, view.chain.camera, places)
+    known = view.scene.likeliest
+    if key not in known:
+        known[key] = _compared(view, at)
+    return known[key]
+
+
+def _compared(view: View, at: int) -> int:
     target = view.scene.targets[at][None]
     errors = {}
     for lag in range(EARLIEST, LATEST + 1):

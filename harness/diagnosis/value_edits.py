@@ -13,11 +13,11 @@ from harness.diagnosis.chain import OWN, Chain, Edit, Step
 from harness.diagnosis.fit import affine, best_gamma
 from harness.diagnosis.view import View
 
-__all__ = ["normalisation_edits", "value_edits"]
+__all__ = ["KNOWN", "normalisation_edits", "value_edits"]
 
 PLACE = 60
 Put = Callable[[Step, Chain], Chain | None]
-QUALITIES = (30, 50, 65, 75, 80, 85, 90, 95)
+QUALITIES = (35, 60, 78, 92)
 KNOWN: dict[str, tuple[Sequence[float], Sequence[float]]] = {
     "ImageNet's": ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
     "0.5 and 0.5": ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5)),
@@ -191,5 +191,5 @@ def _jpeg(quality: int, put: Put, bgr: bool) -> Edit:
 
 
 def _other_qualities(quality: int, put: Put, view: View) -> list[Edit]:
-    near = {quality + d for d in (-6, -3, -2, -1, 1, 2, 3, 6)}
+    near = {quality + d for d in (-12, -7, -4, -2, -1, 1, 2, 4, 7, 12)}
     return [_jpeg(q, put, view.bgr) for q in sorted(near) if 1 <= q <= 100]

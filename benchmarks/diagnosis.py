@@ -1,0 +1,269 @@
+"""How often a diagnosis names what is wrong: faults planted by other code, one, two and three at a time, and none.
+
+    python -m benchmarks.diagnosis --part report [--clips DIR] [--jobs 2] [--out FILE] [--singles 3] [--pairs 60] ...
+
+The car is benchmarks/diagnosis_car.py: OpenCV, PIL, torch; it shares no code with harness. It sees other pictures than
+the recording holds: with noise of a sensor, or through another encoder (H.264). Thresholds were chosen on `--part
+choose`; `--part report` has other drives, other seeds and other numbers of every fault. An answer is right where it has
+as many edits as there are faults, each fault's class among the classes of one edit. docs/diagnosis.md has the tables.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import tempfile
+import time
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import dataclass
+from functools import lru_cache
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmarks.diagnosis_car import EXCLUSIVE, FAULTS, SETUPS, Setup, drive
+from cases.case import Calibration
+from cases.picture import Picture
+from cases.synth import synth_cases
+from harness.diagnosis.candidates import WITH_RECORDING
+from harness.diagnosis.chain import Chain
+from harness.diagnosis.model import Diagnosis
+from harness.diagnosis.scene import Scene, units_of
+from harness.diagnosis.solve import solve
+from harness.feed.preprocess.mixing import checked_steps
+
+Bytes = NDArray[np.uint8]
+
+FRAMES = 44
+FITTED, KEPT_BACK = (13, 22, 33), (15, 20, 28, 41)
+FIRST_SEED = {"choose": 31_000, "report": 47_000}
+CLIPS = {"choose": ("highway_curve.mp4",), "report": ("concrete_bridge.mp4", "solid_white_right.mp4")}
+SYNTH = {"choose": 9300, "report": 9400}
+COUNTS = {"singles": 1, "pairs": 40, "triples": 20, "clean": 100, "foreign": 100, "faint": 20}
+CRFS = (18, 21, 24)
+
+
+@dataclass(frozen=True)
+class Task:
+    """One car: which faults, which camera and network, and the seed of all numbers."""
+
+    kind: str
+    names: tuple[str, ...]
+    setup: int
+    seed: int
+
+
+def tasks(part: str, counts: Mapping[str, int]) -> Iterator[Task]:
+    """What is tried."""
+    seed = FIRST_SEED[part]
+    for repeat in range(counts["singles"]):
+        for name in FAULTS:
+            for number in range(len(SETUPS)):
+                if _possible((name,), number):
+                    seed += 1
+                    yield Task("single", (name,), number, seed)
+        del repeat
+    rng = np.random.default_rng(seed)
+    for kind, size in (("pair", 2), ("triple", 3)):
+        for _ in range(counts[f"{kind}s"]):
+            seed += 1
+            number = int(rng.integers(len(SETUPS)))
+            able = [c for c in combinations(FAULTS, size) if _possible(c, number)]
+            yield Task(kind, able[rng.integers(len(able))], number, seed)
+    for kind in ("clean", "foreign", "faint"):
+        for _ in range(counts[kind]):
+            seed += 1
+            yield Task(kind, (), int(rng.integers(len(SETUPS))), seed)
+
+
+def _possible(names: Sequence[str], setup: int) -> bool:
+    if "undistort" in names and not SETUPS[setup].lens:
+        return False
+    return all(len(set(names) & set(group)) < 2 for group in EXCLUSIVE)
+
+
+@lru_cache(maxsize=4)
+def pictures(file: str, size: tuple[int, int], skip: int = 0) -> tuple[Bytes, ...]:
+    """NV12 pictures of a video."""
+    made = []
+    with av.open(file) as container:
+        for number, frame in enumerate(container.decode(video=0)):
+            if number >= skip:
+                made.append(np.ascontiguousarray(frame.reformat(*size, format="nv12").to_ndarray()))
+            if len(made) == FRAMES:
+                break
+    return tuple(made)
+
+
+@lru_cache(maxsize=4)
+def encoded(file: str, size: tuple[int, int], skip: int, crf: int) -> tuple[Bytes, ...]:
+    """The same pictures through H.264."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "car.mp4"
+        with av.open(str(path), "w") as out:
+            stream = out.add_stream("libx264", rate=20, options={"crf": str(crf), "preset": "veryfast"})
+            stream.width, stream.height = size
+            stream.pix_fmt = "yuv420p"
+            for planes in pictures(file, size, skip):
+                out.mux(stream.encode(av.VideoFrame.from_ndarray(planes, format="nv12")))
+            out.mux(stream.encode())
+        return pictures(str(path), size)
+
+
+def tried(task: Task, files: Sequence[str]) -> dict[str, Any]:
+    """One diagnosis, and what was planted."""
+    rng, setup = np.random.default_rng(task.seed), SETUPS[task.setup]
+    file, other = (files[i] for i in rng.permutation(len(files))[:2])
+    skip = int(rng.integers(0, 2)) * 8
+    frames, beside = (pictures(f, setup.source, skip) for f in (file, other))
+    faults = {name: FAULTS[name](rng, setup) for name in task.names}
+    if task.kind == "faint":
+        faults, task = _faint(rng, setup, task)
+    seen, seen_beside, noise = _seen(rng, file, other, setup, skip, task.kind)
+    if task.kind == "foreign":
+        seen = seen_beside
+    targets = {at: drive(seen, setup, faults, at, seen_beside) for at in (*FITTED, *KEPT_BACK)}
+    start = time.process_time()
+    found = diagnosed(setup, frames, beside, targets)
+    return {
+        "kind": task.kind, "setup": setup.name, "seed": task.seed, "noise": noise, "file": Path(file).name,
+        "planted": {name: _plain(values) for name, values in faults.items()},
+        "status": found.status,
+        "named": [e.words for e in found.edits],
+        "classes": [sorted(e.names) for e in found.edits],
+        "explained": round(found.explained, 4), "before": round(found.before, 3), "after": round(found.after, 3),
+        "right": _right(task, found), "seconds": round(time.process_time() - start, 2),
+    }  # fmt: skip
+
+
+def _seen(
+    rng: np.random.Generator, file: str, other: str, setup: Setup, skip: int, kind: str
+) -> tuple[Sequence[Bytes], Sequence[Bytes], str]:
+    """What the car's cameras give, and the noise in words."""
+    if rng.integers(2):
+        crf = int(rng.choice(CRFS))
+        return (*(encoded(f, setup.source, skip, crf) for f in (file, other)), f"H.264 crf {crf}")
+    sigma = float(rng.uniform(2.0, 4.0) if kind == "faint" else rng.uniform(0.3, 2.0))
+
+    def noisy(shown: Sequence[Bytes]) -> list[Bytes]:
+        return [np.clip(np.rint(f + rng.normal(0, sigma, f.shape)), 0, 255).astype(np.uint8) for f in shown]
+
+    return noisy(pictures(file, setup.source, skip)), noisy(pictures(other, setup.source, skip)), f"sigma {sigma:.2f}"
+
+
+def _faint(rng: np.random.Generator, setup: Setup, task: Task) -> tuple[dict[str, Any], Task]:
+    """A fault whose effect lies below the noise."""
+    kind = ("gamma", "shift", "normalisation")[rng.integers(3)]
+    mean, std = np.array(setup.mean), np.array(setup.std)
+    values = {
+        "gamma": {"exponent": 1.0005},
+        "shift": {"right": 0.004, "down": -0.003},
+        "normalisation": {"mean": mean + 2e-4, "std": std * 1.0002},
+    }[kind]
+    return {kind: values}, Task("faint", (), task.setup, task.seed)
+
+
+def diagnosed(
+    setup: Setup, frames: Sequence[Bytes], beside: Sequence[Bytes], targets: Mapping[int, NDArray[np.float32]]
+) -> Diagnosis:
+    """What is found of the car's tensors."""
+    steps = tuple(checked_steps(setup.declared(), "deploy"))
+    recorded = {
+        (camera, i): Picture(f, "nv12", *setup.source)
+        for camera, shown in (("front", frames), ("side", beside))
+        for i, f in enumerate(shown)
+    }
+    lens = Calibration(*setup.source, setup.camera, "opencv", np.array(setup.lens), None) if setup.lens else None
+    scene = Scene(Chain(steps, "front"), recorded, targets, units_of(steps), {"front": lens, "side": lens}, None)
+    told = {"input": "image", "case": "drive", "expected": "the declared deploy pipeline's"}
+    return solve(scene, FITTED, KEPT_BACK, WITH_RECORDING, **told).diagnosis
+
+
+def _right(task: Task, found: Diagnosis) -> bool:
+    """As many edits as faults, each fault's class among those of an edit of its own."""
+    if len(found.edits) != len(task.names):
+        return False
+    left = [e.names for e in found.edits]
+    for name in sorted(task.names, key=lambda n: sum(n in names for names in left)):
+        match = next((names for names in left if name in names), None)
+        if match is None:
+            return False
+        left.remove(match)
+    return True
+
+
+def _plain(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {k: v.tolist() if isinstance(v, np.ndarray) else v for k, v in values.items()}
+
+
+def _files(part: str, clips: Path | None, folder: Path) -> list[str]:
+    """Videos of a part: clips of a folder, and synthetic drives."""
+    made = synth_cases(SYNTH[part], 2, FRAMES / 20 + 0.6, folder)
+    own = [str(next(case.glob("cameras/front/video.*"))) for case in made]
+    return [str(clips / name) for name in CLIPS[part] if clips and (clips / name).exists()] + own
+
+
+def summary(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Shares by kind, and every miss of a single."""
+    lines = []
+    for kind in ("single", "pair", "triple", "clean", "foreign", "faint"):
+        own = [r for r in rows if r["kind"] == kind]
+        if own:
+            right = sum(r["right"] for r in own)
+            by = Counter(r["status"] for r in own)
+            seconds = np.mean([r["seconds"] for r in own])
+            lines.append(f"{kind:8s} {right}/{len(own)} = {right / len(own):.1%}  {dict(by)}  {seconds:.1f} s of CPU")
+    by_class: dict[str, list[bool]] = defaultdict(list)
+    for row in rows:
+        if row["kind"] == "single":
+            by_class[next(iter(row["planted"]))].append(bool(row["right"]))
+    lines.append("  ".join(f"{name} {sum(v)}/{len(v)}" for name, v in by_class.items()))
+    for row in rows:
+        if not row["right"]:
+            lines.append(
+                f"miss {row['kind']} {row['setup']} {row['noise']} seed {row['seed']}: {row['planted']} -> "
+                f"{row['status']} {row['named']} explained {row['explained']} {row['before']} -> {row['after']}"
+            )
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """Command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--part", choices=tuple(FIRST_SEED), required=True)
+    parser.add_argument("--clips", type=Path, help="folder with the clips of CLIPS; else synthetic drives alone")
+    parser.add_argument("--jobs", type=int, default=1)
+    parser.add_argument("--out", type=Path, help="one JSON line a diagnosis, as they come; what is there is kept")
+    for name, count in (
+        ("singles", 1),
+        ("pairs", 40),
+        ("triples", 20),
+        ("clean", 100),
+        ("foreign", 100),
+        ("faint", 20),
+    ):
+        parser.add_argument(f"--{name}", type=int, default=count)
+    asked = parser.parse_args()
+    counts = {name: getattr(asked, name) for name in COUNTS}
+    with tempfile.TemporaryDirectory() as folder:
+        files = _files(asked.part, asked.clips, Path(folder))
+        known = asked.out.read_text().splitlines() if asked.out and asked.out.exists() else []
+        rows = [json.loads(line) for line in known]
+        left = [t for t in tasks(asked.part, counts) if t.seed not in {r["seed"] for r in rows}]
+        with ProcessPoolExecutor(asked.jobs) as pool:
+            for done in as_completed([pool.submit(tried, task, files) for task in left]):
+                rows.append(row := done.result())
+                if asked.out:
+                    with asked.out.open("a") as file:
+                        file.write(json.dumps(row) + "\n")
+    print(summary(rows))
+
+
+if __name__ == "__main__":
+    main()

@@ -109,18 +109,24 @@ def replay(
 
 
 def explain(run: RunArgument, json: JsonOption = False) -> None:
-    """Say which step of the chain moved the lines."""
+    """Say which step of the chain moved the lines, and what differs in the input tensors."""
+    from harness.cli.diagnose import say_diagnosis
+    from harness.diagnosis.run import told_diagnoses
     from harness.ladder import explain as explain_run
     from harness.ladder import render
     from harness.run.folder import Run
 
     opened = Run.open(run)
     explanation = explain_run(opened)
+    diagnoses, why_none = told_diagnoses(opened, explanation.findings)
     if json:
-        print_json(explanation.to_json())
-    else:
-        render(explanation)
-        _say_growth(opened)
+        print_json({**explanation.to_json(), "diagnoses": [d.to_json() for d in diagnoses]})
+        return
+    render(explanation)
+    for found in diagnoses:
+        say_diagnosis(found)
+    show(*([f"note: {why_none}"] if why_none else []))
+    _say_growth(opened)
 
 
 def report(

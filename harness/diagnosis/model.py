@@ -55,7 +55,7 @@ class Diagnosis:
     Attributes:
         input: of the model; the array's name where tensors were compared alone.
         case: id of the recording, empty for tensors alone.
-        expected: whose tensor the car's was held against, in words.
+        expected: whose tensor it was held against, in words.
         status: `same`; `noise`: nothing stands out of it; `named`; `unexplained`; `foreign`: other pictures.
         edits: what the car does otherwise, in the order of the pipeline.
         others: other explanations as good, each in words.
@@ -65,6 +65,7 @@ class Diagnosis:
         frames: numbers of the frames that decided.
         lines: lines of the card's deploy pipeline that say what the car does.
         notes: what the reader should know.
+        subject: whose tensor it is, in words.
     """
 
     input: str
@@ -81,6 +82,7 @@ class Diagnosis:
     frames: tuple[int, ...] = ()
     lines: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    subject: str = "the car's tensor"
 
     @property
     def sentence(self) -> str:
@@ -89,20 +91,18 @@ class Diagnosis:
 
     def _found(self) -> str:
         if self.status == "same":
-            return f"the car's tensor = {self.expected}; RMS difference {_steps(self.before)}"
+            return f"{self.subject} = {self.expected}; RMS difference {_steps(self.before)}"
         if self.status == "noise":
-            return (
-                f"the car's tensor = {self.expected} but for noise of {_steps(self.before)}: no mismatch identifiable"
-            )
+            return f"{self.subject} = {self.expected} but for noise of {_steps(self.before)}: no mismatch identifiable"
         if self.status == "foreign":
-            return f"the car's tensor and {self.expected} do not show the same pictures: nothing explained"
+            return f"{self.subject} and {self.expected} do not show the same pictures: nothing explained"
         if self.status == "unexplained":
-            return f"the car's tensor differs from {self.expected} by {_steps(self.before)}: not explained: 100 % left"
+            return f"{self.subject} differs from {self.expected} by {_steps(self.before)}: not explained: 100 % left"
         told = ", then ".join(_with_equals(edit) for edit in self.edits)
         left = f"; not explained: {1 - self.explained:.0%} left".replace("%", " %")
         share = f"explains {100 * min(self.explained, 1):.1f} % of what noise leaves explainable"
         rest = f"left over {_steps(self.after)}" + (left if 1 - self.explained > UNTOLD else "")
-        return f"the car's tensor = {self.expected} with {told}; {share}; {rest}"
+        return f"{self.subject} = {self.expected} with {told}; {share}; {rest}"
 
     def to_json(self) -> dict[str, Any]:
         """Plain values."""

@@ -56,8 +56,7 @@ def diagnose_recorded(
     tensors: CarTensors,
     *,
     pipeline: str = "deploy",
-    expected: str = "the declared deploy pipeline's",
-    notes: Sequence[str] = (),
+    **told: Any,
 ) -> Solved:
     """Say what the car does otherwise than a declared pipeline.
 
@@ -67,8 +66,7 @@ def diagnose_recorded(
         spec: the input.
         tensors: of the car; at least two moments.
         pipeline: the declared one, `train` or `deploy`.
-        expected: whose tensor that is, in words.
-        notes: what the reader should know.
+        told: `expected`, `subject`, `notes` of the diagnosis.
 
     Raises:
         DiagnosisError: fewer than two moments, or tensors of another shape than the pipeline's.
@@ -93,10 +91,9 @@ def diagnose_recorded(
         WITH_RECORDING,
         input=spec.name,
         case=case.id,
-        expected=expected,
         contradictions=tuple(_contradicted(card, case, spec, pipeline)),
         frames=tuple(int(numbers[p]) for p in frames.kept_back),
-        notes=tuple(notes),
+        **told,
     )
 
 

@@ -7,7 +7,7 @@ later (explain, the report), as long as the run is the same.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,10 +29,13 @@ from harness.run.json import read_json, write_json
 from harness.run.recordings import Recordings
 from trueline import TruelineError
 
-__all__ = ["FOLDER", "diagnose_run", "told_diagnoses", "write_diagnosis"]
+__all__ = ["FOLDER", "diagnose_run", "picture_of", "told_diagnoses", "write_diagnosis"]
 
 FOLDER = "diagnosis"
-LAB, DECLARED = "the lab's", "the declared deploy pipeline's"
+LAB, DECLARED, DEPLOYED = "the lab's", "the declared deploy pipeline's", "the deploy pipeline's tensor"
+NO_DUMP = "no input tensors of the car are dumped: the deploy pipeline stands for it"
+CASES_LOOKED_INTO = 50  # for dumps of inputs
+ON_THE_CAR = ("preprocess", "car")  # stages whose findings input tensors can explain
 
 
 def diagnose_run(
@@ -85,12 +88,12 @@ def _of_input(card: Card, spec: InputSpec, cases: Sequence[Case], dump: str | Pa
                 raise
             continue  # a dump outside the cases is of one of them
         if tensors is not None:
-            yield diagnose_recorded(card, case, spec, tensors, expected=DECLARED, notes=tensors.notes)
+            yield diagnose_recorded(card, case, spec, tensors, expected=DECLARED, notes=tuple(tensors.notes))
             return
     if steps_of_card(card):
         tensors_of_deploy = _deployed(card, cases[0], spec)
-        note = "no input tensors of the car: what the deploy pipeline makes is held against the lab's"
-        yield diagnose_recorded(card, cases[0], spec, tensors_of_deploy, pipeline="train", expected=LAB, notes=(note,))
+        told = {"expected": LAB, "subject": DEPLOYED, "notes": (NO_DUMP,)}
+        yield diagnose_recorded(card, cases[0], spec, tensors_of_deploy, pipeline="train", **told)
 
 
 def _deployed(card: Card, case: Case, spec: InputSpec) -> CarTensors:
@@ -106,22 +109,45 @@ def _deployed(card: Card, case: Case, spec: InputSpec) -> CarTensors:
     return made
 
 
-def told_diagnoses(run: Run, *, case: str | None = None, cases: Sequence[Path] = ()) -> tuple[list[Diagnosis], str]:
+def told_diagnoses(run: Run, findings: Iterable[Any] = (), cases: Sequence[Path] = ()) -> tuple[list[Diagnosis], str]:
     """Diagnoses of a run for explain and report, from its folder or made now and kept there.
+
+    Args:
+        run: a finished run.
+        findings: of its explanation, worst first; the case is that of the first that is blamed on preprocessing or on
+            the car. Without any, only dumped input tensors are diagnosed.
+        cases: where the cases lie now, if not where they were.
 
     Returns:
         The diagnoses, and why there are none where they could not be made; empty where there is nothing to say.
     """
-    kept = _kept(run, case)
-    if kept is not None:
+    case = next((str(f.case) for f in findings if f.stage in ON_THE_CAR), None)
+    if (kept := _kept(run, case)) is not None:
         return kept, ""
     try:
-        solved = diagnose_run(run, case=case, cases=cases)
+        solved = diagnose_run(run, case=case, cases=cases) if case is not None else _of_dumps(run, cases)
     except TruelineError as error:
         return [], f"input tensors are not diagnosed: {error.what} ({error.where})"
     for one in solved:
         write_diagnosis(one, run.path / FOLDER, run=str(run.meta.get("digest")), asked=case or "")
     return [one.diagnosis for one in solved], ""
+
+
+def _of_dumps(run: Run, cases: Sequence[Path]) -> list[Solved]:
+    """Of the first case with a dump of the inputs; none where no case has one."""
+    card, recordings = _card(run), Recordings(run.meta, run.path, cases)
+    opened = [recordings.open(str(c["id"])) for c in run.meta["cases"][:CASES_LOOKED_INTO]]
+    with_dump = [c for c in opened if any(dumped_input(c, spec) is not None for spec in camera_inputs(card))]
+    return diagnose_run(run, case=with_dump[0].id, cases=cases) if with_dump else []
+
+
+def picture_of(run: Run, found: Diagnosis) -> Path:
+    """The difference picture of a diagnosis in a run's folder."""
+    return run.path / FOLDER / f"{_file_name(found)}.png"
+
+
+def _file_name(found: Diagnosis) -> str:
+    return "".join(c if c.isalnum() or c in "-_." else "_" for c in found.input) or "input"
 
 
 def write_diagnosis(solved: Solved, folder: Path, **about: str) -> Path:
@@ -130,7 +156,7 @@ def write_diagnosis(solved: Solved, folder: Path, **about: str) -> Path:
     Raises:
         ReportError: the folder cannot be written.
     """
-    name = "".join(c if c.isalnum() or c in "-_." else "_" for c in solved.diagnosis.input) or "input"
+    name = _file_name(solved.diagnosis)
     picture = write_picture(solved.pictures, folder / f"{name}.png")
     path = folder / f"{name}.json"
     write_json(path, {**solved.diagnosis.to_json(), "picture": picture.name, "about": about})

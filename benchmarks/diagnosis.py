@@ -15,7 +15,7 @@ import json
 import tempfile
 import time
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
 from functools import lru_cache
@@ -128,11 +128,16 @@ def tried(task: Task, files: Sequence[str]) -> dict[str, Any]:
     seen, seen_beside, noise = _seen(rng, file, other, setup, skip, task.kind)
     if task.kind == "foreign":
         seen = seen_beside
-    targets = {at: drive(seen, setup, faults, at, seen_beside) for at in (*FITTED, *KEPT_BACK)}
+    moments = (*FITTED, *KEPT_BACK)
+    targets = {at: drive(seen, setup, faults, at, seen_beside) for at in moments}
+    clean = {at: drive(seen, setup, {}, at) for at in moments}
+    effect = _rms(targets[at] - clean[at] for at in moments)
+    disturbed = _rms(clean[at] - drive(frames, setup, {}, at) for at in moments)
     start = time.process_time()
     found = diagnosed(setup, frames, beside, targets)
     return {
         "kind": task.kind, "setup": setup.name, "seed": task.seed, "noise": noise, "file": Path(file).name,
+        "effect": round(effect / disturbed, 3),
         "planted": {name: _plain(values) for name, values in faults.items()},
         "status": found.status,
         "named": [e.words for e in found.edits],
@@ -196,6 +201,10 @@ def _right(task: Task, found: Diagnosis) -> bool:
             return False
         left.remove(match)
     return True
+
+
+def _rms(differences: Iterable[NDArray[np.float32]]) -> float:
+    return float(np.sqrt(np.mean([np.square(d).mean(dtype=np.float64) for d in differences])))
 
 
 def _plain(values: Mapping[str, Any]) -> dict[str, Any]:

@@ -193,10 +193,9 @@ def _guessed(pictures: NDArray[Any]) -> tuple[Units, str]:
             levels = units.levels(pictures)
             if levels.min() > -1 and levels.max() < 256:
                 return units, f"the lab's numbers are taken to be normalised with {known} mean and std"
-    lows, highs = (f(pictures.reshape(-1, channels), axis=0).astype(np.float32) for f in (np.min, np.max))
-    spread = np.maximum(highs - lows, 1e-6)
+    spread = max(high - low, 1e-6)
     words = "the lab's normalisation is not known: its darkest value is taken for 0, its brightest for 255"
-    return Units(1 / 255, -lows / spread, 1 / spread), words
+    return Units(1 / 255, np.array([-low / spread], np.float32), np.array([1 / spread], np.float32)), words
 
 
 def _resamplings(view: View) -> Iterator[Edit]:

@@ -10,7 +10,7 @@ from typing import Any
 
 from harness.feed.preprocess.mixing import same_step
 
-__all__ = ["GEOMETRY", "READS_PLANES", "Chain", "Edit", "Step", "Timing"]
+__all__ = ["GEOMETRY", "OWN", "READS_PLANES", "Chain", "Edit", "Step", "Timing", "changed_steps"]
 
 Step = Mapping[str, Any]
 

@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from functools import partial
 from itertools import permutations, product
 
+import numpy as np
+
 from harness.diagnosis.chain import OWN, READS_PLANES, Chain, Edit, Step
 from harness.diagnosis.view import View
 
@@ -45,6 +47,22 @@ def orders(view: View) -> Iterator[Edit]:
             step = {"op": "channels", "step": "channel-order", "order": list(order)}
             words = f"the channels in the order {told}"
             yield Edit("channel_order", "order", words, partial(_put_late, step), place=PLACE + 5)
+        yield from _finished_orders(view, order)
+
+
+def _finished_orders(view: View, order: tuple[int, ...]) -> Iterator[Edit]:
+    """The same of the finished tensor, where the normalisation tells channels apart."""
+    at = view.chain.last(("normalise",))
+    if at is None or all(len({*np.atleast_1d(view.chain.steps[at][k]).tolist()}) == 1 for k in ("mean", "std")):
+        return
+    step = {"op": "channels", "step": "channel-order", "order": list(order)}
+    told = "R and B" if order == (2, 1, 0) else f"the channels (to {', '.join('RGB'[c] for c in order)})"
+    words = f"{told} swapped behind the normalisation"
+    yield Edit("channel_order", "order", words, partial(_put_behind, at, step), place=PLACE + 50)
+
+
+def _put_behind(at: int, step: Step, chain: Chain) -> Chain | None:
+    return chain.put(at + 1, step) if at < len(chain.steps) else None
 
 
 def _swapped(chain: Chain) -> Chain | None:

@@ -28,7 +28,8 @@ WORSE_SHARE = 0.02  # by which one frame may be worse: a repeated picture is rig
 LEAST_EXPLAINED = 0.3  # by all edits together, else none is named
 SAME_SCENE = 0.3  # correlation of gradients under which two pictures do not show the same
 EQUAL_T = 3.0  # standard errors within which two hypotheses do as well
-EQUAL_SHARE = 0.05  # of what is explained
+EQUAL_SHARE = 0.05  # of what the edits in question explain, that they may also be apart
+SAME_SHARE = 0.015  # of it, within which two hypotheses do as well however certain the difference is
 NOTHING = 0.0025  # square levels: nothing to explain
 
 
@@ -71,7 +72,7 @@ def believed(search: Search, scene: Scene) -> Believed:
     explainable = _held(start) - min(noise, _held(chosen))
     if not same or (_held(start) - _held(chosen)) < LEAST_EXPLAINED * explainable:
         chosen = start
-    equals = _equals(search, chosen, _held(start) - _held(chosen)) if chosen.edits else []
+    equals = _equals(search, chosen) if chosen.edits else []
     plainest, *others = sorted((chosen, *equals), key=lambda t: (len(t.edits), t.free, _held(t)))
     after = _held(plainest)
     predictable = 0.0 if chosen.edits else _predictable(scene, start, search)
@@ -112,7 +113,7 @@ def _betters(before: Trial, after: Trial, noise: float) -> bool:
     return mean >= LEAST_SHARE * left and mean >= LEAST_T * float(gain.std()) / np.sqrt(gain.size)
 
 
-def _equals(search: Search, chosen: Trial, explained: float) -> list[Trial]:
+def _equals(search: Search, chosen: Trial) -> list[Trial]:
     """Hypotheses with as many edits or fewer that do as well."""
     assert chosen.held is not None
     found = []
@@ -120,11 +121,18 @@ def _equals(search: Search, chosen: Trial, explained: float) -> list[Trial]:
         if trial is chosen or not trial.edits or len(trial.edits) > len(chosen.edits) or trial.held is None:
             continue
         worse = trial.held - chosen.held
-        error = float(worse.std()) / np.sqrt(worse.size)
-        mean = float(worse.mean())
-        if mean <= max(LEAST_GAIN, min(EQUAL_T * error, EQUAL_SHARE * explained)):
+        within = EQUAL_T * float(worse.std()) / np.sqrt(worse.size)
+        gain = _gain_of_the_rest(search, chosen, trial)
+        if worse.mean() <= max(LEAST_GAIN, min(within, EQUAL_SHARE * gain), SAME_SHARE * gain):
             found.append(trial)
     return found
+
+
+def _gain_of_the_rest(search: Search, chosen: Trial, other: Trial) -> float:
+    """What the edits take away that the other hypothesis does not have."""
+    words = {e.words for e in other.edits}
+    rest = search.again([e for e in chosen.edits if e.words in words])
+    return 0.0 if rest is None or rest.held is None else _held(rest) - _held(chosen)
 
 
 def _held(trial: Trial) -> float:

@@ -8,6 +8,7 @@ later (explain, the report), as long as the run is the same.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from numpy.typing import NDArray
 
 from cases.case import Case
 from engines.sealed import file_sha256
+from harness.diagnosis.chain import OWN
 from harness.diagnosis.dumps import dumped_input
 from harness.diagnosis.model import Diagnosis
 from harness.diagnosis.pictures import write_picture
@@ -23,6 +25,7 @@ from harness.diagnosis.recorded import CarTensors, camera_inputs, chosen_frames,
 from harness.diagnosis.solve import Solved
 from harness.errors import DiagnosisError
 from harness.feed.inputs import InputBuilder, cameras_of, steps_of_card
+from harness.feed.preprocess.ops import OPS
 from harness.model.card import Card, InputSpec, load_card
 from harness.run.folder import Run
 from harness.run.json import read_json, write_json
@@ -93,7 +96,8 @@ def _of_input(card: Card, spec: InputSpec, cases: Sequence[Case], dump: str | Pa
     if steps_of_card(card):
         tensors_of_deploy = _deployed(card, cases[0], spec)
         told = {"expected": LAB, "subject": DEPLOYED, "notes": (NO_DUMP,)}
-        yield diagnose_recorded(card, cases[0], spec, tensors_of_deploy, pipeline="train", **told)
+        solved = diagnose_recorded(card, cases[0], spec, tensors_of_deploy, pipeline="train", **told)
+        yield replace(solved, diagnosis=replace(solved.diagnosis, lines=()))  # the card says it already
 
 
 def _deployed(card: Card, case: Case, spec: InputSpec) -> CarTensors:
@@ -125,12 +129,22 @@ def told_diagnoses(run: Run, findings: Iterable[Any] = (), cases: Sequence[Path]
     if (kept := _kept(run, case)) is not None:
         return kept, ""
     try:
+        if own := _own_steps(run):
+            return [], f"{own}: reading a run runs no code of a card; trueline diagnose {run.path} does"
         solved = diagnose_run(run, case=case, cases=cases) if case is not None else _of_dumps(run, cases)
     except TruelineError as error:
         return [], f"input tensors are not diagnosed: {error.what} ({error.where})"
     for one in solved:
         write_diagnosis(one, run.path / FOLDER, run=str(run.meta.get("digest")), asked=case or "")
     return [one.diagnosis for one in solved], ""
+
+
+def _own_steps(run: Run) -> str:
+    """Steps of the pipelines that are code of the card's own, in words; empty where there are none."""
+    told = (run.meta.get("pipelines") or {}).values()
+    ops = {str(step["op"]) for one in told for part in ("train", "deploy") for step in one.get(part, ())}
+    own = sorted(op for op in ops if op not in OPS and not op.startswith(OWN))
+    return f"input tensors are not diagnosed, for {', '.join(own)} is a step of the card's own" if own else ""
 
 
 def _of_dumps(run: Run, cases: Sequence[Path]) -> list[Solved]:

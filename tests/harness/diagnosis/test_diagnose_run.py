@@ -1,0 +1,119 @@
+"""Diagnosis of a run: with the car's dumped inputs, and without."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from typer.testing import CliRunner
+
+from cases.case import Case, open_case
+from cases.synth import synth_cases
+from harness.cli.app import command_tree
+from harness.cli.demo import example_folder
+from harness.diagnosis.recorded import chosen_frames, diagnose_recorded
+from harness.diagnosis.run import diagnose_run, told_diagnoses
+from harness.errors import DiagnosisError
+from harness.feed.inputs import InputBuilder
+from harness.model.card import Card, load_card
+from harness.replay.replay import replay
+from harness.run.folder import Run
+
+
+@pytest.fixture(scope="module")
+def cases(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    return synth_cases(9000, 1, 0.6, tmp_path_factory.mktemp("cases"))
+
+
+@pytest.fixture(scope="module")
+def run(cases: list[Path], tmp_path_factory: pytest.TempPathFactory) -> Run:
+    folder = tmp_path_factory.mktemp("runs")
+    card = load_card(example_folder() / "baseline.toml")
+    return replay(card, cases, engines=("torch-fp32",), out=folder / "run", cache=folder / "cache", steps=False)
+
+
+def tensors(card: Card, case: Case, pipeline: str = "deploy") -> NDArray[Any]:
+    build = InputBuilder(card, case, pipeline)
+    return np.stack([build(tick)["image"] for tick in case.ticks()])
+
+
+def test_a_dump_is_held_against_the_declared_deploy_pipeline(run: Run, cases: list[Path], tmp_path: Path) -> None:
+    case = open_case(cases[0])
+    car = tensors(load_card(example_folder() / "baseline.toml"), case)[:, :, ::-1]
+    np.savez(tmp_path / "car.npz", image=car, timestamp_ns=case.timestamps_ns)
+    (solved,) = diagnose_run(run, dump=tmp_path / "car.npz")
+    assert [e.name for e in solved.diagnosis.edits] == ["channel_order"]
+    assert solved.diagnosis.lines == ('{ op = "to_bgr", chroma = "nearest", arithmetic = "fixed" }',)
+    assert solved.diagnosis.expected == "the declared deploy pipeline's"
+
+
+def test_times_of_another_drive_are_refused(run: Run, cases: list[Path], tmp_path: Path) -> None:
+    case = open_case(cases[0])
+    car = tensors(load_card(example_folder() / "baseline.toml"), case)
+    np.savez(tmp_path / "car.npz", image=car, timestamp_ns=case.timestamps_ns + 10**15)
+    with pytest.raises(DiagnosisError, match="0 of 12 dumped frames belong to a moment"):
+        diagnose_run(run, dump=tmp_path / "car.npz")
+
+
+def test_explain_has_it_and_keeps_it_with_its_picture(run: Run) -> None:
+    class Found:
+        stage, case = "preprocess", str(run.meta["cases"][0]["id"])
+
+    (first,), why = told_diagnoses(run, [Found])
+    assert why == ""
+    assert first.expected == "the lab's"
+    assert {"antialias"} <= {name for e in first.edits for name in e.names}
+    told = json.loads((run.path / "diagnosis" / "image.json").read_text())
+    assert told["sentence"] == first.sentence
+    assert (run.path / "diagnosis" / "image.png").read_bytes().startswith(b"\x89PNG")
+    assert told_diagnoses(run, [Found]) == ([first], "")
+
+
+def test_a_step_of_the_cards_own_is_not_run_unasked(run: Run) -> None:
+    own = {"train": [{"op": "prep:jpeg", "step": "jpeg"}], "deploy": []}
+    meta: Mapping[str, Any] = {**run.meta, "pipelines": {"image": own}}
+    found, why = told_diagnoses(Run(run.path, dict(meta)), [])
+    assert found == []
+    assert "prep:jpeg is a step of the card's own" in why
+
+
+def test_what_the_recording_contradicts_comes_first(cases: list[Path]) -> None:
+    card = load_card(example_folder() / "baseline.toml")
+    wrong = [{"op": "nv12", "matrix": "bt709"}, {**card.preprocess.deploy[1], "matrix": "bt601"}]
+    part = card.preprocess.model_copy(update={"deploy": [*wrong, *card.preprocess.deploy[2:]]})
+    told = card.model_copy(update={"preprocess": part})
+    case = open_case(cases[0])
+    made = tensors(told, case)
+    frames = dict(enumerate(made))
+    found = diagnose_recorded(told, case, told.inputs[0], frames, expected="the declared deploy pipeline's").diagnosis
+    assert found.sentence.startswith("step nv12 encodes bt709, the deploy pipeline uses bt601; ")
+    assert found.status == "same"
+
+
+def test_the_command_compares_two_files(tmp_path: Path, cases: list[Path]) -> None:
+    lab = tensors(load_card(example_folder() / "baseline.toml"), open_case(cases[0]))
+    np.savez(tmp_path / "lab.npz", image=lab)
+    np.savez(tmp_path / "car.npz", image=lab[:, :, ::-1])
+    arguments = ["diagnose", str(tmp_path / "lab.npz"), str(tmp_path / "car.npz"), "--json"]
+    result = CliRunner().invoke(command_tree("diagnose"), arguments)
+    assert result.exit_code == 0, result.output
+    (told,) = json.loads(result.stdout)
+    assert [e["name"] for e in told["edits"]] == ["channel_order"]
+    assert (tmp_path / "diagnosis" / "image.png").exists()
+
+
+@pytest.mark.parametrize("count", [2, 3, 7, 12, 500])
+def test_frames_that_decide_are_none_that_numbers_were_fitted_on(count: int) -> None:
+    frames = chosen_frames(range(count))
+    assert frames.kept_back
+    assert not set(frames.fitted) & set(frames.kept_back)
+
+
+def test_one_frame_in_common_is_refused() -> None:
+    with pytest.raises(DiagnosisError, match="1 frame of the car"):
+        chosen_frames([4])

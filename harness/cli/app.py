@@ -74,6 +74,7 @@ def _register(app: typer.Typer) -> None:
         gate,
         history,
         init,
+        leaderboard,
         model,
         outputs,
         run,
@@ -93,6 +94,7 @@ def _register(app: typer.Typer) -> None:
     gate.register(app)
     accept.register(app)
     history.register(app)
+    leaderboard.register(app)
     outputs.register(app)
     sweep.register(app)
     cache.register(app)

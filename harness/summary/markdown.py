@@ -16,7 +16,7 @@ from trueline._text import shown
 if TYPE_CHECKING:
     from harness.ladder.model import Explanation
 
-__all__ = ["markdown", "write_markdown"]
+__all__ = ["escaped", "markdown", "write_markdown"]
 
 _SIGN = {Status.PASS: "✅", Status.NOT_RUN: "⚠️", Status.INCONCLUSIVE: "⚠️"}
 _SPECIAL = str.maketrans({c: f"\\{c}" for c in "\\`*_[]|#~"} | {"<": "&lt;", ">": "&gt;", "&": "&amp;"})
@@ -25,11 +25,11 @@ _SPECIAL = str.maketrans({c: f"\\{c}" for c in "\\`*_[]|#~"} | {"<": "&lt;", ">"
 def markdown(verdict: Verdict, explanation: Explanation | None = None) -> str:
     """The verdict, one section for each cause, one table row for each rule; what others wrote is text, never markup."""
     meta = verdict.run.get("meta", {})
-    parts = [f"**{_text(verdict.blind)}**", ""] if verdict.blind else []
-    parts += [f"## {_sign(verdict.status)} {verdict.status.value}: {_text(summary_line(verdict))}", ""]
+    parts = [f"**{escaped(verdict.blind)}**", ""] if verdict.blind else []
+    parts += [f"## {_sign(verdict.status)} {verdict.status.value}: {escaped(summary_line(verdict))}", ""]
     for block in blocks_of(verdict, explanation):
-        parts += [f"### {_sign(block.status)} {_text(block.headline)}", "", f"- worst: {_text(block.worst)}"]
-        parts += [f"- breaks: {_text(', '.join(block.rules))} ({block.extent})"]
+        parts += [f"### {_sign(block.status)} {escaped(block.headline)}", "", f"- worst: {escaped(block.worst)}"]
+        parts += [f"- breaks: {escaped(', '.join(block.rules))} ({block.extent})"]
         if command := again(block, meta):
             parts += ["- again:", "", *_code(command)]
         parts += [""]
@@ -38,8 +38,8 @@ def markdown(verdict: Verdict, explanation: Explanation | None = None) -> str:
         name = rule.id if rule.required else f"{rule.id} (advisory)"
         limit = f"{rule.statistic} {rule.metric} {'+'.join(rule.band)} {rule.limit}"
         cells = (name, " ".join(limit.split()), rule.status.value, rule.reason)
-        parts.append("| " + " | ".join(_text(c) for c in cells) + " |")
-    parts += ["", *(f"- {_text(remark)}" for remark in verdict.remarks if remark != verdict.blind)]
+        parts.append("| " + " | ".join(escaped(c) for c in cells) + " |")
+    parts += ["", *(f"- {escaped(remark)}" for remark in verdict.remarks if remark != verdict.blind)]
     return "\n".join(parts).rstrip() + "\n"
 
 
@@ -62,7 +62,8 @@ def _sign(status: Status) -> str:
     return _SIGN.get(status, "❌")
 
 
-def _text(text: str) -> str:
+def escaped(text: str) -> str:
+    """Somebody's text in one line, without any markup in it."""
     return shown(text, one_line=True).translate(_SPECIAL)
 
 

@@ -19,7 +19,7 @@ from harness.gate import Policy, load_policy
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
-SHIPPED = (ROOT / "examples/roadlines/release.trueline.toml",)
+SHIPPED = (Path("release"), Path("smoke"), Path("strict"), ROOT / "examples/roadlines/release.trueline.toml")
 
 
 def main() -> None:
@@ -47,7 +47,7 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--hours", type=float, default=2.0)
     parser.add_argument("--report", action="store_true")
-    parser.add_argument("--policy", type=Path, action="append", help="default: the shipped ones")
+    parser.add_argument("--policy", type=Path, action="append", help="default: release, smoke, strict and the demo's")
     parser.add_argument("--work", type=Path, default=ROOT / "build/calibration")
     return parser.parse_args()
 

@@ -21,7 +21,7 @@ from harness.calibrate.scores import Scores, score_of
 from harness.gate import Policy
 from harness.gate.verdict import Status
 
-__all__ = ["clustered_interval", "tables", "write"]
+__all__ = ["clustered_interval", "name_of", "tables", "write"]
 
 ALLOWED = 0.06
 
@@ -32,7 +32,7 @@ def write(policies: Sequence[Policy], work: Path, results: Path, picture: Path) 
     for policy in policies:
         found = _judged(policy, work)
         told = {
-            "policy": {"name": policy.name, "sha256": policy.sources[0].sha256},
+            "policy": {"name": name_of(policy), "sha256": [s.sha256 for s in policy.sources]},
             "not_simulated": simulated_rules(policy)[1],
             "good": {f"{s:g}": _of_part(found, "good", s) for s in SECONDS},
             "clustered": {"15": _of_part(found, "clustered", 15.0)},
@@ -41,10 +41,16 @@ def write(policies: Sequence[Policy], work: Path, results: Path, picture: Path) 
             "faults": _faults(found),
         }
         text = json.dumps(told, indent=1, allow_nan=False) + "\n"
-        (results / f"{policy.name}.json").write_text(text, encoding="utf-8")
+        (results / f"{name_of(policy)}.json").write_text(text, encoding="utf-8")
         print("\n".join(tables(told)))
         if policy is policies[0]:
             draw_plot(told, picture)
+
+
+def name_of(policy: Policy) -> str:
+    """Its name; of one that an example has, with the example's."""
+    folder = policy.path.parent.name
+    return policy.name if folder == "policies" else f"{folder}-{policy.name}"
 
 
 def _judged(policy: Policy, work: Path) -> list[tuple[Unit, JudgedVersion]]:

@@ -47,7 +47,7 @@ def simulated_rules(policy: Policy) -> tuple[list[Rule], list[str]]:
 
 
 def _matches(rule: Rule) -> bool:
-    return fnmatchcase(RUNG, rule.rung) and not set(getattr(rule, "where", ())) - {"no-truth"}
+    return fnmatchcase(RUNG, rule.rung) and not set(rule.where) - {"no-truth"}
 
 
 def _table(question: Question) -> str:

@@ -20,7 +20,7 @@ from benchmarks.calibration.suites import JudgedVersion, judge_cases, questions_
 from harness.gate import Policy, judge, load_policy
 from harness.gate.verdict import Status
 
-RELEASE = Path(__file__).parents[2] / "examples/roadlines/release.trueline.toml"
+RELEASE = Path("release")
 FAMILY = "0.5 s and white, t of 4 degrees"
 
 

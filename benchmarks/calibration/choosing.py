@@ -53,7 +53,9 @@ def worst_of(version: Version) -> Floats:
     offset = np.apply_along_axis(_at_stations, -1, both.astype(np.float64))
     shape = (-1, *GRID.stations.shape)
     values = band_metrics(offset.reshape(shape), GRID, np.isfinite(offset).reshape(shape))
-    of_lines = {name: np.abs(values[name]).reshape(*both.shape[:3], 3) for name in ("offset_mean", "offset_max", "heading")}
+    of_lines = {
+        name: np.abs(values[name]).reshape(*both.shape[:3], 3) for name in ("offset_mean", "offset_max", "heading")
+    }
     return np.array([scale * _largest_p95(of_lines[name][..., bands]) for name, bands, scale in RULES.values()])
 
 

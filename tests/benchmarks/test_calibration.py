@@ -67,7 +67,7 @@ def test_a_fault_of_a_size_moves_lines_by_that_size() -> None:
 
 
 def test_numbers_that_are_kept_are_judged_as_the_run_itself(policy: Policy) -> None:
-    version = Version(FAMILY, (7, 1), 4.0, 10, clips=2, level=2.5)
+    version = Version(FAMILY, (7, 1), 4.0, 10, clips=2, level=3.5)
     drawn = draw(version)
     numbers = numbers_of(version, drawn, questions_of([policy]))
     rules, _ = simulated_rules(policy)
@@ -82,7 +82,7 @@ def test_numbers_that_are_kept_are_judged_as_the_run_itself(policy: Policy) -> N
 
 
 def test_a_suite_fails_where_one_of_its_cases_does(policy: Policy) -> None:
-    found = judged(Version(FAMILY, (7, 2), 4.0, 12, level=2.0), policy)
+    found = judged(Version(FAMILY, (7, 2), 4.0, 12, level=3.5), policy)
     fails = failing(found)
     assert 0 < sum(fails) < 12
     assert found.suites(12).failed == found.suites(12).suites == 1

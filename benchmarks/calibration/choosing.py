@@ -4,7 +4,7 @@
 
 These measures are of single frames and cheap, so many versions can be asked. The number of a rule is the largest p95 of
 any line and band of a hundred drives of 15 s, as the gate has it; the limits hold all of them together for 95 % of
-versions (`harness.calibrate.limits`). docs/decisions/0019 says what came of it.
+versions (`harness.calibrate.limits`). docs/decisions/0022 says what came of it.
 """
 
 from __future__ import annotations

@@ -174,10 +174,10 @@ def _faint(rng: np.random.Generator, setup: Setup, task: Task) -> tuple[dict[str
     return {kind: values}, Task("faint", (), task.setup, task.seed)
 
 
-def diagnosed(
+def recorded_scene(
     setup: Setup, frames: Sequence[Bytes], beside: Sequence[Bytes], targets: Mapping[int, NDArray[np.float32]]
-) -> Diagnosis:
-    """What is found of the car's tensors."""
+) -> Scene:
+    """The recording of two cameras, and the car's tensors."""
     steps = tuple(checked_steps(setup.declared(), "deploy"))
     recorded = {
         (camera, i): Picture(f, "nv12", *setup.source)
@@ -185,9 +185,15 @@ def diagnosed(
         for i, f in enumerate(shown)
     }
     lens = Calibration(*setup.source, setup.camera, "opencv", np.array(setup.lens), None) if setup.lens else None
-    scene = Scene(Chain(steps, "front"), recorded, targets, units_of(steps), {"front": lens, "side": lens}, None)
+    return Scene(Chain(steps, "front"), recorded, targets, units_of(steps), {"front": lens, "side": lens}, None)
+
+
+def diagnosed(
+    setup: Setup, frames: Sequence[Bytes], beside: Sequence[Bytes], targets: Mapping[int, NDArray[np.float32]]
+) -> Diagnosis:
+    """What is found of the car's tensors."""
     told = {"input": "image", "case": "drive", "expected": "the declared deploy pipeline's"}
-    return solve(scene, FITTED, KEPT_BACK, WITH_RECORDING, **told).diagnosis
+    return solve(recorded_scene(setup, frames, beside, targets), FITTED, KEPT_BACK, WITH_RECORDING, **told).diagnosis
 
 
 def _right(task: Task, found: Diagnosis) -> bool:
@@ -265,6 +271,7 @@ def main() -> None:
         known = asked.out.read_text().splitlines() if asked.out and asked.out.exists() else []
         rows = [json.loads(line) for line in known]
         left = [t for t in tasks(asked.part, counts) if t.seed not in {r["seed"] for r in rows}]
+        np.random.default_rng(0).shuffle(left)  # a part of the run is a fair sample
         with ProcessPoolExecutor(asked.jobs) as pool:
             for done in as_completed([pool.submit(tried, task, files) for task in left]):
                 rows.append(row := done.result())

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from harness.diagnosis.fit import gradient_correlation, noise_variance, predictable_share
 from harness.diagnosis.scene import Scene
-from harness.diagnosis.search import NOISE_SHARE, Search, Trial
+from harness.diagnosis.search import FOLLOWS, NOISE_SHARE, Search, Trial
 
 __all__ = ["NOTHING", "Believed", "believed"]
 
@@ -29,7 +29,8 @@ LEAST_EXPLAINED = 0.3  # by all edits together, else none is named
 SAME_SCENE = 0.3  # correlation of gradients under which two pictures do not show the same
 EQUAL_T = 3.0  # standard errors within which two hypotheses do as well
 EQUAL_SHARE = 0.05  # of what the edits in question explain, that they may also be apart
-SAME_SHARE = 0.015  # of it, within which two hypotheses do as well however certain the difference is
+SAME_SHARE, SAME_REST = 0.015, 0.15  # of it, and of what is left, within which two do as well, however sure one is
+QUIET = 2.0  # times the noise of unlike neighbours, up to which a rest that does not follow from the picture is noise
 NOTHING = 0.0025  # square levels: nothing to explain
 
 
@@ -43,7 +44,7 @@ class Believed:
         before, after: mean square levels of the declared pipeline and of the hypothesis, on frames kept back.
         noise: variance of what no pipeline explains, square levels.
         same_scene: whether the pictures belong together.
-        predictable: share of the declared pipeline's residual that follows from the picture; 0 for noise.
+        predictable: share of what is left that follows from the picture; 0 for noise.
     """
 
     trial: Trial
@@ -75,7 +76,9 @@ def believed(search: Search, scene: Scene) -> Believed:
     equals = _equals(search, chosen) if chosen.edits else []
     plainest, *others = sorted((chosen, *equals), key=lambda t: (len(t.edits), t.free, _held(t)))
     after = _held(plainest)
-    predictable = 0.0 if chosen.edits else _predictable(scene, start, search)
+    predictable = _predictable(scene, plainest, search)
+    if after < QUIET * noise and predictable < FOLLOWS:
+        noise = after
     return Believed(plainest, tuple(others), _held(start), after, min(noise, after), same, predictable)
 
 
@@ -123,7 +126,8 @@ def _equals(search: Search, chosen: Trial) -> list[Trial]:
         worse = trial.held - chosen.held
         within = EQUAL_T * float(worse.std()) / np.sqrt(worse.size)
         gain = _gain_of_the_rest(search, chosen, trial)
-        if worse.mean() <= max(LEAST_GAIN, min(within, EQUAL_SHARE * gain), SAME_SHARE * gain):
+        alike = min(SAME_SHARE * gain, SAME_REST * _held(chosen))
+        if worse.mean() <= max(LEAST_GAIN, min(within, EQUAL_SHARE * gain), alike):
             found.append(trial)
     return found
 

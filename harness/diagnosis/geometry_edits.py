@@ -71,6 +71,10 @@ def _resampling(step: Step) -> Iterator[Edit]:
         if kernel != step["kernel"]:
             words = f"resized by {kernel}, not {step['kernel']}"
             yield Edit("kernel", f"{name}.kernel", words, partial(_with, name, {"kernel": kernel}), place=PLACE)
+    if step["kernel"] != "nearest":
+        corners = {"kernel": "nearest", "coordinates": "asymmetric"}
+        words = f"resized by nearest from corners (cv2.INTER_NEAREST), not {step['kernel']}"
+        yield Edit("kernel", f"{name}.kernel", words, partial(_with, name, corners), place=PLACE)
     words = (
         "smoothed when shrinking (antialias)" if not step["antialias"] else "not smoothed when shrinking (antialias)"
     )

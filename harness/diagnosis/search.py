@@ -19,7 +19,7 @@ from harness.diagnosis.fit import gradient_correlation, mix_error, noise_varianc
 from harness.diagnosis.scene import Scene
 from harness.diagnosis.view import View
 
-__all__ = ["NOISE_SHARE", "Generator", "Search", "Trial"]
+__all__ = ["FOLLOWS", "NOISE_SHARE", "Generator", "Search", "Trial"]
 
 Generator = Callable[[View], Iterator[Edit]]
 

@@ -105,15 +105,17 @@ def _named(found: Believed) -> list[Named]:
 
 
 def _equal_edits(edit: Edit, found: Believed) -> list[Alternative]:
-    """What stands in the place of the edit in hypotheses that do as well and have all the others."""
+    """What stands in the place of the edit in hypotheses that do as well and have all the others, one of each class.
+
+    A scale takes in every shift, so it is told beside none.
+    """
     rest = {e.words for e in found.trial.edits if e is not edit}
     equals: dict[str, Alternative] = {}
     for trial in found.equals:
         other = [e for e in trial.edits if e.words not in rest]
-        if len(other) == 1 and len(trial.edits) == len(found.trial.edits) and other[0].words != edit.words:
-            key = other[0].name if other[0].name == edit.name else other[0].words
-            equals.setdefault(key, Alternative(other[0].name, other[0].words))
-    return [e for key, e in equals.items() if key != edit.name]
+        if len(other) == 1 and len(trial.edits) == len(found.trial.edits):
+            equals.setdefault(other[0].name, Alternative(other[0].name, other[0].words))
+    return [e for name, e in equals.items() if name != edit.name and (name, edit.slot) != ("zoom", "motion")]
 
 
 def _others(found: Believed) -> list[str]:

@@ -16,7 +16,7 @@ from trueline._text import shown
 if TYPE_CHECKING:
     from harness.plugin.session import GateSession
 
-__all__ = ["POLICY_SUFFIX", "PolicyFile", "close_session", "session_of"]
+__all__ = ["POLICY_SUFFIX", "PolicyFile", "close_session", "opened_session", "session_of"]
 
 POLICY_SUFFIX = ".trueline.toml"
 _SESSION = pytest.StashKey["GateSession"]()
@@ -36,6 +36,11 @@ def session_of(config: pytest.Config) -> GateSession:
         id = str(worker["testrunuid"]) if worker is not None else uuid.uuid4().hex
         config.stash[_SESSION] = GateSession(read_from_pytest(config), id, config.rootpath)
     return config.stash[_SESSION]
+
+
+def opened_session(config: pytest.Config) -> GateSession | None:
+    """The session of this process, if a policy or a fixture has opened one."""
+    return config.stash.get(_SESSION, None)
 
 
 def close_session(config: pytest.Config) -> None:

@@ -5,14 +5,14 @@ Every pytest start imports it, so everything heavy waits until a policy is colle
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from harness.ownership import check_ownership
-from harness.plugin.collector import POLICY_SUFFIX, PolicyFile, close_session, session_of
+from harness.plugin.collector import POLICY_SUFFIX, PolicyFile, close_session, opened_session, session_of
 from harness.plugin.options import add_to_pytest
 from trueline import TruelineError
 
@@ -42,6 +42,26 @@ def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.Col
         return None
     collected: PolicyFile = PolicyFile.from_parent(parent, path=file_path)
     return collected
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Cases that `-k` and the like have left no item of are not replayed."""
+    if (gate := opened_session(session.config)) is None:
+        return
+    from harness.plugin.items import RuleItem
+
+    for item in session.items:
+        if isinstance(item, RuleItem):
+            gate.choose(item.suite.policy.path, item.wanted.case)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Generator[None, Any, Any]:
+    """The time of a case's replay is told of the first item about it, and not of the item that came first."""
+    report = yield
+    if call.when == "call":
+        report.duration = max(report.duration - getattr(item, "elsewhere_s", 0.0), 0.0)
+    return report
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

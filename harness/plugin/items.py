@@ -6,6 +6,7 @@ told in the summary. Failures are told in lines, not in tracebacks.
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,7 @@ class RuleItem(pytest.Item):
     suite: Suite
     wanted: Wanted
     line: int
+    elsewhere_s: float = 0.0  # of this item's time, what other items bear
 
     @classmethod
     def of(cls, parent: pytest.File, gate: GateSession, suite: Suite, wanted: Wanted, lines: list[str]) -> RuleItem:
@@ -47,7 +49,10 @@ class RuleItem(pytest.Item):
         Raises:
             RuleBroken: it is required and not PASS.
         """
+        start = time.perf_counter()
         judged = self.gate.judge(self.suite)
+        waited_s = time.perf_counter() - start
+        self.elsewhere_s = self.gate.elsewhere_s(self.suite.policy.path, self.wanted.case, waited_s)
         self.user_properties.append(("trueline_verdict", str(judged.folder / "verdict.json")))
         self.user_properties.append(("trueline_report", judged.report))
         if self.gate.is_first(self.suite):  # once a process: xdist's controller has no other way to know
@@ -73,7 +78,8 @@ class RuleItem(pytest.Item):
             status = Status.NOT_RUN
         if status is Status.PASS:
             return
-        text = told(found, rung, case, status, judged.report)
+        step = judged.blamed.get("|".join((found.id, self.wanted.rung or "", self.wanted.case or "")), "")
+        text = told(found, rung, case, status, judged.report, step)
         if found.required:
             raise RuleBroken(text)
         self.user_properties.append(("trueline_advisory", f"{self.nodeid}\n{text}"))
@@ -92,13 +98,17 @@ class RuleItem(pytest.Item):
         return self.path, self.line, self.name
 
 
-def told(rule: RuleOutcome, rung: RungOutcome | None, case: CaseOutcome | None, status: Status, report: str) -> str:
-    """What a broken item says: what was found, where it is worst, the rule, and where to look."""
+def told(
+    rule: RuleOutcome, rung: RungOutcome | None, case: CaseOutcome | None, status: Status, report: str, step: str = ""
+) -> str:
+    """What a broken item says: what was found, the step that is blamed, where it is worst, the rule, where to look."""
     band = f" {'+'.join(rule.band)}" if rule.band else ""
     against = " worse than the baseline" if rule.compare == "baseline" else ""
     place = [p for p in (rung.rung if rung else rule.pattern, f"case {case.case}" if case else "") if p]
     lines = [f"{status.value} {rule.id}: {', '.join(place)}"]
     lines.append(f"  found:   {case.reason if case else rung.reason if rung else rule.reason}")
+    if step:
+        lines.append(f"  step:    {step}")
     if case is not None and case.worst is not None:
         lines.append(f"  worst:   {case.worst.value:.3g} {case.worst_unit}".rstrip() + f" at {case.worst}")
     if rung is not None and rung.statistics:

@@ -50,7 +50,7 @@ class Suite:
         cases: (id, tags) of every case.
         present: rungs of the finished run; empty where one is still to be made.
         card: the model to replay, None where a finished run is judged.
-        folders: case folders to replay.
+        folders: case folders to replay, in the order of `cases`.
     """
 
     policy: Policy
@@ -121,9 +121,10 @@ def _to_replay(policy: Policy, profile: Profile | None) -> Suite | None:
     assert policy.card is not None  # seen just now
     card = load_card(policy.card)
     folders = tuple(_case_folders(policy))
-    opened = sorted((open_case(folder) for folder in folders), key=lambda c: c.id)
-    cases = tuple((c.id, tuple(c.meta.tags)) for c in opened)
-    return Suite(policy, profile, policy.reference or card.reference_rung, cases, card=card, folders=folders)
+    opened = sorted(((open_case(folder), folder) for folder in folders), key=lambda found: found[0].id)
+    cases = tuple((c.id, tuple(c.meta.tags)) for c, _ in opened)
+    ordered = tuple(folder for _, folder in opened)
+    return Suite(policy, profile, policy.reference or card.reference_rung, cases, card=card, folders=ordered)
 
 
 def _case_folders(policy: Policy) -> list[Path]:

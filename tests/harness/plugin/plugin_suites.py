@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -121,12 +122,16 @@ def _meta(cases: Sequence[Any], rungs: Mapping[str, str]) -> dict[str, Any]:
 def fake_replay(root: Path) -> Callable[..., Run]:
     """A replay that reads its numbers from root/kink_deg.json and leaves a line in root/replays.log.
 
-    Engines called `absent-...` cannot run; `broken` in the log's folder makes every replay fail.
+    Engines called `absent-...` cannot run; `broken` in the log's folder makes every replay fail. A case called `slow`
+    takes half a second.
     """
 
-    def replay(card: Any, cases: Any, *, engines: Any, preprocess: Any, out: Path, **_: Any) -> Run:
+    def replay(card: Any, cases: Any, *, engines: Any, preprocess: Any, out: Path, progress: Any, **_: Any) -> Run:
         with (root / "replays.log").open("a") as log:
             log.write(f"{card.name} {','.join(engines)} {','.join(preprocess)} {len(list(cases))}\n")
+        for path in map(Path, cases):
+            time.sleep(0.5 * (path.name == "slow"))
+            progress(path.name, 1, 1)
         if (root / "broken").exists():
             raise RunError("the disk is full", where=str(out), remedy="make room")
         rungs = {f"{p}/{e}": "not_run" if e.startswith("absent") else "ok" for p in preprocess for e in engines}

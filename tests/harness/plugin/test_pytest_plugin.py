@@ -85,6 +85,38 @@ def test_an_item_is_chosen_by_its_name(suite: pytest.Pytester) -> None:
     run(suite, "toy.trueline.toml::kink[deploy/ort-fp32-good]").assert_outcomes(passed=1)
 
 
+def test_cases_that_nobody_selected_are_not_replayed(suite: pytest.Pytester) -> None:
+    write_suite(suite.path, {"good": 1.0, "bad": 5.0, "third": 1.0})
+    result = run(suite, "-k", "good or third")
+    result.assert_outcomes(passed=2, deselected=1)
+    assert replays(suite) == ["toy ort-fp32 deploy 2"]
+    result.stdout.fnmatch_lines(["*on 2 of 3 cases: those of the items that were selected*"])
+    run(suite).assert_outcomes(passed=2, failed=1)
+    assert replays(suite)[-1] == "toy ort-fp32 deploy 3"
+
+
+def test_a_population_needs_all_cases_whatever_else_is_selected(suite: pytest.Pytester) -> None:
+    population = SUITE.partition("[[rules]]")[2].replace('"kink"\nmetric', '"all"\nscope = "population"\nmetric')
+    population = population.replace('"max"', '"p50"\nallowed_share = 0.5')
+    write_suite(suite.path, {"good": 1.0, "bad": 1.0}, f"{SUITE}\n[[rules]]{population}")
+    run(suite, "-k", "all or good")
+    assert replays(suite) == ["toy ort-fp32 deploy 2"]
+
+
+def test_the_time_of_a_replay_falls_on_the_case_that_took_it(suite: pytest.Pytester) -> None:
+    write_suite(suite.path, {"fast": 1.0, "slow": 1.0})
+    run(suite, "--junitxml", "out.xml").assert_outcomes(passed=2)
+    cases = {c.get("name"): float(c.get("time") or 0) for c in ET.parse(suite.path / "out.xml").iter("testcase")}
+    assert cases["kink[deploy/ort-fp32-slow]"] >= 0.5
+
+
+def test_a_failure_tells_the_step_that_is_blamed(suite: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("harness.plugin.session.findings_of", lambda _: {("kink", "deploy/ort-fp32", "bad"): None})
+    monkeypatch.setattr("harness.plugin.session.blamed", lambda _: "begins at deploy/ort-fp32: preprocess:resize")
+    write_suite(suite.path, {"bad": 5.0})
+    run(suite).stdout.fnmatch_lines(["*step:    begins at deploy/ort-fp32: preprocess:resize"])
+
+
 def test_a_failure_tells_the_numbers_the_frame_and_the_report_without_a_traceback(suite: pytest.Pytester) -> None:
     write_suite(suite.path, {"bad": 4.5})
     result = run(suite)
@@ -169,11 +201,12 @@ def test_a_suite_without_a_required_rule_cannot_be_green(suite: pytest.Pytester)
     result.stdout.fnmatch_lines(["*no required rule is judged here*"])
 
 
-def test_the_verdict_of_the_whole_policy_is_written_once(suite: pytest.Pytester) -> None:
+def test_a_verdict_on_some_cases_takes_the_place_of_none_on_all(suite: pytest.Pytester) -> None:
     write_suite(suite.path, {"good": 1.0, "bad": 4.5})
+    run(suite).assert_outcomes(passed=1, failed=1)
     run(suite, "-k", "good").assert_outcomes(passed=1, deselected=1)
-    verdict = json.loads((suite.path / ".trueline" / "pytest" / "toy" / "verdict.json").read_text())
-    assert verdict["verdict"] == "FAIL"
+    told = {p.parent.name: json.loads(p.read_text())["verdict"] for p in suite.path.rglob("verdict.json")}
+    assert told == {"toy": "FAIL", "toy.part": "PASS"}
 
 
 def test_items_carry_the_verdict_into_junit(suite: pytest.Pytester) -> None:

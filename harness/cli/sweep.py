@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from harness.cli.options import CacheOption, CardArgument, CasesOption, JsonOption, names
+from harness.cli.options import CacheOption, CardArgument, CasesOption, JsonOption, OnlyOption, names
 from harness.cli.progress import progress_bar
 from harness.errors import UsageError
 from harness.terminal import print_json, say
@@ -25,6 +25,7 @@ def sweep(
     preprocess: Annotated[
         str, typer.Option("--preprocess", metavar="train|deploy", help="pipeline that the pictures go through")
     ] = "deploy",
+    only: OnlyOption = None,
     perturbations: Annotated[
         str | None,
         typer.Option("--perturbations", metavar="A,B", help="names, or kinds such as geometry; all without it"),
@@ -55,7 +56,7 @@ def sweep(
     def measured(model: Path, folder: Path, against: Sweep | None) -> Sweep:
         with progress_bar(f"sweeping {model.name}") as progress:
             return run(
-                load_card(model), cases, out=folder, engine=engine, pipeline=preprocess,
+                load_card(model), cases, out=folder, engine=engine, pipeline=preprocess, only=only or (),
                 perturbations=names(perturbations), severities=_numbers(severities), seed=seed, search=search,
                 baseline=against, resume=resume, cache=cache or DEFAULT_CACHE, progress=progress,
             )  # fmt: skip

@@ -22,6 +22,7 @@ from harness.model.card import DEFAULT_CACHE, Card
 from harness.replay.environment import replay_environment
 from harness.replay.hooks import Hooks, Progress, quiet
 from harness.replay.identity import differences, make_plan
+from harness.replay.only import only_these
 from harness.replay.open import open_engine
 from harness.run.json import plain, read_json, write_json
 from harness.run.rungs import Rung
@@ -86,6 +87,7 @@ def sweep(
     out: Path,
     engine: str = "ort-fp32",
     pipeline: str = "deploy",
+    only: Sequence[str] = (),
     perturbations: Sequence[str] = (),
     severities: Sequence[int] = SEVERITIES,
     seed: int = 0,
@@ -103,6 +105,7 @@ def sweep(
         out: folder of the sweep.
         engine: that runs the model.
         pipeline: `train` or `deploy`.
+        only: `CASE` or `CASE:FIRST-LAST`: these cases, or these of their frames; none: all.
         perturbations: names or kinds; all where empty.
         severities: of 1 to 5.
         seed: of all chance.
@@ -118,6 +121,7 @@ def sweep(
     _check(engine, severities)
     wanted = chosen(tuple(perturbations))
     opened = sorted((open_case(path) for path in find_cases(cases)), key=lambda case: case.id)
+    opened = only_these(opened, only, stateful=bool(card.state))
     plan = _plan(card, opened, Rung(pipeline, engine), wanted, severities, seed, search)
     _begin(out, plan, resume)
     with ExitStack() as stack:

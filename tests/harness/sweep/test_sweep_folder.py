@@ -62,6 +62,11 @@ def test_another_sweep_in_the_folder_is_refused_by_what_differs(files: tuple[Pat
         _sweep(files, tmp_path / "out", seed=1, resume=True)
 
 
+def test_only_some_frames_are_swept_where_one_asks(files: tuple[Path, Path], tmp_path: Path) -> None:
+    found = _sweep(files, tmp_path / "out", only=("stripes:1-3",))
+    assert {cell["frames"] for cell in found.cells} == {3}
+
+
 def test_unknown_names_and_recordings_are_refused(files: tuple[Path, Path], tmp_path: Path) -> None:
     card = load_card(files[0])
     with pytest.raises(UsageError, match="no perturbation 'nosie'"):

@@ -48,7 +48,7 @@ def test_the_import_rule_sees_nested_imports() -> None:
 ROOMS = (
     "errors", "ownership", "model", "feed", "lines", "run", "terminal", "measures", "replay", "layers", "gate",
     "diagnosis", "ladder", "summary", "history", "calibrate", "report", "init", "checks", "faults", "sweep",
-    "leaderboard", "training", "job", "plugin", "cli",
+    "leaderboard", "compare", "training", "job", "plugin", "cli",
 )  # fmt: skip
 
 

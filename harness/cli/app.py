@@ -69,6 +69,7 @@ def _register(app: typer.Typer) -> None:
         accept,
         cache,
         case,
+        compare,
         demo,
         diagnose,
         gate,
@@ -93,6 +94,7 @@ def _register(app: typer.Typer) -> None:
     diagnose.register(app)
     gate.register(app)
     accept.register(app)
+    compare.register(app)
     history.register(app)
     leaderboard.register(app)
     outputs.register(app)

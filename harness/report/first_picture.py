@@ -34,7 +34,8 @@ def first_picture(
 
     Args:
         found: the finding.
-        view: the same as the page has it, with its mark.
+        view: the same as the page has it, with its mark; `id` of the picture where a page has several, `inset` where
+            another drawing says what is shown larger.
         rows: lines of its case.
         facts: of the run.
         recordings: its cases.
@@ -77,8 +78,9 @@ def first_picture(
         "lines": [(k, _text(p)) for k, p in lines if len(p) > 1],
         "strokes": [(k, _text(p)) for k, p in strokes if len(p) > 1],
         "label": _label(at, size, view["badge"]),
-        "inset": _inset([p for k, p in strokes if len(p) and k == "gap"], size),
-        "badge": view["badge"], "caption": _caption(view), "finding": view["index"], "case": found.case,
+        "inset": view.get("inset") or _inset([p for k, p in strokes if len(p) and k == "gap"], size),
+        "badge": view["badge"], "id": view.get("id", "picture"), "caption": _caption(view),
+        "finding": view["index"], "case": found.case,
         "frame": view["frame"], "band": found.band, "rung_name": found.rung,
     }  # fmt: skip
 

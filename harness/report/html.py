@@ -8,8 +8,9 @@ page forbids every request, so the file shows the same without a network.
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from importlib import resources
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from markupsafe import Markup, escape
 
@@ -17,7 +18,10 @@ from harness.report.judgement import GLYPHS
 from harness.run.json import plain
 from trueline._text import shown
 
-__all__ = ["END", "SCRIPTS", "STYLES", "clip_element", "json_for_script", "render"]
+if TYPE_CHECKING:
+    from jinja2 import Environment
+
+__all__ = ["END", "SCRIPTS", "STYLES", "clip_element", "environment_of", "json_for_script", "render", "style_text"]
 
 END = "</body>\n</html>\n"
 
@@ -33,21 +37,31 @@ def render(view: dict[str, Any], page: dict[str, Any]) -> str:
         view: for the template (see harness.report.data).
         page: for the scripts.
     """
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
-    environment = Environment(
-        loader=PackageLoader("harness.report"), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
-        lstrip_blocks=True, finalize=_finalized,
-    )  # fmt: skip
+    environment = environment_of("harness.report")
     told = {name: value for name, value in page.items() if name != "shown"}
     return environment.get_template("report.html.j2").render(
         **view,
         glyphs=GLYPHS,
         pages=page["pages"],
-        styles=Markup("\n".join(_text(name) for name in STYLES)),
+        styles=Markup(style_text()),
         scripts=Markup("\n".join(_text(name) for name in SCRIPTS)),
         page=Markup(json_for_script(told)),
     )
+
+
+def environment_of(package: str) -> Environment:
+    """Where a package's templates are rendered, the report's beside them; every text is escaped."""
+    from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
+
+    return Environment(
+        loader=ChoiceLoader([PackageLoader(package), PackageLoader("harness.report")]), autoescape=True,
+        undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, finalize=_finalized,
+    )  # fmt: skip
+
+
+def style_text(names: Sequence[str] = STYLES) -> str:
+    """The report's style sheets, one after another."""
+    return "\n".join(_text(name) for name in names)
 
 
 def clip_element(case: str, clip: dict[str, Any]) -> str:

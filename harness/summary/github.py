@@ -17,26 +17,27 @@ from trueline._text import shown
 if TYPE_CHECKING:
     from harness.ladder.model import Explanation
 
-__all__ = ["github_annotations"]
+__all__ = ["command", "github_annotations"]
 
 
 def github_annotations(verdict: Verdict, explanation: Explanation | None = None) -> Iterator[str]:
     """One command for each block and for each rung that nothing judged, and the verdict last."""
     policy = str(verdict.policy.get("path") or "")
     if verdict.blind:
-        yield _command("warning", "Trueline", verdict.blind, policy)
+        yield command("warning", "Trueline", verdict.blind, policy)
     for block in blocks_of(verdict, explanation):
         level = ("error" if block.required else "warning") if block.status is not Status.PASS else "notice"
-        yield _command(level, block.headline, f"{block.worst} ({block.extent}: {', '.join(block.rules)})", policy)
+        yield command(level, block.headline, f"{block.worst} ({block.extent}: {', '.join(block.rules)})", policy)
     for remark in verdict.remarks:
         if remark == verdict.blind:
             continue
-        yield _command("warning", "Trueline", remark, policy)
+        yield command("warning", "Trueline", remark, policy)
     level = "notice" if verdict.status is Status.PASS else "error"
-    yield _command(level, f"Trueline: {verdict.status.value}", summary_line(verdict), policy)
+    yield command(level, f"Trueline: {verdict.status.value}", summary_line(verdict), policy)
 
 
-def _command(level: str, title: str, message: str, file: str) -> str:
+def command(level: str, title: str, message: str, file: str = "") -> str:
+    """One workflow command; what others wrote cannot end it."""
     properties = {"file": file, "title": title}
     told = ",".join(f"{k}={_property(v)}" for k, v in properties.items() if v)
     return f"::{level} {told}::{_data(message)}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import traceback
 
@@ -15,6 +16,7 @@ __all__ = ["main"]
 
 INTERRUPTED = 130
 BUG = 4
+COMPLETING = "_TRUELINE_COMPLETE"
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -24,6 +26,8 @@ def main(arguments: list[str] | None = None) -> int:
     ours, with its traceback; 130 interrupted, 143 terminated.
     """
     given = sys.argv[1:] if arguments is None else arguments
+    if os.environ.get(COMPLETING):  # a shell asks what could come next; the library answers and exits
+        command_tree()(args=given, prog_name="trueline")
     accept_any_text(sys.stdout, sys.stderr)
     with stoppable() as stop:
         try:

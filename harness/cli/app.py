@@ -27,7 +27,6 @@ def command_tree(asked: str | None = None) -> typer.Typer:
     app = typer.Typer(
         name="trueline",
         invoke_without_command=True,
-        add_completion=False,
         pretty_exceptions_enable=False,
         rich_markup_mode=None,
     )

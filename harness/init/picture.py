@@ -61,7 +61,7 @@ def draw_first_frames(
     steps = [dict(step) for step in card.preprocess.deploy]
     try:
         for case in cases[:1]:
-            layer: Layer = (card.decoder.name, (0, 200, 0), card.grid, lines[case.id], steps)
+            layer = Layer(card.decoder.name, (0, 200, 0), card.grid, lines[case.id], steps)
             frames = sorted(set(lines[case.id].frame.tolist())) or [int(case.frame_numbers[0])]
             draw_sheet(case, case.cameras[0], [layer], frames, out)
     except ReportError as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +22,10 @@ from harness.report.palette import HUES
 from harness.run.folder import Run
 from trueline._drafts import replacing
 
-__all__ = ["Layer", "contact_sheet", "draw_sheet"]
+__all__ = ["BELOW", "Layer", "contact_sheet", "draw_sheet"]
 
 CELL_WIDTH = 480
+BELOW = 8  # width of the reference's lines, pixels; rungs lie on them
 TRUTH_COLOUR: Colour = (255, 255, 255)
 
 
@@ -63,8 +65,25 @@ def contact_sheet(
     return out
 
 
-Layer = tuple[str, Colour, Grid, LineTable, Sequence[Mapping[str, Any]]]
-"""Name, colour, the lines' grid, lines with the case's frame numbers, resolved steps of the pipeline they came from."""
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """Lines of one origin.
+
+    Attributes:
+        name: in the caption.
+        colour: of lines and caption.
+        grid: of the lines.
+        lines: with the case's frame numbers.
+        steps: resolved steps of the pipeline that they came from.
+        width: of the lines, pixels; what lies below is drawn wider, so that equal lines show both.
+    """
+
+    name: str
+    colour: Colour
+    grid: Grid
+    lines: LineTable
+    steps: Sequence[Mapping[str, Any]] = ()
+    width: int = 2
 
 
 def draw_sheet(
@@ -99,19 +118,20 @@ def _layers(case: Case, run: Run | None, rungs: Sequence[str] | None) -> list[La
     if truth is not None:
         camera = next(iter(case.meta.cameras.values()))
         grid = vehicle_grid() if case.meta.truth_frame == "vehicle" else image_grid(camera.width, camera.height, (1, 0))
-        layers.append(("truth", TRUTH_COLOUR, grid, LineTable.from_polars(truth), ()))
+        layers.append(Layer("truth", TRUTH_COLOUR, grid, LineTable.from_polars(truth), width=BELOW + 3))
     if run is None:
         return layers
     names = [r["name"] for r in run.rungs]
     if case.id not in [c["id"] for c in run.meta["cases"]]:
         raise UsageError(f"the run has no case {case.id!r}", where=str(run.path), remedy="replay this case")
-    for name in rungs or names:
+    for name in sorted(rungs or names, key=lambda n: n != run.reference):
         if name not in names:
             raise UsageError(f"the run has no rung {name!r}", where=str(run.path), remedy=f"use one of {names}")
         lines = run.table("lines").filter(pl.col("case") == case.id, pl.col("rung") == name).collect()
         grid = grid_from_json(run.meta["card"]["grid"])
         colour = _rgb(HUES[len(layers) % len(HUES)])
-        layers.append((name, colour, grid, LineTable.from_polars(lines), steps_of_run(run.meta)))
+        width = BELOW if name == run.reference else 2
+        layers.append(Layer(name, colour, grid, LineTable.from_polars(lines), steps_of_run(run.meta), width))
     return layers
 
 
@@ -125,12 +145,14 @@ def _cell(
     size = (CELL_WIDTH, round(height * CELL_WIDTH / width))
     cell = np.asarray(cv2.resize(rgb, size, interpolation=cv2.INTER_AREA), np.uint8)
     scale = CELL_WIDTH / width
-    for row, (name, colour, grid, lines, steps) in enumerate(layers):
-        window = window_of(steps, (width, height), (grid.width, grid.height))
+    for row, layer in enumerate(layers):
+        grid, lines = layer.grid, layer.lines
+        window = window_of(layer.steps, (width, height), (grid.width, grid.height))
         for i in np.flatnonzero(lines.frame == frame).tolist():
-            pixels = place(lines.points(i), grid, case.calibration(camera), window)
-            draw_lines(cell, [(pixels + 0.5) * scale - 0.5], colour, closed=bool(lines.topology[i] == CLOSED))
-        write_caption(cell, name, colour, row + 1)
+            pixels = (place(lines.points(i), grid, case.calibration(camera), window) + 0.5) * scale - 0.5
+            closed = bool(lines.topology[i] == CLOSED)
+            draw_lines(cell, [pixels], layer.colour, width=layer.width, closed=closed)
+        write_caption(cell, layer.name, layer.colour, row + 1)
     write_caption(cell, f"{case.id}  frame {frame}  {seconds:.2f} s")
     return cell
 

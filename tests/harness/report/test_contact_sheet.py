@@ -3,14 +3,16 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import polars as pl
 import pytest
 
 from cases.case import Calibration, open_case
 from cases.synth import synth_cases
 from harness.errors import ReportError, UsageError
 from harness.feed.window import window_of
+from harness.lines.table import LineTable
 from harness.model.grid import image_grid, vehicle_grid
-from harness.report.contact_sheet import contact_sheet
+from harness.report.contact_sheet import BELOW, Layer, contact_sheet, draw_sheet
 from harness.report.draw import draw_lines, place, project
 
 K = np.array([[500.0, 0, 320], [0, 500, 180], [0, 0, 1]])
@@ -81,3 +83,24 @@ def test_tensors_cannot_be_shown(tmp_path: Path) -> None:
         writer.set_frames(pl.DataFrame({"frame": [0], "timestamp_ns": [0], "camera": ["front"], "index": [0]}))
     with pytest.raises(UsageError, match="tensors, not pictures"):
         contact_sheet(open_case(tmp_path / "t"), tmp_path / "x.png")
+
+
+def test_equal_lines_of_two_layers_are_both_seen(case_folder: Path, tmp_path: Path) -> None:
+    """The lower one is wider: its colour shows on both sides of the upper one's."""
+    import cv2
+
+    case = open_case(case_folder)
+    points = np.array([[320.0, 100.0], [320.0, 340.0]], np.float32)
+    line = LineTable.from_polars(
+        pl.DataFrame({"frame": [0], "line": [0], "slot": [0], "class": [0], "score": [1.0], "topology": [0],
+                      "x": [points[:, 0].tolist()], "y": [points[:, 1].tolist()]})
+    )  # fmt: skip
+    grid = image_grid(640, 360, (359, 150))
+    layers = [Layer("reference", (255, 255, 255), grid, line, width=BELOW), Layer("rung", (255, 0, 255), grid, line)]
+    draw_sheet(case, case.cameras[0], layers, [0], tmp_path / "sheet.png")
+    row = cv2.imread(str(tmp_path / "sheet.png"))[150, 230:250].astype(int)
+    magenta = (np.abs(row - (255, 0, 255)).sum(axis=1) < 60).nonzero()[0]
+    white = (np.abs(row - 255).sum(axis=1) < 130).nonzero()[0]
+    assert len(magenta)
+    assert white.min() < magenta.min()
+    assert white.max() > magenta.max()

@@ -12,13 +12,13 @@ from __future__ import annotations
 
 import argparse
 import json
+import multiprocessing
 import tempfile
 import time
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
-from functools import lru_cache
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -31,6 +31,7 @@ from benchmarks.diagnosis_car import EXCLUSIVE, FAULTS, SETUPS, Setup, drive
 from cases.case import Calibration
 from cases.picture import Picture
 from cases.synth import synth_cases
+from harness.diagnosis.alone import diagnose_alone
 from harness.diagnosis.candidates import WITH_RECORDING
 from harness.diagnosis.chain import Chain
 from harness.diagnosis.model import Diagnosis
@@ -45,7 +46,9 @@ FITTED, KEPT_BACK = (13, 22, 33), (15, 20, 28, 41)
 FIRST_SEED = {"choose": 31_000, "report": 47_000}
 CLIPS = {"choose": ("highway_curve.mp4",), "report": ("concrete_bridge.mp4", "solid_white_right.mp4")}
 SYNTH = {"choose": 9300, "report": 9400}
-COUNTS = {"singles": 1, "pairs": 40, "triples": 20, "clean": 100, "foreign": 100, "faint": 20}
+ALONE = ("channel_order", "layout", "range", "scale", "normalisation", "matrix", "gamma", "stale", "lag", "flip")
+RESAMPLED = ("shift", "coordinates", "zoom", "kernel", "antialias")  # alone: `resampling` or nothing, never a kernel
+COUNTS = {"singles": 1, "pairs": 40, "triples": 20, "clean": 100, "foreign": 100, "faint": 20, "alone": 1}
 CRFS = (18, 21, 24)
 
 
@@ -76,6 +79,11 @@ def tasks(part: str, counts: Mapping[str, int]) -> Iterator[Task]:
             number = int(rng.integers(len(SETUPS)))
             able = [c for c in combinations(FAULTS, size) if _possible(c, number)]
             yield Task(kind, able[rng.integers(len(able))], number, seed)
+    for _ in range(counts["alone"]):
+        for name in (*ALONE, *RESAMPLED):
+            for number in range(len(SETUPS)):
+                seed += 1
+                yield Task("alone", (name,), number, seed)
     for kind in ("clean", "foreign", "faint"):
         for _ in range(counts[kind]):
             seed += 1
@@ -88,44 +96,61 @@ def _possible(names: Sequence[str], setup: int) -> bool:
     return all(len(set(names) & set(group)) < 2 for group in EXCLUSIVE)
 
 
-@lru_cache(maxsize=4)
-def pictures(file: str, size: tuple[int, int], skip: int = 0) -> tuple[Bytes, ...]:
+def pictures(file: str, size: tuple[int, int]) -> tuple[Bytes, ...]:
     """NV12 pictures of a video."""
     made = []
     with av.open(file) as container:
-        for number, frame in enumerate(container.decode(video=0)):
-            if number >= skip:
-                made.append(np.ascontiguousarray(frame.reformat(*size, format="nv12").to_ndarray()))
+        for frame in container.decode(video=0):
+            made.append(np.ascontiguousarray(frame.reformat(*size, format="nv12").to_ndarray()))
             if len(made) == FRAMES:
                 break
     return tuple(made)
 
 
-@lru_cache(maxsize=4)
-def encoded(file: str, size: tuple[int, int], skip: int, crf: int) -> tuple[Bytes, ...]:
-    """The same pictures through H.264."""
+def encoded(frames: Sequence[Bytes], size: tuple[int, int], crf: int) -> tuple[Bytes, ...]:
+    """Pictures through H.264."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "car.mp4"
         with av.open(str(path), "w") as out:
             stream = out.add_stream("libx264", rate=20, options={"crf": str(crf), "preset": "veryfast"})
             stream.width, stream.height = size
             stream.pix_fmt = "yuv420p"
-            for planes in pictures(file, size, skip):
+            for planes in frames:
                 out.mux(stream.encode(av.VideoFrame.from_ndarray(planes, format="nv12")))
             out.mux(stream.encode())
         return pictures(str(path), size)
 
 
-def tried(task: Task, files: Sequence[str]) -> dict[str, Any]:
+@dataclass(frozen=True)
+class Drives:
+    """Pictures of every drive at every size, recorded, and as another encoder gives them with its crf."""
+
+    recorded: dict[tuple[str, str], tuple[Bytes, ...]]
+    encoded: dict[tuple[str, str], tuple[tuple[Bytes, ...], int]]
+
+    @classmethod
+    def of(cls, files: Sequence[str]) -> Drives:
+        """Read once, before processes are started that share them."""
+        recorded = {(file, s.name): pictures(file, s.source) for file in files for s in SETUPS}
+        crfs = {key: CRFS[i % len(CRFS)] for i, key in enumerate(recorded)}
+        sizes = {s.name: s.source for s in SETUPS}
+        return cls(recorded, {k: (encoded(v, sizes[k[1]], crfs[k]), crfs[k]) for k, v in recorded.items()})
+
+
+_DRIVES: list[Drives] = []  # of this process and those that it starts
+
+
+def tried(task: Task) -> dict[str, Any]:
     """One diagnosis, and what was planted."""
     rng, setup = np.random.default_rng(task.seed), SETUPS[task.setup]
+    (drives,) = _DRIVES
+    files = sorted({file for file, _ in drives.recorded})
     file, other = (files[i] for i in rng.permutation(len(files))[:2])
-    skip = int(rng.integers(0, 2)) * 8
-    frames, beside = (pictures(f, setup.source, skip) for f in (file, other))
+    frames, beside = (drives.recorded[f, setup.name] for f in (file, other))
     faults = {name: FAULTS[name](rng, setup) for name in task.names}
     if task.kind == "faint":
         faults, task = _faint(rng, setup, task)
-    seen, seen_beside, noise = _seen(rng, file, other, setup, skip, task.kind)
+    seen, seen_beside, noise = _seen(rng, drives, (file, other), setup, task.kind)
     if task.kind == "foreign":
         seen = seen_beside
     moments = (*FITTED, *KEPT_BACK)
@@ -134,7 +159,7 @@ def tried(task: Task, files: Sequence[str]) -> dict[str, Any]:
     effect = _rms(targets[at] - clean[at] for at in moments)
     disturbed = _rms(clean[at] - drive(frames, setup, {}, at) for at in moments)
     start = time.process_time()
-    found = diagnosed(setup, frames, beside, targets)
+    found = _alone(setup, frames, seen, faults) if task.kind == "alone" else diagnosed(setup, frames, beside, targets)
     return {
         "kind": task.kind, "setup": setup.name, "seed": task.seed, "noise": noise, "file": Path(file).name,
         "effect": round(effect / disturbed, 3),
@@ -148,18 +173,18 @@ def tried(task: Task, files: Sequence[str]) -> dict[str, Any]:
 
 
 def _seen(
-    rng: np.random.Generator, file: str, other: str, setup: Setup, skip: int, kind: str
+    rng: np.random.Generator, drives: Drives, files: tuple[str, str], setup: Setup, kind: str
 ) -> tuple[Sequence[Bytes], Sequence[Bytes], str]:
     """What the car's cameras give, and the noise in words."""
     if rng.integers(2):
-        crf = int(rng.choice(CRFS))
-        return (*(encoded(f, setup.source, skip, crf) for f in (file, other)), f"H.264 crf {crf}")
+        (front, crf), (side, _) = (drives.encoded[f, setup.name] for f in files)
+        return front, side, f"H.264 crf {crf}"
     sigma = float(rng.uniform(2.0, 4.0) if kind == "faint" else rng.uniform(0.3, 2.0))
-
-    def noisy(shown: Sequence[Bytes]) -> list[Bytes]:
-        return [np.clip(np.rint(f + rng.normal(0, sigma, f.shape)), 0, 255).astype(np.uint8) for f in shown]
-
-    return noisy(pictures(file, setup.source, skip)), noisy(pictures(other, setup.source, skip)), f"sigma {sigma:.2f}"
+    front, side = (
+        tuple(np.clip(np.rint(p + rng.normal(0, sigma, p.shape)), 0, 255).astype(np.uint8) for p in shown)
+        for shown in (drives.recorded[f, setup.name] for f in files)
+    )
+    return front, side, f"sigma {sigma:.2f}"
 
 
 def _faint(rng: np.random.Generator, setup: Setup, task: Task) -> tuple[dict[str, Any], Task]:
@@ -196,8 +221,18 @@ def diagnosed(
     return solve(recorded_scene(setup, frames, beside, targets), FITTED, KEPT_BACK, WITH_RECORDING, **told).diagnosis
 
 
+def _alone(setup: Setup, frames: Sequence[Bytes], seen: Sequence[Bytes], faults: Mapping[str, Any]) -> Diagnosis:
+    """What is found of tensors alone, without the recording."""
+    moments = range(10, FRAMES)
+    lab = np.stack([drive(frames, setup, {}, at) for at in moments]).transpose(0, 3, 1, 2)
+    car = np.stack([drive(seen, setup, faults, at) for at in moments]).transpose(0, 3, 1, 2)
+    return diagnose_alone(lab, car).diagnosis
+
+
 def _right(task: Task, found: Diagnosis) -> bool:
     """As many edits as faults, each fault's class among those of an edit of its own."""
+    if task.kind == "alone" and task.names[0] in RESAMPLED:
+        return {name for e in found.edits for name in e.names} <= {"resampling"}
     if len(found.edits) != len(task.names):
         return False
     left = [e.names for e in found.edits]
@@ -227,7 +262,7 @@ def _files(part: str, clips: Path | None, folder: Path) -> list[str]:
 def summary(rows: Sequence[Mapping[str, Any]]) -> str:
     """Shares by kind, and every miss of a single."""
     lines = []
-    for kind in ("single", "pair", "triple", "clean", "foreign", "faint"):
+    for kind in ("single", "pair", "triple", "alone", "clean", "foreign", "faint"):
         own = [r for r in rows if r["kind"] == kind]
         if own:
             right = sum(r["right"] for r in own)
@@ -267,17 +302,18 @@ def main() -> None:
     asked = parser.parse_args()
     counts = {name: getattr(asked, name) for name in COUNTS}
     with tempfile.TemporaryDirectory() as folder:
-        files = _files(asked.part, asked.clips, Path(folder))
-        known = asked.out.read_text().splitlines() if asked.out and asked.out.exists() else []
-        rows = [json.loads(line) for line in known]
-        left = [t for t in tasks(asked.part, counts) if t.seed not in {r["seed"] for r in rows}]
-        np.random.default_rng(0).shuffle(left)  # a part of the run is a fair sample
-        with ProcessPoolExecutor(asked.jobs) as pool:
-            for done in as_completed([pool.submit(tried, task, files) for task in left]):
-                rows.append(row := done.result())
-                if asked.out:
-                    with asked.out.open("a") as file:
-                        file.write(json.dumps(row) + "\n")
+        _DRIVES.append(Drives.of(_files(asked.part, asked.clips, Path(folder))))
+    known = asked.out.read_text().splitlines() if asked.out and asked.out.exists() else []
+    rows = [json.loads(line) for line in known]
+    left = [t for t in tasks(asked.part, counts) if t.seed not in {r["seed"] for r in rows}]
+    np.random.default_rng(0).shuffle(left)  # a part of the run is a fair sample
+    tried(left[0])  # libraries are loaded once, before processes are started
+    with ProcessPoolExecutor(asked.jobs, multiprocessing.get_context("fork")) as pool:
+        for done in as_completed([pool.submit(tried, task) for task in left]):
+            rows.append(row := done.result())
+            if asked.out:
+                with asked.out.open("a") as file:
+                    file.write(json.dumps(row) + "\n")
     print(summary(rows))
 
 

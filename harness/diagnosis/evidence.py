@@ -17,12 +17,12 @@ from harness.diagnosis.fit import gradient_correlation, noise_variance, predicta
 from harness.diagnosis.scene import Scene
 from harness.diagnosis.search import FOLLOWS, NOISE_SHARE, Search, Trial
 
-__all__ = ["NOTHING", "Believed", "believed"]
+__all__ = ["NOTHING", "QUIET", "Believed", "believed"]
 
 Frames = NDArray[np.float32]
 
 LEAST_SHARE = 0.3  # of what was left above noise that an edit must take away
-LEAST_T = 5.0  # mean gain of a block in standard errors
+LEAST_T = 5.0  # mean relative gain of a block in standard errors
 LEAST_GAIN = 0.003  # square levels: the roundings of two libraries differ by that
 WORSE_SHARE = 0.02  # by which one frame may be worse: a repeated picture is right now and then
 LEAST_EXPLAINED = 0.3  # by all edits together, else none is named
@@ -113,7 +113,8 @@ def _betters(before: Trial, after: Trial, noise: float) -> bool:
     if all(e.softens for e in after.edits if (e.slot, e.words) not in told):
         noise = 0.0  # less rounding is closer to any noisy picture: it must explain the noise too
     left = max(_held(before) - noise, NOISE_SHARE * noise)
-    return mean >= LEAST_SHARE * left and mean >= LEAST_T * float(gain.std()) / np.sqrt(gain.size)
+    share = gain / np.maximum(before.held + after.held, 1e-9)  # of each block: a few loud ones are no evidence
+    return mean >= LEAST_SHARE * left and share.mean() >= LEAST_T * float(share.std()) / np.sqrt(share.size)
 
 
 def _equals(search: Search, chosen: Trial) -> list[Trial]:

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.diagnosis.chain import Chain, Edit, Step, changed_steps
-from harness.diagnosis.evidence import NOTHING, Believed, believed
+from harness.diagnosis.evidence import NOTHING, QUIET, Believed, believed
 from harness.diagnosis.model import Alternative, Diagnosis, Named
 from harness.diagnosis.names import REMEDIES
 from harness.diagnosis.scene import Levels, Scene
@@ -93,7 +93,8 @@ def _status(found: Believed) -> str:
         return "same"
     if not found.same_scene:
         return "foreign"
-    quiet = found.before - found.noise < IDENTIFIABLE**2 or found.predictable < PREDICTABLE
+    unlike = found.predictable < PREDICTABLE and found.before < QUIET * max(found.noise, NOTHING)
+    quiet = found.before - found.noise < IDENTIFIABLE**2 or unlike
     return "noise" if quiet else "unexplained"
 
 

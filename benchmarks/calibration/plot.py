@@ -24,6 +24,8 @@ def draw_plot(told: Mapping[str, Any], path: Path) -> None:
 
     figure, axes = plt.subplots(3, 3, figsize=(10, 8), layout="constrained")
     _failing(axes[0, 0], told["good"])
+    for axis in axes.ravel()[1 + len(told["faults"]) :]:
+        axis.set_axis_off()  # not simulated yet
     for axis, (kind, lengths) in zip(axes.ravel()[1:], told["faults"].items(), strict=False):
         for seconds, sizes in lengths.items():
             x = [float(size) for size in sizes]

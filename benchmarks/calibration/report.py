@@ -146,11 +146,14 @@ def tables(told: Mapping[str, Any]) -> Iterator[str]:
     yield f"\n{told['policy']['name']}: suites of a good candidate that fail (90 % interval), that stay open\n"
     yield "| clip | cases simulated | " + " | ".join(f"{size} cases" for size in SUITES) + " | open |"
     yield "|---|---|" + "---|" * (len(SUITES) + 1)
-    for name, part in [*told["good"].items(), ("15, ten clips a drive", told["clustered"]["15"])]:
+    for name, part in [
+        *((f"{s} s", p) for s, p in told["good"].items()),
+        ("15 s, ten clips a drive", told["clustered"]["15"]),
+    ]:
         if part["suites"]:
             cells = [_cell(part["suites"][str(size)]) for size in SUITES]
             still = max(part["suites"][str(size)]["open"] for size in SUITES)
-            yield f"| {name} s | {part['cases']:,} | " + " | ".join(cells) + f" | {still:.0%} |"
+            yield f"| {name} | {part['cases']:,} | " + " | ".join(cells) + f" | {still:.0%} |"
     yield "\nshare of cases that fail a rule, held-out families / families that limits may be chosen by\n"
     for seconds in map("{:g}".format, SECONDS):
         held, own = (told[part][seconds].get("cases_by_rule", {}) for part in ("good", "choosing"))

@@ -47,8 +47,8 @@ def test_the_import_rule_sees_nested_imports() -> None:
 # the way of the data; a room imports only rooms before it
 ROOMS = (
     "errors", "ownership", "model", "feed", "lines", "run", "terminal", "measures", "replay", "layers", "gate",
-    "diagnosis", "ladder", "summary", "history", "calibrate", "report", "init", "checks", "faults", "sweep",
-    "leaderboard", "compare", "training", "job", "plugin", "cli",
+    "diagnosis", "ladder", "summary", "history", "calibrate", "report", "init", "checks", "precision", "faults",
+    "sweep", "leaderboard", "compare", "training", "job", "plugin", "cli",
 )  # fmt: skip
 
 

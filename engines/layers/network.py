@@ -11,7 +11,7 @@ from engines.errors import ModelLoadError
 if TYPE_CHECKING:
     from onnx import GraphProto, ModelProto, NodeProto, ValueInfoProto
 
-__all__ = ["Network"]
+__all__ = ["Network", "read_by"]
 
 
 class Network:
@@ -22,16 +22,17 @@ class Network:
         inputs: names of what is fed.
         outputs: names of what it gives.
         constants: name -> tensor.
+        proto: the whole of it.
     """
 
     def __init__(self, model: ModelProto) -> None:
         graph = model.graph
-        self._model = model
+        self.proto = model
         self.nodes: list[NodeProto] = list(graph.node)
         self.constants: dict[str, Any] = {tensor.name: tensor for tensor in graph.initializer}
         self.inputs = [value.name for value in graph.input if value.name not in self.constants]
         self.outputs = [value.name for value in graph.output]
-        self.reads = [tuple(dict.fromkeys(_read_by(node))) for node in self.nodes]
+        self.reads = [tuple(dict.fromkeys(read_by(node))) for node in self.nodes]
         self.producer = {name: index for index, node in enumerate(self.nodes) for name in node.output if name}
 
     @cached_property
@@ -39,7 +40,7 @@ class Network:
         """Value -> its type and shape; a value that nothing says a type of is missing."""
         import onnx
 
-        graph = onnx.shape_inference.infer_shapes(self._model).graph
+        graph = onnx.shape_inference.infer_shapes(self.proto).graph
         known = (*graph.value_info, *graph.input, *graph.output)
         return {value.name: value for value in known if value.type.tensor_type.elem_type}
 
@@ -87,8 +88,8 @@ class Network:
             [self._typed(name, renamed.get(name)) for name in outputs],
             [tensor for name, tensor in self.constants.items() if name in read],
         )
-        part = helper.make_model(graph, opset_imports=self._model.opset_import, functions=self._model.functions)
-        part.ir_version = self._model.ir_version
+        part = helper.make_model(graph, opset_imports=self.proto.opset_import, functions=self.proto.functions)
+        part.ir_version = self.proto.ir_version
         try:
             content: bytes = part.SerializeToString()
         except (ValueError, onnx.checker.ValidationError) as error:  # protobuf's limit
@@ -113,7 +114,7 @@ class Network:
         return value
 
 
-def _read_by(node: NodeProto) -> Iterator[str]:
+def read_by(node: NodeProto) -> Iterator[str]:
     """Values that a node reads, those that its branches and loops take from outside too."""
     from onnx import AttributeProto
 
@@ -129,5 +130,5 @@ def _read_by(node: NodeProto) -> Iterator[str]:
 def _captured(graph: GraphProto) -> Iterator[str]:
     own = {value.name for value in (*graph.input, *graph.initializer)}
     for node in graph.node:
-        yield from (name for name in _read_by(node) if name not in own)
+        yield from (name for name in read_by(node) if name not in own)
         own |= set(node.output)

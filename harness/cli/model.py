@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from harness.cli.options import CardArgument, CasesOption, JsonOption
+from harness.cli.options import CardArgument, CasesOption, JsonOption, PolicyOption
 from harness.cli.progress import progress_bar
 from harness.terminal import print_json, say, show, table
 
@@ -173,3 +173,34 @@ def layers(
         return
     show(*layer_lines(found))
     show(table(COLUMNS, layer_cells(found, most), layer_title(found)))
+
+
+@app.command()
+def precision(
+    card: CardArgument,
+    cases: CasesOption,
+    policy: PolicyOption = None,
+    engine: Annotated[str, typer.Option("--engine", metavar="NAME", help="that runs mixed graphs")] = "emulated-fp16",
+    out: Annotated[
+        Path | None, typer.Option("--out", metavar="DIR", help="write the mixed graph, the lists and the proof")
+    ] = None,
+    json: JsonOption = False,
+) -> None:
+    """Find a smallest set of nodes to keep in fp32 with which the rules hold again."""
+    from harness.gate import load_policy
+    from harness.model.card import load_card
+    from harness.precision.measure import precision as search
+    from harness.precision.result import found_json, found_lines, kept_cells, write_found
+
+    rules = load_policy(policy) if policy is not None else None
+    with progress_bar("precision:") as progress:
+        found = search(load_card(card), cases, policy=rules, engine=engine, out=out, progress=progress)
+    if out is not None:
+        write_found(found, out)
+    if json:
+        print_json(found_json(found))
+    else:
+        show(*found_lines(found))
+        if found.kept:
+            show(table(("node in fp32", "nodes of the file", "share of multiplications"), kept_cells(found)))
+    raise typer.Exit(0 if not found.unproved else 1)

@@ -1,0 +1,188 @@
+"""One set of nodes in fp32, tried: written as a mixed graph, replayed on the cases, judged by the gate.
+
+The rules that a set must keep are those that hold where everything is in fp32, on the rung of the engine that is
+searched. The case that everything reduced fails worst is tried first: a set that fails there fails.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import tempfile
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from numpy.typing import NDArray
+
+import engines
+from cases.case import open_case
+from engines.base import FrameEngine
+from engines.layers.mixed import Mixed, Movable, mixed
+from engines.layers.network import Network
+from harness.gate import Policy, Status, Verdict, judge
+from harness.gate.policy import Profile
+from harness.model.card import Card
+from harness.replay.hooks import Hooks
+from harness.replay.replay import replay
+from harness.run.folder import Run
+
+if TYPE_CHECKING:
+    from engines.protocol import Engine, ModelSource, Tensors
+
+__all__ = ["Trials", "judged_rules"]
+
+EXACT = "ort-fp32"  # what everything in fp32 runs on: a graph without types says nothing of precision
+REMEMBERED_BYTES = 256 << 20  # outputs of the reference that are kept between trials
+BAD = (Status.CRASHED, Status.NONFINITE, Status.FAIL)
+PIPELINE = "deploy"
+
+
+class Trials:
+    """Tries sets of nodes.
+
+    Args:
+        card: the model.
+        cases: case folders.
+        policy: rules; None: no finding at the thresholds of the catalogue.
+        engine: that runs mixed graphs.
+        network: the fp32 graph.
+        can: what of it can be reduced.
+        precision: fp16 or bf16.
+        cache: folder of prepared artefacts.
+    """
+
+    def __init__(
+        self,
+        card: Card,
+        cases: Sequence[Path],
+        policy: Policy | None,
+        engine: str,
+        network: Network,
+        can: Movable,
+        precision: str,
+        cache: Path,
+    ) -> None:
+        self._card, self._cases, self._engine, self._cache = card, list(cases), engine, cache
+        self._network, self._can, self._precision = network, can, precision
+        self._policy = policy and policy.model_copy(
+            update={"profile": {"precision": Profile(engines=(engine,), preprocess=(PIPELINE,))}}
+        )
+        self._reference: Engine | None = None
+        self._wanted: frozenset[str] = frozenset()
+        self.count = 0
+
+    @property
+    def rung(self) -> str:
+        """The rung that is judged."""
+        return f"{PIPELINE}/{self._engine}"
+
+    def graph(self, kept: Collection[str]) -> Mixed:
+        """The graph with these nodes in fp32."""
+        return mixed(self._network, self._can, kept, self._precision)
+
+    def begin(self, exact: Verdict, low: Verdict) -> None:
+        """Learn what must hold, and which case comes first.
+
+        Args:
+            exact: of everything in fp32.
+            low: of everything reduced.
+        """
+        self._wanted = judged_rules(exact, self.rung, Status.PASS)
+        failing: Counter[str] = Counter()
+        for rule in low.rules:
+            for outcome in rule.rungs:
+                for case in outcome.cases if outcome.rung == self.rung else ():
+                    failing[case.case] += case.status in BAD
+        self._cases.sort(key=lambda path: -failing[open_case(path).id])
+
+    def hold(self, kept: Collection[str]) -> bool:
+        """Whether the rules hold with these nodes in fp32."""
+        first, everything = self._cases[:1], self._cases
+        if self._broken(self.verdict(kept, first)):
+            return False
+        return len(first) == len(everything) or not self.broken(self.verdict(kept))
+
+    def broken(self, verdict: Verdict) -> frozenset[str]:
+        """Rules that hold in fp32 and not here."""
+        return self._wanted - judged_rules(verdict, self.rung, Status.PASS)
+
+    def _broken(self, verdict: Verdict) -> frozenset[str]:
+        """The same of one case: what a single case cannot tell is no failure."""
+        return frozenset(rule for rule in self._wanted if rule in judged_rules(verdict, self.rung, *BAD))
+
+    def verdict(self, kept: Collection[str] | None, cases: Sequence[Path] | None = None) -> Verdict:
+        """Replay and judge.
+
+        Args:
+            kept: nodes in fp32; None for everything.
+            cases: of them; None for all.
+        """
+        with tempfile.TemporaryDirectory(prefix="trueline-") as folder:
+            return self.judged(self.run(kept, Path(folder) / "run", Path(folder), cases))
+
+    def judged(self, run: Run) -> Verdict:
+        """What the gate says of a run."""
+        return judge(run, self._policy)
+
+    def forget(self) -> None:
+        """Drop what is known of the reference: it runs again."""
+        self._reference = None
+
+    def run(self, kept: Collection[str] | None, out: Path, scratch: Path, cases: Sequence[Path] | None = None) -> Run:
+        """Replay the reference and the engine that runs the mixed graph."""
+        self.count += 1
+        source = self._source(kept, scratch)
+        hooks = Hooks(lambda name, known: self._opened(name, known, source))
+        return replay(
+            self._card, cases or self._cases, engines=[self._engine], preprocess=[PIPELINE], out=out, steps=False,
+            cache=self._cache, hooks=hooks,
+        )  # fmt: skip
+
+    def _source(self, kept: Collection[str] | None, scratch: Path) -> ModelSource | None:
+        """The mixed graph as a model; None where nothing is reduced."""
+        import onnx
+
+        if kept is None or not (graph := self.graph(kept)).reduced:
+            return None
+        path = scratch / "mixed.onnx"
+        onnx.save(graph.model, path)
+        return replace(self._card.source(scratch / "cache"), onnx=path, factory=None, weights=None)
+
+    def _opened(self, name: str, known: ModelSource, source: ModelSource | None) -> Engine:
+        if name != self._engine:
+            if self._reference is None:
+                self._reference = _Remembering(engines.open(name, known))
+            return self._reference
+        if source is None:
+            return engines.open(EXACT, known)
+        return engines.open(name, replace(source, options=known.options))
+
+
+def judged_rules(verdict: Verdict, rung: str, *statuses: Status) -> frozenset[str]:
+    """Ids of required rules with one of these statuses on a rung."""
+    return frozenset(
+        rule.id
+        for rule in verdict.rules
+        if rule.required and any(outcome.rung == rung and outcome.status in statuses for outcome in rule.rungs)
+    )
+
+
+class _Remembering(FrameEngine):
+    """The reference, which sees the same frames in every trial; it stays open between them."""
+
+    def __init__(self, engine: Engine) -> None:
+        super().__init__(engine.name, engine.provenance)
+        self._engine, self._known, self._size = engine, dict[bytes, Any](), 0
+
+    def infer(self, inputs: Mapping[str, NDArray[Any]]) -> Tensors:
+        """Known outputs of known inputs."""
+        key = hashlib.sha256(b"".join(name.encode() + inputs[name].tobytes() for name in sorted(inputs))).digest()
+        if key in self._known:
+            return dict(self._known[key])
+        given = self._engine.infer(inputs)
+        self._size += sum(array.nbytes for array in given.values())
+        if self._size < REMEMBERED_BYTES:
+            self._known[key] = given
+        return dict(given)

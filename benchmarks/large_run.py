@@ -23,7 +23,7 @@ import polars as pl
 
 from benchmarks.replay import write_case, write_model
 from harness.replay.replay import replay
-from harness.run.folder import ROWS_PER_GROUP, Run
+from harness.run.folder import Run, rows_per_group
 from harness.run.json import write_json
 from harness.run.manifest import record_of, with_manifest
 from harness.run.tables import TABLES
@@ -61,7 +61,7 @@ def write_large_run(seed: Run, cases: int, out: Path) -> Run:
         if name == "lines":
             rows = rows.with_columns(pl.col("x", "y").list.head(0))
         many = pl.concat([rows.lazy().with_columns(case=pl.lit(case)) for case in ids])
-        many.sink_parquet(out / f"{name}.parquet", compression="zstd", row_group_size=ROWS_PER_GROUP)
+        many.sink_parquet(out / f"{name}.parquet", compression="zstd", row_group_size=rows_per_group(name))
         records[name] = record_of(out / f"{name}.parquet")
     rungs = [r | {"lines": {case: n for case in ids for n in r["lines"].values()}} for r in seed.meta["rungs"]]
     meta: dict[str, Any] = {**seed.meta, "cases": [{**told, "id": case} for case in ids], "rungs": rungs}

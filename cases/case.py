@@ -125,7 +125,14 @@ class Case:
         """The same case with the frames from number `first` to `last`, both included; its truth is cut alike."""
         return replace(self, clipped=(first, last))
 
-    def ticks(self, cameras: Sequence[str] | None = None, start: int = 0, stop: int | None = None) -> Iterator[Tick]:
+    def ticks(
+        self,
+        cameras: Sequence[str] | None = None,
+        start: int = 0,
+        stop: int | None = None,
+        *,
+        pictures: bool = True,
+    ) -> Iterator[Tick]:
         """The moments at positions start to stop of the frame list, with the pictures of the cameras asked for.
 
         A moment at which one of these cameras has no picture is left out. Every array belongs to the caller.
@@ -134,6 +141,8 @@ class Case:
             cameras: names; None for all cameras of the case.
             start: first position in the frame list, as in a slice.
             stop: the position after the last; None for the end.
+            pictures: without them the moments are the same; files of pictures are held against their hashes, and
+                nothing is decoded.
 
         Raises:
             CaseSchemaError: a camera that the case does not have.
@@ -146,19 +155,28 @@ class Case:
         wanted[start:stop] = True
         for name in names:
             wanted &= self._pictures_at[name] != _NO_PICTURE
-        return self._ticks(names, wanted)
+        return self._ticks(names if pictures else (), () if pictures else names, wanted)
 
-    def _ticks(self, names: tuple[str, ...], wanted: NDArray[np.bool_]) -> Iterator[Tick]:
+    def _ticks(
+        self, names: tuple[str, ...], only_checked: tuple[str, ...], wanted: NDArray[np.bool_]
+    ) -> Iterator[Tick]:
         """Columns and picture streams walked side by side; memoryviews give plain ints without lists of them."""
         frame, time_ns = self.frame_numbers[wanted].data, self.timestamps_ns[wanted].data
         streams = [self._stream(name, self._pictures_at[name][wanted]) for name in names]
         pictures: Iterable[tuple[Picture, ...]] = zip(*streams, strict=True) if streams else repeat(())
         try:
+            self._check_pictures(only_checked)
             for at, t, ego, shown in zip(frame, time_ns, self._egos(wanted), pictures, strict=False):
                 yield Tick(at, t, dict(zip(names, shown, strict=True)), ego)
         except CaseError as error:
             error.within(f"case {self.id}")
             raise
+
+    def _check_pictures(self, cameras: Iterable[str]) -> None:
+        """Stop at a file of these cameras that is missing or not the one that was hashed."""
+        for name in cameras:
+            for file in (f for f in self.meta.sha256 if f.startswith(f"cameras/{name}/")):
+                raise_first(list(hash_problems(self.root, file, hash_file_once(self.root / file), self.meta.sha256)))
 
     def _stream(self, name: str, indices: NDArray[np.int64]) -> Iterator[Picture]:
         reader = open_reader(Stream(self.root, name, self.meta.cameras[name], self.meta.sha256))

@@ -99,6 +99,7 @@ class RecordedEngine(FrameEngine):
     """
 
     uses_time = True
+    needs_inputs = False
 
     def __init__(self, name: str, source: ModelSource, said: Mapping[str, Any], rename: Mapping[str, str]) -> None:
         which = name.partition("@")[0].partition(":")[2]

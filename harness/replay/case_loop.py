@@ -143,9 +143,13 @@ def _chunks(
 ) -> Iterator[Collected]:
     """Run frames; a chunk is handed on whenever its outputs are complete. `ran` is told how many frames there were."""
     groups = _groups(runners)
-    feeds = [Feed(partial(InputBuilder, card, case, v), partial(_wanted, group)) for v, group in groups.items()]
+    feeds = [
+        Feed(partial(InputBuilder, card, case, variant), partial(_wanted, group), group.needs_inputs)
+        for variant, group in groups.items()
+    ]
+    ticks = case.ticks(cameras_of(card), pictures=any(feed.needed for feed in feeds))
     frames, times, limit = array("q"), array("q"), 0
-    with of_case(case), ahead(fed(case.ticks(cameras_of(card)), feeds), bytes_of) as moments:
+    with of_case(case), ahead(fed(ticks, feeds), bytes_of) as moments:
         for count, moment in enumerate(moments, start=1):
             for group, tensors in zip(groups.values(), moment.tensors, strict=True):
                 group.step(tensors, moment.frame, moment.timestamp_ns)

@@ -42,10 +42,12 @@ class Feed:
     Attributes:
         prepare: makes what makes the tensors of a moment.
         wanted: whether any rung still has to be fed.
+        needed: whether they need any tensors; without that they get none, and nothing is prepared.
     """
 
     prepare: Callable[[], Callable[[Tick], Tensors]]
     wanted: Callable[[], bool]
+    needed: bool = True
     _build: Callable[[Tick], Tensors] | None = field(init=False, default=None)
     _frames: int = field(init=False, default=0)
     _refused: bool = field(init=False, default=False)
@@ -54,6 +56,8 @@ class Feed:
         """Tensors of a moment; why there are none; or None where nobody wants any."""
         if self._refused or not self.wanted():
             return None
+        if not self.needed:
+            return {}
         try:
             with guarded(_failed):
                 self._build = self._build or self.prepare()

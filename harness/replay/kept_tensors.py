@@ -173,6 +173,7 @@ class _Reader(_Same):
 
     def __init__(self, engine: Engine, folder: Path) -> None:
         super().__init__(engine)
+        self.needs_inputs = False
         told = json.loads((folder / ABOUT).read_text(encoding="utf-8"))
         self._arrays = {
             name: _stored(folder / f"{k}.bin", np.dtype(kind), (told["frames"], *shape))

@@ -60,6 +60,11 @@ class Runner:
         return self.reading.rung.name
 
     @property
+    def needs_inputs(self) -> bool:
+        """Whether it runs on tensors; what gives kept outputs back needs none."""
+        return bool(getattr(self.engine, "needs_inputs", True))
+
+    @property
     def over(self) -> bool:
         """Whether it need not run: what it gives now is no longer read."""
         return self.failure is not None or self.reading.failure is not None
@@ -159,6 +164,11 @@ class Group:
     def wanted(self) -> bool:
         """Whether any rung still has to be fed."""
         return any(not runner.over for runner in self.runners)
+
+    @property
+    def needs_inputs(self) -> bool:
+        """Whether any rung runs on tensors."""
+        return any(runner.needs_inputs for runner in self.runners)
 
     def step(self, tensors: Tensors | Refused | None, frame: int, timestamp_ns: int) -> None:
         """Run one frame, or keep it until a batch is full; without tensors it is skipped."""

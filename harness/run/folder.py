@@ -25,7 +25,7 @@ from trueline._drafts import replacing
 __all__ = ["CaseParts", "Columns", "Run", "TakesRows", "height_of", "rows_of_table"]
 
 ROWS_PER_GROUP = 50_000  # bounds what writing a table holds in memory
-LINES_PER_GROUP = 10_000  # rows of lines.parquet are ten times as large
+LINES_PER_GROUP = 5_000  # rows of lines.parquet are ten times as large
 ROWS_PER_PART = 16_384  # several parts are in memory while a table is written of them
 
 Columns = Mapping[str, Any]
@@ -93,7 +93,8 @@ class CaseParts:
             return
         rows = rows_of_table(table, [{"case": self._case, **columns} for columns in pending])
         rows = rows.sort(*SORT_KEYS[table], maintain_order=True)
-        rows.write_parquet(self._folder / f"{table}.{self._files[table]:06d}.parquet", compression="lz4")
+        file = self._folder / f"{table}.{self._files[table]:06d}.parquet"
+        rows.write_parquet(file, compression="lz4", row_group_size=rows_per_group(table))
         self._files[table] += 1
         self._rows[table] = 0
         pending.clear()
@@ -253,7 +254,7 @@ def write_tables(path: Path, cases: Sequence[str], metadata: Mapping[str, str]) 
     for table in TABLES:
         files = [f for case in sorted(cases) for f in sorted((path / "parts" / case).glob(f"{table}.*.parquet"))]
         with replacing(path / f"{table}.parquet") as draft:
-            size = LINES_PER_GROUP if table == "lines" else ROWS_PER_GROUP
+            size = rows_per_group(table)
             _scan(files, table).sink_parquet(draft, compression="zstd", row_group_size=size, metadata=dict(metadata))
             records[table] = record_of(draft)
     return records
@@ -287,6 +288,11 @@ def _column(name: str, values: Sequence[Any], heights: Sequence[int]) -> pl.Seri
     place = {value: k for k, value in enumerate(distinct)}
     codes = np.repeat([place[v] for v in values], heights)
     return pl.Series(name, distinct).gather(codes)
+
+
+def rows_per_group(table: str) -> int:
+    """Rows of a row group of a table's files."""
+    return LINES_PER_GROUP if table == "lines" else ROWS_PER_GROUP
 
 
 def _scan(files: Sequence[Path], table: str) -> pl.LazyFrame:

@@ -36,6 +36,19 @@ def test_ticks_give_every_moment_with_its_picture(video_case: MakeCase) -> None:
     assert all(type(t.frame) is int and type(t.timestamp_ns) is int for t in ticks)
 
 
+def test_without_pictures_the_moments_are_the_same_and_files_are_still_the_hashed_ones(video_case: MakeCase) -> None:
+    root = video_case()
+    case = open_case(root)
+    moments = [(t.frame, t.timestamp_ns, t.ego) for t in case.ticks()]
+    bare = list(case.ticks(pictures=False))
+    assert [(t.frame, t.timestamp_ns, t.ego) for t in bare] == moments
+    assert all(not t.pictures for t in bare)
+    file = next(f for f in sorted((root / "cameras").rglob("*")) if f.is_file())
+    file.write_bytes(file.read_bytes()[:-1])
+    with pytest.raises(CaseFileError, match="not the file that was recorded"):
+        next(iter(open_case(root).ticks(pictures=False)))
+
+
 def test_start_and_stop_cut_the_frame_list_like_a_slice(tensor_case: MakeCase) -> None:
     case, everything = open_case(tensor_case(np.arange(4).reshape(4, 1))), list(range(4))
     for start, stop in product(range(-6, 7), [None, *range(-6, 7)]):

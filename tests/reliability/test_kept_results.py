@@ -12,6 +12,7 @@ import numpy as np
 import polars as pl
 import pytest
 
+import cases.case
 import engines.ort_engine
 import engines.torch_engine
 import harness.replay.result_keys
@@ -19,6 +20,7 @@ from cases.case import open_case
 from cases.synth import synth_cases
 from cases.writer import seal_case
 from harness.errors import RunError
+from harness.feed.inputs import InputBuilder
 from harness.gate import judge
 from harness.gate.load import load_policy
 from harness.model.card import load_card
@@ -27,6 +29,7 @@ from harness.replay.results import CASES, TENSORS, Results
 from harness.run.folder import Run
 from harness.run.tables import TABLES
 from tests.harness.tiny_model import write_tiny
+from trueline import TruelineError
 
 ENGINES = ("torch-fp32", "ort-fp32", "recorded:car")
 ONE, TWO = "synth_00003", "synth_00004"
@@ -35,6 +38,7 @@ DEPLOY = {"deploy/torch-fp32", "deploy/ort-fp32"}
 ORT = {"train/ort-fp32", "deploy/ort-fp32"}
 ALL = {"train/torch-fp32", *DEPLOY, *ORT}
 TIMED = {"latency"}
+TOLD = 2  # pictures that are read for what run.json says of pipelines, one a case
 
 
 class World:
@@ -209,6 +213,54 @@ def test_another_engine_runs_alone(world: World, calls: dict[str, int]) -> None:
     run = world.replay("more", engines=(*ENGINES, "ort-fp32-none"), reuse=True, keep_tensors=True)
     assert calls == {"ort-fp32-none": 2 * 2 * FRAMES}
     assert _same(run, world.replay("plain", engines=(*ENGINES, "ort-fp32-none")))
+
+
+@pytest.fixture
+def made(monkeypatch: pytest.MonkeyPatch) -> dict[str, int]:
+    """How many pictures were read, and how many moments went through a pipeline."""
+    counted = {"pictures": 0, "tensors": 0}
+    read, built = cases.case.Case._stream, InputBuilder.__call__
+
+    def stream(self: Any, name: str, indices: Any) -> Any:
+        for picture in read(self, name, indices):
+            counted["pictures"] += 1
+            yield picture
+
+    def build(self: Any, tick: Any) -> Any:
+        counted["tensors"] += 1
+        return built(self, tick)
+
+    monkeypatch.setattr(cases.case.Case, "_stream", stream)
+    monkeypatch.setattr(InputBuilder, "__call__", build)
+    return counted
+
+
+def test_where_all_tensors_are_kept_only_the_first_picture_of_a_case_is_read(
+    world: World, made: dict[str, int]
+) -> None:
+    edit(world.card, '"polyline"', '"polyline"\nthreshold = 0.7')
+    run = world.replay("second", reuse=True, keep_tensors=True)
+    assert made == {"pictures": TOLD, "tensors": 0}
+    plain = world.replay("plain")
+    assert made == {"pictures": 2 * TOLD + 2 * FRAMES, "tensors": 2 * 2 * FRAMES}
+    assert _same(run, plain)
+
+
+def test_only_the_pipelines_of_rungs_that_run_are_fed(world: World, made: dict[str, int]) -> None:
+    edit(world.root / "steps.py", "GAIN = 1.0", "GAIN = 0.9")
+    run = world.replay("second", reuse=True, keep_tensors=True)
+    assert set(run.meta["reused"]["tensors"][ONE]) == ALL - DEPLOY
+    assert made == {"pictures": TOLD + 2 * FRAMES, "tensors": 2 * FRAMES}
+
+
+def test_a_picture_that_is_not_the_hashed_one_stops_a_replay_that_reads_none(world: World) -> None:
+    edit(world.card, '"polyline"', '"polyline"\nthreshold = 0.7')
+    file = next(f for f in sorted((world.root / "cases" / ONE / "cameras").rglob("*")) if f.is_file())
+    content = bytearray(file.read_bytes())
+    content[-1] ^= 1
+    file.write_bytes(content)
+    with pytest.raises(TruelineError, match="not the file that was recorded"):
+        world.replay("second", reuse=True, keep_tensors=True)
 
 
 def test_times_of_engines_are_those_that_were_measured(world: World) -> None:

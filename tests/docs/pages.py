@@ -172,6 +172,24 @@ def _written(path: Path, text: str) -> Path:
 
 SMALL_BUDGET = {"trueline train TASK.toml": "trueline train TASK.toml --budget 24"}
 
+
+def _foreign(kit: Kit, folder: Path) -> Names:
+    """A network with a lane mask, and a video: what a new user has."""
+    import cv2
+    import numpy as np
+
+    from tests.harness.init.init_models import write_network
+
+    mask = np.full((1, 64, 128), -4.0)
+    mask[0, 10:, 60:63] = 4
+    write_network(folder / "lanes.onnx", {"mask": mask})
+    video = cv2.VideoWriter(str(folder / "drive.mp4"), cv2.VideoWriter.fourcc(*"mp4v"), 10, (160, 80))
+    for k in range(12):
+        video.write(np.full((80, 160, 3), 40 + 10 * k, np.uint8))
+    video.release()
+    return {}
+
+
 PAGES: dict[str, Page] = {
     "README.md": Page(
         _clone,
@@ -182,6 +200,12 @@ PAGES: dict[str, Page] = {
     ),
     "docs/contributing.md": Page(not_run={"make check": "CI runs both (.ci/run)"}),
     "docs/cards.md": Page(read_toml=_read_card),
+    "docs/index.md": Page(_foreign, slow=True, replaced={"pip install 'trueline[cpu]'": "true"}),
+    "docs/init.md": Page(
+        not_run={
+            "$ trueline init twinlitenet.onnx": "foreign model and clip; tests/harness/init runs them where they are"
+        }
+    ),
     "docs/cases.md": Page(_recordings, slow=True, read_toml=_read_case),
     "docs/diagnosis.md": Page(_diagnosed, slow=True),
     "docs/evidence/engines.md": Page(

@@ -1,7 +1,7 @@
 """Who catches which fault: Trueline's gate against Polygraphy's comparator, cosine and largest-difference gates.
 
     trueline selftest CARD --cases DIR --policy FILE --out OUT
-    python -m benchmarks.detection CARD --cases DIR --selftest OUT [--only CASE[:FIRST-LAST]] [--json FILE]
+    python -m benchmarks.detection CARD --cases DIR --selftest OUT [--only CASE[:FIRST-LAST]]
 
 The gate's answers, and which faults are harmful, are read from the self-test. The peers get the tensors of the same
 faulted models and clean controls, on the same frames, and are asked in two ways:
@@ -10,7 +10,8 @@ faulted models and clean controls, on the same frames, and are asked in two ways
     chain   the lab's whole chain against the car's: its pipeline, then its engine
 
 A peer catches a fault where any output of any frame is over its limit, or the car lacks a frame. It names no cause: it
-says which two runs it compared. Limits are the tool's defaults and two decades; nothing was tuned.
+says which two runs it compared. Limits are the tool's defaults and two decades; nothing was tuned. What was tried is kept
+in OUT/peers.json.
 Polygraphy takes part where it is installed (`pip install --no-deps polygraphy`).
 """
 
@@ -142,23 +143,25 @@ def try_peers(
     return {way: {name: gate(sides[way], car) for name, gate in gates().items()} for way in WAYS}
 
 
-def everything(bench: Bench, only: Sequence[str], names: Mapping[str, str]) -> Iterator[Tried]:
-    """All faults and controls that the self-test planted.
-
-    Args:
-        bench: of the self-test.
-        only: frames.
-        names: of its outcomes, with their stage; empty for a control.
-    """
+def everything(bench: Bench, only: Sequence[str], kept: Mapping[str, Tried]) -> Iterator[Tried]:
+    """All faults and controls that the model has a place for; those that are kept are taken from there."""
     cases = only_these([open_case(c) for c in bench.recorded], only, stateful=bool(bench.card.state))
     clean = Planted(bench.card)
     lab = run_chain(clean, bench, cases, *bench.card.reference_rung.split("/"))
-    yield Tried(CLEAN_LOW, "", try_peers(bench, clean, LOW_PRECISION, only, lab))
-    for name, stage in names.items():
+    for name in (CLEAN_LOW, *CONTROLS, *FAULTS):
+        stage = FAULTS[name].stage if name in FAULTS else ""
+        engine = LOW_PRECISION if stage == "numerics" or name == CLEAN_LOW else CAR
+        if name in kept:
+            yield kept[name]
+            continue
         with suppress(FaultError):
-            planted = FAULTS[name].plant(bench.site(name), 1.0) if stage else CONTROLS[name].plant(bench.site(name))
-            engine = LOW_PRECISION if stage == "numerics" else CAR
-            yield Tried(name, stage, try_peers(bench, planted, engine, only, lab))
+            yield Tried(name, stage, try_peers(bench, _planted(bench, name, clean), engine, only, lab))
+
+
+def _planted(bench: Bench, name: str, clean: Planted) -> Planted:
+    if name in FAULTS:
+        return FAULTS[name].plant(bench.site(name), 1.0)
+    return CONTROLS[name].plant(bench.site(name)) if name in CONTROLS else clean
 
 
 def told(outcomes: Mapping[str, Mapping[str, Any]], tried: Sequence[Tried]) -> Iterator[str]:
@@ -188,7 +191,7 @@ def told(outcomes: Mapping[str, Mapping[str, Any]], tried: Sequence[Tried]) -> I
         yield f"- control `{t.name}`: flagged by {', '.join(flagged_by) or 'none'}"
 
 
-def main() -> None:
+def run() -> None:
     """Run it."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("card", type=Path)
@@ -196,16 +199,18 @@ def main() -> None:
     parser.add_argument("--selftest", type=Path, required=True)
     parser.add_argument("--only", action="append", default=[])
     parser.add_argument("--cache", type=Path, default=DEFAULT_CACHE)
-    parser.add_argument("--json", type=Path)
     asked = parser.parse_args()
+    bench = Bench(load_card(asked.card), tuple(asked.cases), asked.selftest / "peers", cache=asked.cache)
+    file = asked.selftest / "peers.json"
+    tried = {t["name"]: Tried(**t) for t in (json.loads(file.read_text()) if file.exists() else ())}
+    for one in everything(bench, asked.only, dict(tried)):
+        tried[one.name] = one
+        file.write_text(json.dumps([vars(t) for t in tried.values()], indent=1))
     files = sorted((asked.selftest / "outcomes").glob("*.json"))
     outcomes = {o["name"]: o for f in files if (o := json.loads(f.read_text())["outcome"])["planted"]}
-    bench = Bench(load_card(asked.card), tuple(asked.cases), asked.selftest, only=tuple(asked.only), cache=asked.cache)
-    tried = list(everything(bench, asked.only, {name: o["stage"] for name, o in outcomes.items()}))
-    if asked.json:
-        asked.json.write_text(json.dumps([vars(t) for t in tried], indent=1))
-    print("\n".join(told(outcomes, tried)))
+    known = [t for t in tried.values() if t.name in outcomes or t.name == CLEAN_LOW]
+    print("\n".join(told(outcomes, known)))
 
 
 if __name__ == "__main__":
-    main()
+    run()

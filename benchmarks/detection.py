@@ -10,8 +10,8 @@ faulted models and clean controls, on the same frames, and are asked in two ways
     chain   the lab's whole chain against the car's: its pipeline, then its engine
 
 A peer catches a fault where any output of any frame is over its limit, or the car lacks a frame. It names no cause: it
-says which two runs it compared. Limits are the tool's defaults and two decades; nothing was tuned. What was tried is kept
-in OUT/peers.json.
+says which two runs it compared. Limits are the tool's defaults and two decades; nothing was tuned. What was tried is
+kept in OUT/peers.json.
 Polygraphy takes part where it is installed (`pip install --no-deps polygraphy`).
 """
 

@@ -17,6 +17,7 @@ KEPT = {
     "demo": "what is finished is kept",
     "replay": "finished cases are kept",
     "run": "finished cases are kept",
+    "selftest": "finished faults are kept",
     "train": "the last state that was written is kept",
     "case synth": "finished cases are kept",
 }

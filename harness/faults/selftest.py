@@ -122,6 +122,7 @@ def _tried(job: Job, items: Sequence[Item], workers: int | None) -> Iterator[tup
     if workers == 1:
         yield from ((item, _work(job, *item)) for item in items)
         return
+    others = set(multiprocessing.active_children())
     with _pool(workers) as pool:
         pending: dict[Future[Outcome], Item] = {pool.submit(_work, job, *item): item for item in items}
         try:
@@ -130,6 +131,8 @@ def _tried(job: Job, items: Sequence[Item], workers: int | None) -> Iterator[tup
                     yield pending.pop(ended), ended.result()
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
+            for child in set(multiprocessing.active_children()) - others:
+                child.terminate()
             raise
 
 

@@ -28,6 +28,7 @@ from typing import Any
 
 import numpy as np
 
+import engines
 from cases.case import Case, open_case
 from engines.errors import RecordingGap
 from engines.protocol import Engine, Tensors
@@ -36,7 +37,7 @@ from harness.faults import CONTROLS, FAULTS, Bench, Planted
 from harness.faults.bench import LOW_PRECISION
 from harness.faults.car import CAR, with_car
 from harness.feed.inputs import InputBuilder, cameras_of, context_of, initial_state
-from harness.model.card import DEFAULT_CACHE, load_card
+from harness.model.card import DEFAULT_CACHE, Card, load_card
 from harness.replay.only import only_these
 
 Frames = list[Tensors | None]
@@ -101,20 +102,15 @@ def _pairs(lab: Frames, car: Frames) -> Iterator[tuple[np.ndarray, np.ndarray]]:
             yield values.astype(np.float64), (lost if other is None else other[name]).astype(np.float64)
 
 
-def run_chain(planted: Planted, bench: Bench, cases: Sequence[Case], pipeline: str, engine: str) -> Frames:
+def run_chain(opened: Engine, card: Card, cases: Sequence[Case], pipeline: str) -> Frames:
     """Outputs of every frame of every case, None for one that a recording lost."""
-    opens = with_car(planted.hooks.open_engine, planted.car)
-    opened = opens(engine, planted.card.source(bench.cache))
     found: Frames = []
-    try:
-        for case in cases:
-            opened.start_case(context_of(case))
-            build, state = InputBuilder(planted.card, case, pipeline), initial_state(planted.card)
-            for tick in case.ticks(cameras_of(planted.card)):
-                found.append(_infer(opened, tick.timestamp_ns, {**build(tick), **state}))
-                state = {into: (found[-1] or {}).get(out, state[into]) for out, into in planted.card.state.items()}
-    finally:
-        opened.close()
+    for case in cases:
+        opened.start_case(context_of(case))
+        build, state = InputBuilder(card, case, pipeline), initial_state(card)
+        for tick in case.ticks(cameras_of(card)):
+            found.append(_infer(opened, tick.timestamp_ns, {**build(tick), **state}))
+            state = {into: (found[-1] or {}).get(out, state[into]) for out, into in card.state.items()}
     return found
 
 
@@ -127,27 +123,52 @@ def _infer(engine: Engine, timestamp_ns: int, inputs: Tensors) -> Tensors | None
         return None
 
 
-def try_peers(
-    bench: Bench, planted: Planted, engine: str, only: Sequence[str], lab: Frames
-) -> dict[str, dict[str, bool]]:
-    """What every peer says of a planted model, by way."""
-    folders = planted.cases or bench.recorded
-    cases = only_these([open_case(c) for c in folders], only, stateful=bool(bench.card.state))
-    reference = bench.card.reference_rung.partition("/")[2]
-    car = run_chain(planted, bench, cases, "deploy", engine)
-    same = run_chain(planted, bench, cases, "deploy", reference)
-    sides = {
-        "engine": same,
-        "chain": lab if planted.cases is None else run_chain(planted, bench, cases, "train", reference),
-    }
-    return {way: {name: gate(sides[way], car) for name, gate in gates().items()} for way in WAYS}
+@dataclass(frozen=True)
+class Peers:
+    """What peers compare with.
+
+    Attributes:
+        bench: of the self-test.
+        only: frames.
+        lab: the reference's engine.
+        outputs: of the lab's whole chain.
+    """
+
+    bench: Bench
+    only: Sequence[str]
+    lab: Engine
+    outputs: Frames
+
+    @classmethod
+    def of(cls, bench: Bench, only: Sequence[str]) -> Peers:
+        """The lab's chain, run once."""
+        pipeline, _, name = bench.card.reference_rung.partition("/")
+        lab = engines.open(name, bench.card.source(bench.cache))
+        return cls(bench, only, lab, run_chain(lab, bench.card, _cases(bench, bench.recorded, only), pipeline))
+
+    def say(self, planted: Planted, engine: str) -> dict[str, dict[str, bool]]:
+        """Way -> peer -> whether it flags a planted model on this engine."""
+        cases = _cases(self.bench, planted.cases or self.bench.recorded, self.only)
+        opened = with_car(planted.hooks.open_engine, planted.car)(engine, planted.card.source(self.bench.cache))
+        try:
+            car = run_chain(opened, planted.card, cases, "deploy")
+        finally:
+            opened.close()
+        same = run_chain(self.lab, planted.card, cases, "deploy")
+        chain = self.outputs
+        if planted.cases is not None:
+            chain = run_chain(self.lab, planted.card, cases, self.bench.card.reference_rung.partition("/")[0])
+        sides = {"engine": same, "chain": chain}
+        return {way: {name: gate(sides[way], car) for name, gate in gates().items()} for way in WAYS}
 
 
-def everything(bench: Bench, only: Sequence[str], kept: Mapping[str, Tried]) -> Iterator[Tried]:
+def _cases(bench: Bench, folders: Sequence[Path], only: Sequence[str]) -> list[Case]:
+    return only_these([open_case(c) for c in folders], only, stateful=bool(bench.card.state))
+
+
+def everything(peers: Peers, kept: Mapping[str, Tried]) -> Iterator[Tried]:
     """All faults and controls that the model has a place for; those that are kept are taken from there."""
-    cases = only_these([open_case(c) for c in bench.recorded], only, stateful=bool(bench.card.state))
-    clean = Planted(bench.card)
-    lab = run_chain(clean, bench, cases, *bench.card.reference_rung.split("/"))
+    clean = Planted(peers.bench.card)
     for name in (CLEAN_LOW, *CONTROLS, *FAULTS):
         stage = FAULTS[name].stage if name in FAULTS else ""
         engine = LOW_PRECISION if stage == "numerics" or name == CLEAN_LOW else CAR
@@ -155,7 +176,7 @@ def everything(bench: Bench, only: Sequence[str], kept: Mapping[str, Tried]) -> 
             yield kept[name]
             continue
         with suppress(FaultError):
-            yield Tried(name, stage, try_peers(bench, _planted(bench, name, clean), engine, only, lab))
+            yield Tried(name, stage, peers.say(_planted(peers.bench, name, clean), engine))
 
 
 def _planted(bench: Bench, name: str, clean: Planted) -> Planted:
@@ -203,7 +224,7 @@ def run() -> None:
     bench = Bench(load_card(asked.card), tuple(asked.cases), asked.selftest / "peers", cache=asked.cache)
     file = asked.selftest / "peers.json"
     tried = {t["name"]: Tried(**t) for t in (json.loads(file.read_text()) if file.exists() else ())}
-    for one in everything(bench, asked.only, dict(tried)):
+    for one in everything(Peers.of(bench, asked.only), dict(tried)):
         tried[one.name] = one
         file.write_text(json.dumps([vars(t) for t in tried.values()], indent=1))
     files = sorted((asked.selftest / "outcomes").glob("*.json"))

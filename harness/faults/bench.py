@@ -97,6 +97,10 @@ class Bench:
         """The chain as it is, on all engines that faults run on; its tensors are kept for faulted runs."""
         return self.run(CLEAN, Planted(self.card), "numerics", {}, results="keep")
 
+    def opened_clean(self) -> Ran:
+        """The clean run that another process has finished: nothing is replayed or locked."""
+        return self._told(Run.open(self.runs / CLEAN), "numerics")
+
     def run(
         self,
         name: str,
@@ -123,6 +127,9 @@ class Bench:
             keep_tensors=True,
             settings={"planted": name, **settings},
         )
+        return self._told(run, stage)
+
+    def _told(self, run: Run, stage: str) -> Ran:
         verdict = judge(run, *self._judged(stage))
         return Ran(run, verdict, explain(run, verdict))
 

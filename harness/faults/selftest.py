@@ -155,7 +155,7 @@ def _pool(workers: int | None) -> Iterator[ProcessPoolExecutor]:
 @cache
 def _opened(job: Job) -> tuple[Bench, Ran]:
     bench = job.bench()
-    return bench, bench.clean()
+    return bench, bench.opened_clean()
 
 
 def _work(job: Job, kind: str, name: str) -> Outcome:

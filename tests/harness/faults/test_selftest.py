@@ -11,7 +11,7 @@ import pytest
 from rich.console import Console
 
 from harness.errors import FaultError, UsageError
-from harness.faults import FAULTS, Fault, Outcome, Planted, all_faults, selftest
+from harness.faults import FAULTS, Fault, Outcome, Planted, all_faults, bench, selftest
 from harness.faults.harm import grown_error_m, harm_of, moved
 from harness.faults.score import Report
 from harness.faults.selftest import Job, self_test
@@ -37,6 +37,11 @@ def test_a_self_test_goes_on_where_it_was_and_tells_what_it_found(
     assert self_test(job, faults=["other_axes", "state_lost"], controls=["as_it_is"], workers=1) == first
     with pytest.raises(UsageError, match="no fault 'nonsense'"):
         self_test(job, faults=["nonsense"], workers=1)
+
+    # workers that begin at the same time only read the clean run: a replay would lock it
+    monkeypatch.setattr(bench, "replay", lambda *_, **__: pytest.fail("replayed by a worker"))
+    selftest._opened.cache_clear()
+    assert selftest._opened(job)[1].verdict.status == first.clean
 
 
 def fault(name: str, stage: str, harm: str, **more: object) -> Outcome:

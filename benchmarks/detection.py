@@ -78,7 +78,7 @@ def _by_polygraphy(limit: float | None, lab: Frames, car: Frames) -> bool:
         return True  # it pairs iterations by their number, and there are fewer
     runs = [(n, [IterationResult(o, runner_name=n) for o in f]) for n, f in (("lab", lab), ("car", car))]
     compare = SimpleCompareFunc() if limit is None else SimpleCompareFunc(atol=limit, rtol=limit)
-    return not bool(Comparator.compare_accuracy(RunResults(runs), compare_func=compare))
+    return not bool(Comparator.compare_accuracy(RunResults(runs), compare_func=compare, fail_fast=True))
 
 
 def _by_cosine(limit: float, lab: Frames, car: Frames) -> bool:

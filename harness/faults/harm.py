@@ -19,6 +19,7 @@ import polars as pl
 __all__ = ["GREW_M", "MOVED", "grown_error_m", "harm_of", "moved"]
 
 GREW_M, MISSING_M = 0.05, 1.5  # a station without a line is as wrong as one that no line may be farther from
+END = 0.01  # m or px
 MOVED, MISSING, SHARE = {"px": 4.0, "m": 0.15}, {"px": 40.0, "m": 1.5}, 0.02
 
 
@@ -74,7 +75,9 @@ def _apart(one: list[tuple[np.ndarray, np.ndarray]], other: list[tuple[np.ndarra
 def _across(at: np.ndarray, here: np.ndarray, along: np.ndarray, there: np.ndarray, most: float) -> np.ndarray:
     """Distance across of two lines at every place of the first; `most` where the second has none there."""
     order = np.argsort(along)
-    gap = np.abs(np.interp(at, along[order], there[order], np.nan, np.nan) - here)
+    ends = np.clip(at, along.min(), along.max())  # rounding at an end shortens no line
+    reached = np.where(np.abs(at - ends) <= END, ends, at)
+    gap = np.abs(np.interp(reached, along[order], there[order], np.nan, np.nan) - here)
     found: np.ndarray = np.minimum(np.nan_to_num(gap, nan=most), most)
     return found
 

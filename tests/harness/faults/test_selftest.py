@@ -119,6 +119,13 @@ def test_error_grows_by_what_a_line_is_farther_off_and_by_15_m_where_it_is_lost(
     assert grown_error_m(clean, lines((0, 0, float("nan"))), truth) == pytest.approx(1.5)
 
 
+def test_rounding_at_the_end_of_a_line_shortens_it_by_nothing() -> None:
+    truth = clean = lines((0, 0, 1.0))
+    for by, error_m in ((1e-4, 0.0), (1.0, 2 / 9 * 1.5)):
+        inside = clean.with_columns(pl.Series("x", [[by, *map(float, range(10, 80, 10)), 80.0 - by]]))
+        assert grown_error_m(clean, inside, truth) == pytest.approx(error_m, abs=1e-3)
+
+
 def test_lines_have_moved_by_what_2_percent_of_the_frames_exceed() -> None:
     clean = lines(*((f, 0, 100.0) for f in range(100)))
     once, twice = (

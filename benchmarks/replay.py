@@ -5,7 +5,8 @@ five rungs faster than the loops of the five engines one after the other; 10 MB 
 for 20,000. All ways run in turn in one process; the ratio of each round is reported with its spread, in seconds on the
 clock and in seconds of CPU. Polygraphy takes part where it is installed.
 
-    python -m benchmarks.replay [--frames 4000] [--rounds 5] [--memory-frames 1000000] [--only speed,video,memory]
+    python -m benchmarks.replay [--frames 4000] [--rounds 5] [--memory-frames 1000000] [--video-seconds 10]
+                               [--only speed,video,memory]
 """
 
 from __future__ import annotations
@@ -242,7 +243,7 @@ def _speed(width: int, layers: int, rows: int, frames: int, rounds: int, *, poly
             print(f"  Polygraphy, {frames // 10} frames {spent['polygraphy, few'].against(spent['bare, few'])}")
 
 
-def _video(rounds: int, seconds: float = 10.0) -> None:
+def _video(rounds: int, seconds: float) -> None:
     """The example's network on a rendered drive: five rungs in one replay, and each engine's own loop in turn."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -315,13 +316,14 @@ def main(arguments: Sequence[str] = ()) -> None:
     parser.add_argument("--frames", type=int, default=4000)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--memory-frames", type=int, default=1_000_000)
+    parser.add_argument("--video-seconds", type=float, default=10.0)
     parser.add_argument("--only", default="speed,video,memory")
     asked = parser.parse_args(arguments)
     if "speed" in asked.only:
         _speed(512, 3, 1, asked.frames, asked.rounds, polygraphy=True)
         _speed(512, 5, 400, max(100, asked.frames // 15), asked.rounds, polygraphy=False)
     if "video" in asked.only:
-        _video(asked.rounds)
+        _video(asked.rounds, asked.video_seconds)
     if "memory" in asked.only:
         _memory(asked.memory_frames)
 

@@ -5,13 +5,17 @@ from __future__ import annotations
 from contextlib import ExitStack
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from cases.case import open_case
+from harness.lines.table import LineTable
 from harness.model.card import load_card
+from harness.model.grid import vehicle_grid
 from harness.replay.hooks import Hooks
 from harness.replay.open import open_engine
 from harness.sweep.cell import OneCase
+from harness.sweep.measuring import follow
 from harness.sweep.running import Model
 from harness.sweep.search import Worst, find_worst
 from harness.sweep.table import chosen
@@ -53,3 +57,14 @@ def test_the_same_seed_finds_the_same_and_few_tries_are_kept(tmp_path: Path) -> 
 
 def test_a_blind_model_never_bends(tmp_path: Path) -> None:
     assert _found(tmp_path, tries=12, seed=0, sight=0.0) is None
+
+
+def test_lines_that_moved_farther_than_the_match_gate_are_seen_to_follow() -> None:
+    def lines(aside_m: float) -> LineTable:
+        x = np.arange(0, 81, 2.5)
+        points = [np.stack([x, np.full_like(x, y + aside_m)], axis=1) for y in (6.0, 0.0, -6.0)]
+        return LineTable.from_points([0, 0, 0], points)
+
+    clean, moved = lines(0.0), lines(2.5)  # the gate is 1.5 m
+    assert follow(clean, moved, moved, vehicle_grid()) == pytest.approx(1)
+    assert follow(clean, moved, clean, vehicle_grid()) == pytest.approx(0)

@@ -149,7 +149,7 @@ def _shown(scene: Scene, trial: Trial, positions: Sequence[int]) -> tuple[Frames
     """What a hypothesis renders, and the car's, [frames, height, width, channels]."""
     shown = [scene.render(trial.chain, at) for at in positions]
     pairs = [(s, scene.targets[at]) for s, at in zip(shown, positions, strict=True) if s is not None]
-    ours, theirs = (np.stack(side) for side in zip(*pairs, strict=True))
+    ours, theirs = (scene.as_pictures(trial.chain, np.stack(side)) for side in zip(*pairs, strict=True))
     return ours, theirs
 
 

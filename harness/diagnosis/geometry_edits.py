@@ -138,13 +138,19 @@ def _crops(view: View) -> Iterator[Edit]:
         if any(s["op"] in ("letterbox", "warp") for s in chain.steps[at + 1 :]):
             continue
         ratio = box[2] / view.size[0], box[3] / view.size[1]
-        for moved in _boxes(view.still, box, ratio):
+        facing = _facing(chain)
+        for moved in _boxes(_faced(view.still, facing), box, ratio):
             words = f"the crop {_directions(moved[0] - box[0], moved[1] - box[1])}"
             yield Edit("crop", MOTION, words, partial(_with, name, {"box": moved}), place=30)
-        scaled = _scaled_box(view.zooming, box, ratio)
+        scaled = _scaled_box(_faced(view.zooming, facing), box, ratio)
         if scaled[2:] != box[2:] and min(scaled[2:]) > 0:
             words = f"cropped to {scaled}, not {box}"
             yield Edit("crop", MOTION, words, partial(_with, name, {"box": scaled}), free=2, place=30)
+
+
+def _faced(motion: Motion, facing: tuple[int, int]) -> Motion:
+    """A motion of the result as one of what is not mirrored yet."""
+    return replace(motion, right=facing[0] * motion.right, down=facing[1] * motion.down)
 
 
 def _without(name: str, chain: Chain) -> Chain | None:
@@ -197,6 +203,12 @@ class _Where:
     box: tuple[int, ...] = ()
     picture: tuple[int, int] = (0, 0)
     ratio: tuple[float, float] = (1.0, 1.0)
+
+
+def _facing(chain: Chain) -> tuple[int, int]:
+    """-1 for each axis, across and down, along which the chain mirrors its picture."""
+    axes = {str(s["axis"]) for s in chain.steps if s["op"] == f"{OWN}flipped"}
+    return -1 if axes & {"horizontal", "both"} else 1, -1 if axes & {"vertical", "both"} else 1
 
 
 def _places(view: View) -> list[_Where]:
@@ -255,6 +267,8 @@ def _moved_resize(where: _Where, values: dict[str, float], chain: Chain) -> Chai
     at = chain.named(where.resize or "")
     if at is None or chain.steps[at]["op"] != "resize":
         return None
+    across, down = _facing(chain)
+    values = {**values, "right": across * values["right"], "down": down * values["down"]}
     crop = chain.named(where.crop or "")
     if where.crop is not None:
         if crop is None or list(chain.steps[crop]["box"]) != list(where.box):

@@ -17,7 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cases.picture import Picture
-from harness.diagnosis.chain import Chain, Step
+from harness.diagnosis.chain import OWN, Chain, Step
+from harness.diagnosis.steps import misread
 from harness.feed.preprocess.geometry import CalibrationLike
 from harness.feed.preprocess.ops import Apply, bind
 from trueline import TruelineError
@@ -46,6 +47,11 @@ class Units:
     def levels(self, tensor: NDArray[Any]) -> Levels:
         """A tensor [height, width, channels] in levels."""
         return np.asarray((tensor.astype(np.float32) * self.std + self.mean) / np.float32(self.scale), np.float32)
+
+    def reread(self, shown: NDArray[np.float32], order: str) -> NDArray[np.float32]:
+        """Pictures in levels, [frames, height, width, channels], their tensors read in another layout."""
+        tensors = (shown * np.float32(self.scale) - self.mean) / self.std
+        return np.stack([self.levels(misread(t, order)) for t in tensors])
 
 
 def units_of(steps: Sequence[Step]) -> Units:
@@ -121,6 +127,16 @@ class Scene:
         if pixels is None or pixels.shape != self.targets[position].shape:
             return None
         return self.units.levels(pixels)
+
+    def as_pictures(self, chain: Chain, shown: NDArray[np.float32]) -> NDArray[np.float32]:
+        """What a chain renders, or the car's, [frames, height, width, channels], as it was before memory was misread.
+
+        Neighbours are neighbours again, so that motion, edges and noise can be measured.
+        """
+        at = chain.index((f"{OWN}misread",))
+        if at is None:
+            return shown
+        return self.units.reread(shown, " as ".join(reversed(str(chain.steps[at]["order"]).split(" as "))))
 
     def before(self, chain: Chain, position: int, step: int) -> Any:
         """What reaches a step, None where it cannot run so far."""

@@ -174,7 +174,8 @@ class Search:
         shown = self._shown(trial.chain)
         if shown is None or trial.held is None:
             return False
-        residual = shown - self._target
+        shown, target = (self._scene.as_pictures(trial.chain, s) for s in (shown, self._target))
+        residual = shown - target
         noise = noise_variance(residual)
         if trial.error - noise < EXACT + NOISE_SHARE * noise:
             return True
@@ -182,6 +183,7 @@ class Search:
             return False
         later = np.stack([s for at in self.kept_back if (s := self._scene.render(trial.chain, at)) is not None])
         kept = np.stack([self._scene.targets[at] for at in self.kept_back])
+        later, kept = (self._scene.as_pictures(trial.chain, s) for s in (later, kept))
         return predictable_share(shown, residual, later, later - kept) < FOLLOWS
 
     def _is_foreign(self, found: Sequence[Trial]) -> bool:
@@ -207,7 +209,10 @@ class Search:
 
     def _view(self, chain: Chain) -> View | None:
         shown = self._shown(chain)
-        return None if shown is None else View(self._scene, chain, self.fitted, shown, self._target)
+        if shown is None:
+            return None
+        shown, target = (self._scene.as_pictures(chain, s) for s in (shown, self._target))
+        return View(self._scene, chain, self.fitted, shown, target)
 
     def _shown(self, chain: Chain) -> NDArray[np.float32] | None:
         frames = []

@@ -53,3 +53,18 @@ def test_two_faults_are_told_in_the_order_of_the_pipeline() -> None:
     assert [e.name for e in found.edits] == ["channel_order", "shift"]
     assert "with R and B swapped, then shifted (+0.6" in found.sentence
     assert found.lines[0].startswith('{ op = "to_bgr"')
+
+
+def test_a_shift_is_measured_behind_a_mirror_and_under_a_wrong_layout() -> None:
+    mirrored = diagnosed({"crop": {"right": 3, "down": 2}, "flip": {"how": 0}}, noise=0.6)
+    assert {"crop", "flip"} <= {name for e in mirrored.edits for name in e.names}
+    misread = diagnosed({"shift": SINGLES["shift"], "layout": {}}, noise=0.6)
+    assert {e.name for e in misread.edits} == {"shift", "layout"}
+
+
+def test_equal_explanations_are_told_together() -> None:
+    found = diagnosed({"crop": {"right": -2, "down": 1}}, noise=0.8)
+    (edit,) = found.edits
+    assert edit.name == "crop"
+    assert edit.names == {"crop", "shift"}
+    assert "the crop 2 px further left and 1 px lower (or shifted (+1.00, -0.48) px)" in found.sentence

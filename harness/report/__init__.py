@@ -59,7 +59,7 @@ def write_report(
     path = Path(out) if out is not None else Path(run.path) / "report.html"
     try:
         with replacing(path) as draft, draft.open("w", encoding="utf-8") as file:
-            file.writelines(pieces(run, facts, content, recordings, tell))
+            file.writelines(pieces(run, facts, content, recordings, tell, path))
     except OSError as error:
         raise ReportError(
             f"cannot write the report: {error.strerror}",

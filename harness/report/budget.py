@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-__all__ = ["MANY", "Budget", "most_bytes"]
+__all__ = ["FEW", "MANY", "Budget", "most_bytes"]
 
 FEW, FEW_BYTES = 3, 3_000_000
 MANY, MANY_BYTES = 100, 25_000_000
 """With more cases than that each has a page of its own."""
-
-WORST_FIRST = 2.0  # times the even share that the next case may take
 
 
 def most_bytes(cases: int) -> int:
@@ -30,8 +28,8 @@ class Budget:
         self._cases = cases
 
     def share(self) -> int:
-        """What the next case may take: twice the even share, all of it for the last."""
-        return round(self._left * min(1.0, WORST_FIRST / max(self._cases, 1)))
+        """What the next case may take: of n still to come 2 / (n + 1) of what is left, all of it for the last."""
+        return round(2 * self._left / (self._cases + 1)) if self._cases else 0
 
     def spend(self, bytes: int) -> None:
         """The next case took so many."""

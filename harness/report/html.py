@@ -30,16 +30,17 @@ SCRIPTS = ("core.js", "clip.js", "project.js", "plot.js", "stage.js", "charts.js
 _ESCAPES = str.maketrans({"<": "\\u003c", ">": "\\u003e", "&": "\\u0026"})
 
 
-def render(view: dict[str, Any], page: dict[str, Any]) -> str:
+def render(view: dict[str, Any], page: dict[str, Any], template: str = "report.html.j2") -> str:
     """The report but for its clips, which follow it; `END` ends it.
 
     Args:
         view: for the template (see harness.report.data).
         page: for the scripts.
+        template: of the whole report, or of one case (`case.html.j2`).
     """
     environment = environment_of("harness.report")
     told = {name: value for name, value in page.items() if name != "shown"}
-    return environment.get_template("report.html.j2").render(
+    return environment.get_template(template).render(
         **view,
         glyphs=GLYPHS,
         pages=page["pages"],

@@ -18,7 +18,7 @@ from engines.sealed import file_sha256
 from harness.feed.preprocess import build_pipeline, mixed_steps
 from harness.feed.preprocess.ops import OPS
 from harness.feed.swaps import PIPELINES, other_pipeline, swap_of
-from harness.report.pictures import base64_size, webp
+from harness.report.pictures import webp
 from harness.run.facts import RunFacts
 from trueline import TruelineError
 
@@ -76,11 +76,12 @@ def tensor_views(
         except TruelineError as error:
             return found, f"Input tensors are not shown: {error.what}."
         view = _view(tensors, [n for n in first if n in tensors], most_bytes - spent)
-        spent += base64_size(sum(len(v) for v in view["inputs"].values())) + sum(
-            len(p["src"]) for p in view["pairs"].values()
-        )
+        size = sum(map(len, view["inputs"].values())) + sum(len(p["src"]) for p in view["pairs"].values())
+        if spent + size > most_bytes:
+            break
+        spent += size
         found[str(frame)] = view
-    return found, ""
+    return found, "" if found or not frames else "Input tensors were left out to keep this file small."
 
 
 def _makers(case: Case, camera: str, facts: RunFacts) -> Mapping[str, Any] | str:

@@ -159,7 +159,7 @@ const Theme = installTheme(() => Player.redraw());
 
 /** On paper tooltips are gone, so definitions are folded out, and everything is light. */
 addEventListener("beforeprint", () => {
-  $("definitions").open = true;
+  if ($("definitions")) $("definitions").open = true;
   document.documentElement.style.colorScheme = "light";
   Player.redraw();
 });

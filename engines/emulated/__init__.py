@@ -39,6 +39,7 @@ from engines.ort_engine import OrtEngine
 from engines.ort_engine import availability as ort_availability
 from engines.protocol import Availability, ModelSource
 from engines.sealed import file_sha256
+from engines.table import TABLE
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -83,7 +84,12 @@ def open_engine(
 
 
 def availability(name: str) -> Availability:
-    """Runs wherever ONNX Runtime does; by a plan, where TensorRT for RTX is installed."""
+    """Runs wherever ONNX Runtime does; by a plan, where TensorRT for RTX is installed.
+
+    Raises:
+        EngineOptionError: no such variant.
+    """
+    read_recipe(name, Recipe(TABLE[name.partition("@")[0].partition(":")[0]].options["method"]), {})
     if name.partition(":")[2] in VARIANTS:
         from engines.tensorrt import api, product
 
@@ -115,7 +121,8 @@ def rewritten_pair(name: str, source: ModelSource, *, method: str, fused: bool =
         EngineOptionError: the variant moves values to other places, so that no node can be looked at alone.
         EngineUnavailable, ExportError, ModelLoadError: as of `open_engine`.
     """
-    given = {key: value for key, value in options.items() if key not in ("threads", "denormals")}
+    given = {key: value for key, value in options.items() if key not in ("threads", "denormals", *OF_BUILD)}
+    of_build = {key: options[key] for key in OF_BUILD if key in options}
     recipe = read_recipe(name, Recipe(method, fused=fused), given)
     if recipe.method == "reorder":
         raise EngineOptionError(
@@ -123,9 +130,22 @@ def rewritten_pair(name: str, source: ModelSource, *, method: str, fused: bool =
             where="engine name",
             remedy="name an engine of another precision",
         )
+    if recipe.plan:
+        return _pair_by_plan(source, recipe, of_build)
     base, watch = exported(source, "ort", optimize=recipe.batchnorm != "unfolded"), Watch()
     model, facts = rewrite(base, recipe, source.plugins, watch.before)
     return watch.after(model, recipe.method, base, {**recipe.facts(), **facts})
+
+
+def _pair_by_plan(source: ModelSource, recipe: Recipe, of_build: Mapping[str, Any]) -> Pair:
+    """The same of the typed graph that a plan was built from, its weights those of the file before it was typed."""
+    from engines.registry import compile_plan
+
+    made = compile_plan(f"trtrtx-{recipe.method}", source, **of_build)
+    watch = Watch()
+    model, facts = rewrite_by_plan(made.model, recipe, list(made.plan.layers), watch.before)
+    restored = watch.restore(made.exported)
+    return watch.after(model, recipe.method, made.exported, {**recipe.facts(), **facts, "weights_restored": restored})
 
 
 def emulated_graph(

@@ -41,11 +41,13 @@ class PlacedByPlan:
         rounded: value -> the format to round it to.
         typed: value -> the format in which the graph has it, rounded or not.
         facts: how it was found, for provenance.
+        kernels: node -> its kernel, `012 correlation`.
     """
 
     rounded: dict[ir.Value, Format]
     typed: dict[ir.Value, Format]
     facts: dict[str, Any]
+    kernels: dict[ir.Node, str]
 
 
 def demand_by_plan(model: ir.Model, layers: Sequence[str], *, inside: bool) -> PlacedByPlan:
@@ -72,7 +74,8 @@ def demand_by_plan(model: ir.Model, layers: Sequence[str], *, inside: bool) -> P
             demand[value] = form
             by_plan, by_inference = by_plan + (word is not None), by_inference + (word is None)
     placed = {"placed_by_plan": by_plan, "placed_by_inference": by_inference}
-    return PlacedByPlan(demand, typed, {**_facts(plan, owners, found), **placed, "plan_kernels": kernels})
+    told = {node: f"{index:03} {plan.kernels[index].kind}" for node, index in owners.kernel_of.items()}
+    return PlacedByPlan(demand, typed, {**_facts(plan, owners, found), **placed, "plan_kernels": kernels}, told)
 
 
 def _settle(

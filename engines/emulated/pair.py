@@ -13,6 +13,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
+from engines.emulated.formats import FORMATS
 from engines.emulated.graph import cleaned, nodes_of, standing_for
 
 if TYPE_CHECKING:
@@ -32,7 +35,7 @@ class Pair:
         stands: value of `exact` -> value of `reduced` that its readers read.
         precision: fp16, bf16 or tf32.
         file: that both were made from.
-        kernels: node -> kernels of the compiled plan that it is in; empty where no plan was asked.
+        kernels: node -> its kernel of the compiled plan; empty where no plan was asked.
         facts: what was done, for provenance.
     """
 
@@ -51,16 +54,44 @@ class Watch:
     def __init__(self) -> None:
         self._exact: onnx.ModelProto | None = None
         self._values: dict[str, ir.Value] = {}
+        self._kernels: dict[str, str] = {}
 
-    def before(self, model: ir.Model) -> None:
-        """Name nodes and values, and keep the graph as it is."""
+    def before(self, model: ir.Model, kernels: Mapping[ir.Node, str] | None = None) -> None:
+        """Name nodes and values, and keep the graph as it is, with the kernels of its nodes."""
         import onnx_ir as ir
 
         _name_nodes(model)
         cleaned(model)
         self._exact = ir.serde.serialize_model(model)
+        self._kernels = {node.name: kernel for node, kernel in (kernels or {}).items() if node.name}
         values = [*model.graph.inputs, *(value for node in model.graph for value in node.outputs)]
         self._values = {value.name: value for value in values if value.name}
+
+    def restore(self, file: Path) -> int:
+        """Give the graph the weights of the file that it was typed from; how many were found.
+
+        A weight is the file's where the same node reads it at the same place and it is, rounded, the one that the typed
+        graph has. What was folded since is another number, and stays.
+        """
+        import onnx
+        from onnx import numpy_helper
+
+        assert self._exact is not None, "`before` comes first"
+        whole = onnx.load(file).graph
+        known = {tensor.name: tensor for tensor in whole.initializer}
+        nodes = {node.name: node for node in whole.node}
+        typed = {tensor.name: tensor for tensor in self._exact.graph.initializer}
+        count = 0
+        for node in self._exact.graph.node:
+            theirs = nodes.get(node.name)
+            for name, other in zip(node.input, theirs.input if theirs is not None else (), strict=False):
+                if name not in typed or other not in known or known[other].data_type != onnx.TensorProto.FLOAT:
+                    continue
+                array, held = numpy_helper.to_array(known[other]), numpy_helper.to_array(typed[name])
+                if any(np.array_equal(form.array(array), held) for form in (FORMATS["fp16"], FORMATS["bf16"])):
+                    typed[name].CopyFrom(numpy_helper.from_array(array, name))
+                    count += 1
+        return count
 
     def after(self, model: ir.Model, precision: str, file: Path, facts: Mapping[str, Any]) -> Pair:
         """The pair, once the same model is rewritten."""
@@ -69,7 +100,7 @@ class Watch:
         cleaned(model)
         assert self._exact is not None, "`before` comes first"
         stands = {name: standing_for(value).name or "" for name, value in self._values.items()}
-        return Pair(self._exact, ir.serde.serialize_model(model), stands, precision, file, facts=facts)
+        return Pair(self._exact, ir.serde.serialize_model(model), stands, precision, file, self._kernels, facts)
 
 
 def _name_nodes(model: ir.Model) -> None:

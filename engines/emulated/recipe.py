@@ -192,8 +192,19 @@ def rewrite(
     return model, facts
 
 
-def rewrite_by_plan(path: Path, recipe: Recipe, layers: Sequence[str]) -> tuple[ir.Model, dict[str, Any]]:
+def rewrite_by_plan(
+    path: Path,
+    recipe: Recipe,
+    layers: Sequence[str],
+    before: Callable[[ir.Model, Mapping[ir.Node, str]], None] | None = None,
+) -> tuple[ir.Model, dict[str, Any]]:
     """The typed graph of a plan, with the roundings of that plan, and what was done to it.
+
+    Args:
+        path: the typed graph.
+        recipe: what to emulate.
+        layers: texts of the plan.
+        before: shown the graph before its first rounding, and the kernel of every node; it may name nodes and values.
 
     Raises:
         ModelLoadError, ExportError: the model does not load or cannot be rewritten.
@@ -204,7 +215,9 @@ def rewrite_by_plan(path: Path, recipe: Recipe, layers: Sequence[str]) -> tuple[
     model = at_opset(load(path), form.opset, f"{form.name} rounding")
     placed = demand_by_plan(model, layers, inside=recipe.plan == "plan-half")
     kinds = kinds_of_products(model, placed.typed, frozenset(), tf32=False) if recipe.marked else {}
-    facts = {**placed.facts, **_round_demanded(model, placed.rounded, None, fused=False)}
+    if before is not None:
+        before(model, placed.kernels)
+    facts = {**placed.facts, **_round_demanded(model, placed.rounded, None, fused=False, early=before is not None)}
     return model, {**facts, **(mark_products(model, kinds) if recipe.marked else {})}
 
 

@@ -26,6 +26,7 @@ from engines.mma.engine import MmaEngine
 from engines.mma.variant import read_variant
 from engines.ort_engine import availability as ort_availability
 from engines.protocol import Availability, ModelSource
+from engines.table import TABLE
 
 __all__ = ["availability", "open_engine"]
 
@@ -64,7 +65,12 @@ def open_engine(
 
 
 def availability(name: str) -> Availability:
-    """Runs wherever numba and ONNX Runtime do."""
+    """Runs wherever numba and ONNX Runtime do.
+
+    Raises:
+        EngineOptionError: no such architecture or variant.
+    """
+    read_variant(name, TABLE[name.partition("@")[0].partition(":")[0]].options["method"], {})
     if find_spec("numba") is None:
         return Availability(name, False, "numba is not installed", _REMEDY)
     return ort_availability(name)

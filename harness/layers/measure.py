@@ -64,7 +64,7 @@ def layers(
     feeds = list(spread_frames(card, opened, frames))
     if not feeds:
         raise UsageError("there are no frames", where="--cases", remedy="give cases that have frames")
-    return _Look(card, versus(card, a, b, cache), feeds, progress or quiet).table(a, b)
+    return _Look(card, versus(card, opened, a, b, cache), feeds, progress or quiet).table(a, b)
 
 
 @dataclass

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from engines.layers.network import Network
 from engines.layers.others import Rewritten
@@ -13,6 +13,10 @@ from engines.layers.walk import Other
 from engines.registry import base_name, check_name, rewritten_pair
 from harness.errors import UsageError
 from harness.model.card import Card
+from harness.replay.open import calibrated
+
+if TYPE_CHECKING:
+    from cases.case import Case
 
 __all__ = ["REFERENCES", "Versus", "versus"]
 
@@ -44,7 +48,7 @@ class Versus:
     facts: Mapping[str, Any] = field(default_factory=dict)
 
 
-def versus(card: Card, a: str, b: str, cache: Path) -> Versus:
+def versus(card: Card, cases: Sequence[Case], a: str, b: str, cache: Path) -> Versus:
     """Open both engines.
 
     Raises:
@@ -59,7 +63,7 @@ def versus(card: Card, a: str, b: str, cache: Path) -> Versus:
             where="--a",
             remedy=f"give one of {', '.join(REFERENCES)}; their nodes run by themselves, unoptimised",
         )
-    source = card.source(cache)
+    source = calibrated(b, card.source(cache), card, cases)
     pair = rewritten_pair(b, source)
     if pair is None:
         raise UsageError(f"{b} shows no tensors of its nodes", where="--b", remedy="give an emulated-* engine")

@@ -10,7 +10,7 @@ from harness.layers.table import LayerRow, LayerTable
 __all__ = ["COLUMNS", "layer_cells", "layer_lines", "layer_title"]
 
 COLUMNS = (
-    "#", "node", "op", "module or nodes", "lines", "max", "changed", "injected", "cumulative", "x in", "largest",
+    "#", "node", "op", "module, nodes, kernel", "lines", "max", "changed", "injected", "cumulative", "x in", "largest",
     "room", "vanish", "spacing",
 )  # fmt: skip
 MOST_NAMES = 2
@@ -53,11 +53,12 @@ def layer_cells(found: LayerTable, most: int | None = None) -> list[tuple[object
 
 def _cells(place: int, row: LayerRow) -> tuple[object, ...]:
     numbers, moved = row.numbers, row.moved
-    names = row.modules or row.nodes
+    names = row.modules or tuple(name for name in row.nodes if name != row.name)
     more = f" +{len(names) - MOST_NAMES}" if len(names) > MOST_NAMES else ""
+    within = ", ".join(names[:MOST_NAMES]) + more + (f" [{row.kernel}]" if row.kernel else "")
     lines = ("", "", "") if moved is None else (_short(moved.cost), _short(moved.line_max), moved.lines_changed)
     return (
-        place, row.name, row.op, ", ".join(names[:MOST_NAMES]) + more, *lines, _short(numbers.injected),
+        place, row.name, row.op, within, *lines, _short(numbers.injected),
         _short(numbers.cumulative), _short(numbers.amplification), _short(numbers.largest),
         _short(numbers.to_overflow), _short(numbers.vanishing), _short(numbers.spacing),
     )  # fmt: skip

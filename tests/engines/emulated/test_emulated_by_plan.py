@@ -13,6 +13,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 import engines
 from engines.emulated.graph import save
+from engines.emulated.pair import Watch
 from engines.emulated.recipe import Recipe, read_recipe, rewrite_by_plan
 from engines.errors import EngineOptionError, EngineUnavailable
 from engines.protocol import ModelSource, TensorSpec
@@ -174,3 +175,21 @@ def test_options_of_a_plan_are_for_plans(tmp_path: Path) -> None:
     source = ModelSource("m", tmp_path, (TensorSpec("x", (1, 3, 4, 4)),), ("y",), onnx=typed(tmp_path), cache=tmp_path)
     with pytest.raises(EngineOptionError, match="has no option 'target'"):
         engines.open("emulated-fp16", source, target="sm86")
+
+
+def test_by_plan_too_every_node_is_known_before_and_after_with_its_kernel_and_the_files_weights(tmp_path: Path) -> None:
+    path, fp32 = typed(tmp_path), tmp_path / "fp32.onnx"
+    whole = onnx.load(path)
+    exact = WEIGHTS.astype(np.float32) * np.float32(1 + 1e-4)
+    assert np.array_equal(half(exact), WEIGHTS.astype(np.float32))
+    whole.graph.initializer[0].CopyFrom(numpy_helper.from_array(exact, "w"))
+    onnx.save(whole, fp32)
+    watch = Watch()
+    model, facts = rewrite_by_plan(path, Recipe("fp16", plan="plan"), plan(), watch.before)
+    assert watch.restore(fp32) == 1
+    pair = watch.after(model, "fp16", fp32, facts)
+    (weights,) = [numpy_helper.to_array(t) for t in pair.exact.graph.initializer if t.dims == [4, 3, 1, 1]]
+    np.testing.assert_array_equal(weights, exact)
+    assert {name: kernel[:3] for name, kernel in pair.kernels.items()}["conv"] == "001"
+    assert pair.stands["h"] != "h", "written to memory in fp16"
+    assert pair.stands["s"] == "s", "stays inside its kernel"

@@ -1,6 +1,7 @@
 """Names, options, cache and cost of the emulated engines."""
 
 import time
+from importlib.util import find_spec
 
 import numpy as np
 import pytest
@@ -12,7 +13,8 @@ from engines.errors import EngineOptionError, ModelLoadError
 from engines.protocol import ModelSource, TensorSpec
 from engines.table import TABLE
 
-NAMES = [name for name in TABLE if name.startswith("emulated-")]
+# those of tensor cores need numba
+NAMES = [name for name in TABLE if name.startswith("emulated-") and (find_spec("numba") or "mma" not in name)]
 
 
 @pytest.mark.parametrize(
@@ -57,6 +59,23 @@ def test_the_suffix_of_a_name_chooses_the_variant(name, fact, tmp_path):
 def test_variants_that_do_not_exist_are_refused(name, options, tmp_path):
     with pytest.raises(EngineOptionError):
         engines.open(name, overflow(tmp_path), **options)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "emulated-fp16:nonsense",
+        "emulated-tf32:up",
+        "emulated-bf16:chunk8",
+        "emulated-reorder:x",
+        "emulated-mma-fp16:no",
+    ],
+)
+def test_a_variant_that_does_not_exist_is_not_available(name):
+    (answer,) = engines.availability(name)
+    assert not answer.available
+    if "mma" not in name or find_spec("numba"):
+        assert name in answer.detail
 
 
 def test_a_graph_is_rewritten_once(tmp_path, monkeypatch):

@@ -21,7 +21,7 @@ __all__ = ["Policy", "Profile", "Rule", "Source", "covers"]
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][\w.-]*$")]
 Band = Literal["near", "mid", "far"]
-Where = Literal["truth", "no-truth", "baseline", "state", "tags"]
+Where = Literal["truth", "no-truth", "motion", "baseline", "state", "tags"]
 
 _POPULATION_KEYS = {"min_cases", "confidence", "allowed_share"}
 _GUARDS = ("missing", "extra", "coverage")
@@ -74,10 +74,10 @@ class Rule(_Strict):
         reference: rung to compare with: a name, `parent`, or None for the policy's.
         cases: patterns of case ids it judges.
         tags: tags a case must all have to be judged.
-        where: what a run must have for the rule to be asked: ground truth (of some case: only those cases are judged),
-            cases without it, a baseline, a state that is fed back, a case with the rule's tags. A rule that a run gives
-            no reason to ask is left out and named.
-        scope: `each` case by itself, or the `population` the cases are drawn from.
+        where: what a run must have for the rule to be asked: ground truth (only cases with it are judged), cases
+        without it, a way of the car that tells what lines said, a baseline, a state that is fed back, a case with
+        the rule's tags. A rule that a run gives no reason to ask is left out and named.
+    scope: `each` case by itself, or the `population` the cases are drawn from.
         required: whether the verdict depends on it; an advisory rule only reports.
         compare: `limit`, or `baseline` for candidate minus baseline of every case.
         min_cases: population: fewer drives are INCONCLUSIVE.

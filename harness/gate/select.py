@@ -64,6 +64,7 @@ def unasked(rule: Rule, run: RunView, has_baseline: bool) -> str:
     lacking = {
         "truth": "" if run.truth else "no case has ground truth",
         "no-truth": "every case has ground truth" if run.truth >= {c.id for c in cases} else "",
+        "motion": "" if run.motion else "no case knows the car's motion on a way that varies",
         "baseline": "" if has_baseline else "no baseline was given",
         "state": "" if run.state else "the model feeds no state back",
         "tags": ""

@@ -6,6 +6,8 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+import polars as pl
+
 from harness.gate.policy import Rule
 from harness.gate.verdict import Status
 from harness.run.facts import CaseFact, RunFacts, RunLike, read_facts
@@ -32,6 +34,7 @@ class RunView:
         compared: frames on which rungs were compared, by (rung, reference, case).
         truth: cases with ground truth that the model can be held against.
         state: whether a state of the model is fed back.
+        motion: whether the car's way is known and varies enough to be held against lines, in some case.
     """
 
     run: RunLike
@@ -40,14 +43,16 @@ class RunView:
     compared: Mapping[tuple[str, str, str], int]
     truth: frozenset[str] = frozenset()
     state: bool = False
+    motion: bool = False
 
     @classmethod
     def of(cls, run: RunLike) -> RunView:
         """Read what every rule needs, once."""
         truth = run.table("accuracy").select("case").unique().collect()["case"]
         state = bool(run.table("state_metrics").select("case").head(1).collect().height)
-        compared = compared_frames(run)
-        return cls(run, read_facts(run.meta), nonfinite_counts(run), compared, frozenset(truth), state)
+        told = run.table("path_metrics").filter(pl.col("path_skill").is_not_null()).head(1).collect()
+        found = frozenset(truth), state, bool(told.height)
+        return cls(run, read_facts(run.meta), nonfinite_counts(run), compared_frames(run), *found)
 
     def under(self, rules: Sequence[Looked], min_frames_share: float) -> list[RuleView]:
         """What rules see of the run, in their order; its tables are read once for all of them.

@@ -20,6 +20,7 @@ from harness.lines.table import NO_SLOT, LineTable
 from harness.measures.accuracy import AccuracySums, accuracy, accuracy_sums
 from harness.measures.consequence import consequence, lane_gap
 from harness.measures.dropped import Dropped
+from harness.measures.ego_path import EgoPath
 from harness.measures.events import Event, EventLog
 from harness.measures.flicker import id_swaps
 from harness.measures.match import Matches, match
@@ -69,6 +70,7 @@ class RungMeter:
         self._dropped = {reference: Dropped() for reference in self._references}
         self._accuracy: AccuracySums | None = None
         self._steadiness = Steadiness.none()
+        self._path = EgoPath(scope.steps, scope.grid) if scope.steps is not None else None
         self._span: tuple[int, int] | None = None  # first and last frame that the rung ran
 
     def close(self) -> None:
@@ -87,7 +89,15 @@ class RungMeter:
             found.track, found.merging = self._tracker.update(found.lines, found.at_bands)
         elif (found.lines.slot == NO_SLOT).any():
             found.own_track = self._tracker.update(found.lines, found.at_bands).track
+        if self._path is not None:
+            place = np.searchsorted(self._scope.case.frame_numbers, ran)
+            self._path.add(place, ran, found.lines.frame, found.at_bands, self._identity(found))
         return found
+
+    def _identity(self, found: Measured) -> Ints:
+        """What tells that lines of two frames are one: the root's track, else the slot, else the rung's own track."""
+        slot = found.lines.slot
+        return np.asarray(found.track if self._is_root else np.where(slot == NO_SLOT, found.own_track, slot), np.int64)
 
     def compare(self, chunk: Chunk, lines: Mapping[str, Measured], frames_done: int) -> None:
         """Rows of a chunk against every reference; the root's lines and those of parents are in `lines`.
@@ -123,6 +133,8 @@ class RungMeter:
                 log=self._events,
             )
             parts.add("series_metrics", table.drop("case").to_dict())
+        if self._scope.vehicle:
+            parts.add("path_metrics", {"rung": self.name, **_path_row(self._path)})
         if not self._is_root and self._scope.vehicle:
             parts.add("lane_metrics", {"rung": self.name, "reference": root, **self._lane_row()})
         if self._state is not None:
@@ -239,6 +251,13 @@ class RungMeter:
         sums, hit = accuracy_sums(truth.lines, found, self._scope.grid, len(frames), truth.constant)
         self._accuracy = sums if self._accuracy is None else self._accuracy + sums
         self._steadiness.add(truth.lines.frame, truth.track, hit, frames)
+
+
+def _path_row(path: EgoPath | None) -> dict[str, Any]:
+    """Consistency with the way of the car; null where that is not known or tells nothing."""
+    if path is None:
+        return {"looks": 0}
+    return {"looks": path.looks, "path_error": path.error_m(), "path_skill": path.skill(), "path_lag": path.lag_s()}
 
 
 def _accuracy_rows(name: str, sums: AccuracySums, steadiness: Steadiness, grid: Grid) -> dict[str, Any]:

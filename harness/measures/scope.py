@@ -11,8 +11,10 @@ from numpy.typing import NDArray
 from cases.case import Case
 from harness.lines.chunk import Ints
 from harness.lines.table import LineTable
+from harness.measures.ego_path import Steps, steps_of
 from harness.measures.series import Clock
 from harness.measures.truth import TruthLines, truth_lines
+from harness.measures.way import Way
 from harness.model.card import Card
 from harness.model.grid import Grid
 from harness.run.folder import TakesRows
@@ -33,6 +35,7 @@ class CaseScope:
         clock: times and ego motion so far.
         truth: ground truth in the model's frame, followed over time; None where there is none.
         labelled: frames with ground truth.
+        steps: moments at which lines are held against the way of the car, by delay; None where it is not known.
     """
 
     case: Case
@@ -43,6 +46,7 @@ class CaseScope:
     clock: Clock = field(init=False, default_factory=Clock)
     truth: TruthLines | None = field(init=False)
     labelled: Ints = field(init=False)
+    steps: tuple[Steps, ...] | None = field(init=False)
 
     def __post_init__(self) -> None:
         same_frame = self.vehicle == (self.case.meta.truth_frame == "vehicle")
@@ -51,6 +55,8 @@ class CaseScope:
         lines = None if truth is None else truth_lines(LineTable.from_polars(truth), self.card.grid)
         object.__setattr__(self, "truth", lines)
         object.__setattr__(self, "labelled", self.case.labelled_frames())
+        way = Way.of(self.case.moments) if self.vehicle else None
+        object.__setattr__(self, "steps", None if way is None else steps_of(way, self.grid))
 
     @property
     def vehicle(self) -> bool:

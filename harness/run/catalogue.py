@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from types import MappingProxyType
 
-from harness.run.entries import events, lane, lines, outputs, presence, series
+from harness.run.entries import events, lane, lines, outputs, path, presence, series
 from harness.run.measure import Kind, Measure, Sizing, Statistic, Threshold
 from harness.run.units import Quantity
 
@@ -76,7 +76,15 @@ def _name_all() -> None:
             _BY_NAME.setdefault(f"{measure.table}.{measure.column}", measure)
 
 
-for _entry in (*lines.ENTRIES, *presence.ENTRIES, *series.ENTRIES, *lane.ENTRIES, *outputs.ENTRIES, *events.ENTRIES):
+for _entry in (
+    *lines.ENTRIES,
+    *presence.ENTRIES,
+    *series.ENTRIES,
+    *lane.ENTRIES,
+    *path.ENTRIES,
+    *outputs.ENTRIES,
+    *events.ENTRIES,
+):
     _add(_entry)
 
 

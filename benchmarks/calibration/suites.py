@@ -28,14 +28,14 @@ from harness.run.statistic import Measured
 
 __all__ = ["Judged", "JudgedVersion", "answered_by", "judge_cases", "questions_of", "simulated_rules"]
 
-NOT_SIMULATED = ("tensor_metrics", "state_metrics", "floors", "latency", "accuracy")
+NOT_SIMULATED = ("tensor_metrics", "state_metrics", "path_metrics", "floors", "latency", "accuracy")
 SHUFFLES = 8
 
 
 def simulated_rules(policy: Policy) -> tuple[list[Rule], list[str]]:
     """(required rules that the simulation answers, ids of the other required ones).
 
-    What it has not: truth, a baseline, states, tensors, more than one step from lab to car, tagged cases.
+    What it has not: truth, motion, a baseline, states, tensors, more than one step from lab to car, tagged cases.
     """
     asked, left = [], []
     for rule in policy.rules:

@@ -42,7 +42,7 @@ def default_policy(run: RunLike) -> Policy:
     values = _Values(run, facts)
     rungs = "deploy/*" if any(r.preprocess == "deploy" for r in facts.rungs.values()) else "*"
     return policy_of(
-        [r for m in event_kinds().values() for r in _rules(m, values, facts, rungs)]
+        [r for m in event_kinds().values() if _has_reason(m, values) for r in _rules(m, values, facts, rungs)]
         + _guards(values, facts, rungs)
         + list(_of_steps(values, facts, rungs))
     )
@@ -53,6 +53,11 @@ def policy_of(rules: Sequence[Rule], name: str = DEFAULT_NAME) -> Policy:
     text = "\n".join(r.model_dump_json() for r in rules)
     source = Source(path=Path(f"{name}.trueline.toml"), sha256=hashlib.sha256(text.encode()).hexdigest())
     return Policy(rules=tuple(rules), sources=(source,))
+
+
+def _has_reason(event: Measure, values: _Values) -> bool:
+    """Whether the run has what the event is about: a model that feeds no state back has none that could be lost."""
+    return event.evidence is None or event.evidence[0] != "state_metrics" or values.any("state_metrics")
 
 
 def _rules(event: Measure, values: _Values, facts: RunFacts, rungs: str) -> Iterator[Rule]:
@@ -145,6 +150,10 @@ class _Values:
         rows = self._counted(table).filter(pl.col(column) > 0, pl.lit(True) if about is None else about)
         found = set(rows.select("of_rung", "case").iter_rows())
         return all((rung, case) in found for rung in self._rungs for case in self._cases)
+
+    def any(self, table: str) -> bool:
+        """Whether the table has a row."""
+        return bool(self._counted(table).height)
 
     def _counted(self, table: str) -> pl.DataFrame:
         """Values of every column in each rung, case and band."""

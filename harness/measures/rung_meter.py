@@ -156,7 +156,7 @@ class RungMeter:
         speed_mps, (_, axis) = self._scope.clock.speed(), self._scope.clock.axis()
         gap = lane_gap(self._series.tracks(), len(speed_mps))
         felt = asdict(consequence(gap, self._scope.grid.look_ahead, speed_mps, axis.fps))
-        return {name: value if np.isfinite(value) else None for name, value in felt.items()}
+        return _nulls(felt)
 
     def _against(self, chunk: Chunk, reference: str, ref: Measured, cand: Measured, frames_done: int) -> None:
         grid, parts = self._scope.grid, self._scope.parts
@@ -257,7 +257,13 @@ def _path_row(path: EgoPath | None) -> dict[str, Any]:
     """Consistency with the way of the car; null where that is not known or tells nothing."""
     if path is None:
         return {"looks": 0}
-    return {"looks": path.looks, "path_error": path.error_m(), "path_skill": path.skill(), "path_lag": path.lag_s()}
+    told = {"path_error": path.error_m(), "path_skill": path.skill(), "path_lag": path.lag_s()}
+    return {"looks": path.looks, **_nulls(told)}
+
+
+def _nulls(row: dict[str, Any]) -> dict[str, Any]:
+    """NaN as null."""
+    return {name: value if np.isfinite(value) else None for name, value in row.items()}
 
 
 def _accuracy_rows(name: str, sums: AccuracySums, steadiness: Steadiness, grid: Grid) -> dict[str, Any]:

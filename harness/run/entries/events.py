@@ -16,7 +16,7 @@ ENTRIES = (
            "The candidate has no partner for a line of the reference.", "length"),
     event_entry("extra", "frames", ("frame_metrics", "extra"), "extra line",
            "The candidate has a line that the reference has not.", "length"),
-    event_entry("state_reset", "number", ("frame_metrics", "lines"), "state reset",
+    event_entry("state_reset", "number", ("state_metrics", "reference"), "state reset",
            "A state that is fed back jumps from one frame to the next, in units of the reference's RMS.", "overlap"),
     event_entry("no_lines", "frames", ("frame_metrics", "lines"), "no lines at all",
            "The rung drew no line in any frame of the case.", "length"),

@@ -98,6 +98,8 @@ def test_a_run_has_a_row_for_lab_and_car_and_nulls_without_motion(tmp_path, driv
     assert (told["path_skill"] > 0.95).all()
     assert told["looks"].min() > 50  # type: ignore[operator]  # there are rows
     assert run_of("b", None).read("path_metrics")["path_skill"].null_count() == 2
+    standing = {name: np.zeros(drive.frames) for name in ("x_m", "y_m", "yaw_rad")}
+    assert run_of("c", standing).read("path_metrics")["path_skill"].null_count() == 2
 
 
 def test_the_way_is_that_of_the_pose() -> None:

@@ -15,6 +15,7 @@ from harness.measures.state import LINE_SIGNALS, StateMeter, growth_in_words
 from harness.model.card import load_card
 from harness.replay.replay import replay
 from harness.run.folder import Run
+from tests.harness.gate.gate_runs import make_run
 from tests.harness.tiny_model import write_tiny
 
 FRAMES = 120
@@ -191,3 +192,8 @@ def test_values_that_are_not_finite_count_for_nothing() -> None:
     meter.tensor("h", np.arange(1, 41), reference, candidate)
     row = next(meter.rows(20.0))
     assert (row["steps"], row["late"]) == (39, pytest.approx(0.1))
+
+
+def test_only_a_model_that_feeds_a_state_back_is_asked_for_resets(tmp_path: Path, contracting: Run) -> None:
+    assert judge(contracting).rule("state_reset") is not None
+    assert judge(make_run({"a": [0.1] * 30})).rule("state_reset") is None

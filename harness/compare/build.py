@@ -151,8 +151,9 @@ def _measures(first: Seen, second: Seen, cases: Sequence[str], rungs: Sequence[s
                 found.chance,
             )
         )
-    told = shown_ones([r.chance for r in rows]) if rows else []
-    judged = [replace(r, answer=_row_answer(r, t)) for r, t in zip(rows, told, strict=True)]
+    differing = [r for r in rows if r.better or r.worse]  # the others can show nothing, so they are no attempts
+    told = dict(zip((r.measure for r in differing), shown_ones([r.chance for r in differing]), strict=True))
+    judged = [replace(r, answer=_row_answer(r, told.get(r.measure, False))) for r in rows]
     return tuple(sorted(judged, key=lambda r: (r.answer in ("unknown", "same"), r.chance)))
 
 

@@ -70,6 +70,8 @@ def shown_ones(chances: Sequence[float], share: float = 1 - CONFIDENCE) -> list[
         chances: of each measure.
         share: of false ones among those told.
     """
+    if not len(chances):
+        return []
     order = np.argsort(chances)
     passed = [i for i, place in enumerate(order) if chances[place] <= share * (i + 1) / len(chances)]
     last = max(passed, default=-1)

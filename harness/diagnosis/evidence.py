@@ -118,11 +118,11 @@ def _betters(before: Trial, after: Trial, noise: float) -> bool:
 
 
 def _equals(search: Search, chosen: Trial) -> list[Trial]:
-    """Hypotheses with as many edits or fewer that do as well."""
+    """Hypotheses with as many edits that do as well."""
     assert chosen.held is not None
     found = []
     for trial in search.trials:
-        if trial is chosen or not trial.edits or len(trial.edits) > len(chosen.edits) or trial.held is None:
+        if trial is chosen or len(trial.edits) != len(chosen.edits) or trial.held is None:
             continue
         worse = trial.held - chosen.held
         within = EQUAL_T * float(worse.std()) / np.sqrt(worse.size)
@@ -135,8 +135,8 @@ def _equals(search: Search, chosen: Trial) -> list[Trial]:
 
 def _gain_of_the_rest(search: Search, chosen: Trial, other: Trial) -> float:
     """What the edits take away that the other hypothesis does not have."""
-    words = {e.words for e in other.edits}
-    rest = search.again([e for e in chosen.edits if e.words in words])
+    kinds = {(e.slot, e.name) for e in other.edits}
+    rest = search.again([e for e in chosen.edits if (e.slot, e.name) in kinds])
     return 0.0 if rest is None or rest.held is None else _held(rest) - _held(chosen)
 
 

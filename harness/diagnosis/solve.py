@@ -108,24 +108,24 @@ def _named(found: Believed) -> list[Named]:
 def _equal_edits(edit: Edit, found: Believed) -> list[Alternative]:
     """What stands in the place of the edit in hypotheses that do as well and have all the others, one of each class.
 
-    A scale takes in every shift, so it is told beside none.
+    A scale takes in every shift and whole crop, so it is told beside none of these.
     """
-    rest = {e.words for e in found.trial.edits if e is not edit}
+    rest = {(e.slot, e.name) for e in found.trial.edits if e is not edit}
     equals: dict[str, Alternative] = {}
     for trial in found.equals:
-        other = [e for e in trial.edits if e.words not in rest]
-        if len(other) == 1 and len(trial.edits) == len(found.trial.edits):
+        other = [e for e in trial.edits if (e.slot, e.name) not in rest]
+        if len(other) == 1:
             equals.setdefault(other[0].name, Alternative(other[0].name, other[0].words))
-    return [e for name, e in equals.items() if name != edit.name and (name, edit.slot) != ("zoom", "motion")]
+    scaled = edit.free and edit.name != "shift"
+    return [e for name, e in equals.items() if name != edit.name and (scaled or name != "zoom")]
 
 
 def _others(found: Believed) -> list[str]:
     """Whole hypotheses that do as well and differ in more than one edit."""
-    own = {e.words for e in found.trial.edits}
+    own = {(e.slot, e.name) for e in found.trial.edits}
     told = []
     for trial in found.equals:
-        names = {e.words for e in trial.edits}
-        if len(names - own) > 1 or len(names) != len(own):
+        if len({(e.slot, e.name) for e in trial.edits} - own) > 1:
             told.append(", then ".join(e.words for e in sorted(trial.edits, key=lambda e: e.place)))
     return list(dict.fromkeys(told))[:OTHERS_TOLD]
 

@@ -17,6 +17,7 @@ __all__ = ["KNOWN", "normalisation_edits", "value_edits"]
 
 PLACE = 60
 Put = Callable[[Step, Chain], Chain | None]
+STEEPEST = 4.0  # gamma beyond which no camera has one
 QUALITIES = (35, 60, 78, 92)
 KNOWN: dict[str, tuple[Sequence[float], Sequence[float]]] = {
     "ImageNet's": ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
@@ -175,7 +176,8 @@ def _gamma(exponent: float, put: Put) -> Edit:
 
 
 def _more_gamma(before: float, put: Put, view: View) -> list[Edit]:
-    return [_gamma(before * best_gamma(view.rendered, view.target), put)]
+    exponent = before * best_gamma(view.rendered, view.target)
+    return [_gamma(exponent, put)] if 1 / STEEPEST < exponent < STEEPEST else []
 
 
 def _jpegs(view: View) -> Iterator[Edit]:

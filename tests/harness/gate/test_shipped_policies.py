@@ -86,7 +86,7 @@ def test_clean_candidates_fail_nothing(clean: Run, name: str) -> None:
     assert {r.id for r in verdict.rules if r.required and r.status is not Status.PASS} <= {"ego-path"}
 
 
-@pytest.mark.parametrize("name", FAULTS.keys() - {LOST})
+@pytest.mark.parametrize("name", [name for name in FAULTS if name != LOST])
 def test_faults_that_a_car_has_shown_fail_a_release(tmp_path: Path, name: str) -> None:
     assert failed(judge(suite(tmp_path, 2, FAULTS[name][0], cases=1), load_policy(Path("release"))))
 

@@ -79,7 +79,7 @@ def first_picture(
         "strokes": [(k, _text(p)) for k, p in strokes if len(p) > 1],
         "label": _label(at, size, view["badge"]),
         "inset": view.get("inset") or _inset([p for k, p in strokes if len(p) and k == "gap"], size),
-        "badge": view["badge"], "id": view.get("id", "picture"), "caption": _caption(view),
+        "badge": view["badge"], "id": view.get("id", "first-image"), "caption": _caption(view),
         "finding": view["index"], "case": found.case,
         "frame": view["frame"], "band": found.band, "rung_name": found.rung,
     }  # fmt: skip

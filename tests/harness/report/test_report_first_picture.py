@@ -67,3 +67,10 @@ def test_there_is_none_where_there_is_neither_picture_nor_pixels(tmp_path):
     assert '<figure class="first">' not in text
     image = write_report(make_run(tmp_path / "i", Shape(cases=1, rungs=3, frame="image"))).read_text(encoding="utf-8")
     assert '<rect class="blank"' in image
+
+
+def test_no_two_elements_of_the_page_share_an_id(shown):
+    run = shown[0]
+    page = (run.path / "report.html").read_text(encoding="utf-8").partition('<script type="application/json"')[0]
+    ids = re.findall(r' id="([^"]+)"', page)
+    assert len(ids) == len(set(ids))

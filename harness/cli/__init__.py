@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import select
 import sys
 import traceback
 
@@ -15,6 +16,7 @@ from trueline._machine import machine_error
 __all__ = ["main"]
 
 INTERRUPTED = 130
+NO_READER = 141  # as a shell says of a program that SIGPIPE ended
 BUG = 4
 COMPLETING = "_TRUELINE_COMPLETE"
 
@@ -39,6 +41,8 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _broken(error: BaseException) -> int:
     """What the machine refused, in one line; anything else is a bug of ours and ends in its traceback."""
+    if _no_reader(error):
+        return NO_READER
     refused = machine_error(error)
     if refused is not None:
         fail(refused)
@@ -46,6 +50,24 @@ def _broken(error: BaseException) -> int:
     say("".join(traceback.format_exception(error)).rstrip())
     fail("a bug of Trueline | remedy: report the lines above; `trueline --version` says which it is")
     return BUG
+
+
+def _no_reader(error: BaseException | None) -> bool:
+    """Whether what reads our output has gone, as `| head` does; nothing more is written then."""
+    by_rich = isinstance(error, SystemExit)  # it lets go of the output itself
+    while error is not None and not isinstance(error, BrokenPipeError):
+        error = error.__cause__ or error.__context__
+    if error is None or not (by_rich or _closed(sys.stdout.fileno())):
+        return False  # another pipe's: of a process of ours
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes once more at its end
+    return True
+
+
+def _closed(descriptor: int) -> bool:
+    """Whether the other end of a pipe is closed."""
+    asked = select.poll()
+    asked.register(descriptor, select.POLLOUT)
+    return any(event & select.POLLERR for _, event in asked.poll(0))
 
 
 def _run(arguments: list[str]) -> int:

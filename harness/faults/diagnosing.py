@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from cases.case import open_case
 from harness.diagnosis.model import Diagnosis
 from harness.diagnosis.recorded import WINDOW, camera_inputs, diagnose_recorded
+from harness.diagnosis.run import DECLARED
 from harness.errors import DiagnosisError
 from harness.faults.protocol import Fault, Planted, Site
 from harness.feed.inputs import InputBuilder, cameras_of
@@ -38,7 +39,7 @@ def diagnosed(site: Site, fault: Fault, planted: Planted) -> Diagnosed | None:
     ticks = case.ticks(cameras_of(planted.card), 0, min(WINDOW, case.length))
     tensors = {position: build(tick)[spec.name] for position, tick in enumerate(ticks)}
     try:
-        found = diagnose_recorded(site.card, case, spec, tensors).diagnosis
+        found = diagnose_recorded(site.card, case, spec, tensors, expected=DECLARED).diagnosis
     except DiagnosisError as error:
         return Diagnosed((), False, error.what)
     names = tuple(sorted(frozenset().union(*(edit.names for edit in found.edits))))

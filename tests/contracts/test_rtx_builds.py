@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import contract_models as models
@@ -33,12 +34,17 @@ from tests.engines.test_silent import WATCH
 Y = ("y",)
 
 
+_LOADED: dict[str, ModuleType] = {}
+
+
 @pytest.fixture
-def library(monkeypatch: pytest.MonkeyPatch) -> Path:
-    """TensorRT for RTX can be imported here, and in the child that builds."""
+def library(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """TensorRT for RTX can be imported here, and in the child that builds; no test after this one finds it."""
     folder = rtx(NEWEST)
     monkeypatch.syspath_prepend(folder)
-    return folder
+    sys.modules.update(_LOADED)  # its libraries are loaded once for the life of the process
+    yield folder
+    _LOADED.update({name: sys.modules.pop(name) for name in list(sys.modules) if name.startswith("tensorrt_rtx")})
 
 
 def of_graph(model: onnx.ModelProto, folder: Path, *shape: int | str, **more: Any) -> ModelSource:

@@ -5,9 +5,12 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from types import ModuleType
 from typing import Any, NoReturn
 
 import pytest
@@ -55,6 +58,19 @@ def rtx(version: str) -> Path:
         return library(version)
     except Missing as missing:
         unmet(f"TensorRT for RTX {version}: {missing}")
+
+
+@contextmanager
+def rtx_here(patch: pytest.MonkeyPatch, version: str) -> Iterator[Path]:
+    """TensorRT for RTX can be imported in this process and in its children; afterwards nothing finds it any more."""
+    folder = rtx(version)
+    patch.syspath_prepend(folder)
+    sys.modules.update(_LOADED)  # its libraries are loaded once for the life of the process
+    yield folder
+    _LOADED.update({name: sys.modules.pop(name) for name in list(sys.modules) if name.startswith("tensorrt_rtx")})
+
+
+_LOADED: dict[str, ModuleType] = {}
 
 
 def run_with_library(version: str, arguments: list[str], **environment: str) -> str:

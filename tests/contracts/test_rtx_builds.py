@@ -8,14 +8,14 @@ import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from types import ModuleType, SimpleNamespace
+from types import SimpleNamespace
 from typing import Any
 
 import contract_models as models
 import onnx
 import pytest
 from contract_bindings import ROOT
-from contract_machine import rtx, run_with_library
+from contract_machine import rtx, rtx_here, run_with_library
 from contract_rtx import NEWEST, OLDEST
 from contract_zoo import dynamic, external, typed_deconvolution
 from onnx import TensorProto
@@ -34,17 +34,11 @@ from tests.engines.test_silent import WATCH
 Y = ("y",)
 
 
-_LOADED: dict[str, ModuleType] = {}
-
-
 @pytest.fixture
 def library(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """TensorRT for RTX can be imported here, and in the child that builds; no test after this one finds it."""
-    folder = rtx(NEWEST)
-    monkeypatch.syspath_prepend(folder)
-    sys.modules.update(_LOADED)  # its libraries are loaded once for the life of the process
-    yield folder
-    _LOADED.update({name: sys.modules.pop(name) for name in list(sys.modules) if name.startswith("tensorrt_rtx")})
+    """TensorRT for RTX can be imported here, and in the child that builds."""
+    with rtx_here(monkeypatch, NEWEST) as folder:
+        yield folder
 
 
 def of_graph(model: onnx.ModelProto, folder: Path, *shape: int | str, **more: Any) -> ModelSource:

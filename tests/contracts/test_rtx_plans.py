@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from contract_bindings import ROOT
-from contract_machine import modelopt_folder, rtx, run_with_library
+from contract_machine import modelopt_folder, rtx_here, run_with_library
 from contract_rtx import NEWEST, OLDEST
 
 import engines
@@ -33,8 +33,7 @@ SIZE = (1, 3, 360, 640)
 @pytest.fixture(scope="module", autouse=True)
 def tools() -> Iterator[None]:
     """The compiler and AutoCast, here and in children."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(rtx(NEWEST))
+    with pytest.MonkeyPatch.context() as patch, rtx_here(patch, NEWEST):
         patch.syspath_prepend(modelopt_folder())
         patch.setenv("PYTHONPATH", str(modelopt_folder()))
         yield

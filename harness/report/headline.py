@@ -27,10 +27,18 @@ SHARE = 0.1  # of all drives: what a suite without a fault should be able to exc
 
 
 def worst_finding(explanation: Explanation) -> Finding | None:
-    """The worst of those that break a required rule, else the worst."""
+    """The worst of those that break a required rule, else the worst; of values that are not finite, what one can see.
+
+    A limit that met such values belongs to the finding that has them, and there is no line to draw of it: the worst
+    line that the same step moves is shown in its place, where it moves one.
+    """
     found = explanation.findings
     deciding = [f for f in found if any(b.required for b in f.breaches)]
-    return next(iter(deciding or found), None)
+    worst = next(iter(deciding or found), None)
+    if worst is None or worst.measure != "nonfinite" or worst.stage is None:
+        return worst
+    drawn = (f for f in found if f.track is not None and (f.stage, f.factor) == (worst.stage, worst.factor))
+    return next(drawn, worst)
 
 
 def headline_view(
@@ -60,7 +68,7 @@ def _what(worst: Finding | None, judgement: Mapping[str, Any] | None, explanatio
         return (judgement or {}).get("detail") or summary(explanation)
     what = f"{worst.statistic} {label_of(worst.measure)}".strip()
     place = place_of(worst)
-    limit = next((f" by rule {b.rule}" for b in worst.breaches if b.required), "")
+    limit = next((f", breaks rule {b.rule}" for b in worst.breaches if b.required), "")
     return (
         f"{what} {size_of(worst.value, worst.unit)}, limit {size_of(worst.threshold, worst.unit)}{limit}: case "
         f"{worst.case}{', ' + place if place else ''}, on {worst.rung}"

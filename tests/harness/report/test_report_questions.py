@@ -115,7 +115,7 @@ def test_2_what_failed_where_by_how_much(asked):
     rows = told["run"].read("line_metrics").filter(case=worst.case, rung=worst.rung, band=worst.band)
     assert visible
     assert f"{rows['bend'].max():.3f} m" in text or f"{rows['bend'].max():.2f} m" in text
-    assert all(part in text for part in ("bend", "by rule bend", worst.case, worst.band, worst.rung))
+    assert all(part in text for part in ("bend", "breaks rule bend", worst.case, worst.band, worst.rung))
 
 
 def test_3_show_it(asked):

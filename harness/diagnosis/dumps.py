@@ -85,7 +85,8 @@ def _opened(case: Case, spec: InputSpec, said: DumpSpec) -> DumpedInput:
     case_ns = np.asarray(case.timestamps_ns, np.int64)
     wanted = Wanted((spec.name,), shapes={spec.name: spec.shape})
     dump = Dump(said, wanted, case_ns.tolist())
-    dump.read(0)
+    if spec.name not in dump.read(0):  # a dump of lines, which are no tensors of the network
+        raise EngineOutputMissing(f"it has no input {spec.name!r}", where=str(said.path), remedy=_REMEDY)
     shift_ns = _shift_ns(said, case_ns, dump.timestamps_ns)
     pairs = align(case_ns, dump.timestamps_ns - shift_ns, said.tolerance_ns)
     position_of = {at: int(row) for at, row in enumerate(pairs.position) if row != NONE}

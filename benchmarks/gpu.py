@@ -10,7 +10,7 @@ Every step is a process of its own with a time limit, and one that fails stops n
 same command goes on where it stopped, and tries again what did not end well. `--inputs` has cases in `roadlines/` and
 `twinlitenet/`, as `benchmarks/gpu.sh pack` puts them there. Without a GPU every step says what is missing.
 
-Not run on hardware yet.
+Run on an H200 in part: docs/hardware says what.
 """
 
 from __future__ import annotations

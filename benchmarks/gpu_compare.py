@@ -67,7 +67,7 @@ def compare_engines(card: Card, cases: Sequence[Path], real: Sequence[str], capa
             given[name], facts[name] = outputs_of(card, opened, name, folder / "cache")
         except TruelineError as error:
             failed[name] = str(error)
-    lines = Bends(card)
+    lines, ran = Bends(card), [name for name in able if name in given]
     found = {name: lines.figures(given[name], given[fp32_of(name)]) for name in given if fp32_of(name) in given}
     pairs = [(r, e) for r, e in itertools.product(able, emulated) if r in found and e in found]
     return {
@@ -75,7 +75,7 @@ def compare_engines(card: Card, cases: Sequence[Path], real: Sequence[str], capa
         "not_available": {name: answer.detail for name, answer in answers.items() if not answer.available},
         "failed": failed,
         "engines": {name: own.told() | facts[name] for name, own in found.items()},
-        "fp32": {name: bit_equal(given[name], given["ort-fp32"]) for name in able if precision(name) == "fp32"}
+        "fp32": {name: bit_equal(given[name], given["ort-fp32"]) for name in ran if precision(name) == "fp32"}
         if "ort-fp32" in given
         else {},
         "pairs": [

@@ -4,7 +4,8 @@ The kernel is PTX text that the driver compiles (`cuModuleLoadData` by ctypes), 
 PyTorch holds the memory. One warp computes one instruction. Which lane holds which element is the PTX ISA's: matrix
 fragments of mma.m16n8k8, .m16n8k4 and .m16n8k16.
 
-Not run on hardware yet. Tested without a GPU: packing and unpacking of fragments, the text, and the comparison.
+Run on an H200 (docs/hardware). Tested without a GPU: packing and unpacking of fragments, the text, the comparison, the
+emulated instruction.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from numpy.typing import NDArray
 from benchmarks.mma_reference import step_cases
 from engines.mma.arithmetic import Step, step_of
 from engines.mma.chain import Arithmetic
+from engines.mma.order import PAD, padded
 
 __all__ = [
     "INSTRUCTIONS",
@@ -107,7 +109,7 @@ def pack(instruction: Instruction, name: str, matrices: Floats) -> Words:
     parts = matrices[:, at[..., 0], at[..., 1]]
     if parts.shape[-1] == 1:
         return np.ascontiguousarray(parts[..., 0], np.float32).view(np.uint32)
-    bits = _half_bits(instruction, parts).astype(np.uint32)
+    bits = np.ascontiguousarray(_half_bits(instruction, parts), np.uint32)  # indexing leaves strides of its own
     return bits[..., 0] | (bits[..., 1] << np.uint32(16))
 
 
@@ -203,9 +205,12 @@ def _ask(driver: Any, name: str, *arguments: Any) -> None:
 
 
 def emulated(instruction: Instruction, step_: Step, a: Floats, b: Floats, c: Floats) -> Floats:
-    """d of every matrix by the emulated chain: an instruction deeper than a step is several steps."""
-    arithmetic, columns, depth = Arithmetic(instruction.kind, step_), np.arange(N), np.arange(instruction.k) * N
-    pairs = zip(a, b, c, strict=True)
+    """d of every matrix by the emulated chain: a deeper instruction is several steps, a shallower one a padded step."""
+    arithmetic, columns = Arithmetic(instruction.kind, step_), np.arange(N)
+    order = padded(np.arange(instruction.k), step_.length)
+    missing = order == PAD
+    depth, left = np.where(missing, PAD, order * N), np.where(missing, np.float32(0), a[:, :, order])
+    pairs = zip(left, b, c, strict=True)
     return np.stack([arithmetic.accumulate(x, y.reshape(-1), columns, depth, z.copy()) for x, y, z in pairs])
 
 

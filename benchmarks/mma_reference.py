@@ -77,7 +77,8 @@ def _rounded(step_: Step, total: int, unit: int) -> float:
         rest, middle = size & ((1 << drop) - 1), 1 << (drop - 1)
         kept += rest > middle or (rest == middle and kept & 1)
     value = math.inf if (kept.bit_length() + last) > limit else math.ldexp(kept, last)
-    return -value if total < 0 else value
+    negative = total < 0 and (value != 0 or step_.half_accumulator)
+    return -value if negative else value
 
 
 def chain(step_: Step, kind: str, pairs: Sequence[tuple[float, float]], c: float = 0.0) -> float:
@@ -103,6 +104,8 @@ def _toward_zero(total: Fraction) -> float:
         return 0.0
     unit = Fraction(2) ** (max(_floor_log2(abs(total)), FP32_SMALLEST) - 23)
     cut = math.trunc(abs(total) / unit) * unit
+    if cut == 0:
+        return 0.0
     size = math.inf if cut >= Fraction(2) ** 128 else float(cut)
     return math.copysign(size, total)
 

@@ -17,13 +17,14 @@ import numpy as np
 from numba import njit, types
 from numba.extending import intrinsic
 
-from engines.mma.arithmetic import ZERO_EXPONENT, Step
+from engines.mma.arithmetic import LEAST_EXPONENT, ZERO_EXPONENT, Step
 
 __all__ = ["chain_kernel", "exponents", "fma_kernel"]
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 _ZERO = np.int32(ZERO_EXPONENT)
+_LEAST = np.int32(LEAST_EXPONENT)
 _NAN = np.array(0x7FFFFFFF, np.int32).view(np.float32)[()]
 _CUT_29_BITS = np.int64(-1 << 29)  # of a double's significand: 24 bits with the leading one are left
 _BIAS = 1023  # of a double's exponent
@@ -123,9 +124,12 @@ def chain_kernel(step: Step) -> Callable[..., None]:
 
     @_compiled
     def cut(total: Any) -> Any:
-        """Toward zero to fp32; beyond its range to infinity. The unit of its subnormals divides all its numbers."""
+        """Toward zero to fp32; beyond its range to infinity. The unit of its subnormals divides all its numbers.
+
+        Nothing is left of less than that unit, and a zero has no sign.
+        """
         kept = _double_of_bits(_bits_of_double(total) & _CUT_29_BITS)
-        return np.float64(np.float32(np.trunc(kept / _SUBNORMAL_UNIT) * _SUBNORMAL_UNIT))
+        return np.float64(np.float32(np.trunc(kept / _SUBNORMAL_UNIT) * _SUBNORMAL_UNIT)) + 0.0
 
     @_compiled
     def round_half(total: Any) -> Any:
@@ -143,10 +147,10 @@ def chain_kernel(step: Step) -> Callable[..., None]:
             for n in range(total.size):
                 c = total[n]
                 largest = max(np.int32((_bits_of_double(c) >> 52) & 0x7FF) - np.int32(_BIAS), accumulator_smallest)
-                if half:
-                    largest = _ZERO if c == 0.0 else largest
+                largest = _ZERO if c == 0.0 else largest
                 for k in range(length):
                     largest = max(largest, weight_exponents[start + k] + exponent[start + k, n])
+                largest = max(largest, _LEAST)
                 scale = _double_of_bits(np.int64(bits + _BIAS - largest) << 52)
                 units = 0.0 + np.trunc(c * scale)
                 for k in range(length):

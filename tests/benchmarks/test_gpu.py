@@ -27,7 +27,9 @@ from benchmarks.gpu_mma import (
     unpack,
 )
 from benchmarks.gpu_parcel import requirements
+from benchmarks.mma_reference import chain
 from engines.mma.arithmetic import step_of
+from harness.errors import TruelineError
 from harness.model.card import load_card
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -102,6 +104,28 @@ def test_what_is_packed_comes_back(instruction):
     assert found["nan_of_other_bits"] == 0 or instruction.half
 
 
+@pytest.mark.parametrize("instruction", INSTRUCTIONS, ids=lambda one: one.name)
+def test_a_gpu_reads_the_fragments_lane_by_lane_in_memory(instruction):
+    """The H200 got fp16 operands whose memory lay register by register: fancy indexing chooses strides of its own."""
+    given = matrices(instruction, step_of("hopper", instruction.kind, half_accumulator=instruction.half), 3, 1)
+    for name, matrix in zip("abc", given, strict=True):
+        assert pack(instruction, name, matrix).flags.c_contiguous
+
+
+@pytest.mark.parametrize("architecture", ["ampere", "hopper"])
+@pytest.mark.parametrize("instruction", INSTRUCTIONS, ids=lambda one: one.name)
+def test_an_instruction_is_emulated_whatever_its_depth_is_to_a_step(instruction, architecture):
+    """Deeper than a step: several; shallower (k8 of Hopper's 16): one, padded by zeros."""
+    pytest.importorskip("numba", reason="pip install 'trueline[mma]'")
+    step_ = step_of(architecture, instruction.kind, half_accumulator=instruction.half)
+    a, b, c = matrices(instruction, step_, 2, 5)
+    got = emulated(instruction, step_, a, b, c)
+    for m, row, column in np.ndindex(2, 3, 8):
+        pairs = list(zip(a[m, row].tolist(), b[m, :, column].tolist(), strict=True))
+        want = np.float32(chain(step_, instruction.kind, pairs, float(c[m, row, column])))
+        assert compare(got[m, row, column][None], want[None])["bit_equal"] == 1
+
+
 def test_the_text_has_the_instruction_with_as_many_registers_as_a_lane_holds():
     for instruction in INSTRUCTIONS:
         text = ptx(instruction, 90)
@@ -153,6 +177,26 @@ def test_bits_and_figures_of_two_engines(tmp_path):
     assert found["failed"] == {}
     assert "trtrtx-fp16" in found["not_available"]
     assert found["engines"]["torch-fp16"]["lines_of_one_only"] == 0
+
+
+def test_an_fp32_engine_that_refuses_is_told_and_the_others_go_on(tmp_path, monkeypatch):
+    """As TensorRT for RTX does on an H200: it is importable, and no plan runs."""
+    from benchmarks import gpu_compare
+    from cases.synth import synth_cases
+
+    run = gpu_compare.outputs_of
+
+    def refusing(card, cases, name, folder):
+        if name == "torch-fp32":
+            raise TruelineError("the plan was built for other GPUs", where="engine", remedy="none")
+        return run(card, cases, name, folder)
+
+    monkeypatch.setattr(gpu_compare, "outputs_of", refusing)
+    cases = list(synth_cases(9000, 1, 0.1, tmp_path / "cases"))
+    card = load_card(ROOT / "examples/roadlines/robust.toml")
+    found = compare_engines(card, cases, ("torch-fp32", "ort-fp32-none"), 0, tmp_path)
+    assert "other GPUs" in found["failed"]["torch-fp32"]
+    assert list(found["fp32"]) == ["ort-fp32-none"]
 
 
 def test_every_emulation_is_held_against_an_fp32_that_was_run():

@@ -92,18 +92,23 @@ def test_sixteen_products_of_25_bits_overflow_nothing():
     assert one(step_, "fp16", [big] * 16, [big] * 16, 1.0) == pytest.approx(16 * big * big + 1, rel=2**-22)
 
 
-def test_a_zero_operand_has_exponent_minus_126():
-    """Published as a guess: a zero beside 2^120 aligns to 2^-6, and 2^-40 is cut away."""
-    step_ = step_of("ampere", "bf16")
-    assert one(step_, "bf16", [0.0, 2.0**-20], [2.0**120, 2.0**-20]) == 0.0
-    assert one(step_, "bf16", [0.0, 2.0**-20], [1.0, 2.0**-20]) == 2.0**-40
+@pytest.mark.parametrize("architecture", ["ampere", "hopper"])
+def test_a_zero_takes_no_part_in_the_alignment(architecture):
+    """Values of an H200: 0 x 2^120 + 2^-40 is 2^-40, and a zero accumulator cuts no sum of subnormal products."""
+    step_ = step_of(architecture, "bf16")
+    assert one(step_, "bf16", [0.0, 2.0**-20], [2.0**120, 2.0**-20]) == 2.0**-40
+    assert one(step_, "bf16", [2.0**120, 2.0**-20], [0.0, 2.0**-20]) == 2.0**-40
+    eighth = [2.0**-76]  # a product of 2^-152: eight of them are the smallest fp32
+    assert one(step_, "bf16", eighth * 8, eighth * 8, 0.0) == 2.0**-149
+    assert one(step_, "bf16", eighth * 8, eighth * 8, 2.0**-126) == 2.0**-126
 
 
-def test_a_sum_of_zero_is_positive_and_a_cut_negative_one_keeps_its_sign():
+def test_a_sum_of_zero_is_positive_also_where_nothing_is_left_of_it():
+    """The H200 has no negative zero among 1,024,000 results."""
     step_ = step_of("ampere", "tf32")
     assert bits(np.float32(one(step_, "tf32", [1.0, 1.0], [-1.0, 1.0]))) == 0
     assert bits(np.float32(one(step_, "tf32", [-0.0], [1.0], -0.0))) == 0
-    assert bits(np.float32(one(step_, "tf32", [-(2.0**-75)], [2.0**-75]))) == 0x80000000
+    assert bits(np.float32(one(step_, "tf32", [-(2.0**-75)], [2.0**-75]))) == 0
 
 
 def test_subnormals_are_kept_whatever_the_thread_does():

@@ -72,7 +72,7 @@ def look_for_lag(
     lags = np.arange(-LONGEST_LAG, LONGEST_LAG + 1)
     if (np.isfinite(c) & np.isfinite(r)).sum() < _FEWEST_OVERLAPPING:  # of crowds of short lines there are thousands
         return NO_LAG
-    explained = np.array([_explained(*_differences(c, r, _delayed(r, int(k)))) for k in lags])
+    explained = _explained_by(lags, c, r)
     known = r[np.isfinite(r)]
     if len(known) < _FEWEST_OVERLAPPING or known.std() < floor or not np.isfinite(explained).any():
         return LagLook(float("nan"), explained)
@@ -129,6 +129,26 @@ def _differences(c: Floats, r: Floats, delayed: Floats) -> tuple[Floats, Floats]
     if missing.sum() > len(c) - _FEWEST_OVERLAPPING:
         return np.full(len(c), np.nan), np.full(len(c), np.nan)
     return difference - np.nanmean(difference), template - np.nanmean(template)
+
+
+def _explained_by(lags: NDArray[np.int64], c: Floats, r: Floats) -> Floats:
+    """`_explained` of a delay of each of these frames, at once, [lags]."""
+    at = np.arange(len(r)) - lags[:, None]
+    template = np.where((at >= 0) & (at < len(r)), r[np.clip(at, 0, len(r) - 1)], np.nan) - r
+    difference = np.broadcast_to(c - r, template.shape)
+    seen = np.isfinite(difference) & np.isfinite(template)
+    count = seen.sum(axis=1)
+    difference, template = (_centred(x, seen, count) for x in (difference, template))
+    whole, left = np.sum(difference**2, axis=1), np.sum((difference - template) ** 2, axis=1)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        share = np.where(whole > 0, 1 - left / whole, np.where(left > 0, -np.inf, 0.0))
+    return np.where(count >= _FEWEST_OVERLAPPING, share, np.nan)
+
+
+def _centred(values: Floats, seen: NDArray[np.bool_], count: NDArray[np.int64]) -> Floats:
+    """Values less the mean of those that are seen, 0 for the others, [lags, n]."""
+    kept = np.where(seen, values, 0.0)
+    return np.where(seen, values - (kept.sum(axis=1) / np.maximum(count, 1))[:, None], 0.0)
 
 
 def _explained(difference: Floats, template: Floats) -> float:

@@ -13,7 +13,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-__all__ = ["dump_toml"]
+__all__ = ["dump_toml", "inline_toml"]
 
 _BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
 
@@ -21,6 +21,15 @@ _BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
 def dump_toml(table: Mapping[str, Any]) -> str:
     """TOML text that `tomllib.loads` reads back as the same table, without the keys that are None."""
     return "\n".join(_table(table, ())).strip("\n") + "\n"
+
+
+def inline_toml(value: Any) -> str:
+    """One value as TOML, on one line."""
+    if isinstance(value, (list, tuple)):
+        return f"[{', '.join(inline_toml(item) for item in value)}]"
+    if isinstance(value, Mapping):
+        return f"{{ {', '.join(f'{_key(k)} = {inline_toml(v)}' for k, v in value.items() if v is not None)} }}"
+    return _value(value)
 
 
 def _table(table: Mapping[str, Any], path: tuple[str, ...]) -> Iterator[str]:
@@ -52,7 +61,7 @@ def _value(value: Any) -> str:
     if isinstance(value, (list, tuple)):
         return _list(value)
     if isinstance(value, Mapping):  # inside a list
-        return f"{{ {', '.join(f'{_key(k)} = {_value(v)}' for k, v in value.items() if v is not None)} }}"
+        return inline_toml(value)
     raise TypeError(f"no TOML for a {type(value).__name__}: {value!r}")
 
 

@@ -99,7 +99,7 @@ def show_(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="case folder")],
     out: Annotated[Path, typer.Option("--out", metavar="PNG", help="picture to write")],
     run: Annotated[Path | None, typer.Option("--run", metavar="RUN", help="draw the lines of this run")] = None,
-    rung: Annotated[list[str] | None, typer.Option("--rung", help="rungs to draw; default all of RUN")] = None,
+    rung: Annotated[list[str] | None, typer.Option("--rung", help="rungs to draw; default all but probes")] = None,
     count: Annotated[int, typer.Option("--count", help="how many frames", min=1)] = 12,
 ) -> None:
     """Draw a contact sheet: frames spread over the case, with ground truth and the lines of a run."""

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from harness.cli.options import CacheOption, JsonOption
-from harness.terminal import print_json, say, show, table
+from harness.terminal import print_json, say, show
 
 if TYPE_CHECKING:
     from harness.init import Guess
@@ -57,8 +58,8 @@ def init(
             }
         )  # fmt: skip
         return
-    rows = [("?" if g.key in made.unconfirmed else "", g.key, _short(g.value), g.evidence) for g in made.guesses]
-    show(table(("", "what", "is", "because"), rows))
+    for guess in made.guesses:
+        show(_told(guess, guess.key in made.unconfirmed))
     drawn = f"drawn on {made.picture}" if made.picture else f"not drawn: {made.no_picture}"
     say(f"{made.lines} lines on the trial frames, {drawn}")
     if made.unconfirmed:
@@ -67,24 +68,44 @@ def init(
     say(f"next: trueline run {made.card} --cases {folder / 'cases'} --policy {made.policy} --out {folder / 'runs'}")
 
 
-def _short(value: Any) -> str:
-    text = str(value)
-    return text if len(text) <= 48 else f"{text[:45]}..."
+def _told(guess: Guess, unconfirmed: bool) -> str:
+    """A guess with what it rests on, no wider than a terminal of 80 columns."""
+    from textwrap import fill
+
+    from cases.tomlout import inline_toml
+
+    head = f"{'?' if unconfirmed else ' '} {guess.key} = {inline_toml(guess.value)}"
+    lines = [fill(head, 80, subsequent_indent="      "), fill(guess.evidence, 80, **_INDENTED)]
+    return "\n".join(line for line in lines if line)
+
+
+_INDENTED: Mapping[str, Any] = {"initial_indent": "      ", "subsequent_indent": "      "}
 
 
 def _ask(guess: Guess) -> Any:
-    """Ask a person; an empty answer is the guess."""
+    """Ask a person until the answer can be one; an empty answer is the guess."""
+    from cases.tomlout import inline_toml
+
+    others = [inline_toml(other) for other in (guess.others or guess.words) if other != guess.value]
+    say(f"\n{guess.key}: {guess.evidence}{'; also ' if others else ''}{', '.join(others)}")
+    kept = "" if guess.value is None else inline_toml(guess.value)
+    while True:
+        said = str(typer.prompt(f"  {guess.key}", default=kept, err=True))
+        if said == kept:
+            return guess.value
+        answer = _read(said)
+        problem = "write it as TOML does: a word, a number, a list [..], a table {..}" if answer is None else ""
+        if not (problem := problem or guess.refusal(answer)):
+            return answer
+        say(f"  {problem}")
+
+
+def _read(said: str) -> Any:
+    """What a person wrote: a value of TOML, or a word without quotes; None where it is neither."""
     import tomllib
 
-    others = f"; also {', '.join(map(str, guess.others))}" if guess.others else ""
-    say(f"{guess.key}: {guess.evidence}{others}")
-    while True:
-        said = typer.prompt(f"  {guess.key}", default="" if guess.value is None else str(guess.value), err=True)
-        if said == str(guess.value):
-            return guess.value
-        try:
-            return tomllib.loads(f"value = {said}")["value"]
-        except tomllib.TOMLDecodeError:
-            if said.replace("-", "").replace("_", "").replace(":", "").replace(".", "").isalnum():
-                return said
-            say("  write it as TOML does: a word, a number, a list [..], a table {..}")
+    try:
+        return tomllib.loads(f"value = {said}")["value"]
+    except tomllib.TOMLDecodeError:
+        bare = said.replace("-", "").replace("_", "").replace(":", "").replace(".", "")
+        return said if bare.isalnum() else None

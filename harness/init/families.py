@@ -197,7 +197,7 @@ def _mask(outputs: Sequence[Seen], picture: Picture) -> Iterator[Fit]:
             "mask", options, distinct,
             f"{seen.name} {list(seen.shape)} is a mask; {share:.1%} of its pixels are set on the trial frames"
             + ("" if len(masks) == 1 else f", of {len(masks)} masks " + ("the thin one" if told else "one")),
-            guessed=guessed, published={"colour": "rgb", "normalisation": "unit"},
+            guessed=guessed,
         )  # fmt: skip
 
 

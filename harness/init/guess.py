@@ -13,6 +13,26 @@ from trueline._reading import read_toml
 __all__ = ["Ask", "Guess", "Settled", "read_answers"]
 
 
+def _whole(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value > 0
+
+
+def _list_of(one: Callable[[Any], bool]) -> Callable[[Any], bool]:
+    return lambda value: isinstance(value, list) and bool(value) and all(map(one, value))
+
+
+FORMS: Mapping[str, Callable[[Any], bool]] = {
+    "a text": lambda value: isinstance(value, str),
+    "a table": lambda value: isinstance(value, Mapping),
+    "a table with a name": lambda value: isinstance(value, Mapping) and isinstance(value.get("name"), str),
+    "a list of steps": _list_of(lambda step: isinstance(step, Mapping) and isinstance(step.get("op"), str)),
+    "[width, height]": lambda value: _list_of(_whole)(value) and len(value) == 2,
+    "a list of sizes": _list_of(_whole),
+    "a list of names": _list_of(lambda name: isinstance(name, str)),
+}
+"""What an answer may be, in the words of a message -> whether it is."""
+
+
 @dataclass(frozen=True, slots=True)
 class Guess:
     """One thing that the card must say.
@@ -23,6 +43,8 @@ class Guess:
         evidence: what suggests it, or why nothing does.
         sure: the file itself says so: not asked, not unconfirmed.
         others: other values that fit, best first.
+        words: the words that an answer may be.
+        forms: what else it may be, of FORMS; with neither, anything, which is checked where it is used.
     """
 
     key: str
@@ -30,6 +52,16 @@ class Guess:
     evidence: str
     sure: bool = False
     others: Sequence[Any] = ()
+    words: Sequence[str] = ()
+    forms: Sequence[str] = ()
+
+    def refusal(self, answer: Any) -> str:
+        """Why an answer cannot be; empty where it can."""
+        if answer in self.words or any(FORMS[form](answer) for form in self.forms):
+            return ""
+        if not self.words and not self.forms:
+            return ""
+        return f"{self.key} must be {' or '.join([*self.words, *self.forms])}, not {answer!r}"
 
 
 Ask = Callable[[Guess], Any]
@@ -54,12 +86,16 @@ class Settled:
         """The answer, else the sure value, else what a person says, else the guess, which stays unconfirmed.
 
         Raises:
-            UsageError: there is neither an answer nor a guess.
+            UsageError: there is neither an answer nor a guess, or the answer is no word of this question.
         """
         self._asked.add(guess.key)
         value, told = guess.value, guess.sure
         if guess.key in self._answers:
             value, told = self._answers[guess.key], True
+            if refusal := guess.refusal(value):
+                raise UsageError(
+                    refusal, where=f"answer {guess.key!r}", remedy="correct it; docs/init.md has the words"
+                )
             self.guesses.append(Guess(guess.key, value, "answered", sure=True))
         else:
             if not guess.sure and self._ask is not None:
@@ -75,6 +111,10 @@ class Settled:
         if not told:
             self.unconfirmed.append(guess.key)
         return value
+
+    def answered(self, key: str) -> bool:
+        """Whether an answers file has this question."""
+        return key in self._answers
 
     def finish(self) -> None:
         """Refuse answers to questions that were not asked.

@@ -10,9 +10,10 @@ from harness.errors import UsageError
 from harness.init.guess import Guess, Settled
 from harness.init.network import Head, Network, Port
 
-__all__ = ["NORMALISATIONS", "Picture", "input_tables", "normalise_step", "picture_of", "state_table"]
+__all__ = ["NORMALISATIONS", "TEXT", "Picture", "input_tables", "normalise_step", "picture_of", "state_table"]
 
 COLOURS = (1, 3)
+TEXT = ("a text",)
 NORMALISATIONS: Mapping[str, dict[str, Any]] = {
     "unit": {"op": "normalise"},
     "imagenet": {"op": "normalise", "mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225]},
@@ -57,12 +58,17 @@ def picture_of(network: Network, settled: Settled) -> Picture:
         )
     names = sorted(fitting, key=lambda name: -_area(fitting[name]))
     evidence = f"{list(_port(network, names[0]).shape)}, the largest picture among the inputs"
-    name = settled.settle(Guess("picture", names[0], evidence, sure=len(names) == 1, others=names[1:]))
-    if name not in fitting:
-        raise UsageError(f"no input {name!r} is a picture", where="answer 'picture'", remedy=f"one of {names}")
+    name = settled.settle(Guess("picture", names[0], evidence, sure=len(names) == 1, others=names[1:], words=names))
     layout, channels, height, width = fitting[name]
     if height == 0 or width == 0:
-        size = settled.settle(Guess("size", None, f"height and width of {name!r} are dynamic; say [width, height]"))
+        size = settled.settle(
+            Guess(
+                "size",
+                None,
+                f"height and width of {name!r} are dynamic; say [width, height]",
+                forms=("[width, height]",),
+            )
+        )
         width, height = (int(s) for s in size)
     return Picture(_port(network, name), layout, channels, height, width, network.head(name))
 
@@ -114,11 +120,13 @@ def _other(port: Port, shape: Sequence[int], network: Network) -> Guess:
     alike = [o.name for o in network.outputs if o.shape == port.shape and o.dtype == port.dtype]
     key = f"input {port.name}"
     if alike:
-        return Guess(key, "state", f"output {alike[0]!r} has its shape {list(shape)}", others=["const:0"])
+        return Guess(key, "state", f"output {alike[0]!r} has its shape {list(shape)}", others=["const:0"], forms=TEXT)
     if shape[1:2] == [1] and len(shape) == 4:
         evidence = f"{list(shape)}: a mask of the picture's padding, 0 where there is picture"
-        return Guess(key, "const:0", evidence, others=["const:1"])
-    return Guess(key, None, f"an input of shape {list(shape)}: say its source, const:0, ego.speed_mps, calib.front.K")
+        return Guess(key, "const:0", evidence, others=["const:1"], forms=TEXT)
+    return Guess(
+        key, None, f"an input of shape {list(shape)}: say its source, const:0, ego.speed_mps, calib.front.K", forms=TEXT
+    )
 
 
 def state_table(network: Network, tables: Sequence[Mapping[str, Any]], settled: Settled) -> dict[str, str]:
@@ -130,7 +138,9 @@ def state_table(network: Network, tables: Sequence[Mapping[str, Any]], settled: 
             alike = [o.name for o in network.outputs if (o.shape, o.dtype) == (port.shape, port.dtype)]
             free = [name for name in alike if name not in found]
             evidence = f"outputs of its shape: {', '.join(alike) or 'none'}"
-            guess = Guess(f"state {port.name}", free[0] if free else None, evidence, len(alike) == 1, free[1:])
+            guess = Guess(
+                f"state {port.name}", free[0] if free else None, evidence, len(alike) == 1, free[1:], words=alike
+            )
             found[settled.settle(guess)] = port.name
     return found
 

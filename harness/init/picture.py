@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,16 +20,18 @@ from harness.report.contact_sheet import Layer, draw_sheet
 __all__ = ["draw_first_frames", "first_lines"]
 
 
-def first_lines(
-    card: Card, cases: Sequence[Case], outputs: Callable[[], Sequence[Mapping[str, Any]]]
-) -> dict[str, LineTable]:
+def first_lines(card: Card, cases: Sequence[Case], given: Sequence[Mapping[str, Any]]) -> dict[str, LineTable]:
     """Lines of frames spread over the cases, by case, with the cases' frame numbers.
+
+    Args:
+        card: of the decoder.
+        cases: recordings.
+        given: outputs of their frames, as `harness.init.trials.outputs_on` gives them.
 
     Raises:
         DecoderError: the decoder does not read the outputs.
     """
     kept = [o.name for o in card.outputs]
-    given = outputs()
     stacked = {name: np.stack([frame[name] for frame in given]) for name in kept if name in given[0]}
     decoded = decode_frames(build_decoder(card), stacked, np.arange(len(given)))
     if decoded.error is not None:

@@ -11,20 +11,20 @@ from typing import Any
 
 import numpy as np
 
-import engines
 from cases.case import Case, open_case
 from cases.importing import import_case, name_of
 from cases.tomlout import dump_toml
 from engines.protocol import ExportTarget, ModelSource, TensorSpec
 from harness.errors import UsageError
-from harness.feed.inputs import spread_frames
 from harness.init.families import Fit, fits_of
 from harness.init.guess import Ask, Guess, Settled
-from harness.init.inputs import Picture, input_tables, normalise_step, picture_of, state_table
+from harness.init.inputs import TEXT, Picture, input_tables, picture_of, state_table
 from harness.init.network import Network, read_network
 from harness.init.outputs import Seen, seen_outputs
 from harness.init.picture import draw_first_frames, first_lines
+from harness.init.pipelines import settle_pipelines, steps
 from harness.init.text import card_text, policy_text, test_text
+from harness.init.trials import Tried, draft_card, outputs_on, tried
 from harness.lines.table import LineTable
 from harness.model.card import Card, load_card
 from harness.replay.replay import DEFAULT_ENGINES
@@ -108,9 +108,9 @@ def init_project(
     opened = [open_case(case) for case in cases]
     seen = _trial(draft | {"decoder": {"name": "mask"}}, picture, opened, out, cache)
     fit = _decoder(seen, picture, settled)
-    card = _card(draft, fit, picture, settled)
+    card = _card(draft, fit, picture, settled, opened, out, cache)
     settled.finish()
-    return _written(card, seen, settled, cases, opened, out, cache, tell)
+    return _written(_in_image(card, picture), seen, settled, cases, opened, out, cache, tell)
 
 
 def _case(video: Path, out: Path, tell: Tell) -> Path:
@@ -155,9 +155,15 @@ def _exported(model: str, out: Path, settled: Settled, cache: Path) -> tuple[dic
     if module.is_file() and module.parent.resolve() != out.resolve():
         out.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(module, out / module.name)
-    shape = settled.settle(Guess("input_shape", None, "a PyTorch network does not say it: [1, 3, height, width]"))
-    names = settled.settle(Guess("outputs", None, "names for the network's outputs, in its order"))
-    weights = settled.settle(Guess("weights", "", "no weights are named: the network's own initial ones", others=()))
+    shape = settled.settle(
+        Guess(
+            "input_shape", None, "a PyTorch network does not say it: [1, 3, height, width]", forms=("a list of sizes",)
+        )
+    )
+    names = settled.settle(
+        Guess("outputs", None, "names for the network's outputs, in its order", forms=("a list of names",))
+    )
+    weights = settled.settle(Guess("weights", "", "no weights are named: the network's own initial ones", forms=TEXT))
     torch: dict[str, Any] = {"factory": model}
     if weights:
         shutil.copyfile(weights, out / Path(weights).name)
@@ -176,59 +182,19 @@ def _draft(part: Mapping[str, Any], network: Network, picture: Picture, settled:
     state = state_table(network, inputs, settled)
     name = re.sub(r"[^A-Za-z0-9_.-]+", "-", network.path.stem).strip("-.") or "model"
     return {
-        "schema": 1, "name": settled.settle(Guess("name", name, "the file's name", sure=True)), **part,
+        "schema": 1, "name": settled.settle(Guess("name", name, "the file's name", sure=True, forms=TEXT)), **part,
         "inputs": inputs, "outputs": [{"name": o.name} for o in network.outputs],
     } | ({"state": state} if state else {})  # fmt: skip
-
-
-def steps(picture: Picture, colour: str, normalisation: Any, before: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """`preprocess` of the card: the lab's pipeline, and one as a car has it.
-
-    Args:
-        picture: the input.
-        colour: rgb, bgr or gray.
-        normalisation: word or table (`harness.init.inputs.normalise_step`).
-        before: steps between colours and normalisation.
-    """
-    size = [picture.width, picture.height]
-    moves = [dict(step) for step in before] or [{"op": "resize", "size": size, "arithmetic": "fixed"}]
-    convert = {"op": f"to_{colour}", "arithmetic": "fixed"}
-    last = normalise_step(normalisation, picture.channels)
-    if picture.port.dtype == "uint8":
-        last = {"op": "round_u8"}
-    elif picture.port.dtype == "float16":
-        last = {**last}  # the input's dtype is cast to at the end
-    exact = dict(last)
-    if exact.get("op") == "normalise" and "scale" not in exact:
-        exact["scale"] = 1 / 255
-    return {
-        "train": [{**convert, "chroma": "bilinear"}, *moves, last],
-        "deploy": [{"op": "nv12"}, {**convert, "chroma": "nearest"}, *moves, {"op": "round_u8"}, exact]
-        if last["op"] != "round_u8"
-        else [{"op": "nv12"}, {**convert, "chroma": "nearest"}, *moves, last],
-    }
 
 
 def _trial(draft: Mapping[str, Any], picture: Picture, cases: Sequence[Case], out: Path, cache: Path) -> list[Seen]:
     """Outputs of a few frames under the plainest preprocessing."""
     colour = "gray" if picture.channels == 1 else "rgb"
     raw = picture.head.scaled and picture.head.largest > 2
-    card = _read(
-        {**draft, "frame": "image", "length_unit": "px",
-         "image": {"width": picture.width, "height": picture.height, "rows": [picture.height * 0.95, 0]},
-         "preprocess": steps(picture, colour, "raw" if raw else "unit", ())},
-        out,
-    )  # fmt: skip
+    made = steps(picture, cases[0].meta.cameras[CAMERA], colour, "raw" if raw else "unit", ())
+    drawn = {**draft, "frame": "image", "length_unit": "px", "preprocess": made}
+    card = draft_card(_in_image(drawn, picture), out)
     return seen_outputs(outputs_on(card, cases, TRIAL_FRAMES, cache))
-
-
-def outputs_on(card: Card, cases: Sequence[Case], frames: int, cache: Path) -> list[dict[str, Any]]:
-    """Outputs of ONNX Runtime on frames spread over the cases, deploy pipeline; a state is zero in each."""
-    engine = engines.open("ort-fp32", card.source(cache))
-    try:
-        return [dict(engine.infer(tensors)) for tensors in spread_frames(card, cases, frames)]
-    finally:
-        engine.close()
 
 
 def _decoder(seen: Sequence[Seen], picture: Picture, settled: Settled) -> Fit:
@@ -237,11 +203,14 @@ def _decoder(seen: Sequence[Seen], picture: Picture, settled: Settled) -> Fit:
     shapes = ", ".join(f"{s.name} {list(s.shape)}" for s in seen)
     best = fits[0] if fits else None
     tied = [fit for fit in fits[1:] if best is not None and fit.distinct == best.distinct]
+    forms = ("a text", "a table with a name")
     if best is None or tied:
         reason = f"no decoder reads {shapes}" if best is None else f"several decoders read {shapes}"
-        guess = Guess("decoder", None, reason, others=[_named(f) for f in fits])
+        guess = Guess("decoder", None, reason, others=[_named(f) for f in fits], forms=forms)
     else:
-        guess = Guess("decoder", _named(best), best.evidence, best.distinct == 3, [_named(f) for f in fits[1:]])
+        guess = Guess(
+            "decoder", _named(best), best.evidence, best.distinct == 3, [_named(f) for f in fits[1:]], forms=forms
+        )
     said = settled.settle(guess)
     table = dict(said) if isinstance(said, Mapping) else {"name": said}
     for fit in fits:
@@ -260,75 +229,47 @@ def _rest(table: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in table.items() if key != "name"}
 
 
-def _card(draft: Mapping[str, Any], fit: Fit, picture: Picture, settled: Settled) -> dict[str, Any]:
+def _card(
+    draft: Mapping[str, Any],
+    fit: Fit,
+    picture: Picture,
+    settled: Settled,
+    cases: Sequence[Case],
+    out: Path,
+    cache: Path,
+) -> dict[str, Any]:
     """The card's tables, every question settled."""
     options = dict(fit.options)
     for key, why in fit.guessed.items():
         if key != "frame":
             options[key] = settled.settle(Guess(f"decoder.{key}", options.get(key, _default(key)), why))
-    frame = settled.settle(
-        Guess("frame", fit.frame, fit.guessed.get("frame", fit.evidence), "frame" not in fit.guessed)
-    )
-    colour, normalisation = _colours(fit, picture, settled)
-    before = _moves(fit, picture, settled)
-    preprocess = settled.settle(
-        Guess(
-            "deploy",
-            "nv12",
-            "the car's camera is taken for NV12 with the lab's resize; say what it does",
-            others=("lab",),
-        )
-    )
-    pipelines = steps(picture, colour, normalisation, before)
-    if preprocess == "lab":
-        pipelines["deploy"] = pipelines["train"]
-    return {
+    told = fit.guessed.get("frame", fit.evidence)
+    frame = settled.settle(Guess("frame", fit.frame, told, "frame" not in fit.guessed, words=("vehicle", "image")))
+    card = {
         **draft, "frame": frame, "length_unit": "px" if frame == "image" else "m",
-        "preprocess": pipelines, "decoder": {"name": fit.decoder, **options},
+        "decoder": {"name": fit.decoder, **options},
     }  # fmt: skip
+    camera = cases[0].meta.cameras[CAMERA]
+
+    def draws(ways: Sequence[tuple[str, Any]], before: Sequence[Mapping[str, Any]]) -> list[Tried]:
+        def card_of(colour: str, normalisation: Any) -> Card:
+            made = steps(picture, camera, colour, normalisation, before)
+            return draft_card(_in_image(card, picture) | {"preprocess": made}, out)
+
+        return tried(card_of, ways, cases, TRIAL_FRAMES // 2, cache)
+
+    return card | {"preprocess": settle_pipelines(fit, picture, camera, settled, draws)}
+
+
+def _in_image(card: Mapping[str, Any], picture: Picture) -> dict[str, Any]:
+    """The card with the network's picture as its image, where its lines are pixels."""
+    size = {"width": picture.width, "height": picture.height}
+    rows = [round(picture.height * 0.97), round(picture.height * 0.5)]
+    return {**card, "image": {**size, "rows": rows}} if card["frame"] == "image" else dict(card)
 
 
 def _default(key: str) -> Any:
     return {"lane_class": 1, "length": "", "channels": ""}.get(key)
-
-
-def _colours(fit: Fit, picture: Picture, settled: Settled) -> tuple[str, Any]:
-    """Colour and normalisation: by the graph's own first nodes, or as published for such outputs."""
-    source = f"as published with {fit.decoder}" if fit.published else "what most networks have"
-    if picture.channels == 1:
-        colour = settled.settle(Guess("colour", "gray", "one channel", sure=True))
-    else:
-        colour = settled.settle(
-            Guess("colour", fit.published.get("colour", "rgb"), f"{source}; no shape tells it", others=("rgb", "bgr"))
-        )
-    guess = Guess("normalisation", fit.published.get("normalisation", "unit"), f"{source}; no shape tells it",
-                  others=("unit", "imagenet", "half", "raw"))  # fmt: skip
-    if picture.port.dtype == "uint8":
-        guess = Guess("normalisation", "raw", "the input is uint8", sure=True)
-    elif picture.head.scaled:
-        said = " ".join(picture.head.operators)
-        big = picture.head.largest > 2
-        guess = Guess("normalisation", "raw" if big else "unit",
-                      f"the graph begins with {said}, constants up to {picture.head.largest:.3g}: it takes "
-                      + ("0..255" if big else "0..1"), sure=big)  # fmt: skip
-    return str(colour), settled.settle(guess)
-
-
-def _moves(fit: Fit, picture: Picture, settled: Settled) -> list[dict[str, Any]]:
-    """Crop and resize: the whole picture, or what the published network sees."""
-    size = [picture.width, picture.height]
-    lower = fit.published.get("lower")
-    if lower:
-        whole = round(picture.height / lower)
-        value: list[dict[str, Any]] = [
-            {"op": "resize", "size": [picture.width, whole], "arithmetic": "fixed"},
-            {"op": "crop", "box": [0, whole - picture.height, *size]},
-        ]
-        why = f"as published: resized to {picture.width}x{whole}, its lower {picture.height} rows"
-    else:
-        value = [{"op": "resize", "size": size, "arithmetic": "fixed"}]
-        why = f"the whole picture, resized to {picture.width}x{picture.height}; no shape tells a crop"
-    return [dict(step) for step in settled.settle(Guess("crop", value, why))]
 
 
 def _written(
@@ -338,15 +279,9 @@ def _written(
     """Shapes, rows of the image, files and the picture."""
     shapes = {s.name: [1, *s.shape] for s in seen}
     card["outputs"] = [{"name": o["name"], "shape": shapes[o["name"]]} for o in card["outputs"] if o["name"] in shapes]
-    rows_told = ""
-    if card["frame"] == "image":
-        size = next(t for t in card["inputs"] if str(t["source"]).startswith("camera."))
-        shape = size["shape"]
-        height, width = shape[2:] if size["layout"] == "NCHW" else shape[1:3]
-        card["image"] = {"width": width, "height": height, "rows": [round(height * 0.97), round(height * 0.5)]}
-    draft = _read(card, out)
+    draft = draft_card(card, out)
     tell("drawing lines on the first frames")
-    lines = first_lines(draft, opened, lambda: outputs_on(draft, opened, 2 * TRIAL_FRAMES, cache))
+    lines = first_lines(draft, opened, outputs_on(draft, opened, 2 * TRIAL_FRAMES, cache))
     if card["frame"] == "image":
         card["image"]["rows"], rows_told = _rows(lines, card["image"])
         settled.guesses.append(Guess("image.rows", card["image"]["rows"], rows_told))
@@ -387,13 +322,3 @@ def _rows(lines: Mapping[str, LineTable], image: Mapping[str, Any]) -> tuple[lis
     if found[0] - found[1] < 0.1 * image["height"]:
         return list(image["rows"]), "the lines drawn are too short to tell: a share of the height"
     return found, f"the medians of the near and far ends of {len(ends)} lines on the trial frames"
-
-
-def _read(card: Mapping[str, Any], out: Path) -> Card:
-    """A card that is no file yet, as if it lay in the folder."""
-    root = out.resolve()
-    raw = {key: value for key, value in card.items() if key != "unconfirmed"}
-    for part, key in (("torch", "weights"), ("onnx", "file")):
-        if key in raw.get(part, {}):
-            raw[part] = {**raw[part], key: root / raw[part][key]}
-    return Card(**raw, path=root / "model.toml")

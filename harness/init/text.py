@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from cases.tomlout import inline_toml
 from harness.init.guess import Guess
 
 __all__ = ["card_text", "policy_text", "test_text"]
@@ -26,7 +27,7 @@ def card_text(card: Mapping[str, Any], guesses: Sequence[Guess], dump: Callable[
 
 
 def _shown(value: Any) -> str:
-    text = str(value)
+    text = inline_toml(value)
     return text if len(text) <= 80 else f"{text[:77]}..."
 
 

@@ -15,14 +15,16 @@ from cases.case import Case
 from harness.errors import ReportError, UsageError
 from harness.feed.preprocess.colour import to_rgb_u8
 from harness.feed.window import steps_of_run, window_of
+from harness.ladder.tree import Tree
 from harness.lines.table import CLOSED, LineTable
 from harness.model.grid import Grid, grid_from_json, image_grid, vehicle_grid
 from harness.report.draw import Colour, draw_lines, place, write_caption
 from harness.report.palette import HUES
+from harness.run.facts import read_facts
 from harness.run.folder import Run
 from trueline._drafts import replacing
 
-__all__ = ["BELOW", "Layer", "contact_sheet", "draw_sheet"]
+__all__ = ["BELOW", "Layer", "contact_sheet", "draw_sheet", "rungs_shown"]
 
 CELL_WIDTH = 480
 BELOW = 8  # width of the reference's lines, pixels; rungs lie on them
@@ -45,7 +47,7 @@ def contact_sheet(
         case: the case.
         out: the PNG.
         run: a run that holds the case; its lines are drawn.
-        rungs: rungs to draw; default every rung of the run.
+        rungs: rungs to draw; default the reference and every rung that is no probe.
         count: how many frames.
         columns: pictures in a row.
         camera: which camera; default the first.
@@ -124,7 +126,7 @@ def _layers(case: Case, run: Run | None, rungs: Sequence[str] | None) -> list[La
     names = [r["name"] for r in run.rungs]
     if case.id not in [c["id"] for c in run.meta["cases"]]:
         raise UsageError(f"the run has no case {case.id!r}", where=str(run.path), remedy="replay this case")
-    for name in sorted(rungs or names, key=lambda n: n != run.reference):
+    for name in sorted(rungs or rungs_shown(run), key=lambda n: n != run.reference):
         if name not in names:
             raise UsageError(f"the run has no rung {name!r}", where=str(run.path), remedy=f"use one of {names}")
         lines = run.table("lines").filter(pl.col("case") == case.id, pl.col("rung") == name).collect()
@@ -133,6 +135,12 @@ def _layers(case: Case, run: Run | None, rungs: Sequence[str] | None) -> list[La
         width = BELOW if name == run.reference else 2
         layers.append(Layer(name, colour, grid, LineTable.from_polars(lines), steps_of_run(run.meta), width))
     return layers
+
+
+def rungs_shown(run: Run) -> list[str]:
+    """The reference and every rung with findings of its own that ran: what a sheet shows unless told otherwise."""
+    tree = Tree(read_facts(run.meta).rungs.values(), run.reference)
+    return [run.reference, *(node.name for node in tree.chain())]
 
 
 def _cell(

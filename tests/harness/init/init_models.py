@@ -71,6 +71,33 @@ def write_network(
     return path
 
 
+def write_threshold(path: Path, level: float, *, size: tuple[int, int] = (128, 64)) -> Path:
+    """A mask: the first channel of the picture above a level, in what the network is fed."""
+    width, height = size
+    picture = helper.make_tensor_value_info("picture", TensorProto.FLOAT, [1, 3, height, width])
+    mask = helper.make_tensor_value_info("mask", TensorProto.FLOAT, [1, 1, height, width])
+    nodes = [
+        helper.make_node("Split", ["picture"], ["first", "second", "third"], axis=1, num_outputs=3),
+        helper.make_node("Sub", ["first", "level"], ["mask"]),
+    ]
+    constants = [numpy_helper.from_array(np.float32(level), "level")]
+    graph = helper.make_graph(nodes, "threshold", [picture], [mask], constants)
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9), path)
+    return path
+
+
+def striped(folder: Path, colour: tuple[int, int, int], count: int = 3) -> Path:
+    """Dark gray pictures with an upright stripe of a colour (red, green, blue)."""
+    import cv2
+
+    folder.mkdir(parents=True)
+    for k in range(count):
+        drawn = np.full((72, 160, 3), 40, np.uint8)
+        drawn[:, 60 + k : 68 + k] = colour[::-1]
+        cv2.imwrite(str(folder / f"{k:03d}.png"), drawn)
+    return folder
+
+
 def pictures(folder: Path, count: int = 3) -> Path:
     """A folder of small pictures."""
     import cv2

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import tomllib
 from pathlib import Path
 
@@ -10,13 +11,20 @@ import numpy as np
 import pytest
 from onnx import TensorProto
 
+from cases.picture import Picture
+from cases.schema import CameraMeta
 from harness.cli import main
+from harness.cli.init import _ask
 from harness.errors import UsageError
+from harness.feed.preprocess.colour import encode_nv12, split_planes
 from harness.gate.load import load_policy
-from harness.init import init_project
+from harness.init import Guess, init_project
+from harness.init.inputs import Picture as FedPicture
+from harness.init.network import Head, Port
+from harness.init.pipelines import steps
 from harness.job import run_job
 from harness.model.card import load_card
-from tests.harness.init.init_models import FAMILIES, pictures, random_outputs, write_network
+from tests.harness.init.init_models import FAMILIES, pictures, random_outputs, striped, write_network, write_threshold
 
 DECODERS = {"laneatt": "proposals", "clrnet": "proposals"}
 DATA = Path(__file__).resolve().parents[4] / "shared" / "data"
@@ -114,6 +122,91 @@ def test_every_guess_is_listed_until_it_is_answered(made, tmp_path):
     assert project.lines >= 0
 
 
+WHITE, RED, BLUE = (255, 255, 255), (255, 40, 40), (40, 40, 255)
+
+
+@pytest.mark.parametrize(
+    ("level", "stripe", "colour", "normalisation"),
+    [
+        (0.5, WHITE, "rgb", "unit"),  # imagenet and bgr draw as much: what is more usual
+        (1.5, WHITE, "rgb", "imagenet"),
+        (100.0, WHITE, "rgb", "raw"),
+        (0.5, RED, "rgb", "unit"),
+        (0.5, BLUE, "bgr", "unit"),
+        (1.5, BLUE, "bgr", "imagenet"),
+    ],
+)
+def test_where_no_shape_tells_how_to_feed_it_the_way_that_draws_lines_is_guessed(
+    tmp_path, level, stripe, colour, normalisation
+):
+    path, drive = write_threshold(tmp_path / "lanes.onnx", level), striped(tmp_path / "drive", stripe)
+    project = init_project(str(path), [drive], tmp_path / "out", cache=tmp_path / "cache")
+    told = {guess.key: guess for guess in project.guesses}
+    assert (told["colour"].value, told["normalisation"].value) == (colour, normalisation)
+    assert {"colour", "normalisation"} <= set(project.unconfirmed)
+    assert f"{colour} {normalisation}" in told["colour"].evidence
+    assert project.lines > 0
+
+
+@pytest.mark.parametrize("matrix", ["bt601", "bt709"])
+@pytest.mark.parametrize("value_range", ["limited", "full"])
+def test_a_recording_that_is_4_2_0_is_only_repacked_by_the_guessed_car(matrix, value_range):
+    camera = CameraMeta(
+        kind="video", pixel_format="yuv420p", width=4, height=4, color_matrix=matrix, color_range=value_range
+    )
+    data = np.random.default_rng(1).integers(0, 256, (6, 4), np.uint8)
+    recorded = Picture(data, "yuv420p", 4, 4, matrix, value_range)
+    port = Port("picture", (1, 3, 2, 2), "float32")
+    fed = FedPicture(port, "NCHW", 3, 2, 2, Head((), False, 0.0, False))
+    first = dict(steps(fed, camera, "rgb", "unit", ())["deploy"][0])
+    assert first.pop("op") == "nv12"
+    packed = encode_nv12(recorded, **first)
+    for ours, theirs in zip(split_planes(packed), split_planes(recorded), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+
+
+def test_a_network_of_other_proportions_than_the_recording_is_told(made):
+    project, _ = made(random_outputs("curves"), size=(96, 96))
+    told = {guess.key: guess.evidence for guess in project.guesses}
+    assert "2.22 times as much in one direction; a crop or letterbox is as common" in told["crop"]
+
+
+@pytest.mark.parametrize(
+    ("key", "answer", "must"),
+    [
+        ("colour", "rbg", "colour must be rgb or bgr, not 'rbg'"),
+        ("normalisation", "bgr", "normalisation must be unit or imagenet or half or raw or a table, not 'bgr'"),
+        ("normalisation", 255, "not 255"),
+        ("crop", "none", "crop must be a list of steps, not 'none'"),
+        ("crop", [0, 160, 1280, 560], "a list of steps"),
+        ("deploy", ["nv12"], "deploy must be nv12 or lab"),
+        ("frame", "metres", "frame must be vehicle or image"),
+        ("decoder", {"form": "clrnet"}, "a table with a name"),
+        ("name", 7, "name must be a text"),
+    ],
+)
+def test_an_answer_that_cannot_be_one_is_refused_at_its_question(made, key, answer, must):
+    with pytest.raises(UsageError, match=re.escape(must)):
+        made(random_outputs("curves"), {key: answer})
+
+
+def test_a_person_is_asked_again_until_the_answer_can_be_one(monkeypatch, capsys):
+    said = iter(["rbg", "[", "bgr"])
+    monkeypatch.setattr("typer.prompt", lambda *args, **more: next(said))
+    assert _ask(Guess("colour", "rgb", "no shape tells it", words=("rgb", "bgr"))) == "bgr"
+    told = capsys.readouterr().err
+    assert "colour must be rgb or bgr, not 'rbg'" in told
+    assert "write it as TOML does" in told
+
+
+def test_a_guess_is_kept_by_an_empty_answer_and_shown_as_it_would_be_written(monkeypatch):
+    shown = []
+    monkeypatch.setattr("typer.prompt", lambda text, default, **more: shown.append(default) or default)
+    value = [{"op": "resize", "size": [640, 360]}]
+    assert _ask(Guess("crop", value, "the whole picture", forms=("a list of steps",))) is value
+    assert tomllib.loads(f"value = {shown[0]}")["value"] == value
+
+
 def test_an_answer_to_no_question_is_refused(made):
     with pytest.raises(UsageError, match="questions that this model does not raise: color"):
         made(random_outputs("curves"), {"color": "rgb"})
@@ -190,13 +283,14 @@ def test_the_command_tells_its_guesses(tmp_path, capsys):
 
 @pytest.mark.skipif(not (DATA / "models").is_dir(), reason=f"no {DATA / 'models'}")
 def test_a_published_model_and_a_foreign_clip(tmp_path):
-    """TwinLiteNet: the lane mask and not the drivable area; the rows are about those that a person chose."""
+    """TwinLiteNet: the lane mask, its normalisation by what draws lines; rows about as a person chose them."""
     project = init_project(
         str(DATA / "models" / "twinlitenet.onnx"), [DATA / "clips" / "highway_curve.mp4"], tmp_path / "out",
-        cache=tmp_path / "cache",
+        answers={"colour": "rgb"}, cache=tmp_path / "cache",
     )  # fmt: skip
     card = load_card(project.card)
     assert card.decoder.options["output"] == "ll"
+    assert {g.key: g.value for g in project.guesses}["normalisation"] == "unit"
     assert card.image is not None
     assert abs(card.image.rows[0] - 336) < 20
     assert abs(card.image.rows[1] - 226) < 20

@@ -12,8 +12,9 @@ from harness.errors import ReportError, UsageError
 from harness.feed.window import window_of
 from harness.lines.table import LineTable
 from harness.model.grid import image_grid, vehicle_grid
-from harness.report.contact_sheet import BELOW, Layer, contact_sheet, draw_sheet
+from harness.report.contact_sheet import BELOW, Layer, contact_sheet, draw_sheet, rungs_shown
 from harness.report.draw import draw_lines, place, project
+from tests.harness.report.fixture_run import LADDER, Shape, make_run
 
 K = np.array([[500.0, 0, 320], [0, 500, 180], [0, 0, 1]])
 # camera x right, y down, z forward; vehicle x forward, y left, z up; 1.5 m above the road
@@ -104,3 +105,11 @@ def test_equal_lines_of_two_layers_are_both_seen(case_folder: Path, tmp_path: Pa
     assert len(magenta)
     assert white.min() < magenta.min()
     assert white.max() > magenta.max()
+
+
+def test_a_sheet_of_a_run_shows_the_reference_and_no_probes(tmp_path: Path) -> None:
+    """The names on a picture stay few: probes are drawn where they are asked for."""
+    run = make_run(tmp_path / "run", Shape(cases=1, rungs=len(LADDER), frames=12))
+    names = [name for name, _, _ in LADDER]
+    assert rungs_shown(run)[0] == run.reference
+    assert sorted(rungs_shown(run)) == sorted(name for name in names if not name.startswith("train+"))

@@ -5,7 +5,7 @@ A function named by `compute` in harness/run/catalogue.py takes one of these and
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +18,8 @@ from harness.run.catalogue import find_measure
 __all__ = ["BandBlock", "StationBlock", "Stretch"]
 
 Floats = NDArray[np.float64]
+
+_SERIES = ("offset", "candidate", "reference", "curvature", "ego")
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +69,7 @@ class StationBlock:
         grid: thresholds and unit.
         owned: whether the own series may tell who owns a change; without, all is the candidate's, as between repeats
             of one engine.
+        fresh: frames before it are context of a long case, measured before (sections.py).
     """
 
     offset: Floats
@@ -78,6 +81,14 @@ class StationBlock:
     station: int
     grid: Grid
     owned: bool = True
+    fresh: int = 0
+
+    def without_context(self) -> StationBlock:
+        """Its fresh frames alone."""
+        if not self.fresh:
+            return self
+        kept = {name: getattr(self, name)[self.fresh :] for name in _SERIES}
+        return replace(self, **kept, fresh=0)
 
     def threshold(self, measure: str) -> float:
         """From where on a measure is a finding at this station."""

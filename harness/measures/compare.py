@@ -16,6 +16,7 @@ from harness.measures.floor import FloorMeter
 from harness.measures.measured import measured
 from harness.measures.rung_meter import RungMeter
 from harness.measures.scope import CaseScope
+from harness.measures.sections import OVERLAP_S, SECTION_FRAMES
 from harness.model.card import Card
 from harness.run.folder import TakesRows
 from harness.run.rungs import Probe, Rung
@@ -47,7 +48,7 @@ class Comparer:
         self._scope = CaseScope(case, card, rungs[0].name, parts)
         self._meters = [RungMeter(rung, self._scope, slots[rung.name]) for rung in rungs]
         self._floors = [FloorMeter(probe, self._scope.grid, self._scope.clock) for probe in probes]
-        self.frames_done = 0
+        self.frames_done, self._section_frames = 0, 0
 
     def __enter__(self) -> Self:
         return self
@@ -59,7 +60,7 @@ class Comparer:
             floor.close()
 
     def add(self, chunk: Chunk) -> None:
-        """Measure one chunk; chunks come in the order of time."""
+        """Measure one chunk; chunks come in the order of time, and none reaches over a multiple of SECTION_FRAMES."""
         self._scope.tick(chunk.frames, chunk.timestamps_ns)
         lines = {meter.name: meter.measure(chunk) for meter in self._meters}
         for meter in self._meters:
@@ -68,6 +69,19 @@ class Comparer:
             base, again = (chunk.outputs[rung.name] for rung in (floor.probe.base, floor.probe.rung))
             floor.add(base, again, lines[floor.probe.base.name], measured(again, self._scope.grid))
         self.frames_done += len(chunk.frames)
+        self._section_frames += len(chunk.frames)
+        if self._section_frames >= SECTION_FRAMES:
+            self._end_section()
+
+    def _end_section(self) -> None:
+        """Measure over time what is there; what follows sees the last of it as context."""
+        clock, self._section_frames = self._scope.clock, 0
+        context = clock.since(OVERLAP_S)
+        for meter in self._meters:
+            meter.end_section(context)
+        for floor in self._floors:
+            floor.end_section(context)
+        clock.forget(context)
 
     def note(self, events: Mapping[str, Sequence[Event]]) -> None:
         """Add events that are known already, of engines by name, to every rung that runs them."""
@@ -89,5 +103,5 @@ class Comparer:
         for meter in self._meters:
             meter.finish()
         for floor in self._floors:
-            for row in floor.rows(self._scope.case.id):
+            for row in floor.rows():
                 self._scope.parts.add("floors", row)

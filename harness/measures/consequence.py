@@ -16,7 +16,7 @@ Source: pure pursuit, Coulter, CMU-RI-TR-92-01 (1992); the filters of UN Regulat
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -66,6 +66,12 @@ class Consequence:
     lateral_accel: float
     lateral_jerk: float
 
+    def with_later(self, other: Consequence) -> Consequence:
+        """Of both sections of a case."""
+        frames, *largest = astuple(self)
+        more, *others = astuple(other)
+        return Consequence(frames + more, *np.fmax(largest, others).tolist())
+
 
 def lane_gap(tracks: Iterable[TrackSeries], steps: int) -> LaneGap:
     """The ego lane of every step; only two lines are held at a time.
@@ -89,7 +95,9 @@ def lane_gap(tracks: Iterable[TrackSeries], steps: int) -> LaneGap:
     return LaneGap((left + right) / 2, left - right)
 
 
-def consequence(gap: LaneGap, look_ahead_m: tuple[float, ...], speed_mps: Floats, fps: float) -> Consequence:
+def consequence(
+    gap: LaneGap, look_ahead_m: tuple[float, ...], speed_mps: Floats, fps: float, fresh: int = 0
+) -> Consequence:
     """What the gap asks of a car.
 
     Args:
@@ -97,6 +105,7 @@ def consequence(gap: LaneGap, look_ahead_m: tuple[float, ...], speed_mps: Floats
         look_ahead_m: of its stations, ascending.
         speed_mps: of every step, NaN where unknown.
         fps: steps a second.
+        fresh: steps before it were counted before.
     """
     known = np.isfinite(speed_mps)
     preview = np.clip(np.where(known, speed_mps, look_ahead_m[1]) * PREVIEW_S, look_ahead_m[0], look_ahead_m[-1])
@@ -104,7 +113,7 @@ def consequence(gap: LaneGap, look_ahead_m: tuple[float, ...], speed_mps: Floats
     demand = 2 * aside / preview**2
     accel, jerk = _felt(np.where(known, demand * speed_mps**2, np.nan), fps)
     return Consequence(
-        int(np.isfinite(aside).sum()), _largest(aside), _largest(wider), _largest(demand), accel, jerk
+        int(np.isfinite(aside[fresh:]).sum()), _largest(aside), _largest(wider), _largest(demand), accel, jerk
     )  # fmt: skip
 
 

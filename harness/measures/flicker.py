@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["excess_toggles", "id_swaps", "toggles", "toggles_per_min"]
+__all__ = ["Toggles", "id_swaps", "toggles"]
 
 _SHORTEST_S = 1.0
 _SPREADS = 2.0
@@ -16,34 +18,57 @@ def toggles(present: NDArray[np.bool_]) -> int:
     return int(np.count_nonzero(present[1:] != present[:-1]))
 
 
-def excess_toggles(candidate: NDArray[np.bool_], reference: NDArray[np.bool_]) -> int:
-    """Toggles of the candidate in excess of the reference's.
+@dataclass(frozen=True, slots=True)
+class Toggles:
+    """Comings and goings of a line in some steps; those of further steps may be added.
 
     Told in the frames in which the reference has the line: elsewhere the candidate's presence is not known, and a line
-    that only the reference drops and takes up again is no coming and going of the candidate's. Beside a reference that
-    blinks twice the spread of what two such engines differ by is left out, too: n toggles are n/2 blinks by chance.
+    that only the reference drops and takes up again is no coming and going of the candidate's.
 
-    Args:
-        candidate: the line has a partner in the candidate, [n], from the reference's first frame to its last.
-        reference: the reference has the line, [n].
+    Attributes:
+        candidate: toggles of the candidate.
+        reference: toggles of the reference.
+        steps: how many there are.
     """
-    others = toggles(reference)
-    return max(0, toggles(candidate[reference]) - others - int(_SPREADS * np.sqrt(4 * others)))
 
+    candidate: int = 0
+    reference: int = 0
+    steps: int = 0
 
-def toggles_per_min(candidate: NDArray[np.bool_], reference: NDArray[np.bool_], fps: float) -> float:
-    """`excess_toggles` per minute.
+    @classmethod
+    def of(cls, candidate: NDArray[np.bool_], reference: NDArray[np.bool_], fresh: int = 0) -> Toggles:
+        """Of the steps from `fresh` on.
 
-    Args:
-        candidate, reference: as there.
-        fps: frames per second.
+        Args:
+            candidate: the line has a partner in the candidate, [n], from the reference's first frame to its last.
+            reference: the reference has the line, [n].
+            fresh: steps before it were counted before.
+        """
+        both, context = candidate[reference], np.count_nonzero(reference[:fresh])
+        return cls(
+            toggles(both[max(context - 1, 0) :]), toggles(reference[max(fresh - 1, 0) :]), len(reference) - fresh
+        )
 
-    Returns:
-        1/min, never negative; NaN for a track that lives under a second, where one blink would read 120 and more.
-    """
-    if not len(reference) >= _SHORTEST_S * fps:
-        return float("nan")
-    return excess_toggles(candidate, reference) * 60 * fps / len(reference)
+    def __add__(self, other: Toggles) -> Toggles:
+        return Toggles(
+            self.candidate + other.candidate, self.reference + other.reference, self.steps + other.steps
+        )  # fmt: skip
+
+    @property
+    def excess(self) -> int:
+        """Toggles of the candidate in excess of the reference's.
+
+        Beside a reference that blinks twice the spread of what two such engines differ by is left out, too: n toggles
+        are n/2 blinks by chance.
+        """
+        return max(0, self.candidate - self.reference - int(_SPREADS * np.sqrt(4 * self.reference)))
+
+    def per_min(self, fps: float) -> float:
+        """The excess per minute, never negative; NaN for a track that lives under a second.
+
+        One blink of that would read 120 and more.
+        """
+        return self.excess * 60 * fps / self.steps if self.steps >= _SHORTEST_S * fps else float("nan")
 
 
 def id_swaps(

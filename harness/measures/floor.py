@@ -21,11 +21,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.lines.chunk import RungOutputs
+from harness.measures.clock import Clock
 from harness.measures.match import match
 from harness.measures.measured import Measured
 from harness.measures.pairs import pair_metrics
-from harness.measures.series import Clock, SeriesStore
-from harness.measures.series_table import series_metrics_table
+from harness.measures.series import SeriesStore
+from harness.measures.series_table import SeriesTable
 from harness.measures.tensor import tensor_metrics
 from harness.model.grid import Grid
 from harness.run.catalogue import measures
@@ -48,6 +49,9 @@ class FloorMeter:
         self.probe = probe
         self._grid = grid
         self._series = SeriesStore(grid.look_ahead, clock, vehicle_frame=grid.frame == "vehicle")
+        self._table = SeriesTable(
+            case="", rung=probe.rung.name, reference=probe.base.name, grid=grid, owned=False
+        )  # fmt: skip
         self._largest: dict[tuple[str, str | None], float] = {}
         self._count: dict[tuple[str, str | None], int] = {}
 
@@ -84,16 +88,15 @@ class FloorMeter:
         for metric, unmatched in (("missing", missing), ("extra", extra)):
             self._take(metric, None, np.unique(unmatched, return_counts=True)[1].astype(float))
 
-    def rows(self, case: str) -> Iterator[dict[str, Any]]:
+    def end_section(self, context: int) -> None:
+        """Measure the series so far; those from frame `context` on are context of the next section."""
+        self._table.add(self._series)
+        self._series.forget(context)
+
+    def rows(self) -> Iterator[dict[str, Any]]:
         """Rows of the floors table; a metric that never had a value has none."""
-        table = series_metrics_table(
-            self._series,
-            case=case,
-            rung=self.probe.rung.name,
-            reference=self.probe.base.name,
-            grid=self._grid,
-            owned=False,
-        )
+        self._table.add(self._series)
+        table = self._table.table()
         for metric in _with_floor("series_metrics"):
             self._take(metric, None, table[metric].drop_nulls().to_numpy())
         for (metric, band), value in sorted(self._largest.items(), key=lambda item: (item[0][0], item[0][1] or "")):

@@ -6,6 +6,7 @@ comparison with the root, the one a policy judges; the comparison with the paren
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import Any
@@ -18,7 +19,7 @@ from engines.formats.polylines import LINE_ARRAYS
 from harness.lines.chunk import Chunk, Ints
 from harness.lines.table import NO_SLOT, LineTable
 from harness.measures.accuracy import AccuracySums, accuracy, accuracy_sums
-from harness.measures.consequence import consequence, lane_gap
+from harness.measures.consequence import Consequence, consequence, lane_gap
 from harness.measures.dropped import Dropped
 from harness.measures.ego_path import EgoPath
 from harness.measures.events import Event, EventLog
@@ -30,7 +31,7 @@ from harness.measures.presence import line_counts, mean_reach
 from harness.measures.resets import RESET
 from harness.measures.scope import CaseScope
 from harness.measures.series import SeriesStore
-from harness.measures.series_table import series_metrics_table
+from harness.measures.series_table import SeriesTable
 from harness.measures.state import StateMeter
 from harness.measures.tensor import tensor_metrics
 from harness.measures.tracks import NO_TRACK, Tracker
@@ -67,6 +68,9 @@ class RungMeter:
         self._series = SeriesStore(scope.grid.look_ahead, scope.clock, vehicle_frame=scope.vehicle)
         self._state = StateMeter(tuple(scope.card.state)) if scope.card.state and not self._is_root else None
         self._events = EventLog(scope.card.length_unit)
+        self._table = SeriesTable(case=scope.case.id, rung=rung.name, reference=scope.root, grid=scope.grid)
+        self._felt: Consequence | None = None
+        self._frame_of_step = array("q")  # only where there is a state
         self._dropped = {reference: Dropped() for reference in self._references}
         self._accuracy: AccuracySums | None = None
         self._steadiness = Steadiness.none()
@@ -124,23 +128,17 @@ class RungMeter:
         """Rows of what needs the whole case: series, states, events, accuracy."""
         parts, case, root = self._scope.parts, self._scope.case.id, self._scope.root
         if not self._is_root:
-            table = series_metrics_table(
-                self._series,
-                case=case,
-                rung=self.name,
-                reference=root,
-                grid=self._scope.grid,
-                log=self._events,
-            )
-            parts.add("series_metrics", table.drop("case").to_dict())
+            self._measure_series()
+            parts.add("series_metrics", self._table.table(self._events).drop("case").to_dict())
         if self._scope.vehicle:
             parts.add("path_metrics", {"rung": self.name, **_path_row(self._path)})
         if not self._is_root and self._scope.vehicle:
-            parts.add("lane_metrics", {"rung": self.name, "reference": root, **self._lane_row()})
+            felt = _nulls(asdict(self._felt)) if self._felt is not None else {}
+            parts.add("lane_metrics", {"rung": self.name, "reference": root, **felt})
         if self._state is not None:
-            frames, axis = self._scope.clock.axis()
+            _, axis = self._scope.clock.axis()
             for step, size in self._state.resets():
-                frame = int(frames[step - 1])
+                frame = self._frame_of_step[step - 1]
                 self._events.add(Event("state_reset", frame, frame, -1, -1, size, RESET))
             for row in self._state.rows(axis.fps):
                 parts.add("state_metrics", {"rung": self.name, "reference": root, **row})
@@ -151,12 +149,24 @@ class RungMeter:
         if self._accuracy is not None:
             parts.add("accuracy", _accuracy_rows(self.name, self._accuracy, self._steadiness, self._scope.grid))
 
-    def _lane_row(self) -> dict[str, Any]:
+    def end_section(self, context: int) -> None:
+        """Measure the series so far; those from frame `context` on are context of the next section."""
+        if not self._is_root:
+            self._measure_series()
+            self._series.forget(context)
+
+    def _measure_series(self) -> None:
+        self._table.add(self._series)
+        if self._scope.vehicle:
+            felt = self._lane()
+            self._felt = felt if self._felt is None else self._felt.with_later(felt)
+
+    def _lane(self) -> Consequence:
         """What following the rung's lines would do to a car that follows the root's."""
-        speed_mps, (_, axis) = self._scope.clock.speed(), self._scope.clock.axis()
+        clock = self._scope.clock
+        speed_mps, (_, axis) = clock.speed(), clock.axis()
         gap = lane_gap(self._series.tracks(), len(speed_mps))
-        felt = asdict(consequence(gap, self._scope.grid.look_ahead, speed_mps, axis.fps))
-        return _nulls(felt)
+        return consequence(gap, self._scope.grid.look_ahead, speed_mps, axis.fps, clock.fresh_step())
 
     def _against(self, chunk: Chunk, reference: str, ref: Measured, cand: Measured, frames_done: int) -> None:
         grid, parts = self._scope.grid, self._scope.parts
@@ -178,6 +188,7 @@ class RungMeter:
             self._events.frames("extra", blinks, owner="reference")
             self._append_series(ref, cand, found, chunk.frames[chunk.outputs[self.name].ran])
             if self._state is not None:
+                self._frame_of_step.extend(chunk.frames)
                 step = frames_done + 1 + np.searchsorted(chunk.frames, frame)
                 self._state.lines(step, pairs.bands["offset_max"], pairs.bands["bend"])
 

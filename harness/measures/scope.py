@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from cases.case import Case
 from harness.lines.chunk import Ints
 from harness.lines.table import LineTable
+from harness.measures.clock import Clock
 from harness.measures.ego_path import Steps, steps_of
-from harness.measures.series import Clock
 from harness.measures.truth import TruthLines, truth_lines
 from harness.measures.way import Way
 from harness.model.card import Card

@@ -1,8 +1,8 @@
 """Time series of one case and rung: the lateral offset of every track at the three look-ahead stations.
 
-Chunks of frames come in through `Clock.tick` and `SeriesStore.append`; at the end of the case
+Chunks of frames come in through `Clock.tick` and `SeriesStore.append`; at the end of a section of the case
 `SeriesStore.tracks` gives each track as dense arrays on a regular time axis, NaN where something is missing. Rows wait
-in a file once they outgrow a small buffer, so memory stays flat over 100,000 frames: only one track is dense at a time.
+in a file once they outgrow a small buffer, and only one track is dense at a time.
 """
 
 from __future__ import annotations
@@ -16,13 +16,12 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from harness.errors import MetricError
-from harness.measures.ego import ego_sway
-from harness.measures.timeline import TimeAxis, time_axis
+from harness.measures.clock import Clock, between
+from harness.measures.timeline import TimeAxis
 from harness.measures.windows import runs_of
 
 __all__ = [
     "MIN_FPS",
-    "Clock",
     "SeriesStore",
     "TrackSeries",
     "fill_short_gaps",
@@ -60,7 +59,8 @@ class TrackSeries:
         in_candidate: the candidate has a line matched to it, bool [n].
         merging: steps at a merge or split, bool [n]: part of the offset, not of the swing.
         ego: lateral motion of the vehicle to add to own series, float64 [n, 3]; zeros where the case knows none.
-        start: step of the case's time axis at which it begins.
+        start: step of the time axis at which it begins.
+        fresh: step of the track from which on nothing of it was given before (sections.py); 0 in the first section.
     """
 
     track: int
@@ -73,57 +73,12 @@ class TrackSeries:
     merging: NDArray[np.bool_]
     ego: Floats
     start: int = 0
+    fresh: int = 0
 
     @property
     def candidate(self) -> NDArray[np.float32]:
         """The candidate's own lateral position, float32 [n, 3], NaN where either is missing."""
         return self.reference + self.offset
-
-
-class Clock:
-    """Times and ego motion of every frame of one case; the stores of its rungs share one."""
-
-    def __init__(self) -> None:
-        self._frames: list[NDArray[np.int64]] = []
-        self._times: list[NDArray[np.int64]] = []
-        self._ego: list[NDArray[np.float32]] = []
-
-    def tick(
-        self,
-        frames: ArrayLike,
-        timestamps_ns: ArrayLike,
-        *,
-        speed_mps: ArrayLike = np.nan,
-        yaw_rate_radps: ArrayLike = np.nan,
-        yaw_rad: ArrayLike = np.nan,
-    ) -> None:
-        """Tell of every frame of a chunk, also of those without lines; ego values are NaN where unknown."""
-        frames = np.atleast_1d(np.asarray(frames, np.int64))
-        self._frames.append(frames)
-        self._times.append(np.atleast_1d(np.asarray(timestamps_ns, np.int64)))
-        ego = [np.broadcast_to(np.asarray(v, np.float32), len(frames)) for v in (speed_mps, yaw_rate_radps, yaw_rad)]
-        self._ego.append(np.stack(ego, axis=1))
-
-    def axis(self) -> tuple[NDArray[np.int64], TimeAxis]:
-        """Frame numbers, int64 [frames], and where they stand in time."""
-        frames = np.concatenate(self._frames) if self._frames else np.zeros(0, np.int64)
-        return frames, time_axis(np.concatenate(self._times) if self._times else np.zeros(0, np.int64))
-
-    def speed(self) -> Floats:
-        """Forward speed on the time axis, m/s, [steps]; NaN where it is unknown."""
-        frames, axis = self.axis()
-        if len(frames) == 0:
-            return np.zeros(0)
-        before, after, share = axis.around(axis.steps(0, len(frames) - 1))
-        return _between(np.concatenate(self._ego), before, after, share)[:, 0].astype(np.float64)
-
-    def ego_motion(self, axis: TimeAxis, look_ahead_m: Sequence[float]) -> Floats | None:
-        """Lateral motion of the vehicle on the time axis, [steps, stations]; None where it is unknown."""
-        if len(axis.place) < 2 or all(np.isnan(e).all() for e in self._ego):
-            return None
-        before, after, share = axis.around(axis.steps(0, len(axis.place) - 1))
-        dense = _between(np.concatenate(self._ego), before, after, share).astype(np.float64)
-        return ego_sway(axis.fps, dense[:, 0], dense[:, 1], dense[:, 2], look_ahead_m)
 
 
 class SeriesStore:
@@ -188,7 +143,9 @@ class SeriesStore:
         rows["frame"], rows["track"], rows["merging"] = frames, track, merging
         rows["offset"], rows["reference"] = offset, reference
         rows["matched"] = np.isfinite(rows["offset"]).any(axis=1) if matched is None else matched
-        rows = rows[track >= 0]
+        self._take(rows[track >= 0])
+
+    def _take(self, rows: NDArray[np.void]) -> None:
         if len(rows) == 0:
             return
         block = len(self._blocks)
@@ -204,6 +161,16 @@ class SeriesStore:
                 self._spans[k] = _Span(block, block, first, end, count)
             else:
                 self._spans[k] = before._replace(last_block=block, last_frame=end, rows=before.rows + count)
+
+    def forget(self, frame: int) -> None:
+        """Keep only the rows from this frame on."""
+        kept = [rows[rows["frame"] >= frame] for rows in self._rows(0, len(self._blocks))]
+        self._file.seek(0)
+        self._file.truncate()
+        self._blocks.clear()
+        self._spans.clear()
+        for rows in kept:
+            self._take(rows)
 
     def tracks(self) -> Iterator[TrackSeries]:
         """Every track in the order of ids, one dense at a time.
@@ -240,12 +207,16 @@ class SeriesStore:
         """Rows of some tracks, block by block."""
         spans = [self._spans[track] for track in tracks]
         wanted = np.array(tracks, np.int32)
-        for start, count in self._blocks[min(s.first_block for s in spans) : max(s.last_block for s in spans) + 1]:
-            self._file.seek(start)
-            rows = np.frombuffer(self._file.read(count * _ROW.itemsize), _ROW)
+        for rows in self._rows(min(s.first_block for s in spans), max(s.last_block for s in spans) + 1):
             rows = rows[np.isin(rows["track"], wanted)] if len(tracks) > 1 else rows[rows["track"] == tracks[0]]
             if len(rows):
                 yield rows
+
+    def _rows(self, first: int, stop: int) -> Iterator[NDArray[np.void]]:
+        """Rows of some blocks, block by block."""
+        for start, count in self._blocks[first:stop]:
+            self._file.seek(start)
+            yield np.frombuffer(self._file.read(count * _ROW.itemsize), _ROW)
 
     def _dense(
         self,
@@ -285,6 +256,7 @@ class SeriesStore:
             merging=laid.merging,
             ego=still if ego is None else ego[start : start + count],
             start=start,
+            fresh=int(np.searchsorted(frame, self.clock.fresh)),
         )
 
 
@@ -321,20 +293,8 @@ class _Columns(NamedTuple):
     def between(self, before: NDArray[np.int64], after: NDArray[np.int64], share: Floats) -> _Columns:
         """Between two frames each: lengths on the straight line, flags of the nearer one; nothing in a hole."""
         nearer, seen = np.where(share > 0.5, after, before), np.isfinite(share)
-        offset, reference = (_between(x, before, after, share) for x in (self.offset, self.reference))
+        offset, reference = (between(x, before, after, share) for x in (self.offset, self.reference))
         return _Columns(offset, reference, *(x[nearer] & seen for x in (self.present, self.matched, self.merging)))
-
-
-def _between(
-    values: NDArray[np.float32], before: NDArray[np.int64], after: NDArray[np.int64], share: Floats
-) -> NDArray[np.float32]:
-    """Values between two frames on the straight line, [steps, columns]; NaN in a hole."""
-    found = values[before]
-    inside = np.flatnonzero(share != 0)
-    if len(inside):
-        part = share[inside, None].astype(np.float32)
-        found[inside] += part * (values[after[inside]] - found[inside])
-    return found
 
 
 def _places(frames: NDArray[np.int64], wanted: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -53,6 +53,7 @@ def find_swings(
     *,
     candidate: NDArray[np.floating[Any]] | None = None,
     reference: NDArray[np.floating[Any]] | None = None,
+    fresh: int = 0,
 ) -> tuple[list[Swing], int] | None:
     """Swings of one offset series.
 
@@ -62,10 +63,11 @@ def find_swings(
         hysteresis: h, the least leg between turning points, in the unit of `offset`.
         candidate: the candidate's own ego-compensated position, [n]; with `reference` it decides the owner.
         reference: the reference's own, [n]. Without both the owner is `candidate`.
+        fresh: steps before it were looked at before, and are no longer counted.
 
     Returns:
-        (swings in order of time, steps that could be looked at); None below 8 Hz or where no stretch lasts a second:
-        the metric did not run, which is not the same as no swing.
+        (swings in order of time, fresh steps that could be looked at); None below 8 Hz or where no stretch lasts a
+        second: the metric did not run, which is not the same as no swing.
 
     Source: docs/DESIGN.md section 4. Gaps up to 0.2 s are interpolated, longer ones split the series.
     """
@@ -77,13 +79,13 @@ def find_swings(
     if candidate is not None and reference is not None:
         own = (fill_short_gaps(candidate, bridged), fill_short_gaps(reference, bridged))
     swings: list[Swing] = []
-    looked_at = 0
+    looked_at, looked = 0, False
     for a, b in zip(*runs_of(np.isfinite(filled)), strict=True):
         if b - a < SHORTEST_STRETCH_S * fps:
             continue
-        looked_at += int(b - a)
+        looked_at, looked = looked_at + max(int(b) - max(int(a), fresh), 0), True
         swings += _swings_of_stretch(filled, int(a), int(b), fps, hysteresis, own)
-    return (swings, looked_at) if looked_at else None
+    return (swings, looked_at) if looked else None
 
 
 def _swings_of_stretch(

@@ -23,6 +23,7 @@ from engines.foreign import guarded
 from engines.protocol import keeps_state
 from engines.registry import family
 from harness.feed.inputs import InputBuilder, cameras_of, context_of, initial_state
+from harness.measures.sections import SECTION_FRAMES
 from harness.model.card import Card
 from harness.replay.batches import RowCheck
 from harness.replay.case_measuring import CaseMeasuring, Collected, of_case
@@ -158,7 +159,9 @@ def _chunks(
             times.append(moment.timestamp_ns)
             if not limit and len(frames) >= batch:
                 limit = _chunk_frames(runners, batch)
-            if limit and len(frames) >= limit:
+            if limit and (len(frames) >= limit or count % SECTION_FRAMES == 0):
+                for group in groups.values():
+                    group.flush()
                 yield _collected(frames, times, runners)
                 frames, times = array("q"), array("q")
         for group in groups.values():

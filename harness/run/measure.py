@@ -10,13 +10,14 @@ from typing import Any, Literal
 from harness.model.grid import Grid
 from harness.run.units import Quantity
 
-__all__ = ["COUNTING", "STATISTICS", "Group", "Kind", "Measure", "Sizing", "Statistic", "Threshold"]
+__all__ = ["COUNTING", "STATISTICS", "Group", "Kind", "Measure", "Pooled", "Sizing", "Statistic", "Threshold"]
 
 Statistic = Literal[
     "max", "min", "mean", "p1", "p5", "p50", "p95", "p99", "sustained", "count", "rate_per_min", "share", "seconds",
     "episodes_per_h",
 ]  # fmt: skip
 Kind = Literal["value", "counter", "flag", "event", "floor"]
+Pooled = Literal["max", "mean", "rms"]
 Sizing = Literal["frames", "case", "overlap", "length"]
 Group = Literal["Shape of the line", "Over time", "Presence", "Tensors, truth, speed", ""]
 
@@ -97,6 +98,8 @@ class Measure:
         needs_eyes: a network that draws the same lines on every road is told by it.
         per_rate: it means something else at another frame rate, so that only cases of one rate are pooled.
         whole_band: of matched lines: it has a value only where the reference has the band, not a piece of it.
+        pooled: of a time series: how the numbers of the sections of a long case become one; `max` by size, `mean` and
+            `rms` by their frames.
         compute: `module:function` that computes it, for measures of line pairs and time series; empty: its table is
             filled as a whole.
     """
@@ -126,6 +129,7 @@ class Measure:
     needs_eyes: bool = False
     per_rate: bool = False
     whole_band: bool = False
+    pooled: Pooled = "max"
     compute: str = ""
 
     @property

@@ -11,7 +11,7 @@ ENTRIES = (
     series_entry(
         "bias", "length", "bias", "Mean of the lateral offset at one look-ahead over the case, left positive; of lines "
         "that live a second or more.",
-        "drift:bias_of", signed=True, family="offset", has_floor=True,
+        "drift:bias_of", signed=True, family="offset", has_floor=True, pooled="mean",
         threshold=Threshold((0.10, 0.10, 0.20), (0.5, 0.5, 0.5), "w"),
     ),
     series_entry(
@@ -58,7 +58,7 @@ ENTRIES = (
     ),
     series_entry(
         "sway_rms", "length", "sway", "RMS of the offset at one look-ahead between 0.3 and 2 Hz.",
-        "series_table:sway_of", has_floor=True,
+        "series_table:sway_of", has_floor=True, pooled="rms",
     ),
     series_entry(
         "swing_rate", "rate", "swing rate", "Swings of the candidate's own per minute.",

@@ -12,10 +12,10 @@ from harness.gate.noise import Floors
 from harness.gate.verdict import RuleOutcome
 from harness.lines.chunk import RungOutputs
 from harness.lines.table import LineTable
+from harness.measures.clock import Clock
 from harness.measures.floor import FloorMeter
 from harness.measures.kink import kink
 from harness.measures.measured import measured
-from harness.measures.series import Clock
 from harness.model.grid import vehicle_grid
 from harness.run.catalogue import floors
 from harness.run.rungs import Probe, Rung
@@ -107,7 +107,7 @@ def test_every_floor_that_is_measured_may_be_limited() -> None:
         base, again = (measured(outputs, vehicle_grid()) for outputs in (one, other))
         base.track[:] = 0
         meter.add(one, other, base, again)
-    rows = list(meter.rows("a"))
+    rows = list(meter.rows())
     with_floor = {row["metric"] for row in rows}
     assert {"bend", "jitter", "max_abs", "missing"} <= with_floor
     assert with_floor <= {m.measured for m in floors()}

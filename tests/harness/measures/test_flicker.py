@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from harness.measures.flicker import id_swaps, toggles, toggles_per_min
+from harness.measures.flicker import Toggles, id_swaps, toggles
 
 presence = hnp.arrays(np.bool_, st.integers(1, 80))
 
@@ -20,25 +20,25 @@ def test_toggles_agree_with_the_slow_way(present):
 
 @given(presence)
 def test_a_perfect_candidate_never_flickers(present):
-    assert toggles_per_min(present, present, 0.5) == 0
+    assert Toggles.of(present, present).per_min(0.5) == 0
 
 
 def test_a_line_that_blinks_twice_in_a_minute_toggles_four_times():
     candidate = np.ones(1200, bool)
     candidate[[300, 700]] = False
-    assert toggles_per_min(candidate, np.ones(1200, bool), 20) == pytest.approx(4)
+    assert Toggles.of(candidate, np.ones(1200, bool)).per_min(20) == pytest.approx(4)
 
 
 def test_only_the_excess_over_the_reference_counts():
     reference = np.ones(1200, bool)
     reference[::10] = False
-    assert toggles_per_min(np.ones(1200, bool), reference, 20) == 0
-    assert toggles_per_min(reference, reference, 20) == 0
+    assert Toggles.of(np.ones(1200, bool), reference).per_min(20) == 0
+    assert Toggles.of(reference, reference).per_min(20) == 0
 
 
 def test_a_track_under_a_second_has_no_rate():
-    assert np.isnan(toggles_per_min(np.ones(19, bool), np.ones(19, bool), 20))
-    assert np.isnan(toggles_per_min(np.ones(19, bool), np.ones(19, bool), float("nan")))
+    assert np.isnan(Toggles.of(np.ones(19, bool), np.ones(19, bool)).per_min(20))
+    assert np.isnan(Toggles.of(np.ones(19, bool), np.ones(19, bool)).per_min(float("nan")))
 
 
 @given(st.lists(st.tuples(st.integers(0, 2), st.integers(-1, 2)), max_size=40))
@@ -57,17 +57,17 @@ def test_swaps_agree_with_the_slow_way(matches):
 def test_equal_independent_blinking_is_no_excess(seed):
     rng = np.random.default_rng(seed)
     candidate, reference = (~np.isin(np.arange(600), rng.choice(600, 45, replace=False)) for _ in range(2))
-    assert toggles_per_min(candidate & reference, reference, 20.0) == 0
-    assert toggles_per_min(candidate, np.ones(600, bool), 20.0) > 100
+    assert Toggles.of(candidate & reference, reference).per_min(20.0) == 0
+    assert Toggles.of(candidate, np.ones(600, bool)).per_min(20.0) > 100
 
 
 def test_a_reference_that_blinks_alone_makes_no_toggles():
     reference = np.arange(600) % 20 > 2
-    assert toggles_per_min(reference, reference, 20.0) == 0
+    assert Toggles.of(reference, reference).per_min(20.0) == 0
 
 
 def test_a_candidate_that_blinks_far_more_than_a_blinking_reference_has_an_excess():
     rng = np.random.default_rng(0)
     reference = ~np.isin(np.arange(600), rng.choice(600, 5, replace=False))
     candidate = ~np.isin(np.arange(600), rng.choice(600, 60, replace=False))
-    assert toggles_per_min(candidate & reference, reference, 20.0) > 100
+    assert Toggles.of(candidate & reference, reference).per_min(20.0) > 100

@@ -9,12 +9,18 @@ import pytest
 from harness.measures import series_table
 from harness.measures.events import EventLog
 from harness.measures.series import SeriesStore
-from harness.measures.series_table import series_metrics_table
+from harness.measures.series_table import SeriesTable
 from harness.model.grid import vehicle_grid
 from harness.run.tables import TABLES
 
 NAMES = {"case": "c1", "rung": "deploy/ort-fp32", "reference": "train/torch-fp32"}
 LOOK_AHEAD = (10.0, 20.0, 40.0)
+
+
+def table_of_store(store, log=None):
+    table = SeriesTable(grid=vehicle_grid(), **NAMES)
+    table.add(store)
+    return table.table(log)
 
 
 def table_of(offset, reference=None, fps=20.0, log=None, present=None, **ticks):
@@ -27,7 +33,7 @@ def table_of(offset, reference=None, fps=20.0, log=None, present=None, **ticks):
         store.append(
             frames, np.zeros(len(frames)), np.where(present[:, None], offset, np.nan), reference, matched=present
         )
-        return series_metrics_table(store, grid=vehicle_grid(), log=log, **NAMES)
+        return table_of_store(store, log)
 
 
 @pytest.mark.parametrize("fps", [5.0, 8.0, 10.0, 20.0, 60.0])
@@ -125,7 +131,7 @@ def test_merging_frames_leave_the_swing_and_stay_in_the_offset():
     with SeriesStore(LOOK_AHEAD) as store:
         store.clock.tick(frames, frames * 50_000_000)
         store.append(frames, np.zeros(200), offset, np.zeros((200, 3)), merging=frames >= 15)
-        table = series_metrics_table(store, grid=vehicle_grid(), **NAMES)
+        table = table_of_store(store)
     assert table["swing_rate"].null_count() == 3
     assert table["frames"].to_list() == [200] * 3
     assert table["sway_rms"].to_list() == pytest.approx([0.2 / np.sqrt(2)] * 3, rel=0.05)
@@ -162,4 +168,4 @@ def test_a_line_never_matched_has_nulls_and_a_case_of_one_frame_too():
 
 def test_an_empty_case_gives_an_empty_table():
     with SeriesStore(LOOK_AHEAD) as store:
-        assert series_metrics_table(store, grid=vehicle_grid(), **NAMES).height == 0
+        assert table_of_store(store).height == 0

@@ -5,8 +5,9 @@
     python -m benchmarks.mma speed CARD                  # products a second of one core, gathering of windows included
     python -m benchmarks.mma lines CARD [--cases DIR --frames N | --seed S --count K --seconds T]
 
-`lines` takes the way from fp32 to tensor cores apart: (a) operands and storage, (b) accumulation, (c) order. Times are
-processor time of one thread. Tables: docs/engines.md.
+`lines` takes the way from fp32 to tensor cores apart: (a) operands and storage, (b) accumulation, (c) order; with
+TensorRT for RTX and AutoCast installed, with storage by the compiled plan too. Times are processor time of one thread.
+Tables: docs/engines.md.
 """
 
 from __future__ import annotations
@@ -49,6 +50,7 @@ MOVED = (
     "emulated-mma-fp16:ampere-acc16", "emulated-bf16-fused", "emulated-mma-bf16:ampere", "emulated-tf32:rz",
     "emulated-mma-tf32:ampere",
 )  # fmt: skip
+PLANNED = ("emulated-fp16:plan", "emulated-mma-fp16-plan:ampere", "emulated-mma-fp16-plan:hopper")
 ORDER_REFERENCE = "emulated-mma-fp16:ampere"
 ORDERS = tuple(f"{ORDER_REFERENCE}-order{seed}" for seed in (1, 2, 3))
 ROWS = 100
@@ -179,7 +181,8 @@ def check_lines(card: Card, options: argparse.Namespace) -> Iterator[str]:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         cases = cases_of(options, folder / "cases")
-        run = run_on(card, cases, MOVED, folder / "moved")
+        stored = PLANNED if all(engines.availability(name)[0].available for name in PLANNED) else ()
+        run = run_on(card, cases, (*MOVED, *stored), folder / "moved")
         yield from (summary(run), table(run), "")
         yield f"Other orders of K against `{ORDER_REFERENCE}`:\n"
         reference = f"deploy/{ORDER_REFERENCE}"

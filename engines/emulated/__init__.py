@@ -44,7 +44,16 @@ from engines.table import TABLE
 if TYPE_CHECKING:
     import onnx_ir as ir
 
-__all__ = ["FILE_OPTIONS", "availability", "emulated_graph", "groups", "open_engine", "rewritten_pair"]
+__all__ = [
+    "FILE_OPTIONS",
+    "OF_BUILD",
+    "availability",
+    "availability_by_plan",
+    "emulated_graph",
+    "groups",
+    "open_engine",
+    "rewritten_pair",
+]
 
 FILE_OPTIONS = ("calibration",)
 OF_BUILD = ("target", "calibration", "keep_fp32")  # options of the plan that `:plan` rounds by
@@ -90,16 +99,19 @@ def availability(name: str) -> Availability:
         EngineOptionError: no such variant.
     """
     read_recipe(name, Recipe(TABLE[name.partition("@")[0].partition(":")[0]].options["method"]), {})
-    if name.partition(":")[2] in VARIANTS:
-        from engines.tensorrt import api, product
+    return availability_by_plan(name) if name.partition(":")[2] in VARIANTS else ort_availability(name)
 
-        try:
-            compiler = api.load(product.RTX)
-        except EngineError as error:
-            return Availability(name, False, error.what, error.remedy)
-        answer = ort_availability(name)
-        return Availability(name, answer.available, f"{answer.detail}, by plans of {compiler.title}", answer.remedy)
-    return ort_availability(name)
+
+def availability_by_plan(name: str) -> Availability:
+    """Of an engine that rounds where a compiled plan does: where TensorRT for RTX is installed too."""
+    from engines.tensorrt import api, product
+
+    try:
+        compiler = api.load(product.RTX)
+    except EngineError as error:
+        return Availability(name, False, error.what, error.remedy)
+    answer = ort_availability(name)
+    return Availability(name, answer.available, f"{answer.detail}, by plans of {compiler.title}", answer.remedy)
 
 
 def groups(source: ModelSource) -> dict[str, tuple[str, ...]]:

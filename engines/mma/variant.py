@@ -63,13 +63,14 @@ _WORDS = {
 _FOREIGN = {"tf32": ("placement",), "fp16": ("operands",), "bf16": ("operands",)}  # choices that a method lacks
 
 
-def read_variant(name: str, method: str, options: Mapping[str, Any]) -> Variant:
+def read_variant(name: str, method: str, options: Mapping[str, Any], *, by_plan: bool = False) -> Variant:
     """The variant that a name's suffix and options choose together.
 
     Args:
         name: of the engine, with its suffix.
         method: fp16, bf16 or tf32.
         options: by the names of Variant's attributes.
+        by_plan: a compiled plan places what is stored, so that there is no choice.
 
     Raises:
         EngineOptionError: a word, option or value that there is not, two that contradict each other, or a type that the
@@ -84,7 +85,8 @@ def read_variant(name: str, method: str, options: Mapping[str, Any]) -> Variant:
                 where=f"options of {name}",
                 remedy="give one of the two",
             )
-    known = [field.name for field in fields(Variant) if field.name not in _FOREIGN[method]]
+    foreign = {*_FOREIGN[method], *(["placement"] if by_plan else [])}
+    known = [field.name for field in fields(Variant) if field.name not in foreign]
     for key, value in chosen.items():
         _check(name, key, value, known)
     variant = Variant(**chosen)

@@ -28,7 +28,7 @@ __all__ = ["FILE_OPTIONS", "availability", "compile_plan", "open_engine", "wants
 
 FILE_OPTIONS = ("plan", "calibration", "calibration_cache", "timing_cache")
 
-_BY_PLAN = re.compile(r"emulated-(fp16|bf16):plan(-half)?")
+_BY_PLAN = re.compile(r"emulated-(?:(fp16|bf16):plan(-half)?|mma-(fp16|bf16)-plan(:.*)?)")
 AUTOCAST = ("trt-fp16", "trt-bf16", "trtrtx-fp16", "trtrtx-bf16")  # engines that may run it
 
 
@@ -92,11 +92,12 @@ def availability(name: str) -> Availability:
 def wants_calibration(name: str, source: ModelSource) -> bool:
     """Whether the engine may run AutoCast and then needs the option `calibration`: strongly typed fp16 or bf16.
 
-    So does one that emulates the plan of such an engine, `emulated-fp16:plan`. Not where the card gives the engine a
-    prebuilt plan, or calibration data of its own.
+    So does one that emulates the plan of such an engine, `emulated-fp16:plan` or `emulated-mma-fp16-plan`. Not where
+    the card gives the engine a prebuilt plan, or calibration data of its own.
     """
     head = name.partition("@")[0]
-    built = f"trtrtx-{head[len('emulated-') :].partition(':')[0]}" if _BY_PLAN.fullmatch(head) else _base(name)
+    by_plan = _BY_PLAN.fullmatch(head)
+    built = f"trtrtx-{by_plan[1] or by_plan[3]}" if by_plan else _base(name)
     said = {key for table in (built, _base(name), head, name) for key in source.options.get(table, {})}
     return built in AUTOCAST and source.fp16 == "strong" and not said & {"plan", "calibration"}
 

@@ -159,6 +159,7 @@ def test_the_emulation_rounds_what_the_plan_writes(twinlitenet: ModelSource, hal
         ("emulated-fp16", {}),
         ("emulated-fp16:plan", given),
         ("emulated-fp16:plan-half", given),
+        ("emulated-mma-fp16-plan:ampere", given),
     ):
         engine = engines.open(name, twinlitenet, **options)
         outputs[name], provenance[name] = engine.infer(images)["ll"], engine.provenance
@@ -168,7 +169,14 @@ def test_the_emulation_rounds_what_the_plan_writes(twinlitenet: ModelSource, hal
     assert plan["placed_by_plan"] >= 80
     assert plan["placed_by_inference"] <= 6
     assert plan["values_rounded"] < provenance["emulated-fp16:plan-half"]["values_rounded"]
-    exact = outputs.pop("ort-fp32")
+    cores = provenance["emulated-mma-fp16-plan:ampere"]
+    assert {key: cores[key] for key in ("placed_by_plan", "values_rounded")} == {
+        key: plan[key] for key in ("placed_by_plan", "values_rounded")
+    }
+    assert cores["products"]["fp16"] >= 50
+    exact, by_cores = (outputs.pop(name) for name in ("ort-fp32", "emulated-mma-fp16-plan:ampere"))
+    stored = outputs["emulated-fp16:plan"]
+    assert 0 < np.sqrt(np.mean((by_cores - stored) ** 2)) < np.sqrt(np.mean((stored - exact) ** 2))
     moved = {name: float(np.sqrt(np.mean((lines - exact) ** 2))) for name, lines in outputs.items()}
     assert 0 < moved["emulated-fp16:plan"] < moved["emulated-fp16"]  # fewer roundings, and not none
     assert len(set(moved.values())) == 3

@@ -16,6 +16,7 @@ from engines.emulated.graph import save
 from engines.emulated.pair import Watch
 from engines.emulated.recipe import Recipe, read_recipe, rewrite_by_plan
 from engines.errors import EngineOptionError, EngineUnavailable
+from engines.ladder import parent_of
 from engines.protocol import ModelSource, TensorSpec
 from engines.tensorrt import wants_calibration
 from tests.engines.plan.plans import layers, line, tensor
@@ -148,6 +149,21 @@ def test_a_product_that_no_kernel_names_is_placed_by_inference(tmp_path: Path, i
     lines = [text.replace("[ONNX Layer: conv]\x1f", "") for text in plan()]
     _, facts = run(typed(tmp_path), lines, "plan", images)
     assert facts["placed_by_inference"] == 1
+
+
+@pytest.mark.parametrize("name", ["emulated-mma-fp16-plan", "emulated-mma-bf16-plan:hopper-order3"])
+def test_tensor_cores_with_a_plans_storage(name: str, tmp_path: Path) -> None:
+    pytest.importorskip("numba", reason="pip install 'trueline[mma]'")
+    source = ModelSource("m", tmp_path, (TensorSpec("x", (1, 3, 4, 4)),), ("y",), onnx=typed(tmp_path), cache=tmp_path)
+    assert wants_calibration(name, source)
+    parent = f"emulated-{name.split('-')[2]}:plan"
+    assert parent_of(name) == (parent, (":".join([f"accumulation:mma-{name.split('-')[2]}", *name.split(":")[1:]]),))
+    with pytest.raises(EngineOptionError, match="no option 'placement'"):
+        engines.open(name.partition(":")[0] + ":every", source)
+    (answer,) = engines.availability(name)
+    if not answer.available:
+        with pytest.raises(EngineUnavailable, match="TensorRT for RTX"):
+            engines.open(name, source)
 
 
 @pytest.mark.parametrize("name", ["emulated-fp16:plan", "emulated-bf16:plan", "emulated-fp16:plan-half"])

@@ -45,7 +45,8 @@ def emulations(capability: int) -> list[str]:
     architecture = architecture_of(capability)
     kinds = ARCHITECTURES[architecture][1] if architecture else {}
     marked = [f"emulated-mma-{kind}:{architecture}" for kind in kinds]
-    return [*EMULATED, *marked, *(f"{name}-acc16" for name in marked if "fp16" in name)]
+    planned = [f"emulated-mma-{kind}-plan:{architecture}" for kind in kinds if kind != "tf32"]
+    return [*EMULATED, *marked, *planned, *(f"{name}-acc16" for name in marked if "fp16" in name)]
 
 
 def compare_engines(card: Card, cases: Sequence[Path], real: Sequence[str], capability: int, folder: Path) -> Any:

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engines.errors import EngineOptionError, EngineUnavailable
+from engines.torch_build import installed_torch, sees_gpu
 
 if TYPE_CHECKING:
     import torch
@@ -97,16 +98,16 @@ def open_device(name: str) -> CudaDevice:
 
 def missing_gpu() -> EngineUnavailable | None:
     """Why there is no CUDA GPU that PyTorch can use; None where there is one."""
-    import torch
-
-    if torch.cuda.is_available():
+    if sees_gpu():
         return None
-    if torch.version.cuda is None:
+    if not installed_torch().for_gpu:
         return EngineUnavailable(
-            f"PyTorch {torch.__version__} is built without CUDA, and TensorRT's buffers are its tensors",
+            f"PyTorch {installed_torch().version} is built without CUDA, and TensorRT's buffers are its tensors",
             where="torch.cuda",
             remedy="on a machine with an NVIDIA GPU, install a CUDA build of torch",
         )
+    import torch
+
     return EngineUnavailable(
         f"no CUDA GPU: PyTorch {torch.__version__} (CUDA {torch.version.cuda}) finds none",
         where="torch.cuda.is_available()",

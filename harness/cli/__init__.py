@@ -43,6 +43,8 @@ def _broken(error: BaseException) -> int:
     """What the machine refused, in one line; anything else is a bug of ours and ends in its traceback."""
     if _no_reader(error):
         return NO_READER
+    if isinstance(error, SystemExit) and _raised_in(error, "typer"):
+        return 2 if error.code else 0  # it ends so where it has installed completion, or cannot
     refused = machine_error(error)
     if refused is not None:
         fail(refused)
@@ -50,6 +52,14 @@ def _broken(error: BaseException) -> int:
     say("".join(traceback.format_exception(error)).rstrip())
     fail("a bug of Trueline | remedy: report the lines above; `trueline --version` says which it is")
     return BUG
+
+
+def _raised_in(error: BaseException, package: str) -> bool:
+    """Whether the last frame of an error is in a package."""
+    last = error.__traceback__
+    while last is not None and last.tb_next is not None:
+        last = last.tb_next
+    return last is not None and str(last.tb_frame.f_globals.get("__name__")).partition(".")[0] == package
 
 
 def _no_reader(error: BaseException | None) -> bool:

@@ -127,6 +127,8 @@ def _proposals(outputs: Sequence[Seen], picture: Picture) -> Iterator[Fit]:
         form = {77: "laneatt", 78: "clrnet"}.get(columns)
         why = f"{columns} columns: 72 rows behind {'5' if form == 'laneatt' else '6'}"
         if form is None:
+            if not _starts_in_picture(seen):
+                continue
             form = "clrnet" if float(np.median(np.abs(seen.values[..., 6:]))) < 4 else "laneatt"
             why = "its u are " + ("shares of the width" if form == "clrnet" else "pixels")
         yield Fit(
@@ -135,6 +137,12 @@ def _proposals(outputs: Sequence[Seen], picture: Picture) -> Iterator[Fit]:
             guessed={"form": why} | ({"length": "the unit as published"}),
             published={"colour": "bgr", "normalisation": "unit"},
         )  # fmt: skip
+
+
+def _starts_in_picture(seen: Seen) -> bool:
+    """Whether the third column is mostly a share of the rows: the start of a line, not a class of an object."""
+    start = seen.values[..., 2]
+    return bool(((start >= -0.25) & (start <= 1.25)).mean() > 0.8)
 
 
 def _row_anchor(outputs: Sequence[Seen], picture: Picture) -> Iterator[Fit]:

@@ -32,3 +32,13 @@ def asked(words: str) -> list[str]:
 ])  # fmt: skip
 def test_a_shell_is_told_what_could_come_next(words: str, told: list[str]) -> None:
     assert asked(words) == told
+
+
+@pytest.mark.parametrize("option", ["--show-completion", "--install-completion"])
+def test_completion_is_installed_and_that_is_no_bug(tmp_path: Path, option: str) -> None:
+    """The library ends the process where it is done; that once passed for a bug of ours."""
+    env = os.environ | {"HOME": str(tmp_path), "PYTHONPATH": str(ROOT)}
+    line = f"{sys.executable} -m harness.cli {option}; exit $?"  # two commands: the shell stays our parent
+    result = subprocess.run(["bash", "-c", line], env=env, capture_output=True, text=True, check=False, cwd=ROOT)
+    assert (result.returncode, result.stderr) == (0, "")
+    assert "completion" in result.stdout

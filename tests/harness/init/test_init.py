@@ -108,6 +108,22 @@ def test_a_head_that_nothing_reads_is_not_named(made, tmp_path):
     assert not (tmp_path / "out" / "model.toml").exists()
 
 
+@pytest.mark.parametrize(
+    "outputs",
+    [
+        {"pred_logits": (100, 92), "pred_boxes": (100, 4)},  # boxes of objects
+        {"cls": (192, 2), "lines": (192, 76)},  # scores apart from the lines
+        {"out": (35,)},  # all lanes in one vector
+        {"logits": (1, 40), "curves": (40, 4, 2)},  # control points of Bezier curves
+        {"hm": (1, 40, 100), "offsets": (134, 40, 100), "mask": (1, 80, 200)},
+    ],
+)
+def test_a_head_of_another_kind_is_not_taken_for_one_that_is_known(made, outputs):
+    rng = np.random.default_rng(0)
+    with pytest.raises(UsageError, match="decoder"):
+        made({name: rng.normal(0, 2, shape) for name, shape in outputs.items()}, size=(800, 320))
+
+
 def test_every_guess_is_listed_until_it_is_answered(made, tmp_path):
     outputs = random_outputs("curves")
     project, card = made(outputs)

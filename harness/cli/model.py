@@ -13,6 +13,13 @@ from harness.terminal import print_json, say, show, table
 
 __all__ = ["app"]
 
+SubjectArgument = Annotated[
+    Path, typer.Argument(metavar="CARD|RUN", help="model card; or run folder: what is found goes into its report")
+]
+OwnCasesOption = Annotated[
+    list[Path] | None,
+    typer.Option("--cases", metavar="DIR", help="case folder, or a folder of them; may be repeated; of a run its own"),
+]
 EngineOption = Annotated[str | None, typer.Option("--engine", metavar="NAME", help="trtrtx-fp16, ...: its plan")]
 CalibrationOption = Annotated[
     list[Path] | None,
@@ -74,7 +81,7 @@ def export(
 
 @app.command()
 def plan(
-    card: CardArgument,
+    place: SubjectArgument,
     engine: Annotated[str, typer.Option("--engine", metavar="NAME", help="trtrtx-fp32, -tf32, -fp16 or -bf16")] = (
         "trtrtx-fp16"
     ),
@@ -92,24 +99,31 @@ def plan(
     json: JsonOption = False,
 ) -> None:
     """The plan that TensorRT for RTX compiles, kernel by kernel, without a GPU."""
-    from harness.checks.plan import change_lines, kernel_rows, other_plan, plan_of_card, summary_lines
-    from harness.model.card import load_card
+    from engines.plan.view import COLUMNS, change_lines, kernel_rows, summary_lines
+    from harness.checks.plan import other_plan, plan_of_card
+    from harness.cli.subject import subject_of
+    from harness.report.network import PLAN
 
-    found = plan_of_card(load_card(card), engine, target=target, cases=cases or ())
+    subject = subject_of(place, cases or (), needs_cases=False)
+    found = plan_of_card(subject.card, engine, target=target, cases=subject.cases) | subject.about
     changes = None
     if against or against_engine or against_target:
         from engines.plan.changes import plan_changes
 
-        how = {"target": against_target or target, "cases": cases or ()}
-        changes = plan_changes(found, other_plan(against or card, against_engine or engine, **how))
+        how = {"target": against_target or target, "cases": subject.cases}
+        changes = plan_changes(found, other_plan(against or subject.card.path, against_engine or engine, **how))
+    told = found | ({"changes": changes} if changes is not None else {})
+    report = subject.keep(PLAN, told)
     if json:
-        print_json(found | ({"changes": changes} if changes is not None else {}))
+        print_json(told)
         return
     show(*summary_lines(found))
     title = f"{found['compiler']}, {engine} for {found['target']}"
-    show(table(("#", "kernel", "nodes", "reads", "writes", "done"), kernel_rows(found), title))
+    show(table(COLUMNS, kernel_rows(found), title))
     if changes is not None:
         show("", *change_lines(changes))
+    if report is not None:
+        say(f"report: {report}")
 
 
 @app.command()
@@ -148,31 +162,42 @@ def sensitivity(
 
 @app.command()
 def layers(
-    card: CardArgument,
-    cases: CasesOption,
+    place: SubjectArgument,
+    cases: OwnCasesOption = None,
     a: Annotated[str, typer.Option("--a", metavar="NAME", help="engine that is taken to be right")] = "ort-fp32",
-    b: Annotated[str, typer.Option("--b", metavar="NAME", help="engine whose nodes are looked at")] = "emulated-fp16",
+    b: Annotated[
+        str | None,
+        typer.Option("--b", metavar="NAME", help="engine whose nodes are looked at; emulated-fp16, of a run its worst"),
+    ] = None,
     frames: Annotated[int, typer.Option("--frames", min=1, help="how many frames of them")] = 10,
     most: Annotated[int, typer.Option("--most", min=1, help="rows that are printed; --json and --out have all")] = 20,
     out: Annotated[Path | None, typer.Option("--out", metavar="FILE", help="write all of it as JSON")] = None,
     json: JsonOption = False,
 ) -> None:
     """Switch the network's nodes one by one to another engine's arithmetic, and say which of them move the lines."""
+    from dataclasses import replace
+
+    from harness.cli.subject import subject_of
     from harness.layers.measure import layers as measure
     from harness.layers.table import layers_json
     from harness.layers.view import COLUMNS, layer_cells, layer_lines, layer_title
-    from harness.model.card import load_card
+    from harness.report.network import LAYERS
     from harness.run.json import write_json
 
+    subject = subject_of(place, cases or ())
     with progress_bar("layers:") as progress:
-        found = measure(load_card(card), cases, a=a, b=b, frames=frames, progress=progress)
+        found = measure(subject.card, subject.cases, a=a, b=b or subject.engine, frames=frames, progress=progress)
+    told = layers_json(replace(found, facts={**found.facts, **subject.about}))
     if out is not None:
-        write_json(out, layers_json(found))
+        write_json(out, told)
+    report = subject.keep(LAYERS, told)
     if json:
-        print_json(layers_json(found))
+        print_json(told)
         return
     show(*layer_lines(found))
     show(table(COLUMNS, layer_cells(found, most), layer_title(found)))
+    if report is not None:
+        say(f"report: {report}")
 
 
 @app.command()

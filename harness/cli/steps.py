@@ -136,6 +136,14 @@ def report(
         list[Path] | None,
         typer.Option("--cases", metavar="DIR", help="where the cases lie now, if not where they were; may be repeated"),
     ] = None,
+    layers: Annotated[
+        Path | None,
+        typer.Option("--layers", metavar="FILE", help="of `trueline model layers`; default RUN/layers.json, if any"),
+    ] = None,
+    plan: Annotated[
+        Path | None,
+        typer.Option("--plan", metavar="FILE", help="of `trueline model plan --json`; default RUN/plan.json, if any"),
+    ] = None,
 ) -> None:
     """Write the report of a run as one HTML file."""
     from harness.ladder import explain as explain_run
@@ -143,8 +151,10 @@ def report(
     from harness.run.folder import Run
 
     opened = Run.open(run)
-    explanation = explain_run(opened)
-    path = write_report(opened, out, verdict=opened.verdict(), explanation=explanation, cases=cases or (), tell=say)
+    verdict = opened.verdict()
+    path = write_report(
+        opened, out, verdict, explain_run(opened, verdict), cases or (), tell=say, layers=layers, plan=plan
+    )
     say(f"report: {path}")
 
 

@@ -16,23 +16,24 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cases.case import Case
-from engines.sealed import file_sha256
 from harness.diagnosis.chain import OWN
 from harness.diagnosis.dumps import dumped_input
 from harness.diagnosis.model import Diagnosis
 from harness.diagnosis.pictures import write_picture
 from harness.diagnosis.recorded import CarTensors, camera_inputs, chosen_frames, diagnose_recorded
 from harness.diagnosis.solve import Solved
-from harness.errors import DiagnosisError
+from harness.errors import DiagnosisError, ReportError
 from harness.feed.inputs import InputBuilder, cameras_of, steps_of_card
 from harness.feed.preprocess.ops import OPS
-from harness.model.card import Card, InputSpec, load_card
+from harness.model.card import Card, InputSpec
+from harness.run.card import card_of_run
 from harness.run.folder import Run
 from harness.run.json import read_json, write_json
 from harness.run.recordings import Recordings
+from harness.run.rungs import stage_of
 from trueline import TruelineError
 
-__all__ = ["FOLDER", "diagnose_run", "picture_of", "told_diagnoses", "write_diagnosis"]
+__all__ = ["FOLDER", "diagnose_run", "picture_of", "tensors_may_tell", "told_diagnoses", "write_diagnosis"]
 
 FOLDER = "diagnosis"
 LAB, DECLARED, DEPLOYED = "the lab's", "the declared deploy pipeline's", "the deploy pipeline's tensor"
@@ -59,7 +60,7 @@ def diagnose_run(
         DiagnosisError: the dump does not hold the inputs, or not of this case.
         RunError: the case is not where it was, or the card has changed since the replay.
     """
-    card = _card(run)
+    card = card_of_run(run.meta)
     recordings = Recordings(run.meta, run.path, cases)
     ids = [case] if case is not None else [str(c["id"]) for c in run.meta["cases"]]
     known = {str(c["id"]) for c in run.meta["cases"]}
@@ -71,15 +72,6 @@ def diagnose_run(
     for spec in camera_inputs(card):
         found += _of_input(card, spec, [recordings.open(i) for i in ids], dump)
     return found
-
-
-def _card(run: Run) -> Card:
-    card = load_card(Path(str(run.meta["card"].get("path", ""))))
-    if file_sha256(card.path) != run.meta["card"].get("sha256"):
-        raise DiagnosisError(
-            "the card was changed after the replay", where=str(card.path), remedy="replay again, then diagnose"
-        )
-    return card
 
 
 def _of_input(card: Card, spec: InputSpec, cases: Sequence[Case], dump: str | Path | None) -> Iterator[Solved]:
@@ -118,14 +110,14 @@ def told_diagnoses(run: Run, findings: Iterable[Any] = (), cases: Sequence[Path]
 
     Args:
         run: a finished run.
-        findings: of its explanation, worst first; the case is that of the first that is blamed on preprocessing or on
-            the car. Without any, only dumped input tensors are diagnosed.
+        findings: of its explanation, worst first; the case is that of the first that input tensors may explain.
+            Without any, only dumped input tensors are diagnosed.
         cases: where the cases lie now, if not where they were.
 
     Returns:
-        The diagnoses, and why there are none where they could not be made; empty where there is nothing to say.
+        The diagnoses, and why there are none, or why they are not kept; empty where there is nothing to say.
     """
-    case = next((str(f.case) for f in findings if f.stage in ON_THE_CAR), None)
+    case = next((str(f.case) for f in findings if tensors_may_tell(f)), None)
     if (kept := _kept(run, case)) is not None:
         return kept, ""
     try:
@@ -134,9 +126,23 @@ def told_diagnoses(run: Run, findings: Iterable[Any] = (), cases: Sequence[Path]
         solved = diagnose_run(run, case=case, cases=cases) if case is not None else _of_dumps(run, cases)
     except TruelineError as error:
         return [], f"input tensors are not diagnosed: {error.what} ({error.where})"
-    for one in solved:
-        write_diagnosis(one, run.path / FOLDER, run=str(run.meta.get("digest")), asked=case or "")
+    try:
+        for one in solved:
+            write_diagnosis(one, run.path / FOLDER, run=str(run.meta.get("digest")), asked=case or "")
+    except TruelineError as error:
+        return [one.diagnosis for one in solved], f"the diagnosis is not kept: {error.what} ({error.where})"
     return [one.diagnosis for one in solved], ""
+
+
+def tensors_may_tell(finding: Any) -> bool:
+    """Whether input tensors can explain a finding: it is blamed on preprocessing or on the car.
+
+    One that is blamed on no step alone may be theirs too where it begins at a step that has such a factor among others.
+    """
+    if finding.stage:
+        return finding.stage in ON_THE_CAR
+    factors = (factor for step in finding.steps if step.rung == finding.first for factor in step.factors)
+    return any(stage_of(factor) in ON_THE_CAR for factor in factors)
 
 
 def _own_steps(run: Run) -> str:
@@ -149,7 +155,7 @@ def _own_steps(run: Run) -> str:
 
 def _of_dumps(run: Run, cases: Sequence[Path]) -> list[Solved]:
     """Of the first case with a dump of the inputs; none where no case has one."""
-    card, recordings = _card(run), Recordings(run.meta, run.path, cases)
+    card, recordings = card_of_run(run.meta), Recordings(run.meta, run.path, cases)
     opened = [recordings.open(str(c["id"])) for c in run.meta["cases"][:CASES_LOOKED_INTO]]
     with_dump = [c for c in opened if any(dumped_input(c, spec) is not None for spec in camera_inputs(card))]
     return diagnose_run(run, case=with_dump[0].id, cases=cases) if with_dump else []
@@ -173,7 +179,12 @@ def write_diagnosis(solved: Solved, folder: Path, **about: str) -> Path:
     name = _file_name(solved.diagnosis)
     picture = write_picture(solved.pictures, folder / f"{name}.png")
     path = folder / f"{name}.json"
-    write_json(path, {**solved.diagnosis.to_json(), "picture": picture.name, "about": about})
+    try:
+        write_json(path, {**solved.diagnosis.to_json(), "picture": picture.name, "about": about})
+    except OSError as error:
+        raise ReportError(
+            f"cannot write the diagnosis: {error.strerror}", where=str(path), remedy="name another folder by --out"
+        ) from error
     return path
 
 

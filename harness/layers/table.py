@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
 from typing import Any, Literal
 
 from engines.layers.numbers import Numbers
+from harness.errors import UsageError
 from harness.measures.movement import Movement
 from harness.run.json import plain
+from trueline._reading import json_of, read_file
 
-__all__ = ["LayerRow", "LayerTable", "Reason", "layers_json"]
+__all__ = ["LayerRow", "LayerTable", "Reason", "layers_json", "read_layers"]
 
 SCHEMA = 1
 
@@ -92,3 +96,44 @@ def layers_json(found: LayerTable) -> dict[str, Any]:
     told["facts"] = dict(found.facts)
     result: dict[str, Any] = plain(told, tell_infinity=True)
     return result
+
+
+def read_layers(path: Path) -> LayerTable:
+    """A table that `trueline model layers` wrote.
+
+    Raises:
+        UsageError: the file is none.
+    """
+    try:
+        told = json_of(read_file(path))
+        if told["schema"] != SCHEMA:
+            raise ValueError(f"schema {told['schema']}")
+        rows = tuple(_row(row) for row in told["rows"])
+        own = {f.name: told[f.name] for f in fields(LayerTable)}
+        return LayerTable(**{**own, "rows": rows, "whole": _movement(told["whole"]), "floor": _number(told["floor"])})
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise UsageError(
+            "no table that `trueline model layers` wrote",
+            where=str(path),
+            remedy="write one with trueline model layers CARD --cases DIR --out FILE",
+        ) from error
+
+
+def _row(told: Mapping[str, Any]) -> LayerRow:
+    own = {f.name: told[f.name] for f in fields(LayerRow)}
+    counted = {"nonfinite", "first_nonfinite"}
+    numbers = {f.name: told["numbers"][f.name] for f in fields(Numbers)}
+    numbers = {name: value if name in counted else _number(value) for name, value in numbers.items()}
+    moved = None if told["moved"] is None else _movement(told["moved"])
+    names = {name: tuple(map(str, told[name])) for name in ("nodes", "modules")}
+    return LayerRow(**{**own, **names, "numbers": Numbers(**numbers), "moved": moved})
+
+
+def _movement(told: Mapping[str, Any]) -> Movement:
+    sizes = {name: _number(told[name]) for name in ("line_rms", "line_max", "cost")}
+    outputs = {str(name): _number(value) for name, value in told["outputs"].items()}
+    return Movement(outputs=outputs, lines_changed=int(told["lines_changed"]), **sizes)
+
+
+def _number(told: Any) -> float:
+    return math.nan if told is None else float(told)

@@ -2,8 +2,8 @@
 
     write_report(Run.open(path), verdict=..., explanation=...)
 
-select (which frames) -> summary, tree, judgement, blame, headline -> data (all that is said) -> clips (lines, series,
-pictures, tensors of the cases, within a budget of bytes) -> html
+select (which frames) -> summary, tree, judgement, blame, mismatch, network, headline -> data (all that is said) ->
+clips (lines, series, pictures, tensors of the cases, within a budget of bytes) -> html
 """
 
 from __future__ import annotations
@@ -30,6 +30,8 @@ def write_report(
     explanation: Explanation | None = None,
     cases: Sequence[Path] = (),
     tell: Callable[[str], None] | None = None,
+    layers: Path | None = None,
+    plan: Path | None = None,
 ) -> Path:
     """Write the report and return its path.
 
@@ -40,14 +42,19 @@ def write_report(
         explanation: what the ladder said; None asks it.
         cases: where the cases lie now, if they are not where they were: case folders, or folders of them.
         tell: told in a sentence how many pictures are missing and why, where some are; the report says it too.
+        layers: what `trueline model layers` wrote; None for layers.json of the run folder, where there is one.
+        plan: what `trueline model plan --json` wrote; None for plan.json of the run folder, where there is one.
 
     Raises:
         CaseError: a folder of `cases` holds no case.
         RunError: run.json lacks what every run has.
         ReportError: the verdict is something else, or the file cannot be written.
+        TruelineError: `layers` or `plan` is something else, or of another model or run.
     """
     from harness.ladder import explain
     from harness.report.data import build_content
+    from harness.report.mismatch import mismatch_view
+    from harness.report.network import network_view
     from harness.report.writing import pieces
     from harness.run.facts import read_facts
     from harness.run.recordings import Recordings
@@ -55,7 +62,8 @@ def write_report(
     recordings = Recordings(run.meta, run.path, cases)
     facts = read_facts(run.meta)
     told = explanation if explanation is not None else explain(run, verdict)
-    content = build_content(run, facts, verdict, told)
+    network = network_view(Path(run.path), facts, layers, plan)
+    content = build_content(run, facts, verdict, told, mismatch_view(run, told.findings, cases), network)
     path = Path(out) if out is not None else Path(run.path) / "report.html"
     try:
         with replacing(path) as draft, draft.open("w", encoding="utf-8") as file:

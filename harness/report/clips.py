@@ -17,7 +17,7 @@ from harness.report.packing import packed, quantum_of
 from harness.report.pictures import Pictures, pictures_of
 from harness.report.recordings import NO_PICTURE
 from harness.report.series import case_series
-from harness.report.tensors import pipelines_of, tensor_views
+from harness.report.tensors import inputs_of, tensor_views
 from harness.run.facts import CaseFact, RunFacts
 from harness.run.recordings import Recordings
 from trueline import TruelineError
@@ -150,12 +150,12 @@ class ClipMaker:
     def _tensors(self, recording: Any, case: str, most: int) -> tuple[dict[str, Any], str]:
         from harness.report.pictures import camera_of
 
-        pipeline = pipelines_of(self.facts)
+        made_by = inputs_of(self.facts)
         parent = {r.name: r.parent for r in self.facts.rungs.values()}
         wanted = []
         for found in self.shown.get(case, ()):
             names = (self.facts.reference, parent.get(found.first), found.first, found.rung)
-            first = [p for n in names if n and (p := pipeline.get(n)) is not None]
+            first = [made_by[n] for n in names if n in made_by]
             wanted.append((found.frame, list(dict.fromkeys(first))))
         return tensor_views(recording, camera_of(recording, self.facts.meta), self.facts, wanted[:TENSOR_FRAMES], most)
 

@@ -20,12 +20,13 @@ from harness.report.glossary import columns, definition_of, label_of
 from harness.report.headline import headline_view, worst_finding
 from harness.report.judgement import STATUSES, judgement_view
 from harness.report.locate import placed
+from harness.report.mismatch import answer_of
 from harness.report.palette import RungStyle, rung_styles
 from harness.report.plain import as_mapping
 from harness.report.provenance import provenance
 from harness.report.select import frames_of, worst_frames
 from harness.report.summary import case_summary, heat_table, pooled, threshold_of
-from harness.report.tensors import pipelines_of
+from harness.report.tensors import inputs_of
 from harness.report.tree import ladder_view
 from harness.run.catalogue import find_measure
 from harness.run.facts import CaseFact, RunFacts, RungFact, RunLike
@@ -55,8 +56,23 @@ class Content:
     ordered: list[CaseFact]
 
 
-def build_content(run: RunLike, facts: RunFacts, verdict: Any, explanation: Explanation) -> Content:
+def build_content(
+    run: RunLike,
+    facts: RunFacts,
+    verdict: Any,
+    explanation: Explanation,
+    mismatch: dict[str, Any],
+    network: dict[str, Any],
+) -> Content:
     """Read the tables and put everything but clips and pictures together.
+
+    Args:
+        run: its tables.
+        facts: of the run.
+        verdict: what the gate said, None for nothing.
+        explanation: of the run.
+        mismatch: what the input tensors differ in (`mismatch_view`).
+        network: layers and plan (`network_view`).
 
     Raises:
         ReportError: the verdict is not what it should be.
@@ -73,8 +89,8 @@ def build_content(run: RunLike, facts: RunFacts, verdict: Any, explanation: Expl
         grid=facts.grid,
         most=MAX_FINDINGS,
     )
-    shown = _shown(chosen, facts)
-    pipelines = pipelines_of(facts)
+    shown = _shown(chosen, facts, mismatch)
+    inputs = inputs_of(facts)
     pool = pooled(run, facts)
     judgement = judgement_view(verdict)
     heat = heat_table(pool, facts, (judgement or {}).get("judged", {}))
@@ -83,13 +99,16 @@ def build_content(run: RunLike, facts: RunFacts, verdict: Any, explanation: Expl
     view = {
         "facts": facts,
         "judgement": judgement,
-        "headline": headline_view(facts, judgement, explanation, raw),
+        "headline": headline_view(facts, judgement, explanation, raw, mismatch),
         "figures": _figures(facts, explanation.findings),
         "ladder": ladder_view(facts, styles, explanation.findings),
         "blame": blame_view(explanation, styles),
+        "mismatch": mismatch,
+        "told_network": network,
+        "numeric": any(f.stage == "numerics" for f in explanation.findings),
         "differences": _differences(facts),
         "heat": heat,
-        "rungs": [_rung_row(r, styles[r.name], pipelines) for r in facts.rungs.values()],
+        "rungs": [_rung_row(r, styles[r.name], inputs) for r in facts.rungs.values()],
         "cases": cases,
         "case_tags": sorted({tag for c in cases for tag in c["tags"]}),
         "case_kinds": sorted({kind for c in cases for kind in c["kinds"]}),
@@ -114,6 +133,7 @@ def build_content(run: RunLike, facts: RunFacts, verdict: Any, explanation: Expl
             c.id: next((v["frame"] for v in shown if v["case"] == c.id), None) for c in facts.cases.values()
         },
         "heat": heat["cells"],
+        "layers": network["layers"] and network["layers"]["strip"],
         "pages": {},
         "opens": _opens(shown),
     }
@@ -149,7 +169,7 @@ def _differences(facts: RunFacts) -> list[dict[str, str]]:
     return told
 
 
-def _shown(chosen: Sequence[WorstFrame], facts: RunFacts) -> list[dict[str, Any]]:
+def _shown(chosen: Sequence[WorstFrame], facts: RunFacts, mismatch: dict[str, Any]) -> list[dict[str, Any]]:
     place = {name: i for i, name in enumerate(facts.ladder)}
     parent = {r.name: r.parent for r in facts.rungs.values()}
     counted = 0
@@ -186,6 +206,7 @@ def _shown(chosen: Sequence[WorstFrame], facts: RunFacts) -> list[dict[str, Any]
                 "places": [0, 0, 0],
                 "also": list(f.also),
                 "first": f.first,
+                "inputs": answer_of(f, mismatch) if is_finding else [],
                 "steps": [_step(s, f.unit) for s in f.steps],
                 "mark": {"strokes": [], "at": None},
             }
@@ -267,7 +288,7 @@ def _figures(facts: RunFacts, findings: Sequence[Finding]) -> list[dict[str, str
     ]  # fmt: skip
 
 
-def _rung_row(rung: RungFact, style: RungStyle, pipelines: Mapping[str, str | None]) -> dict[str, Any]:
+def _rung_row(rung: RungFact, style: RungStyle, inputs: Mapping[str, str]) -> dict[str, Any]:
     return {
         "name": rung.name,
         "parent": rung.parent,
@@ -276,5 +297,6 @@ def _rung_row(rung: RungFact, style: RungStyle, pipelines: Mapping[str, str | No
         "reason": rung.reason,
         "colour": style.colour,
         "stroke": style.stroke,
-        "pipeline": pipelines.get(rung.name),
+        "input": inputs[rung.name],
+        "car": rung.car,
     }

@@ -34,6 +34,7 @@ class WorstFrame:
         also: other rungs that have it, in ladder order.
         sentence: the finding in one line; empty where there is none.
         first: the rung at which it begins; empty where there is none.
+        stage: of the deployment chain that is blamed; empty where none is.
         steps: its size on each rung of its path (`harness.ladder.Step`).
     """
 
@@ -52,4 +53,5 @@ class WorstFrame:
     also: tuple[str, ...] = ()
     sentence: str = ""
     first: str = ""
+    stage: str = ""
     steps: tuple[Step, ...] = ()

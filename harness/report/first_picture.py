@@ -25,6 +25,7 @@ Points = NDArray[np.float64]
 WIDE = 0.25  # a gap wider than this share of the picture needs no second, larger drawing
 AROUND = 3.5  # of the gap's size that the second drawing shows
 LARGEST = 40.0  # times
+MOST_GROUND = 0.5  # of the picture's size that is shown beside it, for what lies outside
 
 
 def first_picture(
@@ -72,12 +73,15 @@ def first_picture(
     lines = [(kind, pixels(points)) for kind, points in _lines(here, found, facts.reference)]
     strokes = [(kind, pixels(points)) for kind, points in view["mark"]["strokes"]]
     at = pixels([view["mark"]["at"]]) if view["mark"]["at"] is not None else np.zeros((0, 2))
+    meant = [p for k, p in strokes if k == "gap"] or [p for _, p in strokes]
+    unseen = _unseen(meant, size, drawable=drawable) if view["mark"]["strokes"] else ""
+    box = _box(meant, size, outside=bool(unseen))
     src = "" if rgb is None else "data:image/webp;base64," + base64.b64encode(webp(rgb, *SHARP)).decode("ascii")
     return {
-        "src": src, "width": size[0], "height": size[1], "note": note, "box": f"-0.5 -0.5 {size[0]} {size[1]}",
+        "src": src, "width": size[0], "height": size[1], "note": "; ".join(filter(None, (note, unseen))), "box": box,
         "lines": [(k, _text(p)) for k, p in lines if len(p) > 1],
         "strokes": [(k, _text(p)) for k, p in strokes if len(p) > 1],
-        "label": _label(at, size, view["badge"]),
+        "label": _label(at, box, view["badge"], [p for _, p in (*lines, *strokes)]),
         "inset": view.get("inset") or _inset([p for k, p in strokes if len(p) and k == "gap"], size),
         "badge": view["badge"], "id": view.get("id", "first-image"), "caption": _caption(view),
         "finding": view["index"], "case": found.case,
@@ -101,15 +105,62 @@ def _caption(view: Mapping[str, Any]) -> str:
     return f"{view['badge']}, {view['case']}, frame {view['frame']}"
 
 
-def _label(at: Points, size: tuple[int, int], text: str) -> dict[str, Any] | None:
-    """Where the number stands: beside the place, inside the picture."""
+def _unseen(meant: Sequence[Points], size: tuple[int, int], *, drawable: bool) -> str:
+    """Why what is measured is not seen on the picture; empty where some of it is."""
+    if not drawable:
+        return "this camera has no calibration, so the lines are drawn from above only"
+    points = np.concatenate([np.zeros((0, 2)), *meant])
+    if not len(points):
+        return "what is measured lies behind the camera"
+    low, high = points.min(axis=0), points.max(axis=0)
+    sides = [
+        *(["left"] if high[0] < 0 else ["right"] if low[0] > size[0] - 1 else []),
+        *(["above"] if high[1] < 0 else ["below"] if low[1] > size[1] - 1 else []),
+    ]
+    return f"what is measured lies outside the picture ({' and '.join(sides)})" if sides else ""
+
+
+def _box(meant: Sequence[Points], size: tuple[int, int], *, outside: bool) -> tuple[float, float, float, float]:
+    """Left, top, width, height of what is shown: the picture, and ground beside it where what is measured is near."""
+    low, high = np.zeros(2), np.subtract(size, 1.0)
+    if outside and any(p.size for p in meant):
+        points = np.concatenate(meant)
+        air, most = np.multiply(size, 0.05), np.multiply(size, MOST_GROUND)
+        if (points >= low - most).all() and (points <= high + most).all():
+            low, high = np.minimum(low, points.min(axis=0) - air), np.maximum(high, points.max(axis=0) + air)
+    left, top, right, bottom = (round(float(v), 2) for v in (*(low - 0.5), *(high + 0.5)))
+    return left, top, right - left, bottom - top
+
+
+def _label(
+    at: Points, box: tuple[float, float, float, float], text: str, lines: Sequence[Points]
+) -> dict[str, Any] | None:
+    """Where the number stands: beside the place, inside what is shown, where it hides least of the lines."""
     if not len(at):
         return None
-    scale = size[0] / 640
+    left, top, wide, high = box
+    scale = wide / 640
     width = 16 + 7.4 * len(text)
-    u = float(np.clip(at[0, 0] + 12 * scale, 2, size[0] - (width + 4) * scale))
-    v = float(np.clip(at[0, 1] - 40 * scale, 2, size[1] - 28 * scale))
-    return {"u": round(u, 1), "v": round(v, 1), "scale": round(scale, 4), "width": round(width, 1)}
+    size = np.multiply((width, 24), scale)
+    low, most = np.add((left, top), 2), np.subtract((left + wide, top + high), size + 4 * scale)
+    corners = [np.clip(at[0] + np.multiply(beside, scale), low, most) for beside in _beside(width)]
+    points = np.concatenate([np.zeros((0, 2)), *map(_filled, lines)])
+    u, v = min(corners, key=lambda corner: int(((points >= corner) & (points <= corner + size)).all(axis=1).sum()))
+    return {"u": round(float(u), 1), "v": round(float(v), 1), "scale": round(scale, 4), "width": round(width, 1)}
+
+
+def _beside(width: float) -> list[tuple[float, float]]:
+    """Corners of a label of that width about a place, in pixels of a picture 640 wide; the usual one first."""
+    right, left = 12.0, -12.0 - width
+    return [(u, v) for v in (-40.0, 16.0, -72.0, 48.0) for u in (right, left)]
+
+
+def _filled(line: Points) -> Points:
+    """A line's points with others between them, so that none of its pieces is passed over."""
+    if len(line) < 2:
+        return line
+    share = np.linspace(0, 1, 8)[:, None, None]
+    return (line[:-1] + share * (line[1:] - line[:-1])).reshape(-1, 2)
 
 
 def _inset(gaps: Sequence[Points], size: tuple[int, int]) -> dict[str, Any] | None:
@@ -124,7 +175,7 @@ def _inset(gaps: Sequence[Points], size: tuple[int, int]) -> dict[str, Any] | No
     times = float(np.clip(1 / (AROUND * max(share, 1e-6)), 2.0, LARGEST))
     width, height = size[0] / times, size[1] / times
     left, top = ((low + high) / 2 - (width / 2, height / 2)).tolist()
-    return {"box": f"{left:.2f} {top:.2f} {width:.2f} {height:.2f}", "times": f"{times:.0f}"}
+    return {"box": (round(left, 2), round(top, 2), round(width, 2), round(height, 2)), "times": f"{times:.0f}"}
 
 
 def _text(points: Points) -> str:

@@ -14,6 +14,7 @@ from harness.gate.verdict import Status
 from harness.ladder import Explanation, Finding
 from harness.ladder.view import headline as summary
 from harness.ladder.words import blamed, place_of, size_of
+from harness.report.mismatch import answer_of
 from harness.run.catalogue import label_of
 from harness.run.facts import RunFacts
 from harness.run.rungs import engine_of
@@ -42,20 +43,26 @@ def worst_finding(explanation: Explanation) -> Finding | None:
 
 
 def headline_view(
-    facts: RunFacts, judgement: Mapping[str, Any] | None, explanation: Explanation, raw: Mapping[str, Any] | None
+    facts: RunFacts,
+    judgement: Mapping[str, Any] | None,
+    explanation: Explanation,
+    raw: Mapping[str, Any] | None,
+    mismatch: dict[str, Any],
 ) -> dict[str, Any]:
-    """`what`, `why`, `whose`, `sure` (sentences), `again` (a command) and `new` of the worst finding.
+    """`what`, `why`, `inputs`, `whose`, `sure` (sentences), `again` (a command) and `new` of the worst finding.
 
     Args:
         facts: the run.
         judgement: the verdict as the report shows it.
         explanation: of the run.
         raw: verdict.json.
+        mismatch: what the input tensors differ in (`mismatch_view`).
     """
     worst = worst_finding(explanation)
     return {
         "what": _what(worst, judgement, explanation),
         "why": _why(worst, judgement),
+        "inputs": answer_of(worst, mismatch),
         "whose": whose(worst, raw),
         "sure": list(how_sure(facts, explanation, worst, raw)),
         "again": again_of(worst, facts.meta) if worst is not None else "",

@@ -25,8 +25,19 @@ __all__ = ["END", "SCRIPTS", "STYLES", "clip_element", "environment_of", "json_f
 
 END = "</body>\n</html>\n"
 
-STYLES = ("base.css", "report.css", "print.css")
-SCRIPTS = ("core.js", "clip.js", "project.js", "plot.js", "stage.js", "charts.js", "tensors.js", "player.js", "page.js")
+STYLES = ("base.css", "report.css", "network.css", "print.css")
+SCRIPTS = (
+    "core.js",
+    "clip.js",
+    "project.js",
+    "plot.js",
+    "stage.js",
+    "charts.js",
+    "strip.js",
+    "tensors.js",
+    "player.js",
+    "page.js",
+)
 _ESCAPES = str.maketrans({"<": "\\u003c", ">": "\\u003e", "&": "\\u0026"})
 
 

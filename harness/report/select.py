@@ -70,6 +70,7 @@ def _frame(finding: Finding) -> WorstFrame:
         also=tuple(r for r in finding.rungs if r != finding.rung),
         sentence=sentence(finding),
         first=finding.first,
+        stage=finding.stage or "",
         steps=finding.steps,
     )
 

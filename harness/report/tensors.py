@@ -1,24 +1,25 @@
 """Input tensors of a frame, re-rendered from the recording by every pipeline of the run, and how they differ.
 
-Only steps of ours are run: a report reads a run, and reading runs no code of a card. A rung that replays a recording
-has its own input only where that was dumped; the page says `not recorded`.
+Only steps of ours are run: a report reads a run, and reading runs no code of a card. The input of a rung that replays a
+recording is what the car dumped beside its outputs; where that holds none the page says `not recorded`.
 """
 
 from __future__ import annotations
 
 import base64
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from engines.sealed import file_sha256
+from engines.registry import family
+from harness.diagnosis.dumps import dumped_input
 from harness.feed.preprocess import build_pipeline, mixed_steps
 from harness.feed.preprocess.ops import OPS
 from harness.feed.swaps import PIPELINES, other_pipeline, swap_of
 from harness.report.pictures import webp
+from harness.run.card import card_of_run
 from harness.run.facts import RunFacts
 from trueline import TruelineError
 
@@ -26,17 +27,19 @@ if TYPE_CHECKING:
     from cases.case import Case
     from harness.model.card import InputSpec
 
-__all__ = ["pipelines_of", "tensor_views"]
+__all__ = ["inputs_of", "tensor_views"]
 
 QUALITY = 75
 WIDTH = 512
 
 Array = NDArray[Any]
+_Source = Callable[[int, Any], "Array | None"]
+"""The tensor at a position of the case's list of moments, given the recorded picture; None where there is none."""
 
 
-def pipelines_of(facts: RunFacts) -> dict[str, str | None]:
-    """Rung -> the pipeline that makes its input; None for a rung of the car, whose input is what was recorded."""
-    return {r.name: None if r.car else r.preprocess for r in facts.rungs.values()}
+def inputs_of(facts: RunFacts) -> dict[str, str]:
+    """Rung -> what makes its input: a pipeline by name; of a rung of the car, whose input was recorded, its engine."""
+    return {r.name: r.engine if r.car else r.preprocess for r in facts.rungs.values()}
 
 
 def tensor_views(
@@ -48,64 +51,81 @@ def tensor_views(
         case: the recording.
         camera: whose input is shown.
         facts: of the run.
-        frames: (frame number, pipelines that matter most there), the most wanted frame first.
+        frames: (frame number, inputs that matter most there), the most wanted frame first.
         most_bytes: of the file.
 
     Returns:
-        Frame number -> `inputs` (pipeline -> WebP as base64), `pairs` (`A|B` -> `src` and `text`, how far B is from A),
-        `note`; and why there are none.
+        Frame number -> `inputs` (name of `inputs_of` -> WebP as base64), `pairs` (`A|B` -> `src` and `text`, how far B
+        is from A), `note`; and why there are none, or fewer.
     """
     try:
-        made = _makers(case, camera, facts)
+        sources, note = _sources(case, camera, facts)
     except TruelineError as error:
         return {}, f"Input tensors are not shown: {error.what}."
-    if isinstance(made, str):
-        return {}, f"Input tensors are not shown: {made}."
-    known = set(case.frame_numbers.tolist())
+    known = {int(frame): position for position, frame in enumerate(case.frame_numbers)}
     found: dict[str, Any] = {}
     spent = 0
     for frame, first in frames:
-        if str(frame) in found or frame not in known or spent > most_bytes:
-            continue
-        position = int(np.searchsorted(case.frame_numbers, frame))
-        tick = next(iter(case.ticks([camera], position, position + 1)), None)
-        if tick is None:
+        if str(frame) in found or frame not in known or spent > most_bytes or not sources:
             continue
         try:
-            tensors = {name: make(tick.pictures[camera]) for name, make in made.items()}
+            tensors = _tensors_at(known[frame], case, camera, sources)
         except TruelineError as error:
             return found, f"Input tensors are not shown: {error.what}."
+        if not tensors:
+            continue
         view = _view(tensors, [n for n in first if n in tensors], most_bytes - spent)
         size = sum(map(len, view["inputs"].values())) + sum(len(p["src"]) for p in view["pairs"].values())
         if spent + size > most_bytes:
+            note = note or ("" if found else "Input tensors were left out to keep this file small.")
             break
         spent += size
         found[str(frame)] = view
-    return found, "" if found or not frames else "Input tensors were left out to keep this file small."
+    return found, note
 
 
-def _makers(case: Case, camera: str, facts: RunFacts) -> Mapping[str, Any] | str:
-    """Pipeline name -> what makes the tensor of a picture; or why there is none."""
-    from harness.model.card import load_card
+def _tensors_at(position: int, case: Case, camera: str, sources: Mapping[str, _Source]) -> dict[str, Array]:
+    """The inputs of one moment, of those that have it."""
+    tick = next(iter(case.ticks([camera], position, position + 1)), None)
+    picture = tick.pictures.get(camera) if tick is not None else None
+    made = {name: source(position, picture) for name, source in sources.items()}
+    return {name: tensor for name, tensor in made.items() if tensor is not None}
 
-    told = facts.meta.get("card") or {}
-    path = Path(str(told.get("path", "")))
-    if not path.is_file() or file_sha256(path) != told.get("sha256"):
-        return "the model card is not where it was, or was changed after the replay"
-    spec = next((i for i in load_card(path).inputs if i.source == f"camera.{camera}"), None)
+
+def _sources(case: Case, camera: str, facts: RunFacts) -> tuple[dict[str, _Source], str]:
+    """Input -> what gives its tensor at a moment; and why there are fewer than the rungs have."""
+    spec = next((i for i in card_of_run(facts.meta).inputs if i.source == f"camera.{camera}"), None)
     steps = (facts.meta.get("pipelines") or {}).get(spec.name) if spec is not None else None
     if spec is None or steps is None:
-        return f"no input of the model reads camera {camera}"
+        return {}, f"Input tensors are not shown: no input of the model reads camera {camera}."
+    names = list(dict.fromkeys(inputs_of(facts).values()))
+    dumped = {r.engine for r in facts.rungs.values() if r.car}
+    sources = {n: source for n in names if n in dumped and (source := _dumped(n, case, spec)) is not None}
     if foreign := [s["op"] for p in PIPELINES for s in steps[p] if s["op"] not in OPS]:
-        return f"step {foreign[0]} is the card's own code, which a report does not run"
-    names = dict.fromkeys(p for p in pipelines_of(facts).values() if p is not None)
-    return {name: _maker(name, steps, spec, case, camera) for name in names}
+        return sources, (
+            f"Input tensors of pipelines are not shown: step {foreign[0]} is the card's own code, which a report does "
+            "not run."
+        )
+    return {n: _rendered(n, steps, spec, case, camera) for n in names if n not in dumped} | sources, ""
 
 
-def _maker(name: str, steps: Mapping[str, Any], spec: InputSpec, case: Case, camera: str) -> Any:
+def _dumped(engine: str, case: Case, spec: InputSpec) -> _Source | None:
+    """The tensors that a recording holds of the car's input; None where it holds none."""
+    if family(engine) != "recorded":
+        return None
+    try:
+        tensors = dumped_input(case, spec, engine.partition(":")[2].partition("@")[0] or None)
+    except TruelineError:  # the rung's own reason, if there is one, stands at the rung
+        return None
+    return None if tensors is None else lambda position, _: tensors.get(position)
+
+
+def _rendered(name: str, steps: Mapping[str, Any], spec: InputSpec, case: Case, camera: str) -> _Source:
+    """A pipeline of the run, with steps swapped where its name says so, on the recorded picture."""
     swap = swap_of(name)
     own = steps[name] if swap is None else mixed_steps(steps[swap.base], steps[other_pipeline(swap.base)], *swap.steps)
-    return build_pipeline(own, spec, case.calibration(camera), where=f"preprocess.{name}")
+    make = build_pipeline(own, spec, case.calibration(camera), where=f"preprocess.{name}")
+    return lambda _, picture: None if picture is None else make(picture)
 
 
 def _view(tensors: Mapping[str, Array], first: Sequence[str], most_bytes: int) -> dict[str, Any]:

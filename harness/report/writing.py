@@ -86,7 +86,15 @@ def _page_of(content: Content, case: str) -> dict[str, Any]:
     own = [v for v in shown if v["finding"]]
     findings = [v | {"index": i} for i, v in enumerate(own)]
     opens = {"case": case, "frame": shown[0]["frame"], "finding": 0 if findings else None} if shown else None
-    told = {"findings": findings, "firstFrames": {}, "heat": {}, "pages": {}, "opens": opens, "omissions": ""}
+    told = {
+        "findings": findings,
+        "firstFrames": {},
+        "heat": {},
+        "layers": None,
+        "pages": {},
+        "opens": opens,
+        "omissions": "",
+    }
     cases = [c for c in content.view["cases"] if c["id"] == case]
     return {**content.page, **told, "view": {"findings": findings, "cases": cases}}
 

@@ -22,6 +22,7 @@ from harness.measures.events import EventLog
 from harness.model.grid import grid_to_json, vehicle_grid
 from harness.plugin.items import told
 from harness.report.data import build_content
+from harness.report.network import network_view
 from harness.run.catalogue import find_measure
 from harness.run.facts import read_facts
 from harness.run.folder import Run
@@ -170,7 +171,9 @@ def test_every_limit_that_the_gate_finds_broken_is_in_one_finding_with_the_same_
 
 def _report_agrees(run: Run, verdict: Verdict, explanation: Explanation) -> None:
     """One list, one count on the whole page."""
-    view = build_content(run, read_facts(run.meta), verdict, explanation).view
+    facts = read_facts(run.meta)
+    network = network_view(run.path, facts)
+    view = build_content(run, facts, verdict, explanation, {"told": [], "why": ""}, network).view
     count = len(explanation.findings)
     assert next(f["value"] for f in view["figures"] if f["label"].startswith("finding")) == str(count)
     assert sum(s["count"] for s in view["blame"]["suspects"]) == count

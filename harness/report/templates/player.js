@@ -106,6 +106,8 @@ const Player = (() => {
     const here = f && String(f.frame) === String(state.clip.frames[state.at]);
     $("frame-title").textContent = f ? `${f.badge}${here ? "" : ` (at frame ${f.frame})`}` : state.clip.id;
     $("frame-text").textContent = f ? sentence(f) : `case ${state.clip.id}, no finding chosen`;
+    $("frame-inputs").textContent = (f?.inputs ?? []).map((text) => `input tensors: ${text}`).join(" · ");
+    $("frame-inputs").hidden = !f?.inputs.length;
     $("to-finding").hidden = !f || here;
   }
 

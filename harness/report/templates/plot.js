@@ -1,7 +1,7 @@
 // Small plots of our own: axes, traces, marks, a cursor; inline SVG that scales with its place.
 
 const Plot = (() => {
-  const SIZE = { left: 54, right: 10, top: 18, bottom: 22 };
+  const SIZE = { left: 54, right: 10, top: 25, bottom: 22 };
 
   /** Round numbers between two ends. */
   function ticks(low, high, most) {
@@ -40,7 +40,7 @@ const Plot = (() => {
   }
 
   function axes(what, X, Y, w, h) {
-    const shapes = [make("text", { class: "title", x: SIZE.left, y: 12 }, what.title)];
+    const shapes = [make("text", { class: "title", x: SIZE.left, y: 13 }, what.title)];
     const ys = ticks(what.y.from, what.y.to, Math.max(2, Math.floor(h / 34)));
     for (const v of ys.values) {
       shapes.push(make("line", { class: v === 0 ? "zero" : "grid", x1: SIZE.left, x2: SIZE.left + w, y1: Y(v), y2: Y(v) }),
@@ -59,7 +59,7 @@ const Plot = (() => {
     const shape = make("g", { class: `span${span.current ? " current" : ""}`, "data-finding": span.finding },
       make("title", {}, span.title),
       make("rect", { x: from, y: SIZE.top, width, height: h }),
-      make("path", { d: `M${X(span.at) - 5} ${SIZE.top - 8}h10l-5 8z` }));
+      make("path", { d: `M${X(span.at) - 5} ${SIZE.top - 9}h10l-5 9z` }));
     shape.addEventListener("pointerdown", (e) => { e.stopPropagation(); span.pick(); });
     return shape;
   }

@@ -11,11 +11,12 @@ function stage(canvas, { aspect, flip = false, repaint }) {
     if (!same) box = whole;
   }
 
-  function setBox(next) {
-    const w = Math.min(next[2], whole[2]), h = Math.min(next[3], whole[3]);
+  /** Shows a box, moved and cut so that it lies within another. */
+  function setBox(next, within = whole) {
+    const w = Math.min(next[2], within[2]), h = Math.min(next[3], within[3]);
     box = [
-      Math.max(whole[0], Math.min(next[0], whole[0] + whole[2] - w)),
-      Math.max(whole[1], Math.min(next[1], whole[1] + whole[3] - h)), w, h,
+      Math.max(within[0], Math.min(next[0], within[0] + within[2] - w)),
+      Math.max(within[1], Math.min(next[1], within[1] + within[3] - h)), w, h,
     ];
     repaint();
   }
@@ -25,11 +26,13 @@ function stage(canvas, { aspect, flip = false, repaint }) {
     setBox([u - (u - box[0]) * k, v - (v - box[1]) * k, w, box[3] * k]);
   }
 
-  /** Zooms to a box of the world, kept in the shape of the canvas where that matters. */
+  /** Zooms to a box of the world, which may lie outside the whole; kept in the canvas's shape where that matters. */
   function zoomTo([left, low, right, high]) {
     let w = Math.max(right - left, whole[2] / 24), h = Math.max(high - low, whole[3] / 24);
     if (aspect) [w, h] = [Math.max(w, h * whole[2] / whole[3]), Math.max(h, w * whole[3] / whole[2])];
-    setBox([(left + right) / 2 - w / 2, (low + high) / 2 - h / 2, w, h]);
+    const next = [(left + right) / 2 - w / 2, (low + high) / 2 - h / 2, w, h];
+    const outside = right < whole[0] || left > whole[0] + whole[2] || high < whole[1] || low > whole[1] + whole[3];
+    setBox(next, outside ? next : whole);
   }
 
   /** Pixels of the canvas for a point of the world, and back. */
@@ -196,12 +199,11 @@ const Camera = (() => {
   function paint(of) {
     const { context, ratio } = view.begin();
     const place = ([u, v]) => [view.across(u), view.down(v)];
+    context.fillStyle = colour("panel");
+    context.fillRect(0, 0, canvas.width, canvas.height);
     if (of.image) {
       const [w, h] = of.clip.size;
       context.drawImage(of.image, ...place([-0.5, -0.5]), view.across(w - 0.5) - view.across(-0.5), view.down(h - 0.5) - view.down(-0.5));
-    } else {
-      context.fillStyle = colour("panel");
-      context.fillRect(0, 0, canvas.width, canvas.height);
     }
     const projection = how(of), all = drawn(of);
     if (projection) {
@@ -219,8 +221,20 @@ const Camera = (() => {
     canvas.dataset.pictured = Boolean(of.image);
   }
 
+  /** Where what a finding measures lies, if no point of it is on the picture. */
+  function unseen(of) {
+    const strokes = drawn(of).strokes, projection = how(of), size = of.clip.size;
+    if (!strokes.length || !projection || !size[0]) return "";
+    const gaps = strokes.filter((s) => s.kind === "gap");
+    const points = (gaps.length ? gaps : strokes).flatMap((s) => toPixels(projection, s.x, s.y));
+    if (!points.length) return "what is measured lies behind the camera";
+    const [l, t, r, b] = around(points, 0);
+    const sides = [r < 0 ? "left" : l > size[0] - 1 ? "right" : "", b < 0 ? "above" : t > size[1] - 1 ? "below" : ""].filter(Boolean);
+    return sides.length ? `what is measured lies outside the picture (${sides.join(" and ")}): zoom to the error shows it` : "";
+  }
+
   function note(of) {
-    const parts = [of.clip.note];
+    const parts = [of.clip.note, unseen(of)];
     if (!of.image && !of.clip.note) parts.push("the picture of this frame is not in this file; its lines are");
     if (of.image) parts.push(`camera ${of.clip.camera}, ${of.clip.size[0]} × ${of.clip.size[1]} px${of.clip.lossy ? ", from a lossy recording" : ""}`);
     if (of.times > 1) parts.push(`differences from ${DATA.rungs[DATA.reference]?.name} × ${of.times}`);
@@ -291,11 +305,12 @@ const Above = (() => {
       context.moveTo(0, y);
       context.lineTo(canvas.width, y);
       context.stroke();
-      context.fillText(`${x} m`, 4 * ratio, y - 3 * ratio);
+      if (y < canvas.height - 16 * ratio) context.fillText(`${x} m`, 4 * ratio, y - 3 * ratio);
     }
     const across = [0.05, 0.1, 0.2, 0.5, 1, 2, 4].find((s) => w / s <= 8) ?? 8;
     for (let u = Math.ceil(left / across) * across; u <= left + w; u += across) {
-      context.fillText(signed(-u, across < 0.1 ? 2 : across < 1 ? 1 : 0), view.across(u) + 2 * ratio, canvas.height - 4 * ratio);
+      const text = signed(-u, across < 0.1 ? 2 : across < 1 ? 1 : 0), at = view.across(u) - context.measureText(text).width / 2;
+      if (at > 2 * ratio && at < canvas.width - 22 * ratio) context.fillText(text, at, canvas.height - 4 * ratio);
     }
   }
 

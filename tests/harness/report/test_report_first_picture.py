@@ -11,8 +11,13 @@ from cases.case import open_case
 from cases.synth import write_synth_case
 from harness.ladder import explain
 from harness.report import write_report
+from harness.report.clip import lines_of_case
 from harness.report.draw import project
+from harness.report.first_picture import first_picture
 from harness.report.headline import worst_finding
+from harness.report.select import frames_of
+from harness.run.facts import read_facts
+from harness.run.recordings import Recordings
 from tests.harness.report.fixture_run import Shape, make_run
 
 
@@ -74,3 +79,47 @@ def test_no_two_elements_of_the_page_share_an_id(shown):
     page = (run.path / "report.html").read_text(encoding="utf-8").partition('<script type="application/json"')[0]
     ids = re.findall(r' id="([^"]+)"', page)
     assert len(ids) == len(set(ids))
+
+
+def drawn(shown, gap):
+    """The picture of the worst finding, with its gap elsewhere on the ground."""
+    run, _, worst, _ = shown
+    facts = read_facts(run.meta)
+    (found,) = frames_of([worst])
+    rows = lines_of_case(run, found.case, facts.ladder)
+    mark = {"strokes": [("gap", gap)], "at": gap[1]}
+    view = {"mark": mark, "badge": "1 bend", "case": found.case, "frame": found.frame, "index": 0}
+    return first_picture(found, view, rows, facts, Recordings(run.meta, run.path))
+
+
+@pytest.mark.parametrize(
+    ("gap", "said", "sides"),
+    [
+        ([[20.0, 12.0], [20.0, 13.0]], "what is measured lies outside the picture (left)", (1, 0, 0, 0)),
+        ([[20.0, -12.0], [20.0, -13.0]], "what is measured lies outside the picture (right)", (0, 0, 1, 0)),
+        ([[6.0, -12.0], [6.0, -13.0]], "what is measured lies outside the picture (right)", (0, 0, 0, 0)),
+        ([[-3.0, 0.0], [-2.0, 0.0]], "what is measured lies behind the camera", (0, 0, 0, 0)),
+        ([[30.0, 0.0], [30.0, 0.4]], "", (0, 0, 0, 0)),
+    ],
+    ids=["left", "right", "far right", "behind", "seen"],
+)
+def test_what_lies_outside_the_picture_has_ground_and_is_said(shown, gap, said, sides):
+    picture = drawn(shown, gap)
+    assert picture["note"] == said
+    left, top, wide, high = picture["box"]
+    grown = (left < -0.5, top < -0.5, left + wide > 639.5, top + high > 359.5)
+    assert grown == tuple(map(bool, sides))
+    if any(sides):
+        points = np.array([p.split(",") for p in picture["strokes"][0][1].split()], float)
+        assert ((points > (left, top)) & (points < (left + wide, top + high))).all(axis=1).all()
+        label = picture["label"]
+        assert left <= label["u"] <= left + wide - label["width"] * label["scale"]
+
+
+def test_the_number_stands_where_it_hides_no_line(shown):
+    picture = drawn(shown, [[30.0, 0.0], [30.0, 0.4]])
+    label = picture["label"]
+    low = np.array([label["u"], label["v"]])
+    high = low + np.array([label["width"], 24]) * label["scale"]
+    lines = [np.array([p.split(",") for p in text.split()], float) for _, text in picture["lines"]]
+    assert not any(((line > low) & (line < high)).all(axis=1).any() for line in lines)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import polars as pl
+import pytest
 
 from cases.case import open_case
 from cases.schema import CameraMeta
@@ -160,3 +162,25 @@ from tests.harness.plugin.plugin_suites import fake_explanation, fake_replay, fa
 harness.replay.replay.replay = fake_replay(Path(__file__).parent)
 harness.job.explain, harness.job.write_report = fake_explanation, fake_report
 """
+
+
+LEAN = [word for name in ("cacheprovider", "hypothesispytest", "jaxtyping") for word in ("-p", f"no:{name}")]
+
+
+def run(suite: pytest.Pytester, *arguments: str) -> pytest.RunResult:
+    return suite.runpytest_inprocess(*LEAN, *arguments)
+
+
+def replays(suite: pytest.Pytester) -> list[str]:
+    log = suite.path / "replays.log"
+    return log.read_text().splitlines() if log.exists() else []
+
+
+def rules(**keys: object) -> str:
+    """The suite with keys of its rule changed or added."""
+    text = SUITE
+    for key, value in keys.items():
+        line = f"{key} = {json.dumps(value)}\n"
+        found = re.search(rf"^{key} = .*\n", text, re.MULTILINE)
+        text = text.replace(found.group(), line) if found else text + line
+    return text

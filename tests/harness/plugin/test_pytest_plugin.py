@@ -1,76 +1,27 @@
+"""Verdicts as test results: words, JUnit, workers, what a session shares."""
+
 from __future__ import annotations
 
 import json
 import re
-import subprocess
-import sys
 import xml.etree.ElementTree as ET
 
-import filelock
 import pytest
-import scipy.special
 
-import harness.job
-import harness.plugin.items
-import harness.plugin.summary
-import harness.replay.replay
 from harness.plugin.options import OPTIONS
 from tests.harness.plugin.plugin_suites import (
     CONFTEST,
+    LEAN,
     SUITE,
-    fake_explanation,
-    fake_replay,
-    fake_report,
+    replays,
+    rules,
+    run,
     write_case,
     write_run,
     write_suite,
 )
 
-# pytester forgets modules that a test imported; what is loaded before stays, so that it can be replaced
-LOADED = (filelock, harness.job, harness.plugin.items, harness.plugin.summary, harness.replay.replay, scipy.special)
-
 pytestmark = pytest.mark.filterwarnings("default")
-
-
-@pytest.fixture
-def suite(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> pytest.Pytester:
-    """A folder whose replays are made up and reports are one word."""
-    monkeypatch.setattr("harness.replay.replay.replay", fake_replay(pytester.path))
-    monkeypatch.setattr("harness.job.explain", fake_explanation)
-    monkeypatch.setattr("harness.job.write_report", fake_report)
-    return pytester
-
-
-LEAN = [word for name in ("cacheprovider", "hypothesispytest", "jaxtyping") for word in ("-p", f"no:{name}")]
-
-
-def run(suite: pytest.Pytester, *arguments: str) -> pytest.RunResult:
-    return suite.runpytest_inprocess(*LEAN, *arguments)
-
-
-def replays(suite: pytest.Pytester) -> list[str]:
-    log = suite.path / "replays.log"
-    return log.read_text().splitlines() if log.exists() else []
-
-
-def rules(**keys: object) -> str:
-    """The suite with keys of its rule changed or added."""
-    text = SUITE
-    for key, value in keys.items():
-        line = f"{key} = {json.dumps(value)}\n"
-        found = re.search(rf"^{key} = .*\n", text, re.MULTILINE)
-        text = text.replace(found.group(), line) if found else text + line
-    return text
-
-
-def test_there_is_one_item_per_rule_rung_and_case(suite: pytest.Pytester) -> None:
-    write_suite(suite.path, {"a": 1.0, "b": 1.0}, rules(engines=["ort-fp32", "ort-fp32-none"]))
-    result = run(suite, "--collect-only", "-q")
-    names = [line for line in result.outlines if "::" in line]
-    assert names == [
-        f"toy.trueline.toml::kink[deploy/{engine}-{case}]" for engine in ("ort-fp32", "ort-fp32-none") for case in "ab"
-    ]
-    assert replays(suite) == []
 
 
 def test_a_good_case_passes_and_a_bad_one_fails(suite: pytest.Pytester) -> None:
@@ -78,36 +29,6 @@ def test_a_good_case_passes_and_a_bad_one_fails(suite: pytest.Pytester) -> None:
     result = run(suite)
     result.assert_outcomes(passed=1, failed=1)
     assert result.ret == pytest.ExitCode.TESTS_FAILED
-
-
-def test_an_item_is_chosen_by_its_name(suite: pytest.Pytester) -> None:
-    write_suite(suite.path, {"good": 1.0, "bad": 4.5})
-    run(suite, "toy.trueline.toml::kink[deploy/ort-fp32-good]").assert_outcomes(passed=1)
-
-
-def test_cases_that_nobody_selected_are_not_replayed(suite: pytest.Pytester) -> None:
-    write_suite(suite.path, {"good": 1.0, "bad": 5.0, "third": 1.0})
-    result = run(suite, "-k", "good or third")
-    result.assert_outcomes(passed=2, deselected=1)
-    assert replays(suite) == ["toy ort-fp32 deploy 2"]
-    result.stdout.fnmatch_lines(["*on 2 of 3 cases: those of the items that were selected*"])
-    run(suite).assert_outcomes(passed=2, failed=1)
-    assert replays(suite)[-1] == "toy ort-fp32 deploy 3"
-
-
-def test_a_population_needs_all_cases_whatever_else_is_selected(suite: pytest.Pytester) -> None:
-    population = SUITE.partition("[[rules]]")[2].replace('"kink"\nmetric', '"all"\nscope = "population"\nmetric')
-    population = population.replace('"max"', '"p50"\nallowed_share = 0.5')
-    write_suite(suite.path, {"good": 1.0, "bad": 1.0}, f"{SUITE}\n[[rules]]{population}")
-    run(suite, "-k", "all or good")
-    assert replays(suite) == ["toy ort-fp32 deploy 2"]
-
-
-def test_the_time_of_a_replay_falls_on_the_case_that_took_it(suite: pytest.Pytester) -> None:
-    write_suite(suite.path, {"fast": 1.0, "slow": 1.0})
-    run(suite, "--junitxml", "out.xml").assert_outcomes(passed=2)
-    cases = {c.get("name"): float(c.get("time") or 0) for c in ET.parse(suite.path / "out.xml").iter("testcase")}
-    assert cases["kink[deploy/ort-fp32-slow]"] >= 0.5
 
 
 def test_a_failure_tells_the_step_that_is_blamed(suite: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -169,14 +90,6 @@ def test_inconclusive_fails_and_is_never_skipped(suite: pytest.Pytester) -> None
     )
 
 
-def test_a_population_is_one_item(suite: pytest.Pytester) -> None:
-    text = rules(statistic="p50", scope="population", allowed_share=0.5)
-    write_suite(suite.path, {f"c{i}": 1.0 for i in range(8)}, text)
-    result = run(suite, "-v")
-    result.assert_outcomes(passed=1)
-    result.stdout.fnmatch_lines(["toy.trueline.toml::kink[[]deploy/ort-fp32[]] PASSED*"])
-
-
 def test_an_advisory_finding_passes_and_is_told(suite: pytest.Pytester) -> None:
     text = SUITE + '[[rules]]\nid="soft"\nmetric="kink"\nrung="*"\nstatistic="max"\nlimit="1 deg"\nrequired=false\n'
     write_suite(suite.path, {"a": 2.0}, text)
@@ -233,16 +146,6 @@ def test_a_later_session_replays_again(suite: pytest.Pytester) -> None:
     assert len(replays(suite)) == 2
 
 
-def test_a_broken_replay_fails_every_item_in_one_line_and_is_tried_once(suite: pytest.Pytester) -> None:
-    write_suite(suite.path, {"a": 1.0, "b": 1.0})
-    (suite.path / "broken").touch()
-    result = run(suite)
-    result.assert_outcomes(failed=2)
-    result.stdout.fnmatch_lines(["RunError: the disk is full | where: *run-toy-* | remedy: make room"])
-    assert "Traceback" not in result.stdout.str()
-    assert len(replays(suite)) == 1
-
-
 def spawned(suite: pytest.Pytester, *arguments: str) -> pytest.RunResult:
     """In processes of their own, as xdist's workers are."""
     suite.makeconftest(CONFTEST)
@@ -264,46 +167,6 @@ def test_workers_share_a_broken_replay(suite: pytest.Pytester) -> None:
     result.assert_outcomes(failed=4)
     assert result.stdout.str().count("RunError: the disk is full") >= 4
     assert len(replays(suite)) == 1
-
-
-@pytest.mark.parametrize(
-    ("text", "words"),
-    [
-        (rules(limit="3 m"), "UnitMismatch: max of kink measures angle"),
-        (rules(colour="red"), "PolicyError: rule 'kink'.colour: unknown key"),
-        ("rules = [", "PolicyError: not TOML"),
-        (rules(cases="clips/*"), "PolicyError: cases: no folder matches *clips/*"),
-        (rules(card="none.toml"), "CardError: no model card"),
-        (SUITE.replace('cases = "cases/*"', ""), "PolicyError: a policy that pytest runs needs cases"),
-        (SUITE.replace('card = "model.toml"', ""), "PolicyError: a policy that pytest runs needs card"),
-        (re.sub(r"\[profile(.|\n)*?\n\n", "", SUITE), "needs [[]profile.NAME[]]"),
-    ],
-)
-def test_a_policy_that_cannot_be_used_is_one_line_at_collection(suite: pytest.Pytester, text: str, words: str) -> None:
-    write_suite(suite.path, {"a": 1.0}, text)
-    result = run(suite)
-    result.assert_outcomes(errors=1)
-    result.stdout.fnmatch_lines([f"*{words}*"])
-    assert "Traceback" not in result.stdout.str()
-    assert replays(suite) == []
-
-
-def test_a_broken_case_is_one_line_at_collection(suite: pytest.Pytester) -> None:
-    write_suite(suite.path, {"a": 1.0})
-    (suite.path / "cases" / "a" / "frames.parquet").write_bytes(b"")
-    result = run(suite)
-    result.assert_outcomes(errors=1)
-    assert "Traceback" not in result.stdout.str()
-
-
-def test_a_policy_that_only_serves_to_be_extended_is_no_suite(suite: pytest.Pytester) -> None:
-    write_suite(suite.path, {"a": 1.0}, 'extends = "base.trueline.toml"\ncard = "model.toml"\ncases = "cases/*"\n')
-    base = SUITE.replace('card = "model.toml"\ncases = "cases/*"\n', "")
-    (suite.path / "base.trueline.toml").write_text(base)
-    run(suite).assert_outcomes(passed=1)
-    result = run(suite, "base.trueline.toml")
-    result.assert_outcomes(errors=1)
-    result.stdout.fnmatch_lines(["*base.trueline.toml has neither card nor cases: it only serves to be extended*"])
 
 
 def test_the_profile_is_chosen_on_the_command_line(suite: pytest.Pytester) -> None:
@@ -384,50 +247,3 @@ def test_the_case_fixture_opens_cases_beside_the_test(pytester: pytest.Pytester)
     write_case(pytester.path / "cases", "a")
     pytester.makepyfile('def test_it(trueline_case): assert trueline_case("cases/a").id == "a"')
     pytester.runpytest_inprocess(*LEAN).assert_outcomes(passed=1)
-
-
-LIGHT = """
-import sys
-import harness.plugin.hooks
-heavy = {"torch", "polars", "numpy", "pydantic", "onnx", "onnxruntime", "scipy", "rich", "cv2", "av"} & set(sys.modules)
-print(sorted(heavy))
-"""
-
-
-def test_importing_the_plugin_loads_nothing_heavy() -> None:
-    told = subprocess.run([sys.executable, "-c", LIGHT], capture_output=True, text=True, check=True)
-    assert told.stdout.strip() == "[]"
-
-
-def test_the_test_of_lightness_can_fail() -> None:
-    told = subprocess.run([sys.executable, "-c", "import polars\n" + LIGHT], capture_output=True, text=True, check=True)
-    assert "polars" in told.stdout
-
-
-def test_a_session_without_policies_loads_nothing_heavy(
-    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
-    check = "assert not {'torch', 'polars', 'numpy', 'pydantic'} & set(sys.modules)"
-    pytester.makepyfile(f"import sys\ndef test_it(): {check}")
-    pytester.runpytest_subprocess("-p", "harness.plugin.hooks").assert_outcomes(passed=1)
-
-
-def test_a_foreign_package_is_named_in_one_line(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
-    write_suite(pytester.path, {"a": 1.0})
-    foreign = pytester.mkdir("foreign")
-    (foreign / "cases.py").write_text("raise RuntimeError('imported')")
-    monkeypatch.setenv("PYTHONPATH", str(foreign))
-    result = pytester.runpytest_subprocess(*LEAN)
-    result.assert_outcomes(errors=1)
-    line = f"*UsageError: package 'cases' is {foreign}/cases.py, not Trueline's | where: sys.path | remedy: *"
-    result.stdout.fnmatch_lines([f"trueline: {line[1:]}", "collected 0 items*", line])
-    assert "Traceback" not in result.stdout.str()
-
-
-def test_a_foreign_package_leaves_other_tests_alone(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
-    foreign = pytester.mkdir("foreign")
-    (foreign / "cases.py").touch()
-    monkeypatch.setenv("PYTHONPATH", str(foreign))
-    pytester.makepyfile("def test_it(): pass")
-    pytester.runpytest_subprocess(*LEAN).assert_outcomes(passed=1)

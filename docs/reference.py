@@ -9,14 +9,15 @@ if TYPE_CHECKING:
     from mkdocs.config.defaults import MkDocsConfig
     from mkdocs.structure.files import Files
 
-__all__ = ["commands_page", "measures_page", "on_files"]
+__all__ = ["commands_page", "glossary_page", "measures_page", "on_files"]
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
     """Add the pages that are made from code."""
     from mkdocs.structure.files import File
 
-    for name, text in (("commands", commands_page()), ("measures", measures_page())):
+    pages = {"commands": commands_page(), "measures": measures_page(), "glossary": glossary_page()}
+    for name, text in pages.items():
         files.append(File.generated(config, f"reference/{name}.md", content=text))
     return files
 
@@ -60,6 +61,41 @@ def measures_page() -> str:
     ]
     rows += [f"| `{name}` | {_cell(one.definition)} |" for name, one in sorted(measures().items())]
     return "\n".join(rows) + "\n"
+
+
+def glossary_page() -> str:
+    """The words of DESIGN.md and the measures, in one alphabet."""
+    from harness.run.catalogue import measures
+
+    words = dict(_words_of_design())
+    for name, one in measures().items():
+        words.setdefault(name, f"[measure](measures.md): {_cell(one.definition)}")
+    rows = [
+        "# Glossary",
+        "",
+        "The words of [the design](../DESIGN.md), and every measure.",
+        "",
+        "| word | is |",
+        "|---|---|",
+    ]
+    rows += [f"| {word} | {words[word]} |" for word in sorted(words, key=str.casefold)]
+    return "\n".join(rows) + "\n"
+
+
+def _words_of_design() -> Iterator[tuple[str, str]]:
+    """(word, meaning) of the first table of DESIGN.md.
+
+    Raises:
+        ValueError: the table is no longer where it was.
+    """
+    from pathlib import Path
+
+    text = (Path(__file__).parent / "DESIGN.md").read_text(encoding="utf-8")
+    table = text.partition("## 1. Words")[2].partition("\n## ")[0]
+    rows = [line.strip("| ").split(" | ", 1) for line in table.splitlines() if line.startswith("| ")]
+    if len(rows) < 10:
+        raise ValueError("DESIGN.md has no table of words in its section 1")
+    yield from ((word, meaning) for word, meaning in rows[1:])
 
 
 def _cell(text: str) -> str:

@@ -16,6 +16,9 @@ LANGUAGES = {
     "python": "code, run, or a file where its first line is `# NAME.py`",
     "toml": "a file where its first line is `# NAME.toml`, read as what it is",
     "json": "read as JSON",
+    "yaml": "read as YAML",
+    "groovy": "not run: a pipeline of Jenkins",
+    "cpp": "not run here: test_dumping_guide.py compiles what needs no library of NVIDIA's",
     "text": "not run: a drawing, a form of words; a synopsis of `trueline` is held against the command line",
 }
 _FENCE = re.compile(r"^( *)```(\S*)\s*$")

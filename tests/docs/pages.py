@@ -200,6 +200,12 @@ PAGES: dict[str, Page] = {
     ),
     "docs/contributing.md": Page(not_run={"make check": "CI runs both (.ci/run)"}),
     "docs/cards.md": Page(read_toml=_read_card),
+    "docs/ci.md": Page(_project, slow=True),
+    "docs/dumping.md": Page(
+        not_run={
+            "trueline diagnose runs/candidate --dump dump": "needs a car's dump; docs/diagnosis.md runs the command"
+        }
+    ),
     "docs/index.md": Page(_foreign, slow=True, replaced={"pip install 'trueline[cpu]'": "true"}),
     "docs/init.md": Page(
         not_run={

@@ -75,8 +75,11 @@ class Runner:
         if block.file is not None:
             self._write(block, code)
         else:
-            {"bash": self._bash, "console": self._console, "python": self._python, "toml": self._toml,
-             "json": lambda b, c: json.loads(c), "text": lambda b, c: None}[block.language](block, code)  # fmt: skip
+            runs = {
+                "bash": self._bash, "console": self._console, "python": self._python, "toml": self._toml,
+                "json": lambda b, c: json.loads(c), "yaml": self._yaml,
+            }  # fmt: skip
+            runs.get(block.language, _unread)(block, code)
 
     def _write(self, block: Block, code: str) -> None:
         assert block.file is not None  # the caller saw to it
@@ -121,6 +124,12 @@ class Runner:
     def _toml(self, block: Block, code: str) -> None:
         self._checked(block, "", code)
 
+    def _yaml(self, block: Block, code: str) -> None:
+        import yaml  # comes with mkdocs
+
+        if not isinstance(yaml.safe_load(code), dict):
+            raise PageFailed(f"{block.place}: no table of YAML")
+
     def _checked(self, block: Block, name: str, code: str) -> None:
         """Read TOML as what it is: by its file name, or as the page says."""
         import tomllib
@@ -132,6 +141,10 @@ class Runner:
             self.read_toml(code, self.folder / name if name else self.folder)
         except Exception as error:
             raise PageFailed(f"{block.place}: {type(error).__name__}: {error}") from error
+
+
+def _unread(block: Block, code: str) -> None:
+    """For languages that are not run (blocks.LANGUAGES)."""
 
 
 def same_output(shown: str, said: str) -> str:

@@ -120,6 +120,23 @@ def test_every_synopsis_is_one_of_the_command_line() -> None:
             assert said <= options, f"{block.place}: {sorted(said - options)} of {names[:2]}"
 
 
+def test_every_command_in_a_pipeline_of_ci_is_one_of_the_command_line() -> None:
+    """GitHub's, GitLab's and Jenkins's files do not run here; their lines are ours all the same."""
+    found = [
+        (block, words.split()[0], words)
+        for page in pages()
+        for block in blocks_of(page)
+        if block.language in ("yaml", "groovy")
+        for words in re.findall(r"(?<![\w-])trueline ((?:[a-z]+ )[^\n|]*)", re.sub(r"' \+\s*'", "", block.code))
+    ]
+    assert len(found) >= 6
+    for block, name, words in found:
+        options = _options_of([name])
+        assert options is not None, f"{block.place}: no command {name!r}"
+        said = set(re.findall(r"--[\w-]+", words))
+        assert said <= options, f"{block.place}: {sorted(said - options)} of {name!r}"
+
+
 def test_output_is_compared_in_order_and_with_gaps() -> None:
     said = "first line\n0.812345 m at frame 25\nlast"
     assert same_output("first line\n...\n0.81... m at frame 25", said) == ""

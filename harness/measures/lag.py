@@ -30,6 +30,7 @@ _FEWEST_OVERLAPPING = 20
 _EXPLAINED = 0.5  # of the difference as it is
 _MOST_LEFT = 0.7  # of the whitened difference, however long the clip
 _CHANCE = 1e-3  # that a slow disturbance explains as much; it has two degrees of freedom a second
+_ROUNDING = 4 * float(np.finfo(np.float32).eps)  # of a position: lines are float32, their stations lie between points
 _GAIN_ERROR = 0.3  # a delayed line moves as far as the one it follows
 _AGREEING, _WITHIN = 0.75, 0.5  # share of lines and stations that tell a lag within so many frames of their median
 
@@ -69,6 +70,7 @@ def look_for_lag(
     Source: ours, docs/DESIGN.md section 4.
     """
     c, r = np.asarray(candidate, np.float64), np.asarray(reference, np.float64)
+    c = _without_rounding(c, r)
     lags = np.arange(-LONGEST_LAG, LONGEST_LAG + 1)
     if (np.isfinite(c) & np.isfinite(r)).sum() < _FEWEST_OVERLAPPING:  # of crowds of short lines there are thousands
         return NO_LAG
@@ -105,6 +107,17 @@ def agreed_lags(looks: Sequence[LagLook]) -> list[float]:
     if agree.sum() >= _AGREEING * (agree | against).sum() and agree.sum() >= min(2, seen):
         return [float(v) for v in np.where(agree, lags, np.nan)]
     return [float(v) for v in np.where(lags == 0, 0.0, np.nan)]
+
+
+def _without_rounding(candidate: Floats, reference: Floats) -> Floats:
+    """The candidate exactly a constant beside the reference, where only the rounding of the lines says otherwise."""
+    difference = candidate - reference
+    known = np.isfinite(difference)
+    if not known.any():
+        return candidate
+    aside = float(np.median(difference[known]))
+    rounding = _ROUNDING * float(np.abs(reference[known]).max())
+    return np.where(known, reference + aside, candidate) if np.abs(difference[known] - aside).max() <= rounding else candidate
 
 
 def _delayed(values: Floats, frames: float) -> Floats:

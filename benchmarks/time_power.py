@@ -45,7 +45,8 @@ def noise(rng: np.random.Generator, count: int, sigma: float, tau_s: float, fps:
 def block_of(candidate: Floats, reference: Floats, fps: float, station: int = 0) -> StationBlock:
     """Own positions as a measure over time gets them, [frames]."""
     still = np.zeros(len(candidate))
-    return StationBlock(candidate - reference, candidate, reference, still, still, fps, station, GRID)
+    offset = candidate - reference
+    return StationBlock(offset, candidate, reference, offset, still, still, fps, station, GRID)
 
 
 def owned(found: Sequence[Stretch] | None) -> float:

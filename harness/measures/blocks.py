@@ -19,7 +19,7 @@ __all__ = ["BandBlock", "StationBlock", "Stretch"]
 
 Floats = NDArray[np.float64]
 
-_SERIES = ("offset", "candidate", "reference", "curvature", "ego")
+_SERIES = ("offset", "candidate", "reference", "lasting", "curvature", "ego")
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +62,8 @@ class StationBlock:
         offset: candidate minus reference, [frames], NaN where either is missing.
         candidate: the candidate's own lateral position, [frames], NaN where `offset` is.
         reference: the reference's, [frames].
+        lasting: the candidate's part of `offset` without what the reference does by itself for two seconds or less, and
+            what ground truth clears, [frames].
         curvature: of the reference's line there, [frames], in any unit; NaN where not known.
         ego: lateral motion of the vehicle to add to own positions, [frames].
         fps: frames a second, NaN where not known.
@@ -75,6 +77,7 @@ class StationBlock:
     offset: Floats
     candidate: Floats
     reference: Floats
+    lasting: Floats
     curvature: Floats
     ego: Floats
     fps: float

@@ -1,4 +1,8 @@
-"""What lasts: bias, the mean of a line's offset over its life, and drift, its mean over the worst five seconds."""
+"""What lasts: bias, the mean of a line's offset over its life, and drift, its mean over the worst five seconds.
+
+Both are of the candidate's part: without what the reference does by itself for two seconds or less, and what ground
+truth clears (`harness.measures.frame_owner.lasting_offset`).
+"""
 
 from __future__ import annotations
 
@@ -18,17 +22,17 @@ _COVERED = 0.8
 
 def bias_of(block: StationBlock) -> float | None:
     """Mean offset over the case; None for a line that is compared for less than a second."""
-    known = np.isfinite(block.offset)
-    return float(np.mean(block.offset[known])) if known.sum() >= max(2, MIN_LIFE_S * block.fps) else None
+    known = np.isfinite(block.lasting)
+    return float(np.mean(block.lasting[known])) if known.sum() >= max(2, MIN_LIFE_S * block.fps) else None
 
 
 def drift_of(block: StationBlock) -> list[Stretch] | None:
     """The five seconds with the largest mean offset, of those that are compared for 80 % of them; None without any."""
     width = round(WINDOW_S * block.fps) if block.fps > 0 else 0
-    if not 0 < width <= len(block.offset):
+    if not 0 < width <= len(block.lasting):
         return None
-    known = np.isfinite(block.offset)
-    count, total = (_sums(x, width) for x in (known.astype(float), np.where(known, block.offset, 0.0)))
+    known = np.isfinite(block.lasting)
+    count, total = (_sums(x, width) for x in (known.astype(float), np.where(known, block.lasting, 0.0)))
     enough = count >= _COVERED * width
     if not enough.any():
         return None

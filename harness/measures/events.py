@@ -6,7 +6,7 @@ band become one event with the worst value; an event may reach over any number o
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -15,7 +15,6 @@ import polars as pl
 from numpy.typing import ArrayLike, NDArray
 
 from harness.measures.own import Owner
-from harness.measures.pairs import PairMetrics
 from harness.model.grid import Grid
 from harness.run.catalogue import event_kinds, events_of
 from harness.run.tables import BANDS, SORT_KEYS, TABLES
@@ -61,25 +60,30 @@ class EventLog:
         self._open: dict[tuple[str, int, int, str], Event] = {}
 
     def bands(
-        self, kind: str, frame: NDArray[np.int64], track: ArrayLike, values: NDArray[Any], thresholds: Sequence[float]
-    ) -> None:
+        self, kind: str, frame: NDArray[np.int64], track: ArrayLike, values: NDArray[Any], thresholds: Sequence[float],
+        owner: Owner = "candidate",
+    ) -> None:  # fmt: skip
         """Take per-frame values of matched lines, [n, 3 bands]; sizes above their band's threshold are events.
 
         NaN never is: where a band has no value, `missing` and coverage speak.
         """
         tracks = np.broadcast_to(np.asarray(track), len(frame))
         for band, threshold in enumerate(thresholds):
-            self._take_over(kind, frame, tracks, band, values[:, band], threshold)
+            self._take_over(kind, frame, tracks, band, values[:, band], threshold, owner)
 
-    def pairs(self, frame: NDArray[np.int64], track: ArrayLike, pairs: PairMetrics, grid: Grid) -> None:
-        """Take the matched lines of a chunk, [n]: every measure of theirs that has a threshold."""
+    def pairs(
+        self, frame: NDArray[np.int64], track: ArrayLike, columns: Mapping[str, NDArray[Any]], grid: Grid,
+        owner: Owner = "candidate",
+    ) -> None:  # fmt: skip
+        """Take matched lines: every measure of theirs that has a threshold, [n, 3 bands], or [n] of whole lines."""
         for m in events_of("line_metrics"):
             assert m.threshold is not None  # events_of chose it so
             thresholds = m.threshold.of(grid)
-            if m.column in pairs.bands:
-                self.bands(m.name, frame, track, pairs.bands[m.column], thresholds)
-            else:
-                self.lines(m.name, frame, track, getattr(pairs, m.column), thresholds[0])
+            values = columns.get(m.column)
+            if values is not None and values.ndim == 2:
+                self.bands(m.name, frame, track, values, thresholds, owner)
+            elif values is not None:
+                self.lines(m.name, frame, track, values, thresholds[0])
 
     def lines(
         self, kind: str, frame: NDArray[np.int64], track: ArrayLike, values: NDArray[Any], threshold: float
@@ -127,10 +131,11 @@ class EventLog:
         band: int,
         values: NDArray[Any],
         threshold: float,
+        owner: Owner = "candidate",
     ) -> None:
         size = np.abs(values)
         over = np.flatnonzero(size > threshold * (1 + ROUNDING))
-        self._take(kind, frame[over], track[over], band, size[over], threshold)
+        self._take(kind, frame[over], track[over], band, size[over], threshold, owner)
 
     def _take(
         self,

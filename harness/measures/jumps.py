@@ -46,13 +46,15 @@ def step_of(block: StationBlock) -> list[Stretch] | None:
     """Places where a line moves within two frames and stays: in the half second after it and in the next one.
 
     How far: from the median of the half second before to that of the nearer half second after. Those over the finding
-    threshold, or the largest one.
+    threshold, or the largest one. Whose it is, is told by what each line does within the two frames: in a second the
+    vehicle moves too.
     """
     width = _median_width(block.fps)
     if width is None:
         return None
     values = [_bridged(x, block.fps) for x in (block.offset, *block.own())]
     change, *own = (_lasting(x, width) for x in values)
+    own = [np.minimum(np.abs(x), np.abs(_within_two_frames(v))) for x, v in zip(own, values[1:], strict=True)]
     if not np.isfinite(change).any():
         return None
     sharp = _within_two_frames(values[0]) * np.sign(change) >= _SHARP * np.abs(change)

@@ -117,7 +117,11 @@ def _without_rounding(candidate: Floats, reference: Floats) -> Floats:
         return candidate
     aside = float(np.median(difference[known]))
     rounding = _ROUNDING * float(np.abs(reference[known]).max())
-    return np.where(known, reference + aside, candidate) if np.abs(difference[known] - aside).max() <= rounding else candidate
+    return (
+        np.where(known, reference + aside, candidate)
+        if np.abs(difference[known] - aside).max() <= rounding
+        else candidate
+    )
 
 
 def _delayed(values: Floats, frames: float) -> Floats:

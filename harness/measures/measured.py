@@ -11,6 +11,7 @@ from harness.lines.chunk import Ints, RungOutputs
 from harness.lines.table import LineTable
 from harness.measures.stations import resample
 from harness.measures.tracks import NO_TRACK
+from harness.measures.truth import NOT_LABELLED
 from harness.model.grid import STATIONS_PER_BAND, Grid
 
 __all__ = ["Measured", "measured"]
@@ -31,6 +32,7 @@ class Measured:
         own_track: of the rung's own tracker, NO_TRACK where its lines have slots.
         merging: at a merge or split, bool [lines]; known of the root's lines.
         nonfinite: elements of the outputs that are not finite, [n].
+        true_line: which true line each is (`harness.measures.truth.true_lines_of`), [lines].
     """
 
     lines: LineTable
@@ -40,10 +42,11 @@ class Measured:
     own_track: NDArray[np.int32]
     merging: NDArray[np.bool_]
     nonfinite: Ints
+    true_line: Ints
 
 
 def measured(outputs: RungOutputs, grid: Grid) -> Measured:
-    """Lay the lines of a chunk on the stations; tracks are for the caller to fill."""
+    """Lay the lines of a chunk on the stations; tracks and true lines are for the caller to fill."""
     lines = outputs.lines
     lateral = resample(lines, np.concatenate([grid.stations.ravel(), grid.look_ahead]), grid.frame)
     none = np.full(len(lines), NO_TRACK, np.int32)
@@ -55,6 +58,7 @@ def measured(outputs: RungOutputs, grid: Grid) -> Measured:
         none.copy(),
         np.zeros(len(lines), bool),
         _nonfinite(outputs),
+        np.full(len(lines), NOT_LABELLED, np.int64),
     )
 
 

@@ -8,25 +8,22 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
-import polars as pl
 from numpy.typing import NDArray
 
 from engines.formats.polylines import LINE_ARRAYS
 from harness.lines.chunk import Chunk, Ints
 from harness.lines.table import NO_SLOT, LineTable
 from harness.measures.accuracy import AccuracySums, accuracy, accuracy_sums
+from harness.measures.against import Against, null_where_none
 from harness.measures.consequence import Consequence, consequence, lane_gap
-from harness.measures.dropped import Dropped
 from harness.measures.ego_path import EgoPath
 from harness.measures.events import Event, EventLog
-from harness.measures.flicker import id_swaps
-from harness.measures.match import Matches, match
+from harness.measures.match import Matches
 from harness.measures.measured import Measured, measured
-from harness.measures.pairs import PairMetrics, pair_metrics
 from harness.measures.presence import line_counts, mean_reach
 from harness.measures.resets import RESET
 from harness.measures.scope import CaseScope
@@ -34,8 +31,8 @@ from harness.measures.series import SeriesStore
 from harness.measures.series_table import SeriesTable
 from harness.measures.state import StateMeter
 from harness.measures.tensor import tensor_metrics
-from harness.measures.tracks import NO_TRACK, Tracker
-from harness.measures.truth import Steadiness
+from harness.measures.tracks import Tracker
+from harness.measures.truth import NO_TRUE_LINE, Steadiness, true_lines_of
 from harness.model.grid import STATIONS_PER_BAND, Grid
 from harness.run.rungs import Rung
 from harness.run.tables import BANDS
@@ -71,7 +68,10 @@ class RungMeter:
         self._table = SeriesTable(case=scope.case.id, rung=rung.name, reference=scope.root, grid=scope.grid)
         self._felt: Consequence | None = None
         self._frame_of_step = array("q")  # only where there is a state
-        self._dropped = {reference: Dropped() for reference in self._references}
+        self._against = {
+            reference: Against(scope, rung.name, reference, self._events if reference == scope.root else None)
+            for reference in self._references
+        }
         self._accuracy: AccuracySums | None = None
         self._steadiness = Steadiness.none()
         self._path = EgoPath(scope.steps, scope.grid) if scope.steps is not None else None
@@ -84,6 +84,9 @@ class RungMeter:
     def measure(self, chunk: Chunk) -> Measured:
         """The rung's lines of a chunk; the root's with their tracks."""
         found = measured(chunk.outputs[self.name], self._scope.grid)
+        found.true_line = true_lines_of(
+            self._scope.truth, self._scope.labelled, found.lines, found.at_bands, self._scope.grid
+        )
         ran = chunk.frames[chunk.outputs[self.name].ran]
         if len(ran):
             self._span = (self._span or ran.tolist())[0], int(ran[-1])
@@ -112,10 +115,9 @@ class RungMeter:
             frames_done: frames of the case before this chunk.
         """
         if self._is_root:
-            own = lines[self.name].lines
-            self._frame_rows(chunk, self.name, lines[self.name], lines[self.name], _with_itself(own))
+            self._own_frame_rows(chunk, lines[self.name])
         for reference in self._references:
-            self._against(chunk, reference, lines[reference], lines[self.name], frames_done)
+            self._compare_with(chunk, reference, lines[reference], lines[self.name], frames_done)
         self._scope.parts.add("lines", self._line_rows(chunk, lines[self.name]))
         self._judge_accuracy(chunk, lines[self.name].lines)
 
@@ -127,6 +129,8 @@ class RungMeter:
     def finish(self) -> None:
         """Rows of what needs the whole case: series, states, events, accuracy."""
         parts, case, root = self._scope.parts, self._scope.case.id, self._scope.root
+        for against in self._against.values():
+            against.finish()
         if not self._is_root:
             self._measure_series()
             parts.add("series_metrics", self._table.table(self._events).drop("case").to_dict())
@@ -168,40 +172,17 @@ class RungMeter:
         gap = lane_gap(self._series.tracks(), len(speed_mps))
         return consequence(gap, self._scope.grid.look_ahead, speed_mps, axis.fps, clock.fresh_step())
 
-    def _against(self, chunk: Chunk, reference: str, ref: Measured, cand: Measured, frames_done: int) -> None:
-        grid, parts = self._scope.grid, self._scope.parts
-        found = match(ref.lines, cand.lines, grid, ref.at_bands, cand.at_bands)
-        found = _where_both_ran(found, ref.lines, cand.lines, chunk, reference, self.name)
-        dropped = self._dropped[reference].by_reference(ref, cand, found, chunk.frames, chunk.timestamps_ns)
-        blinks = cand.lines.frame[found.extra[dropped]]
-        found = replace(found, extra=found.extra[~dropped])
-        if reference == self._scope.root:
-            cand.track[found.candidate] = ref.track[found.reference]
-        pairs = pair_metrics(ref.lines, cand.lines, found, grid, ref.at_bands, cand.at_bands)
-        frame, track = ref.lines.frame[found.reference], ref.track[found.reference]
-        for rows in _pair_rows(pairs, self.name, reference, frame, track):
-            parts.add("line_metrics", rows)
-        self._frame_rows(chunk, reference, ref, cand, found)
+    def _compare_with(self, chunk: Chunk, reference: str, ref: Measured, cand: Measured, frames_done: int) -> None:
+        found, pairs = self._against[reference].add(chunk, ref, cand)
         self._tensor_rows(chunk, reference, frames_done)
-        if reference == self._scope.root:
-            self._log(ref, cand, found, pairs)
-            self._events.frames("extra", blinks, owner="reference")
-            self._append_series(ref, cand, found, chunk.frames[chunk.outputs[self.name].ran])
-            if self._state is not None:
-                self._frame_of_step.extend(chunk.frames)
-                step = frames_done + 1 + np.searchsorted(chunk.frames, frame)
-                self._state.lines(step, pairs.bands["offset_max"], pairs.bands["bend"])
-
-    def _log(self, ref: Measured, cand: Measured, found: Matches, pairs: PairMetrics) -> None:
-        """Events against the root."""
-        log = self._events
-        frame, track = ref.lines.frame[found.reference], ref.track[found.reference]
-        log.pairs(frame, track, pairs, self._scope.grid)
-        log.frames("missing", ref.lines.frame[found.missing], ref.track[found.missing])
-        log.frames("extra", cand.lines.frame[found.extra])
-        log.frames("class_flip", frame[pairs.class_flip], track[pairs.class_flip])
-        swapped = id_swaps(frame, track, cand.own_track[found.candidate])
-        log.frames("id_swap", frame[swapped], track[swapped])
+        if reference != self._scope.root:
+            return
+        cand.track[found.candidate] = ref.track[found.reference]
+        self._append_series(ref, cand, found, chunk.frames[chunk.outputs[self.name].ran])
+        if self._state is not None:
+            self._frame_of_step.extend(chunk.frames)
+            step = frames_done + 1 + np.searchsorted(chunk.frames, ref.lines.frame[found.reference])
+            self._state.lines(step, pairs.bands["offset_max"], pairs.bands["bend"])
 
     def _append_series(self, ref: Measured, cand: Measured, found: Matches, ran: Ints) -> None:
         """One row for every line of the root in the frames that the rung ran."""
@@ -209,6 +190,7 @@ class RungMeter:
         offset[found.reference] = cand.at_look_ahead[found.candidate] - ref.at_look_ahead[found.reference]
         matched = np.zeros(len(ref.lines), bool)
         matched[found.reference] = True
+        truth = self._truth_less_reference(ref, cand, found)
         rows = np.isin(ref.lines.frame, ran)
         self._series.append(
             ref.lines.frame[rows],
@@ -217,18 +199,29 @@ class RungMeter:
             ref.at_look_ahead[rows],
             matched=matched[rows],
             merging=ref.merging[rows],
+            truth=None if truth is None else truth[rows],
         )
 
-    def _frame_rows(self, chunk: Chunk, reference: str, ref: Measured, cand: Measured, found: Matches) -> None:
-        counts = line_counts(ref.lines, cand.lines, found, chunk.frames)
-        ran = chunk.outputs[self.name].ran
-        columns: dict[str, NDArray[Any]] = {"frame": chunk.frames, **counts, "nonfinite": cand.nonfinite}
-        columns["reach"] = mean_reach(cand.lines, cand.at_bands, chunk.frames, self._scope.grid)
-        rows = {column: values[ran] for column, values in columns.items()}
-        self._scope.parts.add("frame_metrics", {"rung": self.name, "reference": reference, **rows})
-        if reference == self._scope.root:
-            bad = cand.nonfinite > 0
-            self._events.frames("nonfinite", chunk.frames[bad], value=cand.nonfinite[bad])
+    def _truth_less_reference(self, ref: Measured, cand: Measured, found: Matches) -> NDArray[np.float64] | None:
+        """The true line minus the root's at the look-ahead stations where the pair is one true line; None: no truth."""
+        if self._scope.truth is None:
+            return None
+        truth = np.full(ref.at_look_ahead.shape, np.nan)
+        line = ref.true_line[found.reference]
+        both = (line == cand.true_line[found.candidate]) & (line > NO_TRUE_LINE)
+        at = found.reference[both]
+        truth[at] = self._scope.truth.at_look_ahead[line[both]] - ref.at_look_ahead[at]
+        return truth
+
+    def _own_frame_rows(self, chunk: Chunk, own: Measured) -> None:
+        """The root's frames: all its lines are matched with themselves."""
+        counts = line_counts(own.lines, own.lines, _with_itself(own.lines), chunk.frames)
+        reach = mean_reach(own.lines, own.at_bands, chunk.frames, self._scope.grid)
+        columns: dict[str, NDArray[Any]] = {"frame": chunk.frames, **counts, "nonfinite": own.nonfinite, "reach": reach}
+        rows = {column: values[chunk.outputs[self.name].ran] for column, values in columns.items()}
+        self._scope.parts.add("frame_metrics", {"rung": self.name, "reference": self.name, **rows})
+        bad = own.nonfinite > 0
+        self._events.frames("nonfinite", chunk.frames[bad], value=own.nonfinite[bad])
 
     def _tensor_rows(self, chunk: Chunk, reference: str, frames_done: int) -> None:
         ref, cand = chunk.outputs[reference], chunk.outputs[self.name]
@@ -249,7 +242,7 @@ class RungMeter:
         return {
             "rung": self.name,
             "timestamp_ns": chunk.timestamps_ns[at],
-            "track": _null_where_none(found.track),
+            "track": null_where_none(found.track),
             **found.lines.to_columns(),
         }
 
@@ -298,34 +291,3 @@ def _with_itself(lines: LineTable) -> Matches:
     """Every line matched with itself."""
     at, none = np.arange(len(lines)), np.zeros(0, np.int64)
     return Matches(at, at, none, none)
-
-
-def _where_both_ran(
-    found: Matches, ref: LineTable, cand: LineTable, chunk: Chunk, reference: str, name: str
-) -> Matches:
-    """Frames after a failure are not run: nothing is missing or extra there."""
-    ref_ran, cand_ran = chunk.outputs[reference].ran, chunk.outputs[name].ran
-    if ref_ran.all() and cand_ran.all():
-        return found
-    missing = found.missing[np.isin(ref.frame[found.missing], chunk.frames[cand_ran])]
-    extra = found.extra[np.isin(cand.frame[found.extra], chunk.frames[ref_ran])]
-    return Matches(found.reference, found.candidate, missing, extra)
-
-
-def _pair_rows(
-    pairs: PairMetrics, name: str, reference: str, frame: Ints, track: NDArray[np.int32]
-) -> Sequence[dict[str, Any]]:
-    """One block of rows for each band."""
-    lines = {name: getattr(pairs, name) for name in ("chamfer", "class_flip", "score_gap", "reach_gap")}
-    common = {"rung": name, "reference": reference, "frame": frame, "track": _null_where_none(track), **lines}
-    return [
-        {"band": band, **common, **{metric: values[:, k] for metric, values in pairs.bands.items()}}
-        for k, band in enumerate(BANDS)
-    ]
-
-
-def _null_where_none(track: NDArray[np.int32]) -> NDArray[np.int32] | pl.Series:
-    """NO_TRACK as null."""
-    if (track == NO_TRACK).any():
-        return pl.Series(track).replace(NO_TRACK, None)
-    return track

@@ -41,6 +41,7 @@ _ROW = np.dtype(
         ("merging", np.bool_),
         ("offset", np.float32, (LOOK_AHEADS,)),
         ("reference", np.float32, (LOOK_AHEADS,)),
+        ("truth", np.float32, (LOOK_AHEADS,)),
     ]
 )
 
@@ -55,6 +56,7 @@ class TrackSeries:
         frame: frame number of each step, int64 [n]; a step without a recorded frame repeats the one before.
         offset: candidate minus reference, left positive, float32 [n, 3]; NaN where one of them is missing.
         reference: the reference's own lateral position, left positive, float32 [n, 3]; NaN where missing.
+        truth: the true line minus the reference, float32 [n, 3]; NaN where not known.
         in_reference: the reference has the line, bool [n].
         in_candidate: the candidate has a line matched to it, bool [n].
         merging: steps at a merge or split, bool [n]: part of the offset, not of the swing.
@@ -68,6 +70,7 @@ class TrackSeries:
     frame: NDArray[np.int64]
     offset: NDArray[np.float32]
     reference: NDArray[np.float32]
+    truth: NDArray[np.float32]
     in_reference: NDArray[np.bool_]
     in_candidate: NDArray[np.bool_]
     merging: NDArray[np.bool_]
@@ -105,6 +108,7 @@ class SeriesStore:
         self._file = tempfile.SpooledTemporaryFile(max_size=spool_bytes)  # noqa: SIM115  # closed by close()
         self._blocks: list[tuple[int, int]] = []  # (first byte, rows)
         self._spans: dict[int, _Span] = {}
+        self._has_truth = False
 
     def __enter__(self) -> Self:
         return self
@@ -125,6 +129,7 @@ class SeriesStore:
         *,
         matched: ArrayLike | None = None,
         merging: ArrayLike = False,
+        truth: ArrayLike | None = None,
     ) -> None:
         """Add one row for every line of the reference, matched or not.
 
@@ -135,6 +140,7 @@ class SeriesStore:
             reference: the reference's own lateral position there, [n, 3].
             matched: the candidate has the line, [n]; without it, where some offset is finite.
             merging: the line is at a merge or split, [n].
+            truth: the true line minus the reference, [n, 3]; None where the case has no ground truth.
 
         The candidate's own position is `reference + offset`.
         """
@@ -142,6 +148,8 @@ class SeriesStore:
         rows = np.zeros(len(track), _ROW)
         rows["frame"], rows["track"], rows["merging"] = frames, track, merging
         rows["offset"], rows["reference"] = offset, reference
+        if truth is not None:
+            rows["truth"], self._has_truth = truth, True
         rows["matched"] = np.isfinite(rows["offset"]).any(axis=1) if matched is None else matched
         self._take(rows[track >= 0])
 
@@ -234,13 +242,13 @@ class SeriesStore:
         if axis.whole:
             frame = frames[np.searchsorted(axis.place, steps, side="right") - 1]
             del steps
-            laid = _Columns.empty(count)
+            laid = _Columns.empty(count, self._has_truth)
             for rows in blocks:
                 laid.put(axis.place[_places(frames, rows["frame"])].astype(np.int64) - start, rows)
         else:
             before, after, share = axis.around(steps)
             frame = frames[np.where(share > 0.5, after, before)]
-            laid = _Columns.empty(last - first + 1)
+            laid = _Columns.empty(last - first + 1, self._has_truth)
             for rows in blocks:
                 laid.put(_places(frames, rows["frame"]) - first, rows)
             laid = laid.between(np.clip(before - first, 0, None), np.clip(after - first, 0, last - first), share)
@@ -251,6 +259,7 @@ class SeriesStore:
             frame=frame,
             offset=laid.offset,
             reference=laid.reference,
+            truth=laid.truth,
             in_reference=laid.present,
             in_candidate=laid.matched,
             merging=laid.merging,
@@ -275,26 +284,32 @@ class _Columns(NamedTuple):
 
     offset: NDArray[np.float32]
     reference: NDArray[np.float32]
+    truth: NDArray[np.float32]
     present: NDArray[np.bool_]
     matched: NDArray[np.bool_]
     merging: NDArray[np.bool_]
 
     @classmethod
-    def empty(cls, count: int) -> _Columns:
+    def empty(cls, count: int, has_truth: bool) -> _Columns:
         """Of so many frames without a row."""
         offset = np.full((count, LOOK_AHEADS), np.nan, np.float32)
-        return cls(offset, offset.copy(), *np.zeros((3, count), np.bool_))
+        truth = offset.copy() if has_truth else np.broadcast_to(np.float32(np.nan), offset.shape)
+        return cls(offset, offset.copy(), truth, *np.zeros((3, count), np.bool_))
 
     def put(self, at: NDArray[np.int64], rows: NDArray[np.void]) -> None:
         """Rows at their places."""
         self.offset[at], self.reference[at] = rows["offset"], rows["reference"]
+        if self.truth.flags.writeable:
+            self.truth[at] = rows["truth"]
         self.present[at], self.matched[at], self.merging[at] = True, rows["matched"], rows["merging"]
 
     def between(self, before: NDArray[np.int64], after: NDArray[np.int64], share: Floats) -> _Columns:
         """Between two frames each: lengths on the straight line, flags of the nearer one; nothing in a hole."""
         nearer, seen = np.where(share > 0.5, after, before), np.isfinite(share)
-        offset, reference = (between(x, before, after, share) for x in (self.offset, self.reference))
-        return _Columns(offset, reference, *(x[nearer] & seen for x in (self.present, self.matched, self.merging)))
+        lengths = (between(x, before, after, share) for x in (self.offset, self.reference, self.truth))
+        offset, reference, truth = lengths
+        flags = (x[nearer] & seen for x in (self.present, self.matched, self.merging))
+        return _Columns(offset, reference, truth, *flags)
 
 
 def _places(frames: NDArray[np.int64], wanted: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from harness.measures.blocks import StationBlock
 from harness.measures.events import FLICKER_PER_MIN, FLICKER_TOGGLES, Event, EventLog
 from harness.measures.flicker import Toggles
+from harness.measures.frame_owner import lasting_offset
 from harness.measures.jumps import without_renames
 from harness.measures.lag import agreed_lags, look_for_lag
 from harness.measures.own import Owner
@@ -21,7 +22,7 @@ from harness.measures.series import MIN_FPS, SeriesStore, TrackSeries
 from harness.measures.sway import sway, sway_sums
 from harness.measures.swing import find_swings
 from harness.model.grid import Grid
-from harness.run.catalogue import Measure, computed, events_of
+from harness.run.catalogue import Measure, computed, events_of, find_measure
 from harness.run.tables import SORT_KEYS, TABLES
 from harness.run.units import ROUNDING
 
@@ -143,9 +144,15 @@ def sway_of(block: StationBlock) -> float | None:
 def _block(series: TrackSeries, k: int, grid: Grid, owned: bool) -> StationBlock:
     seen = [x[:, k].astype(np.float64) for x in (series.offset, series.candidate, series.reference)]
     offset, candidate, reference = without_renames(seen[0], seen[1], seen[2], series.fps, grid.thresholds.match_gate)
+    lasting = offset
+    if owned:
+        limit = find_measure("bias").threshold
+        assert limit is not None  # bias has one
+        truth = series.truth[:, k].astype(np.float64)
+        lasting = lasting_offset(offset, reference, truth, series.fps, limit.of(grid)[k])
     curvature, ego = _curvature(series, grid), series.ego[:, k]
     return StationBlock(
-        offset, candidate, reference, curvature, ego, series.fps, k, grid, owned, series.fresh
+        offset, candidate, reference, lasting, curvature, ego, series.fps, k, grid, owned, series.fresh
     )  # fmt: skip
 
 

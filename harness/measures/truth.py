@@ -13,17 +13,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.lines.table import LineTable
+from harness.measures.match import match
 from harness.measures.stations import resample
 from harness.measures.tracks import NO_TRACK, Tracker
 from harness.model.grid import STATIONS_PER_BAND, Grid
 
-__all__ = ["Steadiness", "TruthLines", "truth_lines"]
+__all__ = ["NOT_LABELLED", "NO_TRUE_LINE", "Steadiness", "TruthLines", "true_lines_of", "truth_lines"]
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
 
 LEVELS = 41
+NO_TRUE_LINE, NOT_LABELLED = -1, -2
 
 
 @dataclass(frozen=True)
@@ -34,16 +36,22 @@ class TruthLines:
         lines: in the model's frame.
         track: of each line over time, int32 [lines], NO_TRACK where none (closed lines, none at a station).
         constant: best constant line of each line's track at the grid's stations, [lines, 51]; NaN where it has none.
+        lateral: the lines at the grid's stations, [lines, 51]; NaN where they do not reach.
+        at_look_ahead: the lines at the look-ahead stations, [lines, 3].
     """
 
     lines: LineTable
     track: NDArray[np.int32]
     constant: Floats
+    lateral: Floats
+    at_look_ahead: Floats
 
     def of_frames(self, frames: Ints) -> TruthLines:
         """The lines of some frames."""
         rows = np.isin(self.lines.frame, frames)
-        return TruthLines(self.lines.take(rows), self.track[rows], self.constant[rows])
+        return TruthLines(
+            self.lines.take(rows), self.track[rows], self.constant[rows], self.lateral[rows], self.at_look_ahead[rows]
+        )
 
 
 def truth_lines(lines: LineTable, grid: Grid) -> TruthLines:
@@ -57,7 +65,32 @@ def truth_lines(lines: LineTable, grid: Grid) -> TruthLines:
         rows = track == k
         has = np.isfinite(lateral[rows]).any(axis=0)
         constant[np.ix_(rows, has)] = _cheapest(lateral[rows][:, has], grid.thresholds.match_gate)
-    return TruthLines(lines, track, constant)
+    return TruthLines(lines, track, constant, lateral, resample(lines, grid.look_ahead, grid.frame))
+
+
+def true_lines_of(truth: TruthLines | None, labelled: Ints, lines: LineTable, lateral: Floats, grid: Grid) -> Ints:
+    """Which true line each line of a model is, [lines].
+
+    Args:
+        truth: of the case.
+        labelled: frames with ground truth.
+        lines, lateral: the model's, in frame order, and where they are at the grid's stations.
+        grid: stations and match gate.
+
+    Returns:
+        Its place in `truth.lines`, NO_TRUE_LINE where it is none, NOT_LABELLED in frames without ground truth.
+    """
+    found = np.full(len(lines), NOT_LABELLED, np.int64)
+    if truth is None:
+        return found
+    seen = np.isin(lines.frame, labelled)
+    found[seen] = NO_TRUE_LINE
+    if not seen.any():
+        return found
+    rows = np.flatnonzero(np.isin(truth.lines.frame, lines.frame[seen]))
+    matches = match(truth.lines.take(rows), lines, grid, truth.lateral[rows], lateral, by_slot=False)
+    found[matches.candidate] = rows[matches.reference]
+    return found
 
 
 def _cheapest(lateral: Floats, gate: float) -> Floats:

@@ -16,7 +16,8 @@ def block_of(candidate, reference=None, fps=20.0, station=0, owned=True, ego=Non
     reference = np.zeros(len(candidate)) if reference is None else np.asarray(reference, float)
     ego = np.zeros(len(candidate)) if ego is None else ego
     curvature = np.zeros(len(candidate)) if curvature is None else curvature
-    return StationBlock(candidate - reference, candidate, reference, curvature, ego, fps, station, GRID, owned)
+    offset = candidate - reference
+    return StationBlock(offset, candidate, reference, offset, curvature, ego, fps, station, GRID, owned)
 
 
 def owned_by(found: list[Stretch] | None, owner: str = "candidate") -> float:

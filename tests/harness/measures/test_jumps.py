@@ -88,7 +88,9 @@ def test_a_slot_renamed_a_frame_late_in_a_lane_change_is_nothing(late, unmatched
     np.testing.assert_allclose((cleared[1] - cleared[2])[np.isfinite(cleared[0])], cleared[0][np.isfinite(cleared[0])])
     assert np.abs(np.diff(cleared[2])).max() < 0.2
     for kind, limit in zip(KINDS, (0.3, 0.15, 0.06, 0.045), strict=True):
-        assert owned_by(kind(type(block)(*cleared, block.curvature, block.ego, 20.0, 0, block.grid))) < limit
+        assert (
+            owned_by(kind(type(block)(*cleared, cleared[0], block.curvature, block.ego, 20.0, 0, block.grid))) < limit
+        )
 
 
 def test_a_slot_that_only_one_engine_renames_stays_a_difference():

@@ -52,21 +52,27 @@ def swings(rng: Random, seconds: int, hz: float, sigma: float, station: int) -> 
     """Whether 0.5 m peak to peak, far 1 m, is a wander."""
     t = np.arange(seconds * FPS) / FPS
     sine = (0.5 if station == 2 else 0.25) * np.sin(2 * np.pi * (hz * t + rng.random()))
-    return bool(wander_of(on_the_road(rng, sine + heavy(rng, len(t), sigma, 0.5), station)))
+    return wanders(on_the_road(rng, sine + heavy(rng, len(t), sigma, 0.5), station))
+
+
+def wanders(block: StationBlock) -> bool:
+    """Whether there is a wander; smaller ones have a size too."""
+    return any(s.value > block.threshold("wander") for s in wander_of(block) or ())
 
 
 def follows_the_road(rng: Random) -> bool:
     """Whether a difference proportional to the curvature is a wander."""
     block = on_the_road(rng, heavy(rng, 30 * FPS, 0.03, 0.5))
     moved = 0.3 * block.curvature
-    return bool(wander_of(replace(block, offset=block.offset + moved, candidate=block.candidate + moved)))
+    offset = block.offset + moved
+    return wanders(replace(block, offset=offset, lasting=offset, candidate=block.candidate + moved))
 
 
 def delayed(rng: Random) -> bool:
     """Whether a delay of half a second is a wander."""
     reference = 0.5 * smooth(rng, 30 * FPS, 0.2)
     late = np.concatenate([np.full(DELAY, reference[0]), reference[:-DELAY]])
-    return bool(wander_of(block_of(late + heavy(rng, len(late), 0.03, 0.5), reference, FPS)))
+    return wanders(block_of(late + heavy(rng, len(late), 0.03, 0.5), reference, FPS))
 
 
 def held(rng: Random, seconds: int, drive_m: float, frozen: bool) -> bool:

@@ -103,9 +103,16 @@ class CaseTables:
         same = [pl.col(c).eq_missing(pl.lit(event[c])) for c in ("kind", "track", "band")]
         rows = self.table("events").filter(overlap, *same, pl.col("reference") == reference, of_candidate())
         if entry.sizing == "overlap":
-            return _Zeros(_by_rung(rows, pl.col("value").max()))
+            return _Zeros(self._below(entry, event, reference) | _by_rung(rows, pl.col("value").max()))
         start, end = pl.max_horizontal("frame_start", pl.lit(first)), pl.min_horizontal("frame_end", pl.lit(last))
         return _Zeros(_by_rung(rows, (end - start + 1).sum()))
+
+    def _below(self, entry: Measure, event: Mapping[str, Any], reference: str) -> dict[str, float]:
+        """Sizes on rungs without such an event: of the same line over the case, its threshold at most."""
+        if not entry.below:
+            return {}
+        sizes = self.sizes(find_measure(entry.below), Place(event["track"], event["band"]), reference)
+        return {rung: min(size, float(event["threshold"])) for rung, size in sizes.items()}
 
     def stretch(
         self, measure: Measure, place: Place, rung: str, reference: str, frame: int, limit: float

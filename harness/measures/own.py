@@ -3,7 +3,7 @@
 The difference of two lines is as large where the reference shakes as where the candidate does. What changes within
 two seconds is therefore held against each engine's own series: the candidate owns what it does more than the
 reference, never more than the difference. A lasting difference has no such witness and is the candidate's
-(docs/decisions/0014).
+(docs/decisions/0014), unless ground truth clears it (frame_owner.py).
 """
 
 from __future__ import annotations

@@ -29,6 +29,7 @@ from harness.run.units import ROUNDING
 __all__ = ["SeriesTable", "sway_of"]
 
 SWING = "swing"
+SMALL_SWING = "small swing"  # no event, and no column of its own
 SHORTEST_S = 0.25  # a track that lives less has no value of any measure: all look at half a second or more
 _STILL = 0.05  # of the swing threshold: a reference that moves less tells no lag
 
@@ -37,8 +38,9 @@ class SeriesTable:
     """The table of one case and rung, section by section (sections.py).
 
     swing_rate (swings per minute), swing_pp (the widest) and swing_hz (its frequency) are of swings the candidate owns;
-    without one they are 0, 0 and null. Null means not run: below 8 Hz for swing and sway, no stretch long enough, a
-    lag that cannot be told.
+    without one the rate is 0 and the others are of the widest movement that turns as often with smaller legs, down to
+    an eighth of the hysteresis; without that, 0 and null. Null means not run: below 8 Hz for swing and sway, no stretch
+    long enough, a lag that cannot be told.
 
     Args:
         case: id of the case.
@@ -196,9 +198,10 @@ def _measure(line: PooledLine, series: TrackSeries, block: StationBlock) -> None
         fresh=series.fresh,
     )
     if swings is not None:
-        line.swing_steps += swings[1]
-        found = [_found(series, s.start, s.stop, s.pp, s.owner, s.hz) for s in swings[0]]
-        line.find(SWING, found, context, settled)
+        line.swing_steps += swings[2]
+        for name, some in ((SWING, swings[0]), (SMALL_SWING, swings[1])):
+            found = [_found(series, s.start, s.stop, s.pp, s.owner, s.hz) for s in some]
+            line.find(name, found, context, settled)
 
 
 def _found(
@@ -214,8 +217,8 @@ def _value(line: PooledLine, measure: Measure) -> float | None:
 def _swing_columns(line: PooledLine) -> dict[str, float | None]:
     if SWING not in line.found:
         return {"swing_rate": None, "swing_pp": None, "swing_hz": None}
-    own = [f for f in line.found[SWING] if f.owner == "candidate"]
-    widest = max(own, key=lambda f: f.value, default=None)
+    own, small = ([f for f in line.found[name] if f.owner == "candidate"] for name in (SWING, SMALL_SWING))
+    widest = max(own or small, key=lambda f: f.value, default=None)
     minutes = line.swing_steps / line.fps / 60
     return {
         "swing_rate": len(own) / minutes if minutes else 0.0,

@@ -7,7 +7,7 @@ power of each engine's own series: the car may weave, and the reference may be t
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -19,13 +19,14 @@ from harness.measures.spectrum import butterworth_gain, low_passed
 from harness.measures.sway import OWN_BAND_HZ, band_power
 from harness.measures.windows import runs_of
 
-__all__ = ["LOW_PASS_HZ", "Swing", "find_swings", "group_turns", "owner_of", "turning_points"]
+__all__ = ["LOW_PASS_HZ", "SMALLER", "Swing", "find_swings", "group_turns", "owner_of", "turning_points"]
 
 Floats = NDArray[np.float64]
 
 LOW_PASS_HZ = 3.0
 LONGEST_TURN_S = 1.7
 MIN_TURNS = 4
+SMALLER = (1 / 2, 1 / 4, 1 / 8)  # of the hysteresis, for the size of what is no swing yet
 BRIDGED_GAP_S = 0.2
 SHORTEST_STRETCH_S = 1.0
 _CLEAR_SHARE = 0.5
@@ -54,7 +55,7 @@ def find_swings(
     candidate: NDArray[np.floating[Any]] | None = None,
     reference: NDArray[np.floating[Any]] | None = None,
     fresh: int = 0,
-) -> tuple[list[Swing], int] | None:
+) -> tuple[list[Swing], list[Swing], int] | None:
     """Swings of one offset series.
 
     Args:
@@ -66,7 +67,9 @@ def find_swings(
         fresh: steps before it were looked at before, and are no longer counted.
 
     Returns:
-        (swings in order of time, fresh steps that could be looked at); None below 8 Hz or where no stretch lasts a
+        (swings in order of time, smaller ones, fresh steps that could be looked at). The smaller ones have legs of a
+        half, a quarter or an eighth of h, the largest of these that the candidate has; they are no swings, and tell
+        how far from one a rung is. None below 8 Hz or where no stretch lasts a
         second: the metric did not run, which is not the same as no swing.
 
     Source: docs/DESIGN.md section 4. Gaps up to 0.2 s are interpolated, longer ones split the series.
@@ -79,19 +82,25 @@ def find_swings(
     if candidate is not None and reference is not None:
         own = (fill_short_gaps(candidate, bridged), fill_short_gaps(reference, bridged))
     swings: list[Swing] = []
+    small: list[Swing] = []
     looked_at, looked = 0, False
     for a, b in zip(*runs_of(np.isfinite(filled)), strict=True):
         if b - a < SHORTEST_STRETCH_S * fps:
             continue
         looked_at, looked = looked_at + max(int(b) - max(int(a), fresh), 0), True
-        swings += _swings_of_stretch(filled, int(a), int(b), fps, hysteresis, own)
-    return (swings, looked_at) if looked else None
+        smooth = low_passed(filled[a:b], fps, LOW_PASS_HZ)
+        swings += _swings_of_stretch(filled, smooth, int(a), int(b), fps, hysteresis, own)
+        for part in SMALLER:
+            found = _swings_of_stretch(filled, smooth, int(a), int(b), fps, part * hysteresis, own)
+            small += [replace(s, pp=min(s.pp, hysteresis)) for s in found]
+            if any(s.owner == "candidate" for s in found):
+                break
+    return (swings, small, looked_at) if looked else None
 
 
 def _swings_of_stretch(
-    filled: Floats, a: int, b: int, fps: float, hysteresis: float, own: tuple[Floats, Floats] | None
+    filled: Floats, smooth: Floats, a: int, b: int, fps: float, hysteresis: float, own: tuple[Floats, Floats] | None
 ) -> list[Swing]:
-    smooth = low_passed(filled[a:b], fps, LOW_PASS_HZ)
     if np.ptp(smooth) < hysteresis:
         return []
     turns = turning_points(smooth, hysteresis)

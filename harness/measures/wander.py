@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from harness.measures.blocks import StationBlock, Stretch
 from harness.measures.series import MIN_FPS, fill_short_gaps
 from harness.measures.spectrum import low_passed
-from harness.measures.swing import group_turns, turning_points
+from harness.measures.swing import SMALLER, group_turns, turning_points
 from harness.measures.windows import running_median, runs_of
 
 __all__ = ["LONGEST_TURN_S", "wander_of"]
@@ -36,7 +36,7 @@ def wander_of(block: StationBlock) -> list[Stretch] | None:
     """
     if not block.fps >= MIN_FPS:
         return None
-    filled = fill_short_gaps(block.offset, int(BRIDGED_GAP_S * block.fps + 1e-6))
+    filled = fill_short_gaps(block.lasting, int(BRIDGED_GAP_S * block.fps + 1e-6))
     found: list[Stretch] = []
     looked = False
     for a, b in zip(*runs_of(np.isfinite(filled)), strict=True):
@@ -47,17 +47,26 @@ def wander_of(block: StationBlock) -> list[Stretch] | None:
 
 
 def _of_stretch(block: StationBlock, filled: Floats, part: slice) -> list[Stretch]:
+    """Wanders; without one what turns as often with legs of a half, a quarter or an eighth, whose size is told."""
     threshold = block.threshold("wander")
     slow = _slow(filled[part], block.fps)
-    if np.ptp(slow) < threshold:
+    if np.ptp(slow) < SMALLER[-1] * threshold:
         return []
     left = _unexplained(slow, [_slow(x[part], block.fps) for x in _explanations(block)])
-    turns = turning_points(left, threshold)
+    levels = (_with_legs(block, left, part.start, share) for share in (1.0, *SMALLER))
+    return next((found for found in levels if found), [])
+
+
+def _with_legs(block: StationBlock, left: Floats, start: int, share: float) -> list[Stretch]:
+    """With legs of this share of the threshold or more; a smaller one reads the threshold at most."""
+    threshold = block.threshold("wander")
+    turns = turning_points(left, share * threshold)
     found = []
     for first, last in group_turns(turns, LONGEST_TURN_S * block.fps):
         steps = turns[first:last]
         legs = float(np.mean(np.abs(np.diff(left[steps]))))
-        found.append(Stretch(part.start + int(steps[0]), part.start + int(steps[-1]), legs))
+        legs = legs if share == 1 else min(legs, threshold)
+        found.append(Stretch(start + int(steps[0]), start + int(steps[-1]), legs))
     return found
 
 

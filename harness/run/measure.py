@@ -89,6 +89,7 @@ class Measure:
         sizing: how an explanation sizes a finding on another rung: `frames`, the worst value of the same line and band
             in the same frames; `case`, its value of the same line; `overlap`, the largest event of the kind that
             overlaps; `length`, the number of those frames in which the rung has the event too.
+        below: of an event that has no measure of its own name: the measure that has its size where there is none.
         noise: measure whose noise floor a limit on this one must clear; empty: none.
         has_floor: the noise floor measures it.
         optional: it has a value only where there is something to measure (a reference that moves, a closed line), so
@@ -122,6 +123,7 @@ class Measure:
     threshold: Threshold | None = None
     family: str = ""
     sizing: Sizing = "frames"
+    below: str = ""
     noise: str = ""
     has_floor: bool = False
     optional: bool = False

@@ -22,7 +22,7 @@ ENTRIES = (
     series_entry(
         "wander", "length", "wander",
         "Peak-to-peak left-right movement too slow for swing: below 1 Hz, turning points up to 5.5 s apart, beyond "
-        "what a delay or the road's curvature explains.",
+        "what a delay or the road's curvature explains; below the threshold, of what turns as often with smaller legs.",
         "wander:wander_of", family="swing", optional=True,
         threshold=Threshold((0.30, 0.30, 0.60), (1.05, 1.05, 2.1), "h"),
     ),
@@ -67,7 +67,8 @@ ENTRIES = (
     series_entry(
         "swing_pp", "length", "swing",
         "Peak-to-peak left-right movement of the offset at one look-ahead between successive turning points, after a "
-        "3 Hz low-pass.", family="swing", has_floor=True,
+        "3 Hz low-pass; below the threshold of a swing, of what turns as often with smaller legs.",
+        family="swing", has_floor=True,
     ),
     series_entry(
         "lag_frames", "frames", "lag",

@@ -29,6 +29,7 @@ def make_run(
     preprocess: Sequence[str] = ("train", "deploy"),
     lossy: bool = False,
     change: Mapping[str, Mapping[str, Any]] | None = None,
+    series: Sequence[Mapping[str, Any]] = (),
 ) -> Run:
     """Write a run of one case.
 
@@ -40,6 +41,7 @@ def make_run(
         engines, steps, preprocess: of the ladder.
         lossy: of the case.
         change: rung -> keys of run.json that differ.
+        series: rows of series_metrics, with what differs from track 0 at 10 m.
     """
     path.mkdir(parents=True, exist_ok=True)
     lines = [{"frame": 10, "track": 0, "band": "far", **row} for row in bend]
@@ -60,6 +62,7 @@ def make_run(
     rows = [{**always, "rung": rung, "frame": frame, "lines": 1, "matched": 1, "missing": 0, "extra": 0, "nonfinite": 0}
             for rung, frame in seen]  # fmt: skip
     _write(path, "frame_metrics", rows)
+    _write(path, "series_metrics", [{"track": 0, "station": 10.0, **always, **row} for row in series])
     ladder = build_tree(ROOT, engines, preprocess, steps)
     meta = {
         "reference": ROOT,

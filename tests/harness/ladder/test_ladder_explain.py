@@ -210,6 +210,14 @@ def test_a_swing_is_followed_through_overlapping_swings(tmp_path):
     assert finding.steps[0].value == 0.0
 
 
+def test_a_swing_that_comes_in_parts_shows_each_of_them(tmp_path):
+    """No single step swings; three of 0.17 m make 0.5 m."""
+    series = [{"rung": rung, "swing_pp": size} for rung, size in ((NONE, 0.17), (ORT, 0.9), (CAR, 0.5))]
+    swing = event(CAR, value=0.5, band="near", threshold=0.25)
+    finding = only(make_run(tmp_path, events=[swing], series=series))
+    assert [s.value for s in finding.steps if s.rung in (NONE, ORT, CAR)] == [0.17, 0.25, 0.5]
+
+
 def test_missing_lines_count_the_frames_they_share(tmp_path):
     frames = {"kind": "missing", "unit": "frames", "threshold": 1.0}
     events = [

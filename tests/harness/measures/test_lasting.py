@@ -1,15 +1,20 @@
 """Bias, drift, wander and frozen lines: what lasts longer than two seconds."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from harness.measures.drift import bias_of, drift_of
+from harness.measures.frame_owner import lasting_offset
 from harness.measures.frozen import frozen_of
 from harness.measures.wander import wander_of
 from tests.harness.measures.station_blocks import block_of, clock, noise, owned_by
 
 RATES = [10.0, 20.0, 30.0]
 SEEDS = range(5)
+NO_WANDER_M = (0.30, 0.30, 0.60)  # the finding thresholds
+NEAR_M = NO_WANDER_M[0]
 
 
 def smooth(rng, count, hz, fps=20.0):
@@ -65,7 +70,7 @@ def test_a_slow_swing_that_swing_cannot_see_is_a_wander(fps, hz, station, width)
 @pytest.mark.parametrize(("sigma", "station"), [(0.06, 0), (0.15, 2)])
 def test_correlated_heavy_noise_is_no_wander(seed, sigma, station):
     offset = noise(np.random.default_rng(seed), 1200, sigma, 0.5)
-    assert owned_by(wander_of(block_of(offset, station=station))) == 0
+    assert owned_by(wander_of(block_of(offset, station=station))) <= NO_WANDER_M[station]
 
 
 @pytest.mark.parametrize("seed", SEEDS)
@@ -73,16 +78,34 @@ def test_what_the_curvature_or_a_delay_explains_is_no_wander(seed):
     rng = np.random.default_rng(seed)
     curvature, reference = np.sin(2 * np.pi * (0.17 * clock(30) + rng.random())), 0.5 * smooth(rng, 600, 0.2)
     noisy = noise(rng, 600, 0.03, 0.5)
-    assert owned_by(wander_of(block_of(reference + 0.3 * curvature + noisy, reference, curvature=curvature))) == 0
+    assert owned_by(wander_of(block_of(reference + 0.3 * curvature + noisy, reference, curvature=curvature))) <= NEAR_M
     assert owned_by(wander_of(block_of(reference + 0.3 * curvature + noisy, reference))) > 0.3
     late = np.concatenate([np.full(10, reference[0]), reference[:-10]])
-    assert owned_by(wander_of(block_of(late + noisy, reference, curvature=curvature))) == 0
+    assert owned_by(wander_of(block_of(late + noisy, reference, curvature=curvature))) <= NEAR_M
 
 
 def test_one_lane_change_and_a_swing_of_1_hz_are_no_wander():
     t = clock(30)
-    assert owned_by(wander_of(block_of(3.5 / (1 + np.exp(-2 * (t - 10))) - 3.5 / (1 + np.exp(-2 * (t - 20)))))) == 0
-    assert owned_by(wander_of(block_of(0.2 * np.sin(2 * np.pi * 1.5 * t)))) == 0
+    assert (
+        owned_by(wander_of(block_of(3.5 / (1 + np.exp(-2 * (t - 10))) - 3.5 / (1 + np.exp(-2 * (t - 20)))))) <= NEAR_M
+    )
+    assert owned_by(wander_of(block_of(0.2 * np.sin(2 * np.pi * 1.5 * t)))) <= NEAR_M
+
+
+@pytest.mark.parametrize("width", [0.06, 0.15, 0.28])
+def test_what_is_no_wander_yet_has_its_size(width):
+    found = wander_of(block_of(width / 2 * np.sin(2 * np.pi * 0.2 * clock(30))))
+    assert owned_by(found) == pytest.approx(width, rel=0.1)
+    assert owned_by(found) <= NEAR_M
+
+
+def test_a_wander_of_the_reference_is_nobody_s_where_truth_clears_it():
+    wandering = 0.3 * np.sin(2 * np.pi * 0.2 * clock(30))
+    none = np.full(600, np.nan)
+    for truth, least, most in ((none, 0.5, 0.7), (-wandering, 0.0, NEAR_M)):
+        block = block_of(np.zeros(600), wandering)
+        block = replace(block, lasting=lasting_offset(block.offset, wandering, truth, 20.0, 0.10))
+        assert least <= owned_by(wander_of(block)) <= most
 
 
 def test_wander_needs_six_seconds_and_8_hz():

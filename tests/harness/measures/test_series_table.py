@@ -79,7 +79,8 @@ def test_each_measure_sees_its_own_station_only():
     assert near["jitter"] == pytest.approx(0, abs=1e-6)
     assert mid["jitter"] == pytest.approx(0.035, rel=0.2)  # of the worst of 33 windows
     assert far["sway_rms"] == pytest.approx(0.2 / np.sqrt(2), rel=0.05)
-    assert [r["swing_pp"] for r in (near, mid)] == [0, 0]
+    assert near["swing_pp"] == 0
+    assert 0 < mid["swing_pp"] < 0.1  # what noise turns, far below a swing
     assert [r["swing_rate"] for r in (near, mid)] == [0, 0]
     assert far["swing_pp"] == pytest.approx(0.4, rel=0.02)
     assert far["swing_hz"] == pytest.approx(1.0, rel=0.02)

@@ -77,7 +77,7 @@ def test_groups_agree_with_the_slow_way(steps, longest):
 def test_alternating_02_m_at_1_hz_is_a_swing_of_04_m_at_1_hz(fps, phase, shape):
     offset = sine(0.4, 1.0, fps, phase=phase + 1e-6)
     offset = 0.2 * np.sign(offset) if shape == "square" else offset
-    (swing,), _ = find_swings(offset, fps, H)
+    (swing,), _, _ = find_swings(offset, fps, H)
     assert swing.pp == pytest.approx(0.4, rel=0.06)  # a sine sampled ten times a period may miss 5 % of its peaks
     assert swing.hz == pytest.approx(1.0, rel=0.05)
     assert swing.turns >= 17
@@ -88,7 +88,7 @@ def test_alternating_02_m_at_1_hz_is_a_swing_of_04_m_at_1_hz(fps, phase, shape):
 def test_noise_is_none(fps, sigma, tau_s, dof):
     """White noise, and what real networks have: correlated, Student's t with 3 degrees of freedom; ten minutes each."""
     noise = noise_of(np.random.default_rng(fps), 10 * 60 * fps, sigma, tau_s, fps, dof)
-    swings, looked_at = find_swings(noise, fps, H)
+    swings, _, looked_at = find_swings(noise, fps, H)
     assert swings == []
     assert looked_at == len(noise)
 
@@ -107,9 +107,9 @@ def test_every_10_s_window_from_06_to_2_hz_is_found(fps, pp, sigma):
 @given(st.floats(-2, 2), st.floats(-0.5, 0.5))
 def test_bias_drift_and_sign_change_nothing(bias, drift):
     offset = sine(0.5, 1.0, 20)
-    (plain,), _ = find_swings(offset, 20, H)
-    (mirrored,), _ = find_swings(-offset, 20, H)
-    (moved,), _ = find_swings(offset + bias, 20, H)
+    (plain,), _, _ = find_swings(offset, 20, H)
+    (mirrored,), _, _ = find_swings(-offset, 20, H)
+    (moved,), _, _ = find_swings(offset + bias, 20, H)
     assert (plain.start, plain.stop, plain.hz) == (mirrored.start, mirrored.stop, mirrored.hz)
     assert moved.pp == pytest.approx(plain.pp)
     assert find_swings(offset + drift * clock(10, 20) / 10, 20, H)[0]
@@ -137,7 +137,7 @@ def test_a_gap_of_02_s_is_bridged_and_a_longer_one_splits():
     offset[118:122] = np.nan
     assert len(find_swings(offset, 20, H)[0]) == 1
     offset[117:123] = np.nan
-    swings, looked_at = find_swings(offset, 20, H)
+    swings, _, looked_at = find_swings(offset, 20, H)
     assert len(swings) == 2
     assert looked_at == 234
     assert swings[0].stop < 117 < 123 <= swings[1].start
@@ -151,6 +151,20 @@ def test_below_8_hz_it_does_not_run(fps):
 def test_no_stretch_of_a_second_does_not_run():
     offset = np.tile(np.append(np.zeros(15), np.full(6, np.nan)), 5)
     assert find_swings(offset, 20, H) is None
+
+
+@pytest.mark.parametrize("pp", [0.05, 0.1, 0.17, 0.24])
+def test_what_is_no_swing_yet_has_its_size(pp):
+    """So that three steps of 0.17 m each show as steps toward a swing of 0.5 m."""
+    swings, small, _ = find_swings(sine(pp, 1.0, 20), 20, H)
+    assert not swings
+    assert max(s.pp for s in small) == pytest.approx(pp, rel=0.1)
+
+
+def test_what_is_no_swing_reads_the_hysteresis_at_most():
+    offset = np.concatenate([sine(0.2, 1.0, 20, seconds=3), 0.5 * np.hanning(60), np.zeros(40)])
+    _, small, _ = find_swings(offset, 20, H)
+    assert all(s.pp <= H for s in small)
 
 
 def test_the_owner_is_the_one_who_swings():
@@ -175,13 +189,13 @@ def test_two_engines_that_swing_against_each_other_excuse_nobody(lab, car, owner
     told = weave == 0 or owner == "candidate"  # a weaving car without ego data hides how far its own lines swing
     shared = sine(weave, 0.45, 20)
     reference, candidate = shared - sine(lab, 0.8, 20), shared + sine(car, 0.8, 20)
-    (swing,), _ = find_swings(candidate - reference, 20, H, candidate=candidate, reference=reference)
+    (swing,), _, _ = find_swings(candidate - reference, 20, H, candidate=candidate, reference=reference)
     assert not told or swing.owner == owner
 
 
 def test_a_smaller_swing_than_the_reference_s_own_is_the_reference_s():
     reference, candidate = sine(0.8, 0.8, 20), -sine(0.1, 0.8, 20)
-    (swing,), _ = find_swings(candidate - reference, 20, H, candidate=candidate, reference=reference)
+    (swing,), _, _ = find_swings(candidate - reference, 20, H, candidate=candidate, reference=reference)
     assert swing.owner == "reference"
 
 

@@ -16,6 +16,8 @@ from trueline._reading import json_of, read_file, read_toml
 __all__ = ["Found", "look_around", "next_step"]
 
 POLICY = ".trueline.toml"
+NAMED = {"rules", "extends"}  # what a policy has, one of them at least
+VIDEOS = (".mp4", ".avi", ".mkv", ".mov", ".webm", ".h264", ".h265", ".hevc")
 MAX_TOML_BYTES = 1_000_000
 _SKIPPED = ("node_modules", "build", "dist")
 
@@ -27,9 +29,11 @@ class Found:
     Attributes:
         cards: model cards.
         cases: folders that hold case folders, or are one.
-        policies: policies that name rules.
+        policies: policies that name rules, or extend others.
         runs: run folders, the one written last first.
         finished: those of them whose replay has finished.
+        networks: ONNX files of the folder itself.
+        videos: recordings of the folder itself that could become cases.
     """
 
     cards: tuple[Path, ...] = ()
@@ -37,11 +41,15 @@ class Found:
     policies: tuple[Path, ...] = ()
     runs: tuple[Path, ...] = ()
     finished: tuple[Path, ...] = ()
+    networks: tuple[Path, ...] = ()
+    videos: tuple[Path, ...] = ()
 
 
 def look_around(folder: Path) -> Found:
-    """What a folder holds, two levels deep."""
+    """What a folder holds, two levels deep, and as deep below the folders of its cards."""
     files = [p for p in _below(folder, depth=2) if p.is_file()]
+    homes = {p.parent for p in files if p.name == "model.toml"} - {folder}
+    files = list(dict.fromkeys([*files, *(p for home in sorted(homes) for p in _below(home, depth=2) if p.is_file())]))
     tomls = {p: _toml(p) for p in files if p.suffix == ".toml"}
     runs = {p.parent: _json(p) for p in files if p.name == "run.json"}
     newest = sorted((r for r, meta in runs.items() if "rungs" in meta), key=lambda r: -(r / "run.json").stat().st_mtime)
@@ -49,9 +57,11 @@ def look_around(folder: Path) -> Found:
     return Found(
         cards=_told(folder, (p for p, raw in tomls.items() if "inputs" in raw and "outputs" in raw)),
         cases=_told(folder, (c if c == folder or c.parent == folder else c.parent for c in cases)),
-        policies=_told(folder, (p for p, raw in tomls.items() if p.name.endswith(POLICY) and "rules" in raw)),
+        policies=_told(folder, (p for p, raw in tomls.items() if p.name.endswith(POLICY) and raw.keys() & NAMED)),
         runs=_told(folder, newest),
         finished=_told(folder, (r for r in newest if runs[r].get("finished"))),
+        networks=_told(folder, (p for p in files if p.parent == folder and p.suffix == ".onnx")),
+        videos=_told(folder, (p for p in files if p.parent == folder and p.suffix.lower() in VIDEOS)),
     )
 
 
@@ -92,10 +102,12 @@ def _advice(found: Found, folder: Path) -> list[str]:
 
 def _without_card(found: Found) -> list[str]:
     where = "Cases are here, a model card is not." if found.cases else "No model card, case or run is here."
+    network = str(found.networks[0]) if found.networks else "MODEL.onnx"
+    videos = [str(video) for video in found.videos[:3]] or ["drive.mp4"]
     return [
         where,
         "Your own model and a video: cases, a first card and a policy, with what is guessed (docs/init.md):",
-        *_commands(["init", "MODEL.onnx", "drive.mp4", "--out", "lanes"]),
+        *_commands(["init", network, *videos, "--out", "lanes"]),
         "To see it at work first, in a clone:",
         *_commands(["demo"]),
     ]

@@ -164,13 +164,15 @@ def _exported(model: str, out: Path, settled: Settled, cache: Path) -> tuple[dic
         Guess("outputs", None, "names for the network's outputs, in its order", forms=("a list of names",))
     )
     weights = settled.settle(Guess("weights", "", "no weights are named: the network's own initial ones", forms=TEXT))
-    torch: dict[str, Any] = {"factory": model}
+    told = "none are named: the factory is called without arguments"
+    arguments = settled.settle(Guess("args", {}, told, sure=True, forms=("a table",)))
+    torch: dict[str, Any] = {"factory": model} | ({"args": arguments} if arguments else {})
     if weights:
         shutil.copyfile(weights, out / Path(weights).name)
         torch["weights"] = Path(weights).name
     source = ModelSource(
         name="init", root=out.resolve(), inputs=(TensorSpec("images", tuple(shape), "float32"),), outputs=tuple(names),
-        factory=model, weights=out.resolve() / torch["weights"] if weights else None,
+        factory=model, factory_args=arguments, weights=out.resolve() / torch["weights"] if weights else None,
         export={"default": ExportTarget()}, cache=cache,
     )  # fmt: skip
     return {"torch": torch}, read_network(exported(source))
@@ -180,9 +182,11 @@ def _draft(part: Mapping[str, Any], network: Network, picture: Picture, settled:
     """The card without decoder, with the plainest preprocessing."""
     inputs = input_tables(network, picture, CAMERA, settled)
     state = state_table(network, inputs, settled)
-    name = re.sub(r"[^A-Za-z0-9_.-]+", "-", network.path.stem).strip("-.") or "model"
+    stem = part["torch"]["factory"].partition(":")[0].rpartition(".")[2] if "torch" in part else network.path.stem
+    name = re.sub(r"[^A-Za-z0-9_.-]+", "-", stem).strip("-.") or "model"
+    guess = Guess("name", name, "the file's or module's name", sure=True, forms=TEXT)
     return {
-        "schema": 1, "name": settled.settle(Guess("name", name, "the file's name", sure=True, forms=TEXT)), **part,
+        "schema": 1, "name": settled.settle(guess), **part,
         "inputs": inputs, "outputs": [{"name": o.name} for o in network.outputs],
     } | ({"state": state} if state else {})  # fmt: skip
 

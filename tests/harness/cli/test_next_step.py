@@ -91,6 +91,21 @@ def test_foreign_and_broken_files_are_passed_over(tmp_path: Path) -> None:
     assert found.cards == found.runs == found.policies == found.cases == ()
 
 
+def test_a_model_and_a_video_are_named_in_the_command(tmp_path: Path) -> None:
+    _write(tmp_path, **{"lanes v2.onnx": "", "drive.MP4": "", "readme.txt": ""})
+    assert "trueline init 'lanes v2.onnx' drive.MP4 --out lanes" in _said(tmp_path)
+
+
+def test_what_init_wrote_into_a_folder_below_is_seen_from_above(tmp_path: Path) -> None:
+    """The policy that extends a ready one, and the cases in their folder."""
+    _write(tmp_path, **{
+        "lanes.onnx": "", "lanes__model.toml": CARD, "lanes__cases__drive__case.toml": 'id = "drive"',
+        "lanes__smoke.trueline.toml": 'extends = "smoke"',
+    })  # fmt: skip
+    wanted = "trueline run lanes/model.toml --cases lanes/cases --policy lanes/smoke.trueline.toml --out runs/first"
+    assert wanted in _said(tmp_path)
+
+
 def test_a_case_folder_itself_is_a_place_to_stand_in(tmp_path: Path) -> None:
     _write(tmp_path, **{"case.toml": 'id = "tunnel"', "model.toml": CARD})
     assert "--cases ." in _said(tmp_path)

@@ -277,6 +277,40 @@ def test_what_it_writes_runs_and_the_gate_names_the_guesses(made, tmp_path):
     compile(project.test.read_text(), "test_lines.py", "exec")
 
 
+FACTORY = """import torch
+
+
+class Threshold(torch.nn.Module):
+    def __init__(self, level):
+        super().__init__()
+        self.level = torch.nn.Parameter(torch.tensor(float(level)))
+
+    def forward(self, picture):
+        return picture[:, :1] - self.level
+
+
+def build(*, level):
+    return Threshold(level)
+"""
+
+
+def test_a_pytorch_factory_is_called_with_the_arguments_of_the_answers(tmp_path, monkeypatch):
+    (tmp_path / "striped_lanes.py").write_text(FACTORY)
+    monkeypatch.chdir(tmp_path)
+    answers = {
+        "input_shape": [1, 3, 64, 128], "outputs": ["mask"], "args": {"level": 1.5}, "normalisation": "imagenet",
+    }  # fmt: skip
+    drive = striped(tmp_path / "drive", WHITE)
+    project = init_project(
+        "striped_lanes:build", [drive], tmp_path / "out", answers=answers, cache=tmp_path / "cache"
+    )  # fmt: skip
+    card = load_card(project.card)
+    assert card.torch is not None
+    assert (card.name, card.torch.args) == ("striped_lanes", {"level": 1.5})
+    assert project.lines > 0
+    assert "weights" in project.unconfirmed
+
+
 def test_an_existing_card_is_left_alone(made, tmp_path):
     made(random_outputs("curves"))
     before = (tmp_path / "out" / "model.toml").read_text()

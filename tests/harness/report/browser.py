@@ -14,6 +14,7 @@ import pytest
 FLAGS = (
     "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
     "--disable-background-networking", "--disable-component-update", "--disable-sync", "--window-size=1280,1000",
+    "--force-prefers-reduced-motion",  # a page that is scrolled is there at once
 )  # fmt: skip
 RIGHT, LEFT = "\ue014", "\ue012"
 

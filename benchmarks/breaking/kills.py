@@ -11,8 +11,6 @@ import json
 import os
 import random
 import shutil
-import signal
-import subprocess
 import sys
 import tempfile
 import time
@@ -20,7 +18,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.breaking.trials import COMMAND, Results, environment, trouble_of
+from benchmarks.breaking.forks import Forks
+from benchmarks.breaking.trials import COMMAND, Results, trouble_of
 from engines.child.descendants import MARK
 
 __all__ = ["run"]
@@ -100,16 +99,18 @@ def run(world: Path, results: Results, kills: int) -> None:
         left = list(results.left(wanted))
         if not left:
             continue
-        with _copy(world) as whole:
-            start = time.monotonic()
-            done = _run(kind.argv, Path(whole))
-            lasts_s, trouble = time.monotonic() - start, trouble_of(done, kind.codes)
-            expected = kind.result(Path(whole))
-        if trouble:
-            raise RuntimeError(f"{name} undisturbed: {trouble}")
-        for trial in left:
-            with _copy(world) as folder:
-                results.add(trial, _trial(kind, Path(folder), lasts_s, expected, random.Random(trial)))
+        with Forks() as forks:
+            with _copy(world) as whole:
+                start = time.monotonic()
+                done = forks.run(kind.argv, Path(whole))
+                lasts_s, trouble = time.monotonic() - start, trouble_of(done, kind.codes)
+                expected = kind.result(Path(whole))
+            if trouble:
+                raise RuntimeError(f"{name} undisturbed: {trouble}")
+            for trial in left:
+                with _copy(world) as folder:
+                    lasted = _trial(forks, kind, Path(folder), lasts_s, expected, random.Random(trial))
+                results.add(trial, lasted)
 
 
 def _copy(world: Path) -> tempfile.TemporaryDirectory[str]:
@@ -120,19 +121,12 @@ def _copy(world: Path) -> tempfile.TemporaryDirectory[str]:
     return folder
 
 
-def _trial(kind: Kind, folder: Path, lasts_s: float, expected: str, draw: random.Random) -> str:
+def _trial(forks: Forks, kind: Kind, folder: Path, lasts_s: float, expected: str, draw: random.Random) -> str:
     mark = f"breaking-{draw.getrandbits(64):x}"
-    process = subprocess.Popen(
-        kind.argv, cwd=folder, env={**environment(), MARK: mark}, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    )
-    try:
-        process.wait(draw.uniform(0.2, 1.1) * lasts_s)
-    except subprocess.TimeoutExpired:
-        process.send_signal(signal.SIGKILL)
-        process.wait()
+    forks.run(kind.argv, folder, kill_after_s=draw.uniform(0.0, 1.1) * lasts_s, **{MARK: mark})
     if left := _still_running(mark):
         return f"still running: {left}"
-    done = _run(kind.argv, folder)
+    done = forks.run(kind.argv, folder)
     if trouble := trouble_of(done, kind.codes):
         return f"run again: {trouble}"
     try:
@@ -143,12 +137,6 @@ def _trial(kind: Kind, folder: Path, lasts_s: float, expected: str, draw: random
         return "another result than undisturbed"
     drafts = sorted(p.relative_to(folder).as_posix() for form in LEFT for p in folder.rglob(form))
     return f"left over: {drafts[0]}" if drafts else ""
-
-
-def _run(argv: tuple[str, ...], folder: Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        argv, cwd=folder, env=environment(), capture_output=True, text=True, errors="replace", timeout=600, check=False
-    )
 
 
 def _still_running(mark: str) -> str:

@@ -10,12 +10,32 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Protocol
 
 __all__ = ["Results", "command", "table", "trouble_of"]
 
 ROOT = Path(__file__).parents[2]
 COMMAND = (sys.executable, "-m", "harness.cli")
 LIMIT_S = 600.0
+
+
+class Said(Protocol):
+    """A command that has ended."""
+
+    @property
+    def returncode(self) -> int:
+        """Its exit code, negative where a signal ended it."""
+        ...
+
+    @property
+    def stdout(self) -> str:
+        """What it printed."""
+        ...
+
+    @property
+    def stderr(self) -> str:
+        """What it complained of."""
+        ...
 
 
 @dataclass
@@ -71,7 +91,7 @@ def environment() -> dict[str, str]:
     return {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
 
 
-def trouble_of(done: subprocess.CompletedProcess[str], codes: tuple[int, ...]) -> str:
+def trouble_of(done: Said, codes: tuple[int, ...]) -> str:
     """What is wrong with how a command ended; empty where nothing is."""
     if "Traceback (most recent call last)" in done.stderr:
         return f"traceback: {done.stderr.strip().splitlines()[-2 if done.returncode == 4 else -1]}"

@@ -12,6 +12,7 @@ clock and in seconds of CPU. Polygraphy takes part where it is installed.
 from __future__ import annotations
 
 import argparse
+import json
 import shutil
 import statistics
 import subprocess
@@ -45,7 +46,7 @@ SLOTS, POINTS = 4, 33
 CARD = """schema = 1
 name = "bench"
 reference = "train/ort-fp32-none"
-inputs = [{{name = "x", shape = [1, {width}], source = "camera.front"}}]
+inputs = [{{name = "x", shape = [{batch}, {width}], source = "camera.front"}}]
 outputs = [{{name = "lines"}}, {{name = "scores"}}]
 [onnx]
 file = "bench.onnx"
@@ -59,11 +60,13 @@ scores = "scores"
 def write_model(folder: Path, width: int, layers: int, rows: int = 1, seed: int = 0) -> Card:
     """A stack of `layers` square matrix products on `rows` copies of the input, then lines that wander by centimetres.
 
-    More rows make a slower model, not a larger file.
+    More rows make a slower model, not a larger file. With one row the first dimension of the input is open, as of most
+    exported networks.
     """
     rng = np.random.default_rng(seed)
-    weights = [numpy_helper.from_array(np.array([rows, width]), "rows")]
-    nodes, last = [helper.make_node("Expand", ["x", "rows"], ["copies"])], "copies"
+    weights, nodes, last = [numpy_helper.from_array(np.array([rows, width]), "rows")], [], "x"
+    if rows > 1:
+        nodes, last = [helper.make_node("Expand", ["x", "rows"], ["copies"])], "copies"
     for k in range(layers):
         weights.append(numpy_helper.from_array(_orthogonal(rng, width), f"w{k}"))
         nodes += [
@@ -71,15 +74,16 @@ def write_model(folder: Path, width: int, layers: int, rows: int = 1, seed: int 
             helper.make_node("Tanh", [f"h{k}"], [f"t{k}"]),
         ]
         last = f"t{k}"
-    nodes.append(helper.make_node("ReduceMean", [last], ["features"], axes=[0], keepdims=1))
-    last = "features"
+    if rows > 1:
+        nodes.append(helper.make_node("ReduceMean", [last], ["features"], axes=[0], keepdims=1))
+        last = "features"
     count = SLOTS * POINTS * 2
     x, y = np.meshgrid(np.linspace(0, 80, POINTS), [5.4, 1.8, -1.8, -5.4])
     head = rng.normal(0, 0.002, (width, count)).astype(np.float32)
     constants = {
         "wl": head,
         "base": np.stack([x, y], axis=-1).astype(np.float32)[None],
-        "shape": np.array([1, SLOTS, POINTS, 2]),
+        "shape": np.array([-1, SLOTS, POINTS, 2]),
         "ws": np.zeros((width, SLOTS), np.float32),
         "three": np.full(SLOTS, 3, np.float32),
     }
@@ -92,19 +96,20 @@ def write_model(folder: Path, width: int, layers: int, rows: int = 1, seed: int 
         helper.make_node("Add", ["zero", "three"], ["logit"]),
         helper.make_node("Sigmoid", ["logit"], ["scores"]),
     ]
+    batch: int | str = 1 if rows > 1 else "batch"
     graph = helper.make_graph(
         nodes,
         "bench",
-        [helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, width])],
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, [batch, width])],
         [
-            helper.make_tensor_value_info("lines", TensorProto.FLOAT, [1, SLOTS, POINTS, 2]),
-            helper.make_tensor_value_info("scores", TensorProto.FLOAT, [1, SLOTS]),
+            helper.make_tensor_value_info("lines", TensorProto.FLOAT, [batch, SLOTS, POINTS, 2]),
+            helper.make_tensor_value_info("scores", TensorProto.FLOAT, [batch, SLOTS]),
         ],
         weights,
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
     onnx.save(model, folder / "bench.onnx")
-    (folder / "model.toml").write_text(CARD.format(width=width))
+    (folder / "model.toml").write_text(CARD.format(width=width, batch=json.dumps(batch)))
     return load_card(folder)
 
 
@@ -291,6 +296,7 @@ def _peak_mb(folder: Path, cases: Sequence[Path]) -> float:
     """Of a process of its own, MB; the tensors of a case are mapped, and count only as far as they are touched last."""
     code = f"""
 import sys, threading, time
+import trueline  # before the allocator of polars is loaded, as in every command
 from pathlib import Path
 from benchmarks.replay import ENGINES, load_card, replay, _fresh
 folder, peak, done = Path({str(folder)!r}), [0], threading.Event()

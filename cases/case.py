@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import repeat
@@ -19,9 +19,10 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from cases.columns import NO_PICTURE, Columns, columns_of
 from cases.errors import CaseError, CaseSchemaError
 from cases.files import CASE_TOML, FRAMES, TRUTH, hash_file_once, hash_problems
-from cases.frames import EGO_COLUMNS, frame_problems, moments, rate_problems, read_table
+from cases.frames import EGO_COLUMNS, frame_problems, rate_problems, read_table
 from cases.picture import Ego, Picture, Tick
 from cases.problem import raise_first
 from cases.readers import open_reader
@@ -30,8 +31,6 @@ from cases.schema import CaseMeta, Output, read_meta
 from cases.truth import truth_problems
 
 __all__ = ["Calibration", "Case", "find_cases", "open_case"]
-
-_NO_PICTURE = -1
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,9 +70,9 @@ class Case:
     meta: CaseMeta
     clipped: tuple[int, int] | None = None
 
-    @cached_property
+    @property
     def frames(self) -> pl.DataFrame:
-        """frames.parquet, one row per moment and camera.
+        """frames.parquet, one row per moment and camera; read anew whenever it is asked for.
 
         Raises:
             CaseError: it is unreadable, not the file that was hashed, or breaks its schema.
@@ -88,8 +87,7 @@ class Case:
 
     def forget(self) -> None:
         """Drop the tables from memory; they are read again when they are asked for."""
-        for name in ("frames", "moments", "frame_numbers", "timestamps_ns", "_pictures_at"):
-            self.__dict__.pop(name, None)
+        self.__dict__.pop("_columns", None)
 
     @property
     def id(self) -> str:
@@ -106,20 +104,29 @@ class Case:
         """Names of the cameras in the order of case.toml."""
         return tuple(self.meta.cameras)
 
-    @cached_property
+    @property
     def moments(self) -> pl.DataFrame:
-        """One row per moment: frame, timestamp_ns, and ego motion (null where unknown)."""
-        return moments(self.frames)
+        """One row per moment: frame, timestamp_ns, and what is known of ego motion (null where unknown)."""
+        return pl.DataFrame(dict(self._columns.of_moments), nan_to_null=True)
 
-    @cached_property
+    @property
     def frame_numbers(self) -> NDArray[np.int64]:
         """Number of every moment, strictly increasing, int64 [frames]; a missing number is a dropped moment."""
-        return self.moments["frame"].to_numpy()
+        return self._columns.of_moments["frame"]
 
-    @cached_property
+    @property
     def timestamps_ns(self) -> NDArray[np.int64]:
         """Time of every moment, strictly increasing, int64 [frames]; the earliest where cameras differ."""
-        return self.moments["timestamp_ns"].to_numpy()
+        return self._columns.of_moments["timestamp_ns"]
+
+    def ego(self, frames: NDArray[np.int64]) -> dict[str, NDArray[np.float64]]:
+        """What is known of ego motion at moments, by column of frames.parquet; NaN where unknown."""
+        at = np.searchsorted(self.frame_numbers, frames)
+        return {name: values[at] for name, values in self._columns.of_moments.items() if name in EGO_COLUMNS}
+
+    @cached_property
+    def _columns(self) -> Columns:
+        return columns_of(self.frames, self.cameras)
 
     def clip(self, first: int, last: int) -> Case:
         """The same case with the frames from number `first` to `last`, both included; its truth is cut alike."""
@@ -154,19 +161,20 @@ class Case:
         wanted = np.zeros(len(self.frame_numbers), bool)
         wanted[start:stop] = True
         for name in names:
-            wanted &= self._pictures_at[name] != _NO_PICTURE
+            wanted &= self._columns.pictures[name] != NO_PICTURE
         return self._ticks(names if pictures else (), () if pictures else names, wanted)
 
     def _ticks(
         self, names: tuple[str, ...], only_checked: tuple[str, ...], wanted: NDArray[np.bool_]
     ) -> Iterator[Tick]:
         """Columns and picture streams walked side by side; memoryviews give plain ints without lists of them."""
-        frame, time_ns = self.frame_numbers[wanted].data, self.timestamps_ns[wanted].data
-        streams = [self._stream(name, self._pictures_at[name][wanted]) for name in names]
+        kept: slice | NDArray[np.bool_] = slice(None) if wanted.all() else wanted
+        frame, time_ns = self.frame_numbers[kept].data, self.timestamps_ns[kept].data
+        streams = [self._stream(name, self._columns.pictures[name][kept]) for name in names]
         pictures: Iterable[tuple[Picture, ...]] = zip(*streams, strict=True) if streams else repeat(())
         try:
             self._check_pictures(only_checked)
-            for at, t, ego, shown in zip(frame, time_ns, self._egos(wanted), pictures, strict=False):
+            for at, t, ego, shown in zip(frame, time_ns, self._egos(kept), pictures, strict=False):
                 yield Tick(at, t, dict(zip(names, shown, strict=True)), ego)
         except CaseError as error:
             error.within(f"case {self.id}")
@@ -182,23 +190,12 @@ class Case:
         reader = open_reader(Stream(self.root, name, self.meta.cameras[name], self.meta.sha256))
         return reader.pictures(indices.data)
 
-    @cached_property
-    def _pictures_at(self) -> Mapping[str, NDArray[np.int64]]:
-        """Position in the stream of each camera's picture at every moment, _NO_PICTURE where there is none."""
-        table = {}
-        for name in self.cameras:
-            rows = self.frames.filter(pl.col("camera") == name)
-            at = np.searchsorted(self.frame_numbers, rows["frame"].to_numpy())
-            table[name] = np.full(len(self.frame_numbers), _NO_PICTURE, np.int64)
-            table[name][at] = rows["index"].to_numpy()
-        return table
-
-    def _egos(self, wanted: NDArray[np.bool_]) -> Iterator[Ego]:
+    def _egos(self, wanted: slice | NDArray[np.bool_]) -> Iterator[Ego]:
         """Ego motion of the moments wanted; one shared object where the recording knows none."""
-        known = [name for name in EGO_COLUMNS if self.moments[name].null_count() < self.moments.height]
+        known = [name for name in EGO_COLUMNS if name in self._columns.of_moments]
         if not known:
             return repeat(Ego())
-        columns = [self.moments[name].to_numpy()[wanted].data for name in known]
+        columns = [self._columns.of_moments[name][wanted].data for name in known]
         return (
             Ego(**{name: None if value != value else value for name, value in zip(known, row, strict=True)})
             for row in zip(*columns, strict=True)
@@ -228,7 +225,7 @@ class Case:
         if not path.exists() and TRUTH not in self.meta.sha256:
             return None
         truth = read_table(path)
-        problems = [] if self.clipped else truth_problems(truth, self.frames, str(path))
+        problems = [] if self.clipped else truth_problems(truth, self.moments, str(path))
         problems += hash_problems(self.root, TRUTH, hash_file_once(path), self.meta.sha256)
         raise_first(problems)
         return truth if self.clipped is None else truth.filter(pl.col("frame").is_between(*self.clipped))

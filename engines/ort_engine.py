@@ -9,6 +9,7 @@ and recorded, since another number of threads may add in another order. `infer` 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from engines.cpu import physical_cores
 from engines.denormals import DenormalMode, supported
 from engines.errors import EngineCrashed, EngineOptionError, EngineUnavailable, ModelLoadError
 from engines.export import export_warnings, exported
-from engines.inspect.graph import model_sha256
+from engines.inspect.graph import model_sha256, read_graph
 from engines.io_check import check_inputs, check_io
 from engines.ort_providers import CPU, KINDS, Request, available, granted, precision_facts, requests
 from engines.plugins import for_onnx_runtime
@@ -32,6 +33,12 @@ from engines.silent import load_onnxruntime
 __all__ = ["OrtEngine", "availability", "denormal_mode", "open_engine", "open_session"]
 
 OPTIONS = ("threads", "denormals")
+LARGEST_BYTES = 64 * 2**20  # of a model whose rows are worth looking at: a larger one is not limited by calls
+# operators whose way through the arithmetic, or whose scales, depend on the values of all rows
+VALUE_DEPENDENT = frozenset(
+    ("DynamicQuantizeLinear", "If", "Loop", "NonMaxSuppression", "NonZero", "RandomNormal", "RandomNormalLike",
+     "RandomUniform", "RandomUniformLike", "Scan", "Unique", "Compress", "Multinomial", "Bernoulli", "Dropout")
+)  # fmt: skip
 
 
 def open_engine(
@@ -114,6 +121,7 @@ class OrtEngine(FrameEngine):
         provider_options = granted(name, provider, session)
         self._inputs = tuple(TensorSpec(i.name, tuple(i.shape), _dtype(i.type)) for i in session.get_inputs())
         check_io(source, self._inputs, [output.name for output in session.get_outputs()], str(model))
+        self._model, self._plain = model, provider == "cpu" and not source.plugins
         self._session: Any = session
         self._run = session.run
         self._outputs = list(source.outputs)
@@ -159,6 +167,18 @@ class OrtEngine(FrameEngine):
         except Exception as error:
             raise self._crashed(error) from error
         return dict(zip(self._outputs, values, strict=True))
+
+    @cached_property
+    def rows_apart(self) -> bool:
+        """Whether the graph takes any number of rows, and computes them by arithmetic that depends on no value.
+
+        That rows of a batch are what they are alone is then a matter of shapes, and a few frames tell it for all.
+        """
+        if not self._plain or any(not spec.shape or isinstance(spec.shape[0], int) for spec in self._inputs):
+            return False
+        if self._model.stat().st_size > LARGEST_BYTES:
+            return False
+        return not VALUE_DEPENDENT & {node.op for node in read_graph(self._model).nodes}
 
     def close(self) -> None:
         """Drop the session."""

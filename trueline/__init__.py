@@ -12,10 +12,14 @@ Every name is loaded on first use, so `import trueline` is light. Everything els
 
 from __future__ import annotations
 
+import os
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from trueline._errors import TruelineError, __version__
+
+# Polars' allocator keeps what is freed for half a second and more, 20 MB of a replay; it reads this when it is loaded.
+os.environ.setdefault("_RJEM_MALLOC_CONF", "dirty_decay_ms:0,muzzy_decay_ms:0")
 
 if TYPE_CHECKING:
     from cases.case import open_case as open_case

@@ -4,10 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-import numpy as np
-import polars as pl
-from numpy.typing import NDArray
-
 from cases.case import Case
 from harness.lines.chunk import Ints
 from harness.lines.table import LineTable
@@ -65,9 +61,6 @@ class CaseScope:
 
     def tick(self, frames: Ints, timestamps_ns: Ints) -> None:
         """Tell the clock of the next frames, with the ego motion the case knows."""
-        moments = self.case.moments[np.searchsorted(self.case.frame_numbers, frames)]
-        names = [n for n in ("speed_mps", "yaw_rate_radps", "yaw_rad") if n in moments.columns]
-        ego: dict[str, NDArray[np.float64]] = {
-            n: moments[n].cast(pl.Float64).fill_null(np.nan).to_numpy() for n in names
-        }
+        known = self.case.ego(frames)
+        ego = {name: known[name] for name in ("speed_mps", "yaw_rate_radps", "yaw_rad") if name in known}
         self.clock.tick(frames, timestamps_ns, **ego)

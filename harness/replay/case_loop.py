@@ -31,6 +31,7 @@ from harness.replay.failure import Failure
 from harness.replay.feeding import Feed, bytes_of, fed
 from harness.replay.open import Opened
 from harness.replay.outputs import OutputCheck
+from harness.replay.own_batches import OwnBatches, may_batch
 from harness.replay.rung_decoders import decoder_of
 from harness.replay.rung_loop import Group, Runner
 from harness.replay.rung_reading import Reading
@@ -86,6 +87,7 @@ class Ladder:
             self.card.state,
             batch=1 if engine.uses_time or keeps_state(engine) else self.batch,
             failure=self.refused.get(rung.engine) or self.opened.failed.get(rung.name),
+            own=OwnBatches(engine) if self.batch == 1 and not self.probes and may_batch(self.card, engine) else None,
         )
 
 

@@ -1,12 +1,14 @@
-"""What a replay asks of libraries through the environment, while it runs and for the processes it starts."""
+"""What a replay asks of libraries through the environment, while it runs and for the processes it starts; its heap."""
 
 from __future__ import annotations
 
+import ctypes
 import os
+import platform
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-__all__ = ["SETTINGS", "replay_environment"]
+__all__ = ["SETTINGS", "give_back", "replay_environment"]
 
 SETTINGS = {
     # Runtimes with thread pools of their own take turns in a replay. OpenMP threads that spin while another pool works
@@ -19,14 +21,29 @@ SETTINGS = {
     "POLARS_ROW_GROUP_PREFETCH_SIZE": "1",
 }
 
+_ARENA_MAX = -8  # M_ARENA_MAX of malloc.h: with a heap for each thread, what one stage makes and another frees stays
+
 
 @contextmanager
 def replay_environment() -> Iterator[None]:
     """Set SETTINGS; a choice already made is kept, and the environment is as before afterwards."""
     added = {name: value for name, value in SETTINGS.items() if name not in os.environ}
     os.environ.update(added)
+    if (libc := _glibc()) is not None:
+        libc.mallopt(_ARENA_MAX, 1)
     try:
         yield
     finally:
         for name in added:
             os.environ.pop(name, None)
+
+
+def give_back() -> None:
+    """Give memory that is free back to the system."""
+    if (libc := _glibc()) is not None:
+        libc.malloc_trim(0)
+
+
+def _glibc() -> ctypes.CDLL | None:
+    """The C library, where its allocator is one whose heap can be asked for this."""
+    return ctypes.CDLL("libc.so.6") if platform.libc_ver()[0] == "glibc" else None

@@ -28,7 +28,7 @@ from harness.replay.batches import batched, row_warnings
 from harness.replay.case_loop import Ladder, replay_case
 from harness.replay.case_measuring import outcome_of
 from harness.replay.cluster import Cluster, Job
-from harness.replay.environment import replay_environment
+from harness.replay.environment import give_back, replay_environment
 from harness.replay.hooks import Hooks, Progress, over_all, quiet
 from harness.replay.identity import Plan, differences, make_plan
 from harness.replay.only import only_these
@@ -165,6 +165,7 @@ def replay(
             *recording_warnings(rungs, opened),
         ]
         meta["warnings"] = [asdict(w) for w in warnings]
+        give_back()
         tables = write_tables(
             out, [c.id for c in opened_cases], {"length_unit": card.length_unit, "digest": plan.digest}
         )
@@ -180,6 +181,7 @@ def _replay_here(
         for case in waiting:
             with kept.ladder(ladder, case) as its:
                 replay_case(its, case, out, tell, later, rows_tried=case is first)
+            give_back()
 
 
 def _open_cases(cases: Iterable[Path]) -> list[Case]:

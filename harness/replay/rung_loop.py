@@ -1,10 +1,10 @@
 """One rung's frames through its engine: recurrent state, gaps and failures of one rung, and the rungs that share one
 preprocessing variant.
 
-Frames go to an engine one by one, or with `--batch N` N at a time (batches.py). What depends on time, as a recording of
-the car does, always takes them one by one. Engines, decoders and preprocessing may be anybody's code: whatever they
-raise is the rung's own failure, and only the reference's is raised further. Lines are made of the outputs a stage later
-(rung_reading.py).
+Frames go to an engine one by one, or with `--batch N` N at a time (batches.py), or in batches of the rung's own where
+that changes no bit (own_batches.py). What depends on time, as a recording of the car does, always takes them one by
+one. Engines, decoders and preprocessing may be anybody's code: whatever they raise is the rung's own failure, and only
+the reference's is raised further. Lines are made of the outputs a stage later (rung_reading.py).
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from harness.replay.batches import rows_of, stacked
 from harness.replay.failure import Failure
 from harness.replay.feeding import Refused
 from harness.replay.outputs import OutputCheck
+from harness.replay.own_batches import OwnBatches
 from harness.replay.rung_reading import Outputs, Reading
 from trueline import TruelineError
 
@@ -40,6 +41,7 @@ class Runner:
         feedback: output -> input that are fed back.
         batch: frames it takes at once.
         failure: why it runs no (more) frames; None while it does.
+        own: batches that it makes by itself; None where it makes none.
     """
 
     reading: Reading
@@ -53,6 +55,7 @@ class Runner:
     valid: list[bool] = field(default_factory=list)
     ran: list[bool] = field(default_factory=list)
     elapsed_ns: array[int] = field(default_factory=lambda: array("q"))
+    own: OwnBatches | None = None
 
     @property
     def name(self) -> str:
@@ -89,7 +92,34 @@ class Runner:
         self.ran += [False] * count
 
     def step(self, tensors: Tensors, frame: int, timestamp_ns: int) -> None:
-        """Run one frame and keep its outputs."""
+        """Run one frame and keep its outputs; or keep it, where it runs in a batch with those that follow."""
+        if self.own is None or not self.own.proven:
+            return self._step_alone(tensors, frame, timestamp_ns)
+        self.own.waiting.append((frame, timestamp_ns, tensors))
+        if self.own.full:
+            self._step_own_batch(self.own.taken())
+        return None
+
+    def flush(self) -> None:
+        """Run the frames that wait for a batch of its own to fill, alone."""
+        for frame, timestamp_ns, tensors in self.own.taken() if self.own is not None else ():
+            self._step_alone(tensors, frame, timestamp_ns)
+
+    def _step_own_batch(self, frames: Sequence[tuple[int, int, Tensors]]) -> None:
+        """Frames as one batch; each alone where that fails, so that a failure is of its own frame."""
+        if self.over:
+            return self.skip(len(frames))
+        try:
+            with guarded(self._crashed):
+                given = self.engine.infer(stacked([tensors for _, _, tensors in frames]))
+            rows = [self.check(row) for row in rows_of(given, len(frames), self.engine.name)]
+        except TruelineError:
+            for frame, timestamp_ns, tensors in frames:
+                self._step_alone(tensors, frame, timestamp_ns)
+            return None
+        return self._keep(rows)
+
+    def _step_alone(self, tensors: Tensors, frame: int, timestamp_ns: int) -> None:
         if self.over:
             return self.skip()
         try:
@@ -101,12 +131,12 @@ class Runner:
         except TruelineError as error:
             self.fail(error, f"frame {frame}")
             return self.skip()
-        self.collected.append(outputs)
-        self.valid.append(True)
-        self.ran.append(True)
+        self._keep([outputs])
         for out, into in self.feedback.items():
             if out in outputs:
                 self.state[into] = outputs[out]
+        if self.own is not None:
+            self.own.ran_alone(tensors, self.elapsed_ns)
         return None
 
     def step_batch(self, tensors: Tensors, frames: Sequence[int]) -> None:
@@ -119,10 +149,12 @@ class Runner:
         except TruelineError as error:
             self.fail(error, f"frames {frames[0]} to {frames[-1]}")
             return self.skip(len(frames))
+        return self._keep(outputs)
+
+    def _keep(self, outputs: list[Tensors]) -> None:
         self.collected += outputs
         self.valid += [True] * len(outputs)
         self.ran += [True] * len(outputs)
-        return None
 
     def _infer(self, tensors: Tensors, count: int, now_ns: int = 0) -> Mapping[str, Any]:
         """What the engine gives for these frames; its time is kept for each."""
@@ -177,6 +209,7 @@ class Group:
             tensors = None
         if tensors is None:
             for runner in self.runners:
+                runner.flush()
                 runner.skip()
             return
         for runner in self._single:
@@ -188,6 +221,8 @@ class Group:
 
     def flush(self) -> None:
         """Run the frames that wait for their batch to fill."""
+        for runner in self._single:
+            runner.flush()
         if not self._waiting:
             return
         frames, tensors = [f for f, _ in self._waiting], stacked([t for _, t in self._waiting])

@@ -141,6 +141,7 @@ def _measure(version: Version, drawn: Drawn, case: int, name: str, rows: dict[st
     recorded = SimpleNamespace(
         id=name, meta=SimpleNamespace(truth_frame=GRID.frame), moments=moments, frame_numbers=frames,
         truth=lambda: None, labelled_frames=lambda: frames[:0],
+        ego=lambda at: {name: moments[name].to_numpy()[at] for name in ("speed_mps", "yaw_rate_radps")},
     )  # fmt: skip
     rungs = [Rung(*ROOT.split("/")), Rung(*RUNG.split("/"), ROOT, ("preprocess",))]
     every = np.ones(len(frames), bool)

@@ -108,6 +108,7 @@ def _measure(folder: Path, case: str, said: Drawn, fps: float, grid: Grid, slots
         meta=SimpleNamespace(truth_frame=grid.frame),
         moments=pl.DataFrame({"frame": number, "timestamp_ns": time_ns, **(said.motion or {})}),
         frame_numbers=number,
+        ego=lambda frames: {name: values[frames] for name, values in (said.motion or {}).items()},
         truth=lambda: None if truth is None else truth.to_polars(),
         labelled_frames=lambda: number if truth is not None else number[:0],
     )

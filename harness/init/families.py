@@ -77,14 +77,14 @@ def _row_column(outputs: Sequence[Seen], picture: Picture) -> Iterator[Fit]:
     count, size = row[0].shape[1], (picture.width, picture.height)
     culane = count == 72
     shares = np.linspace(0.42, 1, count) if culane else np.linspace(160, 710, count) / 720
-    whole = size[1] / (0.6 if culane else 0.8)  # the height of which the network sees the lower part
+    whole = int(size[1] / (0.6 if culane else 0.8))  # as its loader resizes; the network sees the lower part
     above = whole - size[1]
     options = {
         "row_cells": row[0].name, "row_present": row[1].name,
         "column_cells": column[0].name, "column_present": column[1].name,
         "rows": [round(float(v), 2) for v in shares * whole - above],
         "columns": [round(float(u), 2) for u in np.linspace(0, size[0], column[0].shape[1])],
-        "down": [round(-above, 2), float(size[1])],
+        "down": [float(-above), float(size[1])],
     }  # fmt: skip
     data = "CULane" if culane else "TuSimple"
     crop = f"the network sees the lower {0.6 if culane else 0.8:.0%} of the picture"
@@ -164,6 +164,7 @@ def _row_anchor(outputs: Sequence[Seen], picture: Picture) -> Iterator[Fit]:
                 "output": cubes[0].name, "axes": axes,
                 "rows": [round(v * picture.height / 288, 2) for v in anchors],
                 "cells": [round(cell, 3), round(cell * (cells - 1), 3)],
+                "least_rows": 3,
             },
             3,
             f"{cubes[0].name} {list(shape)}: {lanes} lanes, {rows} rows, {cells - 1} cells and none:"

@@ -125,7 +125,7 @@ def _moves(fit: Fit, picture: Picture, camera: CameraMeta, settled: Settled) -> 
     size = [picture.width, picture.height]
     lower = fit.published.get("lower")
     if lower:
-        whole = round(picture.height / lower)
+        whole = int(picture.height / lower)
         value = [
             {"op": "resize", "size": [picture.width, whole], "arithmetic": "fixed"},
             {"op": "crop", "box": [0, whole - picture.height, *size]},

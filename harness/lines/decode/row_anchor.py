@@ -1,7 +1,8 @@
 """`row-anchor`: for every row anchor and lane the network classifies the cell in which the lane lies.
 
 As in Ultra Fast Structure-aware Lane Detection (Qin et al., arXiv 2004.11757): the position is the expectation of the
-softmax over the cells; the last class says that there is no lane at that row.
+softmax over the cells; the last class says that there is no lane at that row, where it is the likeliest of all classes
+(as the authors' demo.py has it: the cells together may outweigh it).
 """
 
 from __future__ import annotations
@@ -31,7 +32,8 @@ class RowAnchorOptions(Options):
         axes: order of cells + 1 (c), rows (r) and slots (s) in the output; `crs` is UFLD's.
         rows: the v of each row anchor in the card's image frame, in the output's order.
         cells: (left, right): u of the first and the last cell's centre; None: spread over the image's width.
-        absent: which class says "no lane": `last`, `first`, or `none` where there is no such class.
+        absent: which class says "no lane" where it is the likeliest: `last`, `first`, or `none` where there is no such
+            class.
         argmax: decode the likeliest cell and not the expectation.
         least_rows: rows a line must be present at.
         threshold: least score; the score is the mean probability of being present over the rows where it is.
@@ -72,7 +74,7 @@ class RowAnchorDecoder:
             probability = _softmax(logits.astype(np.float64))
             position, present = self._position(probability)
         slots = logits.shape[1]
-        kept = present > 0.5 if o.absent != "none" else np.ones(position.shape, bool)
+        kept = self._there(probability)
         kept &= kept.sum(axis=2, keepdims=True) >= o.least_rows
         total = np.where(kept, present, 0).sum(axis=2) / np.maximum(kept.sum(axis=2), 1)
         score = np.where(np.isfinite(logits).all(axis=(2, 3)), total, np.nan).astype(np.float32)
@@ -80,6 +82,13 @@ class RowAnchorDecoder:
         none = np.zeros(slots, np.uint8)
         category = per_slot(np.atleast_1d(o.classes), slots, "classes")
         return line_table(points, score, o.threshold, category=category, topology=none, kept=kept)
+
+    def _there(self, probability: Array) -> NDArray[np.bool_]:
+        """Where a cell is the likeliest class: [frames, slots, rows]."""
+        if self._options.absent == "none":
+            return np.ones(probability.shape[:-1], bool)
+        nothing = probability.shape[-1] - 1 if self._options.absent == "last" else 0
+        return np.asarray(probability.argmax(axis=-1) != nothing)
 
     def _position(self, probability: Array) -> tuple[Array, Array]:
         """u of every slot and row, and the probability that the lane is there: [frames, slots, rows] each."""

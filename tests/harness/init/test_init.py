@@ -68,6 +68,19 @@ def test_a_published_head_is_known_by_its_shapes_whatever_its_names_and_order(ma
         assert told["rows"][0] == pytest.approx(64 / 288 * size[1], abs=0.01)
 
 
+@pytest.mark.parametrize(("anchors", "whole"), [(72, 533), (56, 400)])
+def test_row_anchors_of_a_cropped_picture_lie_where_its_loader_puts_them(made, anchors, whole):
+    """UFLD v2 at its own size: resized to a whole number of rows, of which the network sees the lower 320."""
+    columns = {72: 81, 56: 41}[anchors]
+    shapes = {"loc_row": (100, anchors, 4), "loc_col": (100, columns, 4), "exist_row": (2, anchors, 4),
+              "exist_col": (2, columns, 4)}  # fmt: skip
+    _, card = made({name: np.zeros(shape) for name, shape in shapes.items()}, size=(800, 320))
+    first = 0.42 if anchors == 72 else 160 / 720
+    assert card.decoder.options["rows"][0] == pytest.approx(first * whole - (whole - 320), abs=0.006)
+    assert card.preprocess.train[1]["size"] == [800, whole]
+    assert card.preprocess.train[2]["box"] == [0, whole - 320, 800, 320]
+
+
 def test_axes_of_row_anchors_are_told_by_their_sizes(made):
     _, card = made({"y": np.zeros((4, 18, 201))})
     assert card.decoder.options["axes"] == "src"

@@ -116,6 +116,17 @@ def test_a_lane_read_by_columns_begins_at_its_lower_end():
     assert (np.diff(lines.y) < 0).all()
 
 
+def test_a_row_has_no_point_where_that_is_the_likeliest_of_all_classes():
+    """Of the cells together 0.6, of "no lane" 0.4, of the best cell 0.2: the authors draw nothing there."""
+    shares = np.full((1, 5, 4, 1), 0.001)  # [frames, cells + 1, rows, slots]
+    shares[0, 1:4, :, 0] = 0.2
+    shares[0, 4, :, 0] = 0.19
+    shares[0, 4, 2, 0] = 0.4
+    options = {"output": "y", "rows": (300.0, 280.0, 260.0, 240.0), "cells": (0.0, 300.0)}
+    lines = build_decoder(card("row-anchor", {"y": (5, 4, 1)}, frame="image", **options)).decode({"y": np.log(shares)})
+    assert lines.points(0)[:, 1].tolist() == [300, 280, 240]
+
+
 def test_a_curve_is_the_papers_formula_between_its_ends():
     shapes = {"pred_logits": (1, 2, 2), "pred_curves": (1, 2, 8)}
     curve = [0.9, 0.5, 0.02, 0.2, -0.05, 0.4, 0.3, 0.1]

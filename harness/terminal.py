@@ -19,8 +19,11 @@ if TYPE_CHECKING:
     from rich.table import Table
     from rich.text import Text
 
-__all__ = ["accept_any_text", "cell", "fail", "print_json", "say", "show", "table", "table_console"]
+__all__ = [
+    "TABLE_WIDTH", "accept_any_text", "cell", "fail", "listing", "print_json", "say", "show", "table", "table_console",
+]  # fmt: skip
 
+TABLE_WIDTH = 110  # columns: in a narrower terminal a table of sentences breaks its words
 WIDTH_WITHOUT_TERMINAL = 160  # columns: a pipe or a log file has no edge at 80
 
 
@@ -42,6 +45,29 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[object]], title: str =
     for row in rows:
         made.add_row(*(one if isinstance(one, Text) else cell(one) for one in row))
     return made
+
+
+def listing(
+    columns: Sequence[str], rows: Sequence[Sequence[str]], title: str = "", *, console: Console | None = None
+) -> list[Table] | list[Text]:
+    """Rows of texts for `show`: a table, or in a terminal narrower than TABLE_WIDTH a block for each row.
+
+    A block has the first column's text, below it the others that are not empty, each behind its column's name.
+    """
+    where = console or table_console()
+    if where.width >= TABLE_WIDTH:
+        return [table(columns, rows, title)]
+    from textwrap import wrap
+
+    indent = max(map(len, columns[1:])) + 4
+    lines = [title] if title else []
+    for first, *others in rows:
+        lines += wrap(" ".join(first.split()), max(where.width, 40), subsequent_indent="  ")
+        for name, text in zip(columns[1:], others, strict=True):
+            for number, line in enumerate(text.splitlines()):
+                head = f"  {name if number == 0 else '':{indent - 2}}"
+                lines += wrap(line, max(where.width, 40), initial_indent=head, subsequent_indent=" " * indent)
+    return [cell(line) for line in lines]
 
 
 def show(*parts: object, console: Console | None = None) -> None:

@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING
 from harness.ladder.model import Explanation, Finding
 from harness.ladder.words import broken_by, place_of, sentence, size_of
 from harness.run.catalogue import label_of
-from harness.terminal import show, table
+from harness.terminal import listing, show
 
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
 __all__ = ["headline", "render"]
 
@@ -57,7 +58,7 @@ def render(explanation: Explanation, console: Console | None = None) -> None:
     show(headline(explanation), console=console)
     if explanation.findings:
         show(f"worst: {sentence(explanation.findings[0])}", console=console)
-        show(_suspects(explanation), _findings(explanation), console=console)
+        show(*_suspects(explanation, console), *_findings(explanation, console), console=console)
         left = len(explanation.findings) - len(_shown(explanation))
         if left:
             show(f"{left} more; --json has them all.", console=console)
@@ -65,7 +66,7 @@ def render(explanation: Explanation, console: Console | None = None) -> None:
     show(*(f"note: {note}" for note in explanation.notes), console=console)
 
 
-def _suspects(explanation: Explanation) -> Table:
+def _suspects(explanation: Explanation, console: Console | None) -> list[Table] | list[Text]:
     rows = []
     for s in explanation.suspects:
         kinds = ", ".join(f"{count} {label_of(kind)}" for kind, count in s.kinds.items())
@@ -73,13 +74,13 @@ def _suspects(explanation: Explanation) -> Table:
         cases = f"{len(s.cases)} case{'s' if len(s.cases) != 1 else ''}"
         rows.append((s.rung, s.stage or "none alone", factor, f"{s.count} ({s.share:.0%})", f"{kinds}; {cases}"))
     title = f"Where findings against {explanation.reference} begin"
-    return table(("rung", "stage", "factor", "findings", "of"), rows, title)
+    return listing(("rung", "stage", "factor", "findings", "of"), rows, title, console=console)
 
 
-def _findings(explanation: Explanation) -> Table:
+def _findings(explanation: Explanation, console: Console | None) -> list[Table] | list[Text]:
     columns = ("case, rung", "what", "size", "first step", "shares of the steps", "alone")
     rows = [(f"{f.case}\n{f.rung}", _what(f), _size(f), _first(f), _shares(f), _alone(f)) for f in _shown(explanation)]
-    return table(columns, rows, "The worst of them")
+    return listing(columns, rows, "The worst of them", console=console)
 
 
 def _shown(explanation: Explanation) -> list[Finding]:

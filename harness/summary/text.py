@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from textwrap import wrap
 from typing import TYPE_CHECKING, Any
 
 from harness.gate.verdict import RuleOutcome, RungOutcome, Status, Verdict
 from harness.summary.again import again
 from harness.summary.blocks import Block, blocks_of
-from harness.terminal import cell, show, table
+from harness.terminal import TABLE_WIDTH, cell, show, table, table_console
 
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
     from harness.ladder.model import Explanation
 
@@ -50,7 +52,9 @@ def render(verdict: Verdict, explanation: Explanation | None = None, console: Co
     judged = {rung.rung for rule in verdict.rules for rung in rule.rungs}
     remarks += [cell(line, "dim") for line in engine_lines(judged, meta.get("rungs", ()))]
     last = cell(f"{verdict.status.value} ", _STYLE[verdict.status]) + cell(summary_line(verdict))
-    show(_table(verdict), *remarks, last, console=console)
+    where = console or table_console()
+    rules = [_table(verdict)] if where.width >= TABLE_WIDTH else _narrow(verdict, where.width)
+    show(*rules, *remarks, last, console=console)
 
 
 def _lines(block: Block, meta: Mapping[str, Any]) -> Iterator[str]:
@@ -69,6 +73,18 @@ def _table(verdict: Verdict) -> Table:
         rung, reason = _decides(rule)
         rows.append((name, _limit(rule), rung, cell(rule.status.value, _STYLE[rule.status]), reason))
     return table(("rule", "limit", "rung", "verdict", "what was found"), rows)
+
+
+def _narrow(verdict: Verdict, width: int) -> list[Text]:
+    """One line for one rule, what did not pass first; what does not fit goes on below, indented."""
+    lines = []
+    for rule in sorted(verdict.rules, key=lambda rule: rule.status is Status.PASS):
+        rung, reason = _decides(rule)
+        name = rule.id if rule.required else f"{rule.id} (advisory)"
+        found = reason if rule.status is Status.PASS else f"{rung}: {reason}, limit {_limit(rule)}"
+        first, *rest = wrap(f"{rule.status.value:8} {name}: {found}", max(width, 40), subsequent_indent=" " * 9)
+        lines += [cell(first, _STYLE[rule.status]), *map(cell, rest)]
+    return lines
 
 
 def _decides(rule: RuleOutcome) -> tuple[str, str]:

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.terminal import accept_any_text, cell, fail, print_json, say, show, table
+from harness.terminal import TABLE_WIDTH, accept_any_text, cell, fail, listing, print_json, say, show, table
 from trueline._text import shown
 
 ROOT = Path(__file__).parents[2]
@@ -65,6 +65,34 @@ def test_nothing_to_show_prints_nothing(capsys: pytest.CaptureFixture[str]) -> N
 def test_a_line_is_not_broken_where_there_is_no_terminal(capsys: pytest.CaptureFixture[str]) -> None:
     show("word " * 100)
     assert capsys.readouterr().out.rstrip("\n") == "word " * 100
+
+
+COLUMNS = ("case, rung", "what", "shares")
+ROW = (
+    "tunnel\ndeploy/ort-fp32",
+    "mean offset, line 1, mid, frame 22, of which there is a lot more to say than fits",
+    "",
+)
+
+
+@pytest.mark.parametrize("width", [80, TABLE_WIDTH - 1])
+def test_a_narrow_terminal_gets_a_block_for_each_row_and_no_line_beyond_its_edge(width: int) -> None:
+    from rich.console import Console
+
+    console = Console(width=width, record=True, file=io.StringIO(), highlight=False)
+    show(*listing(COLUMNS, [ROW, ROW], "The worst", console=console), console=console)
+    lines = console.export_text().splitlines()
+    assert max(map(len, lines)) <= width
+    assert lines[:2] == ["The worst", "tunnel deploy/ort-fp32"]
+    assert " ".join(" ".join(lines).split()).count(f"what {ROW[1]}") == 2
+    assert "shares" not in "".join(lines)  # nothing to say of it
+
+
+def test_a_wide_one_gets_a_table() -> None:
+    from rich.console import Console
+
+    (made,) = listing(COLUMNS, [ROW], console=Console(width=TABLE_WIDTH, file=io.StringIO()))
+    assert [column.header.plain for column in made.columns] == list(COLUMNS)
 
 
 def test_what_an_encoding_lacks_is_written_out() -> None:

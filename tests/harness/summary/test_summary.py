@@ -128,8 +128,8 @@ def test_junit_has_the_structure_that_pytest_writes(pytester: pytest.Pytester, t
             assert attributes == theirs[tag][0], tag
 
 
-def rendered(verdict: Verdict) -> str:
-    console = Console(width=200, record=True, file=io.StringIO())
+def rendered(verdict: Verdict, width: int = 200) -> str:
+    console = Console(width=width, record=True, file=io.StringIO())
     render(verdict, console=console)
     return console.export_text()
 
@@ -141,6 +141,14 @@ def test_the_table_shows_every_rule_and_the_verdict_last(tmp_path: Path) -> None
         assert f"│ {name}" in text
     assert "fail (advisory)" in text
     assert text.rstrip().splitlines()[-1] == "NOT_RUN toy: 1 of 3 required rules pass, 3 advisory findings"
+
+
+def test_a_narrow_terminal_gets_one_line_a_rule_what_did_not_pass_first(tmp_path: Path) -> None:
+    names = ("pass", "fail", "not-run")
+    lines = rendered(verdict_of(tmp_path, rules(*names)), width=80).splitlines()
+    heads = [line for line in lines if re.match(r"(PASS|FAIL|NOT_RUN) +\S+: ", line)]
+    assert [line.split()[0] for line in heads][-4:-1] == ["FAIL", "NOT_RUN", "PASS"]  # then the verdict
+    assert not any("┃" in line for line in lines)
 
 
 def test_the_table_shows_brackets_as_they_are(tmp_path: Path) -> None:

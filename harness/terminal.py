@@ -48,25 +48,31 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[object]], title: str =
 
 
 def listing(
-    columns: Sequence[str], rows: Sequence[Sequence[str]], title: str = "", *, console: Console | None = None
+    columns: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    title: str = "",
+    *,
+    head: int = 1,
+    console: Console | None = None,
 ) -> list[Table] | list[Text]:
     """Rows of texts for `show`: a table, or in a terminal narrower than TABLE_WIDTH a block for each row.
 
-    A block has the first column's text, below it the others that are not empty, each behind its column's name.
+    A block begins with the texts of the first `head` columns; below it stand the others that are not empty, each behind
+    its column's name.
     """
     where = console or table_console()
     if where.width >= TABLE_WIDTH:
         return [table(columns, rows, title)]
     from textwrap import wrap
 
-    indent = max(map(len, columns[1:])) + 4
+    indent = max(map(len, columns[head:])) + 4
     lines = [title] if title else []
-    for first, *others in rows:
-        lines += wrap(" ".join(first.split()), max(where.width, 40), subsequent_indent="  ")
-        for name, text in zip(columns[1:], others, strict=True):
+    for row in rows:
+        lines += wrap(" ".join(": ".join(row[:head]).split()), max(where.width, 40), subsequent_indent="  ")
+        for name, text in zip(columns[head:], row[head:], strict=True):
             for number, line in enumerate(text.splitlines()):
-                head = f"  {name if number == 0 else '':{indent - 2}}"
-                lines += wrap(line, max(where.width, 40), initial_indent=head, subsequent_indent=" " * indent)
+                label = f"  {name if number == 0 else '':{indent - 2}}"
+                lines += wrap(line, max(where.width, 40), initial_indent=label, subsequent_indent=" " * indent)
     return [cell(line) for line in lines]
 
 

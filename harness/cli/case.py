@@ -11,7 +11,7 @@ import typer
 
 from harness.cli.progress import Update, progress_bar
 from harness.errors import UsageError
-from harness.terminal import print_json, say, show, table
+from harness.terminal import listing, print_json, say, show
 
 __all__ = ["app"]
 
@@ -87,7 +87,7 @@ def check(
     else:
         rows = [(f.name, p.what, p.where, p.remedy) for f, problems in found.items() for p in problems]
         if rows:
-            show(table(("case", "problem", "where", "remedy"), rows))
+            show(*listing(("case", "problem", "where", "remedy"), rows, head=2))
         else:
             show(f"{len(found)} case(s) without problems")
     if any(found.values()):

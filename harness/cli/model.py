@@ -9,7 +9,7 @@ import typer
 
 from harness.cli.options import CardArgument, CasesOption, JsonOption, PolicyOption
 from harness.cli.progress import progress_bar
-from harness.terminal import print_json, say, show, table
+from harness.terminal import listing, print_json, say, show, table
 
 __all__ = ["app"]
 
@@ -47,7 +47,8 @@ def check(
     if json:
         print_json([{"level": f.level, "what": f.what, "where": f.where, "remedy": f.remedy} for f in findings])
     else:
-        show(table(("level", "finding", "where", "remedy"), [(f.level, f.what, f.where, f.remedy) for f in findings]))
+        rows = [(f.level, f.what, f.where, f.remedy) for f in findings]
+        show(*listing(("level", "finding", "where", "remedy"), rows, head=2))
     if any(f.level == "error" for f in findings):
         raise typer.Exit(2)
 

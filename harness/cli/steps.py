@@ -29,7 +29,7 @@ from harness.cli.options import (
     names,
 )
 from harness.cli.progress import progress_bar
-from harness.terminal import print_json, say, show, table
+from harness.terminal import listing, print_json, say, show
 
 if TYPE_CHECKING:
     from harness.run.folder import Run
@@ -48,7 +48,7 @@ def engines(json: JsonOption = False) -> None:
         print_json([asdict(a) for a in found])
         return
     rows = [(a.name, "yes" if a.available else "no", a.detail, a.remedy) for a in found]
-    show(table(("engine", "runs here", "detail", "remedy"), rows))
+    show(*listing(("engine", "runs here", "detail", "remedy"), rows, head=2))
 
 
 def replay(
@@ -100,7 +100,7 @@ def replay(
         print_json(run.meta)
         return
     rows = [(r["name"], r["parent"] or "", ", ".join(r["factors"]), r["status"], r["reason"]) for r in run.rungs]
-    show(table(("rung", "parent", "differs in", "status", "reason"), rows))
+    show(*listing(("rung", "parent", "differs in", "status", "reason"), rows))
     _say_growth(run)
     say_reused(run)
     for warning in run.meta["warnings"]:

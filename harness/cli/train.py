@@ -9,7 +9,7 @@ import typer
 
 from harness.cli.options import JsonOption
 from harness.cli.progress import progress_bar
-from harness.terminal import print_json, say, show, table
+from harness.terminal import listing, print_json, say, show, table
 
 __all__ = ["register"]
 
@@ -87,7 +87,7 @@ def techniques(json: JsonOption = False) -> None:
         (t["name"], t["summary"], t["role"] or "", ", ".join(f"{k}={v!r}" for k, v in t["options"].items()))
         for t in found
     ]
-    show(table(("technique", "what", "only one", "options"), rows))
+    show(*listing(("technique", "what", "only one", "options"), rows))
 
 
 def register(app: typer.Typer) -> None:

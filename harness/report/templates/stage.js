@@ -102,8 +102,8 @@ const Strokes = (() => {
     context.restore();
   }
 
-  /** The strokes of a finding and its number in a box. */
-  function mark(context, ratio, strokes, label, size) {
+  /** The strokes of a finding and its number in a box, where that hides least of the lines `about` it. */
+  function mark(context, ratio, strokes, label, size, about = []) {
     const bad = colour("mark"), paper = colour("on-mark");
     for (const { kind, points } of strokes) {
       if (points.length < 2) continue;
@@ -118,8 +118,12 @@ const Strokes = (() => {
     const [x, y] = label.at;
     context.font = `650 ${13 * ratio}px ui-sans-serif, system-ui, sans-serif`;
     const width = context.measureText(label.text).width + 14 * ratio, height = 22 * ratio;
-    const left = Math.max(4, Math.min(size[0] - width - 4, x + 12 * ratio));
-    const top = Math.max(4, Math.min(size[1] - height - 4, y - height - 10 * ratio));
+    const corners = [-10 * ratio - height, 10 * ratio, -36 * ratio - height, 36 * ratio].flatMap((v) => [12 * ratio, -12 * ratio - width].map((u) => [
+      Math.max(4, Math.min(size[0] - width - 4, x + u)), Math.max(4, Math.min(size[1] - height - 4, y + v)),
+    ]));
+    const points = about.flatMap(filled);
+    const hidden = ([l, t]) => points.filter(([a, b]) => a >= l && a <= l + width && b >= t && b <= t + height).length;
+    const [left, top] = corners.reduce((best, next) => (hidden(next) < hidden(best) ? next : best));
     context.fillStyle = bad;
     context.strokeStyle = paper;
     context.lineWidth = 1.5 * ratio;
@@ -130,6 +134,14 @@ const Strokes = (() => {
     context.fillStyle = paper;
     context.textBaseline = "middle";
     context.fillText(label.text, left + 7 * ratio, top + height / 2 + ratio / 2);
+  }
+
+  /** Points of a line with others between them, so that none of its pieces is passed over. */
+  function filled(line) {
+    return line.flatMap(([x, y], i) => {
+      const [a, b] = line[Math.min(i + 1, line.length - 1)];
+      return [0, 1, 2, 3, 4, 5].map((k) => [x + k / 6 * (a - x), y + k / 6 * (b - y)]);
+    });
   }
 
   function disc(context, x, y, radius, fill, edge) {
@@ -211,10 +223,11 @@ const Camera = (() => {
         const way = of.clip.truthProjection;
         if (way) Strokes.line(context, toPixels(way, line.x, line.y).map(place), { stroke: colour("truth"), casing: "rgba(0, 0, 0, .5)", width: 2 * ratio, dash: "2 4", closed: line.closed });
       }
-      for (const line of all.lines) Strokes.line(context, toPixels(projection, line.shown.x, line.shown.y).map(place), styleOf(line, of, ratio, Boolean(of.image)));
+      const own = all.lines.map((line) => toPixels(projection, line.shown.x, line.shown.y).map(place));
+      all.lines.forEach((line, i) => Strokes.line(context, own[i], styleOf(line, of, ratio, Boolean(of.image))));
       const strokes = all.strokes.map((s) => ({ kind: s.kind, points: toPixels(projection, s.x, s.y).map(place) }));
       const at = all.at && toPixels(projection, all.at.x, all.at.y)[0];
-      Strokes.mark(context, ratio, strokes, at ? { at: place(at), text: all.text } : null, [canvas.width, canvas.height]);
+      Strokes.mark(context, ratio, strokes, at ? { at: place(at), text: all.text } : null, [canvas.width, canvas.height], own);
     }
     $("picture-note").textContent = note(of);
     canvas.dataset.frame = of.clip.frames[of.at];
@@ -284,10 +297,11 @@ const Above = (() => {
     grid(context, ratio);
     const all = drawn(of);
     for (const line of all.truth) Strokes.line(context, world(line.x, line.y).map(place), { stroke: colour("truth"), width: 2 * ratio, dash: "2 4" });
-    for (const line of all.lines) Strokes.line(context, world(line.shown.x, line.shown.y).map(place), styleOf(line, of, ratio, false));
+    const own = all.lines.map((line) => world(line.shown.x, line.shown.y).map(place));
+    all.lines.forEach((line, i) => Strokes.line(context, own[i], styleOf(line, of, ratio, false)));
     const strokes = all.strokes.map((s) => ({ kind: s.kind, points: world(s.x, s.y).map(place) }));
     const at = all.at && world(all.at.x, all.at.y)[0];
-    Strokes.mark(context, ratio, strokes, at ? { at: place(at), text: all.text } : null, [canvas.width, canvas.height]);
+    Strokes.mark(context, ratio, strokes, at ? { at: place(at), text: all.text } : null, [canvas.width, canvas.height], own);
   }
 
   function grid(context, ratio) {

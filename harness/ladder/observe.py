@@ -274,8 +274,8 @@ def _band(worst: Mapping[str, Any], facts: RunFacts) -> str | None:
         return str(worst["band"])
     if worst.get("station") is None:
         return None
-    away = [abs(float(worst["station"]) - s) for s in facts.grid.look_ahead]
-    return BANDS[away.index(min(away))]
+    away = [abs(float(worst["station"]) - s) for s in facts.grid.series_stations]
+    return BANDS[min(away.index(min(away)), 2)]
 
 
 def _observed(facts: RunFacts, tables: CaseTables, numbers: Numbers, root: str, limit: Broken) -> Observation:

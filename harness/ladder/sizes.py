@@ -11,7 +11,7 @@ import polars as pl
 
 from harness.run.catalogue import Measure, event_kinds, find_measure, measures
 from harness.run.facts import RunFacts, RunLike
-from harness.run.rows import of_candidate
+from harness.run.rows import at_stations, of_candidate
 from harness.run.tables import BANDS
 from harness.run.units import ROUNDING
 
@@ -161,11 +161,11 @@ def _of(columns: list[str], place: Place, facts: RunFacts) -> list[pl.Expr]:
     ]
     if "band" in columns and place.band is not None:
         chosen.append(pl.col("band") == place.band)
-    station = place.station
-    if station is None and place.band is not None and "station" in columns:
-        station = facts.grid.look_ahead[BANDS.index(place.band)]
-    if "station" in columns and station is not None:
-        chosen.append((pl.col("station") - station).abs() < 1e-6 * max(1.0, abs(station)))
+    stations: tuple[float, ...] = () if place.station is None else (place.station,)
+    if not stations and place.band is not None:
+        stations = facts.grid.series_stations_of([BANDS.index(place.band)])
+    if "station" in columns and stations:
+        chosen.append(at_stations(stations))
     if "frame" in columns and place.first is not None:
         chosen.append(pl.col("frame").is_between(place.first, place.last))
     return chosen

@@ -37,6 +37,9 @@ _GAP_S = 0.2
 _MAX_HALF_WIDTH_M = 4.0  # a line farther aside bounds no ego lane
 
 
+LOOK_AHEADS = 3  # those of the bands; further ones are no way that a car steers by
+
+
 @dataclass(frozen=True, slots=True)
 class LaneGap:
     """How the candidate's ego lane differs from the reference's, on the case's time axis, NaN where it has none.
@@ -84,13 +87,13 @@ def lane_gap(tracks: Iterable[TrackSeries], steps: int) -> LaneGap:
     offset: Floats | None = None
     for series in tracks:
         if offset is None:
-            offset = np.full((2, steps, series.offset.shape[1]), np.nan)
+            offset = np.full((2, steps, LOOK_AHEADS), np.nan)
         rows = np.arange(series.start, series.start + len(series.frame))
         aside = series.reference[:, 0].astype(np.float64)
         for side, away in enumerate((aside, -aside)):
             nearer = (away > 0) & (away <= _MAX_HALF_WIDTH_M) & (away < best[side, rows])
             best[side, rows[nearer]] = away[nearer]
-            offset[side, rows[nearer]] = series.offset[nearer]
+            offset[side, rows[nearer]] = series.offset[nearer, :LOOK_AHEADS]
     left, right = np.full((2, steps, 1), np.nan) if offset is None else offset
     return LaneGap((left + right) / 2, left - right)
 

@@ -48,7 +48,9 @@ class FloorMeter:
     def __init__(self, probe: Probe, grid: Grid, clock: Clock) -> None:
         self.probe = probe
         self._grid = grid
-        self._series = SeriesStore(grid.look_ahead, clock, vehicle_frame=grid.frame == "vehicle")
+        self._series = SeriesStore(
+            grid.series_stations, clock, scale=grid.series_scale, vehicle_frame=grid.frame == "vehicle"
+        )
         self._table = SeriesTable(
             case="", rung=probe.rung.name, reference=probe.base.name, grid=grid, owned=False
         )  # fmt: skip

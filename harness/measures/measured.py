@@ -27,7 +27,7 @@ class Measured:
     Attributes:
         lines: as decoded.
         at_bands: lateral positions at the band stations, [lines, 51].
-        at_look_ahead: at the look-ahead stations, [lines, 3].
+        at_look_ahead: at `grid.series_stations`, divided by `grid.series_scale`, [lines, look-aheads].
         track: the root's track of each line, NO_TRACK where it matches none.
         own_track: of the rung's own tracker, NO_TRACK where its lines have slots.
         merging: at a merge or split, bool [lines]; known of the root's lines.
@@ -48,12 +48,12 @@ class Measured:
 def measured(outputs: RungOutputs, grid: Grid) -> Measured:
     """Lay the lines of a chunk on the stations; tracks and true lines are for the caller to fill."""
     lines = outputs.lines
-    lateral = resample(lines, np.concatenate([grid.stations.ravel(), grid.look_ahead]), grid.frame)
+    lateral = resample(lines, np.concatenate([grid.stations.ravel(), grid.series_stations]), grid.frame)
     none = np.full(len(lines), NO_TRACK, np.int32)
     return Measured(
         lines,
         lateral[:, :BAND_STATIONS],
-        lateral[:, BAND_STATIONS:],
+        lateral[:, BAND_STATIONS:] / grid.series_scale,
         none,
         none.copy(),
         np.zeros(len(lines), bool),

@@ -62,7 +62,9 @@ class RungMeter:
         self._references = [] if self._is_root else [r for r in dict.fromkeys((scope.root, rung.parent)) if r]
         merge = None if scope.vehicle else STATIONS_PER_BAND
         self._tracker = Tracker(scope.grid.thresholds.match_gate, slots=slots, merge_stations=merge)
-        self._series = SeriesStore(scope.grid.look_ahead, scope.clock, vehicle_frame=scope.vehicle)
+        self._series = SeriesStore(
+            scope.grid.series_stations, scope.clock, scale=scope.grid.series_scale, vehicle_frame=scope.vehicle
+        )
         self._state = StateMeter(tuple(scope.card.state)) if scope.card.state and not self._is_root else None
         self._events = EventLog(scope.card.length_unit)
         self._table = SeriesTable(case=scope.case.id, rung=rung.name, reference=scope.root, grid=scope.grid)

@@ -62,6 +62,11 @@ class PooledLine:
     looks: list[LagLook] = field(default_factory=list)
     _numbers: dict[str, list[tuple[float, int]]] = field(default_factory=dict)
 
+    @property
+    def band(self) -> int:
+        """Band of the look-ahead: 0 near to 2 far, which has all beyond too."""
+        return min(self.station, 2)
+
     def find(self, measure: str, more: Iterable[Found], context: int, settled: int) -> None:
         """Take what a section found.
 

@@ -1,4 +1,4 @@
-"""Time series of one case and rung: the lateral offset of every track at the three look-ahead stations.
+"""Time series of one case and rung: the lateral offset of every track at the look-ahead stations.
 
 Chunks of frames come in through `Clock.tick` and `SeriesStore.append`; at the end of a section of the case
 `SeriesStore.tracks` gives each track as dense arrays on a regular time axis, NaN where something is missing. Rows wait
@@ -30,20 +30,22 @@ __all__ = [
 Floats = NDArray[np.float64]
 
 MIN_FPS = 8.0  # below it 3 Hz cannot be told from its alias: swing and sway are NOT_RUN
-LOOK_AHEADS = 3
 _SPOOL_BYTES = 1 << 18
 _HELD_ROWS = 1 << 15  # of tracks that are sorted at once
-_ROW = np.dtype(
-    [
-        ("frame", np.int64),
-        ("track", np.int32),
-        ("matched", np.bool_),
-        ("merging", np.bool_),
-        ("offset", np.float32, (LOOK_AHEADS,)),
-        ("reference", np.float32, (LOOK_AHEADS,)),
-        ("truth", np.float32, (LOOK_AHEADS,)),
-    ]
-)
+
+
+def _row(look_aheads: int) -> np.dtype[np.void]:
+    return np.dtype(
+        [
+            ("frame", np.int64),
+            ("track", np.int32),
+            ("matched", np.bool_),
+            ("merging", np.bool_),
+            ("offset", np.float32, (look_aheads,)),
+            ("reference", np.float32, (look_aheads,)),
+            ("truth", np.float32, (look_aheads,)),
+        ]
+    )
 
 
 @dataclass(frozen=True)
@@ -54,13 +56,13 @@ class TrackSeries:
         track: id of the track.
         fps: steps per second, NaN where the case has one frame.
         frame: frame number of each step, int64 [n]; a step without a recorded frame repeats the one before.
-        offset: candidate minus reference, left positive, float32 [n, 3]; NaN where one of them is missing.
-        reference: the reference's own lateral position, left positive, float32 [n, 3]; NaN where missing.
-        truth: the true line minus the reference, float32 [n, 3]; NaN where not known.
+        offset: candidate minus reference, left positive, float32 [n, look-aheads]; NaN where one of them is missing.
+        reference: the reference's own lateral position, left positive, float32 [n, look-aheads]; NaN where missing.
+        truth: the true line minus the reference, float32 [n, look-aheads]; NaN where not known.
         in_reference: the reference has the line, bool [n].
         in_candidate: the candidate has a line matched to it, bool [n].
-        merging: steps at a merge or split, bool [n]: part of the offset, not of the swing.
-        ego: lateral motion of the vehicle to add to own series, float64 [n, 3]; zeros where the case knows none.
+        merging: steps at a merge or split, bool [n].
+        ego: lateral motion of the vehicle to add to own series, float64 [n, look-aheads]; zeros where unknown.
         start: step of the time axis at which it begins.
         fresh: step of the track from which on nothing of it was given before (sections.py); 0 in the first section.
     """
@@ -80,7 +82,7 @@ class TrackSeries:
 
     @property
     def candidate(self) -> NDArray[np.float32]:
-        """The candidate's own lateral position, float32 [n, 3], NaN where either is missing."""
+        """The candidate's own lateral position, float32 [n, look-aheads], NaN where either is missing."""
         return self.reference + self.offset
 
 
@@ -88,8 +90,9 @@ class SeriesStore:
     """Rows of one case and rung in the order of time, a few bytes each; close it (or use `with`) at the case's end.
 
     Args:
-        look_ahead: the three stations, for the ego motion; metres, or rows in the image frame.
+        look_ahead: the stations, three and those beyond; metres, or rows in the image frame.
         clock: of the case; without one the store has its own.
+        scale: what positions at each station are divided by (`Grid.series_scale`), for the ego motion; None: nothing.
         vehicle_frame: false leaves ego motion alone, which says nothing about pixels.
         spool_bytes: rows beyond this many bytes wait in an unnamed temporary file.
     """
@@ -99,10 +102,12 @@ class SeriesStore:
         look_ahead: Sequence[float],
         clock: Clock | None = None,
         *,
+        scale: Floats | None = None,
         vehicle_frame: bool = True,
         spool_bytes: int = _SPOOL_BYTES,
     ) -> None:
         self.look_ahead = tuple(float(s) for s in look_ahead)
+        self._row, self._scale = _row(len(self.look_ahead)), scale
         self.clock = clock or Clock()
         self._vehicle_frame = vehicle_frame
         self._file = tempfile.SpooledTemporaryFile(max_size=spool_bytes)  # noqa: SIM115  # closed by close()
@@ -136,16 +141,16 @@ class SeriesStore:
         Args:
             frames: frame of each line, [n], not decreasing; the clock must know each before `tracks` is called.
             track: track of each line, [n]; negative ones are left out.
-            offset: candidate minus reference at the look-ahead stations, [n, 3], left positive, NaN where missing.
-            reference: the reference's own lateral position there, [n, 3].
+            offset: candidate minus reference at the look-ahead stations, [n, look-aheads], left positive.
+            reference: the reference's own lateral position there, [n, look-aheads].
             matched: the candidate has the line, [n]; without it, where some offset is finite.
             merging: the line is at a merge or split, [n].
-            truth: the true line minus the reference, [n, 3]; None where the case has no ground truth.
+            truth: the true line minus the reference, [n, look-aheads]; None where the case has no ground truth.
 
         The candidate's own position is `reference + offset`.
         """
         track = np.asarray(track, np.int32)
-        rows = np.zeros(len(track), _ROW)
+        rows = np.zeros(len(track), self._row)
         rows["frame"], rows["track"], rows["merging"] = frames, track, merging
         rows["offset"], rows["reference"] = offset, reference
         if truth is not None:
@@ -188,6 +193,8 @@ class SeriesStore:
         """
         frames, axis = self.clock.axis()
         ego = self.clock.ego_motion(axis, self.look_ahead) if self._vehicle_frame else None
+        if ego is not None and self._scale is not None:
+            ego /= self._scale
         for group in self._groups():
             if len(group) == 1:
                 yield self._dense(group[0], self._rows_of(group), frames, axis, ego)
@@ -224,7 +231,7 @@ class SeriesStore:
         """Rows of some blocks, block by block."""
         for start, count in self._blocks[first:stop]:
             self._file.seek(start)
-            yield np.frombuffer(self._file.read(count * _ROW.itemsize), _ROW)
+            yield np.frombuffer(self._file.read(count * self._row.itemsize), self._row)
 
     def _dense(
         self,
@@ -242,17 +249,17 @@ class SeriesStore:
         if axis.whole:
             frame = frames[np.searchsorted(axis.place, steps, side="right") - 1]
             del steps
-            laid = _Columns.empty(count, self._has_truth)
+            laid = _Columns.empty(count, len(self.look_ahead), self._has_truth)
             for rows in blocks:
                 laid.put(axis.place[_places(frames, rows["frame"])].astype(np.int64) - start, rows)
         else:
             before, after, share = axis.around(steps)
             frame = frames[np.where(share > 0.5, after, before)]
-            laid = _Columns.empty(last - first + 1, self._has_truth)
+            laid = _Columns.empty(last - first + 1, len(self.look_ahead), self._has_truth)
             for rows in blocks:
                 laid.put(_places(frames, rows["frame"]) - first, rows)
             laid = laid.between(np.clip(before - first, 0, None), np.clip(after - first, 0, last - first), share)
-        still = np.broadcast_to(np.zeros(LOOK_AHEADS), (count, LOOK_AHEADS))
+        still = np.broadcast_to(0.0, (count, len(self.look_ahead)))
         return TrackSeries(
             track=track,
             fps=axis.fps,
@@ -290,9 +297,9 @@ class _Columns(NamedTuple):
     merging: NDArray[np.bool_]
 
     @classmethod
-    def empty(cls, count: int, has_truth: bool) -> _Columns:
+    def empty(cls, count: int, look_aheads: int, has_truth: bool) -> _Columns:
         """Of so many frames without a row."""
-        offset = np.full((count, LOOK_AHEADS), np.nan, np.float32)
+        offset = np.full((count, look_aheads), np.nan, np.float32)
         truth = offset.copy() if has_truth else np.broadcast_to(np.float32(np.nan), offset.shape)
         return cls(offset, offset.copy(), truth, *np.zeros((3, count), np.bool_))
 

@@ -14,7 +14,7 @@ from harness.measures.blocks import StationBlock
 from harness.measures.events import FLICKER_PER_MIN, FLICKER_TOGGLES, Event, EventLog
 from harness.measures.flicker import Toggles
 from harness.measures.frame_owner import lasting_offset
-from harness.measures.jumps import without_renames
+from harness.measures.jumps import without_glitches, without_renames
 from harness.measures.lag import agreed_lags, look_for_lag
 from harness.measures.own import Owner
 from harness.measures.sections import Found, PooledLine
@@ -127,15 +127,15 @@ class SeriesTable:
         """Swings; and measures over their threshold: where they say where, else over all frames of the line."""
         for f in line.found.get(SWING, ()):
             threshold = self._grid.thresholds.swing
-            log.add(Event(SWING, f.first, f.last, line.track, line.station, f.value, threshold, f.owner))
+            log.add(Event(SWING, f.first, f.last, line.track, line.band, f.value, threshold, f.owner))
         for m in judged:
             value = row[m.column]
             assert m.threshold is not None  # events_of chose it so
-            threshold = m.threshold.of(self._grid)[line.station]
+            threshold = m.threshold.of(self._grid)[line.band]
             whole = [] if value is None else [Found(line.first, line.last, abs(value), "candidate")]
             for f in line.found.get(m.name, whole):
                 if f.value > threshold * (1 + ROUNDING):
-                    log.add(Event(m.name, f.first, f.last, line.track, line.station, f.value, threshold, f.owner))
+                    log.add(Event(m.name, f.first, f.last, line.track, line.band, f.value, threshold, f.owner))
 
 
 def sway_of(block: StationBlock) -> float | None:
@@ -145,22 +145,25 @@ def sway_of(block: StationBlock) -> float | None:
 
 def _block(series: TrackSeries, k: int, grid: Grid, owned: bool) -> StationBlock:
     seen = [x[:, k].astype(np.float64) for x in (series.offset, series.candidate, series.reference)]
-    offset, candidate, reference = without_renames(seen[0], seen[1], seen[2], series.fps, grid.thresholds.match_gate)
+    offset, candidate, reference = without_renames(
+        seen[0], seen[1], seen[2], series.fps, grid.thresholds.match_gate / float(grid.series_scale[k])
+    )
+    band = min(k, 2)
     lasting = offset
     if owned:
         limit = find_measure("bias").threshold
         assert limit is not None  # bias has one
         truth = series.truth[:, k].astype(np.float64)
-        lasting = lasting_offset(offset, reference, truth, series.fps, limit.of(grid)[k])
+        lasting = lasting_offset(offset, reference, truth, series.fps, limit.of(grid)[band])
     curvature, ego = _curvature(series, grid), series.ego[:, k]
     return StationBlock(
-        offset, candidate, reference, lasting, curvature, ego, series.fps, k, grid, owned, series.fresh
+        offset, candidate, reference, lasting, curvature, ego, series.fps, band, grid, owned, series.fresh
     )  # fmt: skip
 
 
 def _curvature(series: TrackSeries, grid: Grid) -> NDArray[np.float64]:
-    """Change of direction of the reference's line over its three look-ahead stations, [steps]."""
-    slope = np.diff(series.reference.astype(np.float64), axis=1) / np.diff(grid.look_ahead)
+    """Change of direction of the reference's line over the look-ahead stations of the bands, [steps]."""
+    slope = np.diff(series.reference[:, :3].astype(np.float64), axis=1) / np.diff(grid.look_ahead)
     return np.asarray(slope[:, 1] - slope[:, 0])
 
 
@@ -190,7 +193,7 @@ def _measure(line: PooledLine, series: TrackSeries, block: StationBlock) -> None
     )  # fmt: skip
     candidate, reference = block.own()
     swings = find_swings(
-        np.where(series.merging, np.nan, block.offset),
+        _without_wrong_partners(series, block),
         series.fps,
         block.grid.thresholds.swing,
         candidate=candidate if block.owned else None,
@@ -202,6 +205,13 @@ def _measure(line: PooledLine, series: TrackSeries, block: StationBlock) -> None
         for name, some in ((SWING, swings[0]), (SMALL_SWING, swings[1])):
             found = [_found(series, s.start, s.stop, s.pp, s.owner, s.hz) for s in some]
             line.find(name, found, context, settled)
+
+
+def _without_wrong_partners(series: TrackSeries, block: StationBlock) -> NDArray[np.float64]:
+    """The offset; at a merge or split without frames that stand out: there a line may have the other's partner."""
+    if not series.merging.any():
+        return block.offset
+    return np.where(series.merging, without_glitches(block.offset, block.fps), block.offset)
 
 
 def _found(

@@ -37,7 +37,7 @@ class TruthLines:
         track: of each line over time, int32 [lines], NO_TRACK where none (closed lines, none at a station).
         constant: best constant line of each line's track at the grid's stations, [lines, 51]; NaN where it has none.
         lateral: the lines at the grid's stations, [lines, 51]; NaN where they do not reach.
-        at_look_ahead: the lines at the look-ahead stations, [lines, 3].
+        at_look_ahead: the lines at `grid.series_stations`, divided by `grid.series_scale`, [lines, look-aheads].
     """
 
     lines: LineTable
@@ -65,7 +65,9 @@ def truth_lines(lines: LineTable, grid: Grid) -> TruthLines:
         rows = track == k
         has = np.isfinite(lateral[rows]).any(axis=0)
         constant[np.ix_(rows, has)] = _cheapest(lateral[rows][:, has], grid.thresholds.match_gate)
-    return TruthLines(lines, track, constant, lateral, resample(lines, grid.look_ahead, grid.frame))
+    return TruthLines(
+        lines, track, constant, lateral, resample(lines, grid.series_stations, grid.frame) / grid.series_scale
+    )
 
 
 def true_lines_of(truth: TruthLines | None, labelled: Ints, lines: LineTable, lateral: Floats, grid: Grid) -> Ints:

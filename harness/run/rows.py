@@ -18,6 +18,7 @@ from harness.run.tables import BANDS, TABLES
 __all__ = [
     "Key",
     "against",
+    "at_stations",
     "compared_frames",
     "in_batches",
     "nonfinite_counts",
@@ -113,11 +114,14 @@ def rows_about(question: Question, facts: RunFacts, table: str) -> pl.Expr:
 
 
 def _at_stations(facts: RunFacts, bands: Sequence[str]) -> pl.Expr:
-    """The look-ahead stations of these bands: the first is near, the second mid, the third far."""
-    wanted = [s for band, s in zip(BANDS, facts.grid.look_ahead, strict=False) if band in bands]
-    if not wanted:
-        return pl.lit(False)
-    return pl.any_horizontal([(pl.col("station") - s).abs() < 1e-6 * max(1.0, abs(s)) for s in wanted])
+    """The stations of the time series of these bands."""
+    wanted = facts.grid.series_stations_of([BANDS.index(band) for band in bands])
+    return at_stations(wanted) if wanted else pl.lit(False)
+
+
+def at_stations(stations: Sequence[float]) -> pl.Expr:
+    """Rows at one of these stations."""
+    return pl.any_horizontal([(pl.col("station") - s).abs() < 1e-6 * max(1.0, abs(s)) for s in stations])
 
 
 def _regex(pattern: str) -> str:

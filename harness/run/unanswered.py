@@ -6,8 +6,8 @@ second or more, at least MEASURED_SHARE must have a value, else the question has
 have been left because it looks good.
 
 - line_metrics: of the rows of a track whose reference covers the band (coverage is not null).
-- series_metrics: of the frames of a look-ahead station at which the reference has the line, over all tracks; a value is
-  of a whole track.
+- series_metrics: of the frames of a band's look-ahead station at which the reference has the line, over all tracks; a
+  value is of a whole track.
 - A band that no track's reference covers is not applicable where a rule looks at all bands, and unanswered where the
   rule names the band.
 
@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 
 from harness.run.facts import RunFacts
 from harness.run.question import Question
+from harness.run.rows import at_stations
 from harness.run.stretches import Ints, Stretches
 from harness.run.tables import BANDS
 
@@ -70,8 +71,9 @@ def _parts(
     measured = stretches.sums(np.where(known, covers, 0)).tolist()
     chosen = about.tolist()
     parts: dict[Key, list[Part]] = {}
+    beyond = "station" in stretches.keys.columns
     for k, rung, case, band, track in places:
-        if chosen[k]:
+        if chosen[k] and not (beyond and band is None):
             parts.setdefault((rung, case), []).append((band, track, covered[k], measured[k]))
     return parts
 
@@ -91,11 +93,10 @@ def _covers(stretches: Stretches) -> Ints:
 
 
 def _band_of_station(facts: RunFacts) -> pl.Expr:
-    """The band whose look-ahead a row is at; null for a station that is none of the grid's."""
+    """The band whose look-ahead a row is at; null beyond: where lines end, values come and go."""
     named = pl.lit(None, pl.String)
-    for band, station in zip(BANDS, facts.grid.look_ahead, strict=False):
-        at = (pl.col("station") - station).abs() < 1e-6 * max(1.0, abs(station))
-        named = pl.when(at).then(pl.lit(band)).otherwise(named)
+    for station, band in zip(facts.grid.look_ahead, BANDS, strict=True):
+        named = pl.when(at_stations((station,))).then(pl.lit(band)).otherwise(named)
     return named
 
 

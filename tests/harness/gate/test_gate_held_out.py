@@ -69,6 +69,12 @@ def lost_for_three_frames(rng: np.random.Generator, lines: Lines) -> Lines:
     return out
 
 
+def far_swing(rng: np.random.Generator, lines: Lines) -> Lines:
+    """1.5 m at 80 m, still at 40 m, for four seconds."""
+    size = 0.75 * np.sin(2 * np.pi * (1.0 * T + rng.random())) * ((T >= 8) & (T < 12))
+    return lines + size[:, None, None] * np.clip((X_M - 40) / 40, 0, None)
+
+
 def nearest_resize(rng: np.random.Generator, lines: Lines) -> Lines:
     """Rows read elsewhere: up to 0.17 m near and 0.46 m far, another amount in every frame."""
     size = rng.uniform(-1, 1, FRAMES)[:, None, None]
@@ -87,6 +93,7 @@ FAULTS: dict[str, tuple[Fault, set[str]]] = {
     "0.5 m at 0.25 Hz": (slow_swing, {"wander"}),
     "0.15 m at 3 Hz": (tremble, {"tremble-near-mid"}),
     "lost for 3 frames": (lost_for_three_frames, {"missing", "missing-lines"}),
+    "1.5 m at 80 m": (far_swing, {"swing"}),
     "nearest resize": (nearest_resize, {"jitter-near-mid", "offset_max-near-mid"}),
 }
 

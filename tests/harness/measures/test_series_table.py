@@ -126,16 +126,17 @@ def test_below_8_hz_swing_and_sway_are_not_run():
     assert table["jitter"].null_count() == 0
 
 
-def test_merging_frames_leave_the_swing_and_stay_in_the_offset():
+@pytest.mark.parametrize(("offset", "swings"), [(swinging(), True), (np.zeros(200), False)])
+def test_lines_that_split_swing_too_and_a_wrong_partner_in_some_frames_is_no_swing(offset, swings):
+    """Every 25th frame has the other line's partner."""
     frames = np.arange(200)
-    offset = columns(*[swinging()] * 3)
+    offset = np.where(frames % 25 == 12, offset + 3.0, offset)
     with SeriesStore(LOOK_AHEAD) as store:
         store.clock.tick(frames, frames * 50_000_000)
-        store.append(frames, np.zeros(200), offset, np.zeros((200, 3)), merging=frames >= 15)
+        store.append(frames, np.zeros(200), columns(*[offset] * 3), np.zeros((200, 3)), merging=True)
         table = table_of_store(store)
-    assert table["swing_rate"].null_count() == 3
+    assert (table["swing_rate"] > 0).to_list() == [swings] * 3
     assert table["frames"].to_list() == [200] * 3
-    assert table["sway_rms"].to_list() == pytest.approx([0.2 / np.sqrt(2)] * 3, rel=0.05)
 
 
 def test_a_blinking_line_flickers_and_one_blink_does_not():

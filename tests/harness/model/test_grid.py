@@ -22,6 +22,15 @@ def test_the_bands_of_the_vehicle_frame_are_those_of_the_design() -> None:
     assert stations[:, -1].tolist() == [20, 40, 80]
 
 
+def test_the_far_band_is_looked_at_as_far_as_it_goes() -> None:
+    grid = vehicle_grid()
+    assert grid.series_stations == (10, 20, 40, 60, 80)
+    assert grid.series_scale.tolist() == [1, 1, 1, 2.25, 4]
+    assert grid.series_stations_of([0, 2]) == (10, 40, 60, 80)
+    short = vehicle_grid(((0, 10), (10, 20), (20, 40)))
+    assert short.series_stations == (10, 20, 40)
+
+
 def test_image_bands_are_thirds_from_the_bottom_up() -> None:
     grid = GRIDS[1]
     assert np.diff(grid.stations, axis=1).max() < 0

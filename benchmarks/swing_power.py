@@ -17,7 +17,7 @@ from benchmarks.time_power import RATES, noise
 from harness.measures.swing import find_swings
 from harness.model.grid import vehicle_grid
 
-HYSTERESIS_M = vehicle_grid().thresholds.swing
+HYSTERESIS_M = vehicle_grid().thresholds.swing[0]
 FREQUENCIES_HZ = (0.3, 0.4, 0.6, 1.0, 1.5, 2.0)
 WIDTHS_M = (0.25, 0.3, 0.4, 0.5)
 SIGMAS_M = (0.01, 0.02, 0.03, 0.04, 0.06)

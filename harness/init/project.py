@@ -26,6 +26,7 @@ from harness.init.pipelines import settle_pipelines, steps
 from harness.init.text import card_text, policy_text, test_text
 from harness.init.trials import Tried, draft_card, outputs_on, tried
 from harness.lines.table import LineTable
+from harness.lines.vanishing import vanishing_row
 from harness.model.card import Card, load_card
 from harness.replay.replay import DEFAULT_ENGINES
 from trueline._drafts import replacing
@@ -290,6 +291,7 @@ def _written(
         card["image"]["rows"], rows_told = _rows(lines, card["image"])
         settled.guesses.append(Guess("image.rows", card["image"]["rows"], rows_told))
         settled.unconfirmed.append("image.rows")
+        _take_vanishing_row(card["image"], lines, settled)
     card["unconfirmed"] = settled.unconfirmed
     out.mkdir(parents=True, exist_ok=True)
     policy = "smoke" if card["frame"] == "vehicle" else "smoke-image"
@@ -312,6 +314,17 @@ def _written(
 def _engines(card: Mapping[str, Any]) -> list[str]:
     """Those of a replay that names none, as far as the card has what they run."""
     return [name for name in DEFAULT_ENGINES if "torch" in card or not name.startswith("torch")]
+
+
+def _take_vanishing_row(image: dict[str, Any], lines: Mapping[str, LineTable], settled: Settled) -> None:
+    """Bands and thresholds follow the row at which the lines meet, where they tell one below which there is a road."""
+    found = vanishing_row(lines.values(), image["height"])
+    if found is None or found > image["rows"][0] - 0.1 * image["height"]:
+        return
+    image["vanishing_row"] = round(found)
+    told = "where the near halves of the lines on the trial frames meet"
+    settled.guesses.append(Guess("image.vanishing_row", image["vanishing_row"], told))
+    settled.unconfirmed.append("image.vanishing_row")
 
 
 def _rows(lines: Mapping[str, LineTable], image: Mapping[str, Any]) -> tuple[list[int], str]:

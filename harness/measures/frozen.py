@@ -32,7 +32,7 @@ def frozen_of(block: StationBlock) -> list[Stretch] | None:
     """
     if not block.fps > 0 or np.isfinite(block.offset).sum() <= SHORTEST_S * block.fps:
         return None
-    least = _STILL * block.grid.thresholds.swing
+    least = _STILL * block.grid.thresholds.swing[block.station]
     known = np.isfinite(block.offset)
     candidate = block.candidate
     reference = np.where(known, running_median(np.where(known, block.reference, np.nan), _MEDIAN), np.nan)

@@ -126,7 +126,7 @@ class SeriesTable:
     def _log_over(self, log: EventLog, line: PooledLine, row: dict[str, Any], judged: Sequence[Measure]) -> None:
         """Swings; and measures over their threshold: where they say where, else over all frames of the line."""
         for f in line.found.get(SWING, ()):
-            threshold = self._grid.thresholds.swing
+            threshold = self._grid.thresholds.swing[line.band]
             log.add(Event(SWING, f.first, f.last, line.track, line.band, f.value, threshold, f.owner))
         for m in judged:
             value = row[m.column]
@@ -189,13 +189,13 @@ def _measure(line: PooledLine, series: TrackSeries, block: StationBlock) -> None
         else:
             line.number(m.name, told, int(np.isfinite(alone.offset).sum()))
     line.looks.append(
-        look_for_lag(block.candidate, block.reference, block.fps, _STILL * block.grid.thresholds.swing)
+        look_for_lag(block.candidate, block.reference, block.fps, _STILL * block.grid.thresholds.swing[block.station])
     )  # fmt: skip
     candidate, reference = block.own()
     swings = find_swings(
         _without_wrong_partners(series, block),
         series.fps,
-        block.grid.thresholds.swing,
+        block.grid.thresholds.swing[block.station],
         candidate=candidate if block.owned else None,
         reference=reference if block.owned else None,
         fresh=series.fresh,

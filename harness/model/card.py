@@ -14,7 +14,7 @@ from engines.errors import UnknownEngine
 from engines.protocol import CommandSpec, ExportTarget, ModelSource, TensorSpec
 from engines.registry import base_name, check_name
 from harness.errors import CardError
-from harness.model.grid import Grid, image_grid, vehicle_grid
+from harness.model.grid import Grid, RoadCamera, image_grid, vehicle_grid
 from trueline._reading import read_toml
 
 __all__ = ["Card", "InputSpec", "OutputSpec", "load_card"]
@@ -102,18 +102,39 @@ class DecoderPart(BaseModel):
         return dict(self.model_extra or {})
 
 
+_BELOW_PX = 8  # a near row that is closer to the vanishing row sees no road
+
+
 class ImageGridPart(_Strict):
-    """Size of the image frame and the rows (near, far) that lines use, pixels."""
+    """Size of the image frame and the rows (near, far) that lines use, pixels; and what is known of its camera.
+
+    `vanishing_row` is where straight lines on a flat road meet. Where they are not known, `focal_px` is taken for the
+    width of the image (a view of 53 degrees), `camera_height_m` for 1.5 m and `principal_column` for the middle.
+    """
 
     width: float = Field(gt=0)
     height: float = Field(gt=0)
     rows: tuple[float, float]
+    vanishing_row: float | None = None
+    focal_px: float | None = Field(default=None, gt=0)
+    camera_height_m: float = Field(default=1.5, gt=0)
+    principal_column: float | None = None
 
     @model_validator(mode="after")
     def _near_is_below_far(self) -> Self:
         if not self.rows[0] > self.rows[1] >= 0:
             raise ValueError(f"rows must be [near, far] with near > far >= 0 (got {list(self.rows)})")
+        if self.vanishing_row is not None and not self.vanishing_row < self.rows[0] - _BELOW_PX:
+            raise ValueError(
+                f"vanishing_row must lie {_BELOW_PX} rows or more above the near row {self.rows[0]:g} "
+                f"(got {self.vanishing_row:g})"
+            )
         return self
+
+    @property
+    def focal(self) -> float:
+        """Focal length in pixels, known or taken."""
+        return self.width if self.focal_px is None else self.focal_px
 
 
 class RungPart(_Strict):
@@ -243,10 +264,19 @@ class Card(_Strict):
         return self.reference or ("train/torch-fp32" if self.torch else "train/ort-fp32")
 
     @property
+    def on_road(self) -> bool:
+        """Whether lines are drawn in pixels and laid on the road: metres, and an image with its vanishing row."""
+        return self.frame == "vehicle" and self.image is not None and self.image.vanishing_row is not None
+
+    @property
     def grid(self) -> Grid:
         """Stations and thresholds of this model."""
         if self.image is not None and self.frame == "image":
-            return image_grid(self.image.width, self.image.height, self.image.rows)
+            image = self.image
+            camera = None
+            if image.vanishing_row is not None:
+                camera = RoadCamera(image.vanishing_row, image.focal, image.camera_height_m)
+            return image_grid(image.width, image.height, image.rows, camera)
         return vehicle_grid((self.bands.near, self.bands.mid, self.bands.far))
 
     def decoder_of(self, rung: str) -> DecoderPart | None:

@@ -3,8 +3,10 @@
 Vehicle frame: stations are x in metres, near 0-20, mid 20-40, far 40-80 by default, 17 each; look-ahead 10, 20, 40 m,
 and beyond them the middle and the end of the far band, whose offsets are told as the offset at 40 m that asks a car for
 the same curvature, 2 gap / L^2: a quarter at 80 m. So one limit holds for the far band.
-Image frame: stations are rows v in pixels; the bands are thirds of the line rows, near at the bottom; look-ahead rows
-are the middles of the three bands. Stations always run from near to far.
+Image frame: stations are rows v in pixels, near at the bottom; look-ahead rows are the middles of the three bands.
+Where the vanishing row is known, bands end at the rows of 20, 40 and 80 m on a flat road, and thresholds are so many
+pixels as their metres have there; else bands are thirds of the line rows, and a pixel is no length. Stations always run
+from near to far.
 """
 
 from __future__ import annotations
@@ -22,6 +24,7 @@ __all__ = [
     "STATIONS_PER_BAND",
     "FrameKind",
     "Grid",
+    "RoadCamera",
     "Thresholds",
     "grid_from_json",
     "grid_to_json",
@@ -30,6 +33,8 @@ __all__ = [
 ]
 
 STATIONS_PER_BAND = 17
+SWING_M, GATE_M = 0.25, 1.5
+BAND_ENDS_M = (20.0, 40.0, 80.0)
 
 FrameKind = Literal["vehicle", "image"]
 
@@ -45,8 +50,25 @@ class Thresholds:
     """
 
     kink_length: tuple[float, float, float]
-    swing: float
+    swing: tuple[float, float, float]
     match_gate: float
+
+
+@dataclass(frozen=True, slots=True)
+class RoadCamera:
+    """What lays rows on a flat road: row where straight lines meet, focal length in pixels, height in metres."""
+
+    vanishing_row: float
+    focal_px: float
+    height_m: float
+
+    def row(self, ahead_m: float) -> float:
+        """Row of the road so far ahead."""
+        return self.vanishing_row + self.focal_px * self.height_m / ahead_m
+
+    def px_per_m(self, row: float) -> float:
+        """Pixels of a metre across the road at a row."""
+        return (row - self.vanishing_row) / self.height_m
 
 
 @dataclass(frozen=True)
@@ -59,6 +81,7 @@ class Grid:
         edges: (start, end) of near, mid and far along the station axis, from near to far (rows fall in the image).
         look_ahead: stations of the time series, near to far, one a band.
         beyond: further ones of the far band.
+        px_per_m: image frame with a known vanishing row: pixels of a metre across, in the middle of each band.
         height: image height in pixels (0 in the vehicle frame); percentages of DESIGN refer to it.
         width: image width in pixels (0 in the vehicle frame).
         thresholds: lengths that measures need.
@@ -70,6 +93,7 @@ class Grid:
     look_ahead: tuple[float, float, float]
     thresholds: Thresholds
     beyond: tuple[float, ...] = ()
+    px_per_m: tuple[float, float, float] | None = None
     height: float = 0.0
     width: float = 0.0
 
@@ -103,19 +127,35 @@ def vehicle_grid(
     look_ahead: tuple[float, float, float] = (10, 20, 40),
 ) -> Grid:
     """Metres in the vehicle frame."""
-    thresholds = Thresholds((4, 8, 16), 0.25, 1.5)
+    thresholds = Thresholds((4, 8, 16), (SWING_M,) * 3, GATE_M)
     beyond = tuple(float(x) for x in (sum(edges[2]) / 2, edges[2][1]) if x > look_ahead[2])
     return Grid("vehicle", "m", edges, look_ahead, thresholds, beyond)
 
 
-def image_grid(width: float, height: float, rows: tuple[float, float]) -> Grid:
-    """Pixels in the image frame; rows = (near, far), the bottom and the top row that lines use, near > far."""
+def image_grid(width: float, height: float, rows: tuple[float, float], camera: RoadCamera | None = None) -> Grid:
+    """Pixels in the image frame.
+
+    Args:
+        width, height: of the image.
+        rows: (near, far), the bottom and the top row that lines use, near > far.
+        camera: where rows lie on the road; with it the far row follows from the distances.
+    """
     near, far = rows
-    third = (far - near) / 3
-    edges = ((near, near + third), (near + third, near + 2 * third), (near + 2 * third, far))
-    look = (near + third / 2, near + 1.5 * third, near + 2.5 * third)
-    thresholds = Thresholds((0.08 * height,) * 3, 0.00875 * height, 0.03 * width)
-    return Grid("image", "px", edges, look, thresholds, height=height, width=width)
+    ends = [near, near + (far - near) / 3, near + 2 * (far - near) / 3, far]
+    if camera is not None:
+        nearest_m = camera.focal_px * camera.height_m / (near - camera.vanishing_row)
+        ends = [near, *(camera.row(x * max(1.0, nearest_m / 10)) for x in BAND_ENDS_M)]
+    edges = ((ends[0], ends[1]), (ends[1], ends[2]), (ends[2], ends[3]))
+    look = ((ends[0] + ends[1]) / 2, (ends[1] + ends[2]) / 2, (ends[2] + ends[3]) / 2)
+    kink = (0.08 * height,) * 3
+    if camera is None:
+        thresholds = Thresholds(kink, (0.00875 * height,) * 3, 0.03 * width)
+        return Grid("image", "px", edges, look, thresholds, height=height, width=width)
+    per_m = camera.px_per_m(look[0]), camera.px_per_m(look[1]), camera.px_per_m(look[2])
+    swing = SWING_M * per_m[0], SWING_M * per_m[1], SWING_M * per_m[2]
+    lengths = (min(kink[0], abs(a - b) / 4) for a, b in edges)
+    thresholds = Thresholds((next(lengths), next(lengths), next(lengths)), swing, GATE_M * per_m[0])
+    return Grid("image", "px", edges, look, thresholds, height=height, width=width, px_per_m=per_m)
 
 
 def grid_to_json(grid: Grid) -> dict[str, Any]:
@@ -128,7 +168,8 @@ def grid_from_json(raw: Mapping[str, Any]) -> Grid:
     """The grid that `grid_to_json` wrote."""
     thresholds: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in raw["thresholds"].items()}
     near, mid, far = (tuple(edge) for edge in raw["edges"])
-    rest = {k: raw[k] for k in ("frame", "unit", "height", "width")} | {"beyond": tuple(raw.get("beyond", ()))}
+    rest = {k: raw[k] for k in ("frame", "unit", "height", "width")} | {"beyond": tuple(raw["beyond"])}
+    rest["px_per_m"] = None if raw["px_per_m"] is None else tuple(raw["px_per_m"])
     return Grid(
         edges=(near, mid, far), look_ahead=tuple(raw["look_ahead"]), thresholds=Thresholds(**thresholds), **rest
     )

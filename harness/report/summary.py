@@ -63,7 +63,7 @@ def threshold_of(measure: Measure, band: str, grid: Grid) -> float | None:
     at = BANDS.index(band) if band in BANDS else 0
     if measure.threshold is not None:
         return measure.threshold.of(grid)[at]
-    return grid.thresholds.swing if measure.name == "swing_pp" else None
+    return grid.thresholds.swing[at] if measure.name == "swing_pp" else None
 
 
 def severity(measure: Measure, value: float, band: str, grid: Grid) -> float | None:

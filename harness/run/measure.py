@@ -44,11 +44,13 @@ class Threshold:
         vehicle: in base units (m, radians, frames, ...).
         image: in the unit of `image_of`.
         image_of: `w` and `h`: per cent of the image's width and height; empty: base units.
+        along: a length along the road, not across it: a metre of it is another number of rows everywhere.
     """
 
     vehicle: tuple[float, float, float]
     image: tuple[float, float, float]
     image_of: Literal["w", "h", ""] = ""
+    along: bool = False
 
     @classmethod
     def same(cls, value: float) -> Threshold:
@@ -59,6 +61,9 @@ class Threshold:
         """Base units of a model's grid: m or px, radians, frames."""
         if grid.frame == "vehicle":
             return self.vehicle
+        if grid.px_per_m is not None and self.image_of and not self.along:
+            near, mid, far = (v * scale for v, scale in zip(self.vehicle, grid.px_per_m, strict=True))
+            return near, mid, far
         size = {"w": grid.width / 100, "h": grid.height / 100, "": 1.0}[self.image_of]
         near, mid, far = (size * value for value in self.image)
         return near, mid, far

@@ -28,7 +28,7 @@ Array = NDArray[np.floating]
 
 HALF_MAX = 65504.0
 MEASURES = ("offset_max", "offset_mean", "bias")
-LOOK_AHEAD = {"near": 10, "mid": 20, "far": 40}
+LOOK_AHEAD = {"near": ((10, 1),), "mid": ((20, 1),), "far": ((40, 1), (60, 2.25), (80, 4))}  # place, what divides it
 BANDS = {"near": (0, 20), "mid": (20, 40), "far": (40, 80)}
 
 
@@ -76,8 +76,11 @@ def offsets(variant: Variant, difference: Array) -> Offsets:
             lines = np.array([np.interp(at, variant.stations, line) for line in difference[:, track]])
             found["offset_max", track, band] = float(np.abs(lines).max())
             found["offset_mean", track, band] = float(np.abs(lines.mean(1)).max())
-            ahead = [np.interp(LOOK_AHEAD[band], variant.stations, line) for line in difference[:, track]]
-            found["bias", track, band] = float(np.abs(np.mean(ahead)))
+            ahead = [
+                np.mean([np.interp(x, variant.stations, line) for line in difference[:, track]]) / by
+                for x, by in LOOK_AHEAD[band]
+            ]
+            found["bias", track, band] = float(np.abs(ahead).max())
     return Offsets(found)
 
 

@@ -10,6 +10,7 @@ from engines.foreign import outside
 from harness.errors import DecoderError
 from harness.feed.preprocess.dotted import is_dotted, load_dotted
 from harness.lines.decode.guest import hosted
+from harness.lines.decode.on_road import OnRoad
 from harness.lines.decode.protocol import Decoder
 from harness.model.card import Card
 
@@ -34,9 +35,14 @@ TABLE: dict[str, str] = {
 def build_decoder(card: Card) -> Decoder:
     """The decoder of a card: built in, of another package, or the result of `function(card)` at a dotted path.
 
+    Where the card has a calibration of its image and metres, lines are drawn in pixels and laid on the road.
+
     Raises:
         DecoderError: no such decoder, wrong options, or something that is no decoder.
     """
+    if card.on_road and card.image is not None:
+        in_pixels = card.model_copy(update={"frame": "image", "length_unit": "px"})
+        return OnRoad(build_decoder(in_pixels), card.image)
     name, where = card.decoder.name, f"{card.path} [decoder]"
     if name in TABLE:
         made: Decoder = importlib.import_module(TABLE[name]).build(card)

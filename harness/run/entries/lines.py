@@ -62,7 +62,7 @@ ENTRIES = (
         "reach_gap", "length", "reach",
         "How much farther the candidate's line reaches than the reference's, along the road; negative: it ends sooner.",
         has_band=False, has_floor=False, signed=True, group=PRESENCE, noise="", optional=True,
-        threshold=Threshold((10.0,) * 3, (5.0,) * 3, "h"),
+        threshold=Threshold((10.0,) * 3, (5.0,) * 3, "h", along=True),
     ),
     line_entry(
         "coverage", "share", "coverage",

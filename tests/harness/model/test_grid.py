@@ -37,5 +37,5 @@ def test_image_bands_are_thirds_from_the_bottom_up() -> None:
     assert grid.stations[0, 0] == 359
     assert grid.stations[2, -1] == 150
     assert grid.look_ahead == pytest.approx((359 - 209 / 6, 359 - 209 / 2, 359 - 209 * 5 / 6))
-    assert grid.thresholds.swing == pytest.approx(3.15)
+    assert grid.thresholds.swing == pytest.approx((3.15,) * 3)
     assert grid.thresholds.match_gate == pytest.approx(19.2)

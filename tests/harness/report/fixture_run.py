@@ -309,9 +309,9 @@ def _events(case: str, rung: str, reference: str, d: NDArray[np.float64], grid: 
                                    bend[over, track].max(), limit, grid.unit))  # fmt: skip
             series = d[:, track, 17 * index + 8]
             swing = np.ptp(series) if SWUNG.get(rung) else 0.0
-            if swing >= grid.thresholds.swing:
+            if swing >= grid.thresholds.swing[index]:
                 rows.append(_event(case, rung, reference, "swing", 5, shape.frames - 1, 5, track, band, swing,
-                                   grid.thresholds.swing, grid.unit))  # fmt: skip
+                                   grid.thresholds.swing[index], grid.unit))  # fmt: skip
     return pl.DataFrame(rows, schema=TABLES["events"])
 
 

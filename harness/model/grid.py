@@ -34,7 +34,8 @@ __all__ = [
 
 STATIONS_PER_BAND = 17
 SWING_M, GATE_M = 0.25, 1.5
-BAND_ENDS_M = (20.0, 40.0, 80.0)
+BAND_ENDS_M, BANDS_M = (20.0, 40.0, 80.0), (20.0, 20.0, 40.0)
+KINK_M = (4.0, 8.0, 16.0)
 
 FrameKind = Literal["vehicle", "image"]
 
@@ -127,7 +128,7 @@ def vehicle_grid(
     look_ahead: tuple[float, float, float] = (10, 20, 40),
 ) -> Grid:
     """Metres in the vehicle frame."""
-    thresholds = Thresholds((4, 8, 16), (SWING_M,) * 3, GATE_M)
+    thresholds = Thresholds(KINK_M, (SWING_M,) * 3, GATE_M)
     beyond = tuple(float(x) for x in (sum(edges[2]) / 2, edges[2][1]) if x > look_ahead[2])
     return Grid("vehicle", "m", edges, look_ahead, thresholds, beyond)
 
@@ -153,8 +154,7 @@ def image_grid(width: float, height: float, rows: tuple[float, float], camera: R
         return Grid("image", "px", edges, look, thresholds, height=height, width=width)
     per_m = camera.px_per_m(look[0]), camera.px_per_m(look[1]), camera.px_per_m(look[2])
     swing = SWING_M * per_m[0], SWING_M * per_m[1], SWING_M * per_m[2]
-    lengths = (min(kink[0], abs(a - b) / 4) for a, b in edges)
-    thresholds = Thresholds((next(lengths), next(lengths), next(lengths)), swing, GATE_M * per_m[0])
+    thresholds = Thresholds(kink, swing, GATE_M * per_m[0])
     return Grid("image", "px", edges, look, thresholds, height=height, width=width, px_per_m=per_m)
 
 

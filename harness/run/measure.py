@@ -7,7 +7,7 @@ from functools import cache
 from importlib import import_module
 from typing import Any, Literal
 
-from harness.model.grid import Grid
+from harness.model.grid import BANDS_M, KINK_M, Grid
 from harness.run.units import Quantity
 
 __all__ = ["COUNTING", "STATISTICS", "Group", "Kind", "Measure", "Pooled", "Sizing", "Statistic", "Threshold"]
@@ -45,12 +45,15 @@ class Threshold:
         image: in the unit of `image_of`.
         image_of: `w` and `h`: per cent of the image's width and height; empty: base units.
         along: a length along the road, not across it: a metre of it is another number of rows everywhere.
+        over: of an angle: what it is over, the band or the length of a kink. Seen at a slant an angle is another one;
+            what it moves a line across the road stays.
     """
 
     vehicle: tuple[float, float, float]
     image: tuple[float, float, float]
     image_of: Literal["w", "h", ""] = ""
     along: bool = False
+    over: Literal["band", "kink", ""] = ""
 
     @classmethod
     def same(cls, value: float) -> Threshold:
@@ -61,12 +64,23 @@ class Threshold:
         """Base units of a model's grid: m or px, radians, frames."""
         if grid.frame == "vehicle":
             return self.vehicle
-        if grid.px_per_m is not None and self.image_of and not self.along:
-            near, mid, far = (v * scale for v, scale in zip(self.vehicle, grid.px_per_m, strict=True))
+        if grid.px_per_m is not None and ((self.image_of and not self.along) or self.over):
+            near, mid, far = (
+                value * over * scale
+                for value, over, scale in zip(self.vehicle, self._over(grid), grid.px_per_m, strict=True)
+            )
             return near, mid, far
         size = {"w": grid.width / 100, "h": grid.height / 100, "": 1.0}[self.image_of]
         near, mid, far = (size * value for value in self.image)
         return near, mid, far
+
+    def _over(self, grid: Grid) -> tuple[float, ...]:
+        """Metres on the road over rows of the image, for an angle; 1 for a length."""
+        if self.over == "kink":
+            return tuple(m / rows for m, rows in zip(KINK_M, grid.thresholds.kink_length, strict=True))
+        if self.over == "band":
+            return tuple(m / abs(b - a) for m, (a, b) in zip(BANDS_M, grid.edges, strict=True))
+        return (1.0,) * 3
 
 
 @dataclass(frozen=True, slots=True)

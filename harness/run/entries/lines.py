@@ -31,7 +31,7 @@ ENTRIES = (
         "heading", "angle", "heading",
         "Slope of the lateral offset along the band: how far the line is turned as a whole.",
         "offset:heading_of", signed=True, group=SHAPE, whole_band=True, family="offset",
-        threshold=Threshold((0.4 * DEGREE,) * 3, (3 * DEGREE,) * 3),
+        threshold=Threshold((0.4 * DEGREE,) * 3, (3 * DEGREE,) * 3, over="band"),
     ),
     line_entry(
         "bend", "length", "bend",
@@ -46,7 +46,7 @@ ENTRIES = (
     line_entry(
         "kink", "angle", "kink",
         "Largest change of direction of the offset over a fixed length: a corner in the line.",
-        "kink:kink_of", group=SHAPE, threshold=Threshold.same(3 * DEGREE),
+        "kink:kink_of", group=SHAPE, threshold=Threshold((3 * DEGREE,) * 3, (3 * DEGREE,) * 3, over="kink"),
     ),
     line_entry(
         "curvature_gap", "curvature", "curvature gap",

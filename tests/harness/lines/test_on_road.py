@@ -57,6 +57,10 @@ def test_bands_end_where_the_road_says_and_thresholds_are_metres_there():
         threshold = find_measure(name).threshold
         assert threshold is not None
         assert np.divide(threshold.of(grid), grid.px_per_m) == pytest.approx(metres)
+    heading, rows = find_measure("heading").threshold, [near - far for near, far in grid.edges]
+    assert heading is not None
+    moved_m = np.multiply(heading.of(grid), rows) / grid.px_per_m
+    assert moved_m == pytest.approx(np.radians(0.4) * np.array([20, 20, 40]))
     assert np.divide(grid.thresholds.swing, grid.px_per_m) == pytest.approx((0.25,) * 3)
     assert grid.thresholds.match_gate == pytest.approx(GATE_M * grid.px_per_m[0])
     assert grid_from_json(grid_to_json(grid)) == grid

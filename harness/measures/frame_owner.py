@@ -1,7 +1,7 @@
 """Whose a difference in one frame is: what a line of the candidate has of it, band by band.
 
 A bow that the reference's line has for a moment is as large in the difference as one of the candidate's. Two witnesses
-tell them apart (docs/decisions/0025):
+tell them apart (docs/decisions/0028):
 
 - What each line does by itself within two seconds. Through the frames around in which the difference is as usual goes a
   parabola in time for each line; where the other lines of both engines leave theirs alike, the vehicle moved, and that

@@ -73,11 +73,31 @@ def test_what_is_new_is_one_click_and_equals_the_count(browser, runs, tmp_path):
         assert rows == [kind] * count
 
 
+@pytest.mark.parametrize(("names", "kind"), [(("calm", "bent"), "new"), (("bent", "calm"), "gone")])
+def test_what_is_new_is_what_the_tables_of_both_runs_say(browser, runs, tmp_path, names, kind):
+    """Bends of cases and bands that one run's events have and the other's have not."""
+    from selenium.webdriver.common.by import By
+
+    page, _ = opened(browser, runs, names, tmp_path)
+    bends = {n: set(runs[n].read("events").filter(kind="bend").select("case", "band").iter_rows()) for n in names}
+    expected = bends["bent"] - bends["calm"]
+    page.browser.find_element(By.CSS_SELECTOR, f".filter [data-kind={kind}]").click()
+    seen = page.run(
+        "return [...document.querySelectorAll('.changes tbody tr')].filter(r => !r.hidden)"
+        ".map(r => [...r.cells].map(c => c.innerText))"
+    )
+    told = [tuple(cells[2].split(", ")[:2]) for cells in seen if cells[1] == "bend"]
+    assert len(expected) > 3
+    assert set(told) == expected
+    assert len(told) == len(expected)
+
+
 def test_what_differs_stands_below_the_answer(browser, runs, tmp_path):
     page, pairing = opened(browser, runs, ("calm", "bent"), tmp_path)
     told = page.run("return document.querySelector('.differs').innerText")
     assert "torch 2.13.0 -> 2.14.1" in told
     assert told.count("\n") + 1 == len(pairing.differences)
+    assert page.run("return document.querySelector('.differs').getBoundingClientRect().right") <= 800
     page, _ = opened(browser, runs, ("bent", "calm"), tmp_path)
     assert "torch 2.14.1 -> 2.13.0" in page.run("return document.querySelector('.differs').innerText")
 

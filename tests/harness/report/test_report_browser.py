@@ -153,6 +153,23 @@ def test_errors_are_drawn_larger_about_the_reference_and_zoomed_to(page):
     assert page.run("return Camera.view.box()[2]") == whole
 
 
+def test_what_lies_outside_the_picture_is_said_and_zoomed_to(page):
+    """A finding whose gap is moved to the left of what the camera sees."""
+    index = page.run(
+        "const f = DATA.findings.find(f => f.case === 'highway_curve' && f.mark.strokes.some(s => s[0] === 'gap'));"
+        " for (const [, points] of f.mark.strokes) for (const p of points) { p[0] = 15; p[1] += 14; }"
+        " f.mark.at[0] = 15; f.mark.at[1] += 14; return f.index"
+    )
+    page.run("Player.choose(arguments[0])", index)
+    assert "outside the picture (left): zoom to the error" in page.settled().text("picture-note")
+    page.click("#zoom-error")
+    assert page.run("return Camera.view.box()[0]") < -0.5
+    mark = np.array([int(v) for v in page.run("return colour('mark')").strip("rgb()").split(",")])
+    assert (np.abs(page.canvas().astype(int) - mark).max(axis=2) < 8).sum() > 20
+    page.click("#zoom-reset")
+    assert page.run("return Camera.view.box()[0]") == -0.5
+
+
 def test_a_click_on_a_timeline_goes_to_that_frame_and_a_mark_to_its_finding(page):
     from selenium.webdriver.common.action_chains import ActionChains
     from selenium.webdriver.common.by import By

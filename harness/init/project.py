@@ -27,8 +27,10 @@ from harness.init.text import card_text, policy_text, test_text
 from harness.init.trials import Tried, draft_card, outputs_on, tried
 from harness.lines.table import LineTable
 from harness.lines.vanishing import vanishing_row
+from harness.measures.kink import kink
 from harness.model.card import Card, load_card
 from harness.replay.replay import DEFAULT_ENGINES
+from harness.run.tables import BANDS
 from trueline._drafts import replacing
 
 __all__ = ["Project", "init_project"]
@@ -289,9 +291,10 @@ def _written(
     lines = first_lines(draft, opened, outputs_on(draft, opened, 2 * TRIAL_FRAMES, cache))
     if card["frame"] == "image":
         card["image"]["rows"], rows_told = _rows(lines, card["image"])
+        _take_vanishing_row(card["image"], lines, settled)
+        rows_told += _without_kink(draft_card(card, out))
         settled.guesses.append(Guess("image.rows", card["image"]["rows"], rows_told))
         settled.unconfirmed.append("image.rows")
-        _take_vanishing_row(card["image"], lines, settled)
     card["unconfirmed"] = settled.unconfirmed
     out.mkdir(parents=True, exist_ok=True)
     policy = "smoke" if card["frame"] == "vehicle" else "smoke-image"
@@ -325,6 +328,16 @@ def _take_vanishing_row(image: dict[str, Any], lines: Mapping[str, LineTable], s
     told = "where the near halves of the lines on the trial frames meet"
     settled.guesses.append(Guess("image.vanishing_row", image["vanishing_row"], told))
     settled.unconfirmed.append("image.vanishing_row")
+
+
+def _without_kink(card: Card) -> str:
+    """That lines of so few rows have no kink in some bands; empty where they have it in all."""
+    stations = card.grid.stations
+    found = kink(np.zeros((1, *stations.shape)), card.grid)[0]
+    bands = [band for band, value in zip(BANDS, found, strict=True) if np.isnan(value)]
+    length = min(card.grid.thresholds.kink_length)
+    told = f"; kink looks {length:.0f} px up and down and has no value {' and '.join(bands)} in so few rows: NOT_RUN"
+    return told if bands else ""
 
 
 def _rows(lines: Mapping[str, LineTable], image: Mapping[str, Any]) -> tuple[list[int], str]:

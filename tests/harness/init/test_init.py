@@ -324,6 +324,17 @@ def test_a_pytorch_factory_is_called_with_the_arguments_of_the_answers(tmp_path,
     assert "weights" in project.unconfirmed
 
 
+@pytest.mark.parametrize(("first", "short"), [(90, True), (40, False)])
+def test_lines_too_short_for_a_measure_are_told_before_the_gate_says_so(made, first, short):
+    """Kink looks 8 % of 128 rows up and down: a third of 24 rows has no such station, a third of 74 has."""
+    lines = np.full((1, 128, 256), -4.0)
+    for u in (60, 120, 180):
+        lines[0, first:114, u : u + 4] = 4
+    project, _ = made({"m": lines}, size=(256, 128))
+    told = {guess.key: guess.evidence for guess in project.guesses}
+    assert ("kink looks 10 px up and down and has no value near and far" in told["image.rows"]) == short
+
+
 def test_an_existing_card_is_left_alone(made, tmp_path):
     made(random_outputs("curves"))
     before = (tmp_path / "out" / "model.toml").read_text()

@@ -27,6 +27,7 @@ from harness.diagnosis.recorded import chosen_frames
 from harness.diagnosis.scene import Scene, Units, units_of
 from harness.diagnosis.solve import Solved, solve
 from harness.diagnosis.time_edits import time_edits
+from harness.diagnosis.unknown_units import unknown_units_edits
 from harness.diagnosis.value_edits import KNOWN, value_edits
 from harness.diagnosis.view import View
 from harness.errors import DiagnosisError
@@ -38,6 +39,8 @@ TOLERANCE_NS = 5_000_000
 CHANNELS = (1, 3, 4)
 TAPS = 2  # of a resampling to each side
 LEVELS_MAX = 255.5
+SEEN_LEVELS = 50_000
+OFF_WHOLE, MOSTLY = 0.02, 0.95  # from a whole level, and how many of the levels must be as near
 
 
 def diagnose_files(lab: Path, car: Path) -> list[Solved]:
@@ -113,7 +116,7 @@ def diagnose_alone(
     if lab.dtype != car.dtype:
         notes.append(f"the lab's numbers are {lab.dtype}, the car's {car.dtype}")
     partner = _partners(ours, theirs, lab_ns, car_ns, notes)
-    units, guess = _guessed(ours)
+    units, guess, known = _guessed(ours)
     notes += [guess] if guess else []
     frames = chosen_frames(sorted(partner)) if len(partner) > 1 else None
     fitted, kept = (frames.fitted, frames.kept_back) if frames else (tuple(partner), tuple(partner))
@@ -129,7 +132,7 @@ def diagnose_alone(
     targets = {at: theirs[partner[at]] for at in (*fitted, *kept)}
     scene = Scene(chain, shown, targets, units_of(chain.steps), {}, None)
     told = {"input": name, "case": "", "expected": "the lab's", "frames": kept, "notes": tuple(notes)}
-    solved = solve(scene, fitted, kept, ALONE, **told)
+    solved = solve(scene, fitted, kept, ALONE if known else (*ALONE, unknown_units_edits), **told)
     return replace(solved, diagnosis=replace(solved.diagnosis, lines=()))  # there is no card
 
 
@@ -179,23 +182,33 @@ def _partners(
     return found
 
 
-def _guessed(pictures: NDArray[Any]) -> tuple[Units, str]:
-    """Units in which the lab's numbers are levels, and what was taken for granted."""
+def _guessed(pictures: NDArray[Any]) -> tuple[Units, str, bool]:
+    """Units in which the lab's numbers are levels, what was taken for granted, and whether they are known."""
     low, high = float(pictures.min()), float(pictures.max())
     if pictures.dtype == np.uint8 or (low >= 0 and 2 < high <= LEVELS_MAX):
-        return Units(), ""
+        return Units(), "", True
     if low >= 0 and high <= 1.002:
-        return Units(1 / 255), ""
+        return Units(1 / 255), "", True
     channels = pictures.shape[-1]
     if channels == 3:
         for known, (mean, std) in KNOWN.items():
             units = Units(1 / 255, np.array(mean, np.float32), np.array(std, np.float32))
             levels = units.levels(pictures)
             if levels.min() > -1 and levels.max() < 256:
-                return units, f"the lab's numbers are taken to be normalised with {known} mean and std"
+                return (
+                    units,
+                    f"the lab's numbers are taken to be normalised with {known} mean and std",
+                    _is_whole(levels),
+                )
     spread = max(high - low, 1e-6)
     words = "the lab's normalisation is not known: its darkest value is taken for 0, its brightest for 255"
-    return Units(1 / 255, np.array([-low / spread], np.float32), np.array([1 / spread], np.float32)), words
+    return Units(1 / 255, np.array([-low / spread], np.float32), np.array([1 / spread], np.float32)), words, False
+
+
+def _is_whole(levels: NDArray[np.float32]) -> bool:
+    """Whether these are whole levels: of another normalisation they would lie on another grid."""
+    some = levels.ravel()[:: max(1, levels.size // SEEN_LEVELS)]
+    return float(np.mean(np.abs(some - np.rint(some)) < OFF_WHOLE)) > MOSTLY
 
 
 def _resamplings(view: View) -> Iterator[Edit]:

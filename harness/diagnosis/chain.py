@@ -10,12 +10,13 @@ from typing import Any
 
 from harness.feed.preprocess.mixing import same_step
 
-__all__ = ["GEOMETRY", "OWN", "READS_PLANES", "Chain", "Edit", "Step", "Timing", "changed_steps"]
+__all__ = ["GEOMETRY", "OWN", "READS_PLANES", "WHOLE", "Chain", "Edit", "Step", "Timing", "changed_steps"]
 
 Step = Mapping[str, Any]
 
 READS_PLANES = ("to_rgb", "to_bgr", "to_gray")
 GEOMETRY = ("undistort", "crop", "resize", "letterbox", "warp")
+WHOLE = 0.75  # for `Edit.shows`: a swap, a matrix or a range is there or not
 OWN = "harness.diagnosis.steps:"  # ops that only a diagnosis has, and that a card may name
 
 
@@ -119,6 +120,8 @@ class Edit:
         place: where it stands along the pipeline, for the order in which edits are told.
         numbers: what was fitted, by name.
         softens: whether it takes a rounding away: that alone brings the picture closer to any noisy one.
+        shows: share of what it changes that must be in the car's pictures for it to be believed below the noise; 0:
+            it never is, because a codec or a sensor does much the same.
         closer: edits of the same kind with better numbers, of what the chain with this edit renders; None where there
             are no numbers to better.
     """
@@ -131,6 +134,7 @@ class Edit:
     place: int = 0
     numbers: Mapping[str, float] = field(default_factory=dict)
     softens: bool = False
+    shows: float = 0.0
     closer: Callable[[Any], Sequence[Edit]] | None = None
 
 

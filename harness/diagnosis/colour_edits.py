@@ -8,10 +8,10 @@ from itertools import permutations, product
 
 import numpy as np
 
-from harness.diagnosis.chain import OWN, READS_PLANES, Chain, Edit, Step
+from harness.diagnosis.chain import OWN, READS_PLANES, WHOLE, Chain, Edit, Step
 from harness.diagnosis.view import View
 
-__all__ = ["colour_edits", "orders"]
+__all__ = ["colour_edits", "orders", "ranges"]
 
 PLACE = 20
 OTHER_RANGE = {"limited": "full", "full": "limited"}
@@ -41,12 +41,12 @@ def orders(view: View) -> Iterator[Edit]:
         if order == (0, 1, 2):
             continue
         if order == (2, 1, 0):
-            yield Edit("channel_order", "order", "R and B swapped", _swapped, place=PLACE + 5)
+            yield Edit("channel_order", "order", "R and B swapped", _swapped, place=PLACE + 5, shows=WHOLE)
         else:
             told = ", ".join(("BGR" if view.bgr else "RGB")[c] for c in order)
             step = {"op": "channels", "step": "channel-order", "order": list(order)}
             words = f"the channels in the order {told}"
-            yield Edit("channel_order", "order", words, partial(_put_late, step), place=PLACE + 5)
+            yield Edit("channel_order", "order", words, partial(_put_late, step), place=PLACE + 5, shows=WHOLE)
         yield from _finished_orders(view, order)
 
 
@@ -58,7 +58,7 @@ def _finished_orders(view: View, order: tuple[int, ...]) -> Iterator[Edit]:
     step = {"op": "channels", "step": "channel-order", "order": list(order)}
     told = "R and B" if order == (2, 1, 0) else f"the channels (to {', '.join('RGB'[c] for c in order)})"
     words = f"{told} swapped behind the normalisation"
-    yield Edit("channel_order", "order", words, partial(_put_behind, at, step), place=PLACE + 50)
+    yield Edit("channel_order", "order", words, partial(_put_behind, at, step), place=PLACE + 50, shows=WHOLE)
 
 
 def _put_behind(at: int, step: Step, chain: Chain) -> Chain | None:
@@ -87,7 +87,8 @@ def _of_planes(view: View, step: Step) -> Iterator[Edit]:
     name = str(step["step"])
     range_now = picture.color_range if step.get("range") == "declared" else str(step.get("range"))
     wrong = OTHER_RANGE[range_now]
-    yield Edit("range", "range", f"{range_now} range read as {wrong}", _option(name, range=wrong), place=PLACE + 1)
+    words = f"{range_now} range read as {wrong}"
+    yield Edit("range", "range", words, _option(name, range=wrong), place=PLACE + 1, shows=WHOLE)
     matrix_now = picture.color_matrix if step.get("matrix") == "declared" else str(step.get("matrix"))
     for matrix in MATRICES:
         if matrix == matrix_now:
@@ -95,9 +96,9 @@ def _of_planes(view: View, step: Step) -> Iterator[Edit]:
         words = f"{matrix_now} read as {matrix}"
         if matrix == "bt2020":
             own = {"op": f"{OWN}recoloured", "step": "matrix", "written": matrix_now, "read": matrix, "bgr": view.bgr}
-            yield Edit("matrix", "matrix", words, partial(_put_early, own), place=PLACE + 2)
+            yield Edit("matrix", "matrix", words, partial(_put_early, own), place=PLACE + 2, shows=WHOLE)
         else:
-            yield Edit("matrix", "matrix", words, _option(name, matrix=matrix), place=PLACE + 2)
+            yield Edit("matrix", "matrix", words, _option(name, matrix=matrix), place=PLACE + 2, shows=WHOLE)
     yield from _chroma(view, step, picture.chroma_siting)
 
 
@@ -133,22 +134,31 @@ def _sited(own: Step, chroma: str, chain: Chain) -> Chain | None:
 
 
 def _of_pixels(view: View) -> Iterator[Edit]:
-    for words, (gain, offset) in (
-        ("limited range read as full", LIMITED_AS_FULL),
-        ("full range read as limited", FULL_AS_LIMITED),
-    ):
-        step = {"op": f"{OWN}levels", "step": "range", "gain": round(gain, 6), "offset": round(offset, 4)}
-        yield Edit("range", "range", words, partial(_put_early, step), place=PLACE + 1)
+    for words, step in ranges(view.bgr):
+        yield Edit("range", "range", words, partial(_put_early, step), place=PLACE + 1, shows=WHOLE)
     for written, read in product(MATRICES, repeat=2):
         if written != read:
             step = {"op": f"{OWN}recoloured", "step": "matrix", "written": written, "read": read, "bgr": view.bgr}
-            yield Edit("matrix", "matrix", f"{written} read as {read}", partial(_put_early, step), place=PLACE + 2)
+            words = f"{written} read as {read}"
+            yield Edit("matrix", "matrix", words, partial(_put_early, step), place=PLACE + 2, shows=WHOLE)
     at = view.chain.index(READS_PLANES)
     if at is not None and view.chain.steps[at]["op"] != "to_gray":
         for chroma in ("mean", "first"):
             step = {"op": "nv12", "step": "nv12", "matrix": "bt601", "range": "limited", "chroma": chroma}
             words = "colours halved in resolution: NV12 on the way"
             yield Edit("chroma", "subsampling", words, partial(_encoded, step), place=PLACE - 1)
+
+
+def ranges(bgr: bool) -> Iterator[tuple[str, Step]]:
+    """A wrong range as a step on pixels, in words: of YCbCr, whose colours have another gain than luma, and of RGB."""
+    for read in ("full", "limited"):
+        words = f"{OTHER_RANGE[read]} range read as {read}"
+        yield words, {"op": f"{OWN}ranged", "step": "range", "read": read, "bgr": bgr}
+    for words, (gain, offset) in (
+        ("RGB of limited range read as full", LIMITED_AS_FULL),
+        ("RGB of full range read as limited", FULL_AS_LIMITED),
+    ):
+        yield words, {"op": f"{OWN}levels", "step": "range", "gain": round(gain, 6), "offset": round(offset, 4)}
 
 
 def _encoded(step: Step, chain: Chain) -> Chain | None:

@@ -1,8 +1,9 @@
 """Which hypothesis is believed: what it explains on frames kept back, beyond what noise leaves, and what does as well.
 
 An edit is believed where it takes away a good share of what was left, makes no frame kept back worse, and gains far
-more than the blocks of the frames differ among themselves. Hypotheses that do as well within that spread are told
-beside the one that is named.
+more than the blocks of the frames differ among themselves. What no noise looks like (swapped colours, a matrix, a range,
+JPEG) is believed below the noise too, where it shows in it. Hypotheses that do as well within the spread of the blocks
+are told beside the one that is named.
 """
 
 from __future__ import annotations
@@ -13,9 +14,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from harness.diagnosis.chain import Edit
 from harness.diagnosis.fit import gradient_correlation, noise_variance, predictable_share
 from harness.diagnosis.scene import Scene
-from harness.diagnosis.search import FOLLOWS, NOISE_SHARE, Search, Trial
+from harness.diagnosis.search import A_NUMBER, FOLLOWS, NOISE_SHARE, SAME_SCENE, Search, Trial
 
 __all__ = ["NOTHING", "QUIET", "Believed", "believed"]
 
@@ -26,7 +28,6 @@ LEAST_T = 5.0  # mean relative gain of a block in standard errors
 LEAST_GAIN = 0.003  # square levels: the roundings of two libraries differ by that
 WORSE_SHARE = 0.02  # by which one frame may be worse: a repeated picture is right now and then
 LEAST_EXPLAINED = 0.3  # by all edits together, else none is named
-SAME_SCENE = 0.3  # correlation of gradients under which two pictures do not show the same
 EQUAL_T = 3.0  # standard errors within which two hypotheses do as well
 EQUAL_SHARE = 0.05  # of what the edits in question explain, that they may also be apart
 SAME_SHARE, SAME_REST = 0.015, 0.15  # of it, and of what is left, within which two do as well, however sure one is
@@ -45,6 +46,7 @@ class Believed:
         noise: variance of what no pipeline explains, square levels.
         same_scene: whether the pictures belong together.
         predictable: share of what is left that follows from the picture; 0 for noise.
+        nothing: square levels that are nothing to explain.
     """
 
     trial: Trial
@@ -54,12 +56,13 @@ class Believed:
     noise: float
     same_scene: bool
     predictable: float
+    nothing: float
 
     @property
     def explained(self) -> float:
         """Share of what noise leaves explainable; 1 where there is nothing."""
         explainable = self.before - self.noise
-        return 1.0 if explainable <= NOTHING else (self.before - self.after) / explainable
+        return 1.0 if explainable <= self.nothing else (self.before - self.after) / explainable
 
 
 def believed(search: Search, scene: Scene) -> Believed:
@@ -71,7 +74,8 @@ def believed(search: Search, scene: Scene) -> Believed:
     chosen = _pruned(search, _grown(search, noise), noise)
     same = gradient_correlation(*_shown(scene, chosen, kept_back)) >= SAME_SCENE
     explainable = _held(start) - min(noise, _held(chosen))
-    if not same or (_held(start) - _held(chosen)) < LEAST_EXPLAINED * explainable:
+    little = (_held(start) - _held(chosen)) < LEAST_EXPLAINED * explainable
+    if not same or (little and not any(edit.shows for edit in chosen.edits)):
         chosen = start
     equals = _equals(search, chosen) if chosen.edits else []
     plainest, *others = sorted((chosen, *equals), key=lambda t: (len(t.edits), t.free, _held(t)))
@@ -79,42 +83,63 @@ def believed(search: Search, scene: Scene) -> Believed:
     predictable = _predictable(scene, plainest, search)
     if after < QUIET * noise and predictable < FOLLOWS:
         noise = after
-    return Believed(plainest, tuple(others), _held(start), after, min(noise, after), same, predictable)
+    nothing = NOTHING * scene.faintness
+    return Believed(plainest, tuple(others), _held(start), after, min(noise, after), same, predictable, nothing)
 
 
 def _grown(search: Search, noise: float) -> Trial:
     """The hypothesis with the fewest edits that no further edit betters by enough."""
     now = search.start
+    number = A_NUMBER * search.faintness
     for count in (1, 2, 3):
-        tries = [t for t in search.trials if len(t.edits) == count]
-        best = min(tries, key=lambda t: _held(t) + 1e-4 * t.free, default=None)
-        if best is not None and _betters(now, best, noise):
-            now = best
+        tries = sorted((t for t in search.trials if len(t.edits) == count), key=lambda t: _held(t) + number * t.free)
+        likely = [*tries[:1], *(t for t in tries[1:] if all(e.shows for e in _added(now, t)))]
+        now = next((t for t in likely if _betters(search, now, t, noise)), now)
     return now
+
+
+def _added(before: Trial, after: Trial) -> list[Edit]:
+    """Edits of the one that the other lacks."""
+    told = {(e.slot, e.words) for e in before.edits}
+    return [e for e in after.edits if (e.slot, e.words) not in told]
 
 
 def _pruned(search: Search, trial: Trial, noise: float) -> Trial:
     """Without edits that it does as well without."""
     for edit in trial.edits:
         rest = search.again([e for e in trial.edits if e is not edit])
-        if rest is not None and rest.held is not None and not _betters(rest, trial, noise):
+        if rest is not None and rest.held is not None and not _betters(search, rest, trial, noise):
             return _pruned(search, rest, noise)
     return trial
 
 
-def _betters(before: Trial, after: Trial, noise: float) -> bool:
+def _betters(search: Search, before: Trial, after: Trial, noise: float) -> bool:
     assert before.held is not None
     assert after.held is not None
     gain = before.held - after.held
     mean = float(gain.mean())
-    if mean < LEAST_GAIN or (gain.mean(axis=1) < -WORSE_SHARE * before.held.mean(axis=1)).any():
+    least = LEAST_GAIN * search.faintness
+    if mean < least or (gain.mean(axis=1) < -WORSE_SHARE * before.held.mean(axis=1)).any():
         return False
-    told = {(e.slot, e.words) for e in before.edits}
-    if all(e.softens for e in after.edits if (e.slot, e.words) not in told):
+    share = gain / np.maximum(before.held + after.held, 1e-12)  # of each block: a few loud ones are no evidence
+    sure = share.mean() >= LEAST_T * float(share.std()) / np.sqrt(share.size)
+    return bool(sure) and (_explains(before, after, mean, noise) or _shows(search, before, after, mean))
+
+
+def _explains(before: Trial, after: Trial, gain: float, noise: float) -> bool:
+    """Whether a good share of what was left above the noise is gone."""
+    if all(e.softens for e in _added(before, after)):
         noise = 0.0  # less rounding is closer to any noisy picture: it must explain the noise too
-    left = max(_held(before) - noise, NOISE_SHARE * noise)
-    share = gain / np.maximum(before.held + after.held, 1e-9)  # of each block: a few loud ones are no evidence
-    return mean >= LEAST_SHARE * left and share.mean() >= LEAST_T * float(share.std()) / np.sqrt(share.size)
+    return gain >= LEAST_SHARE * max(_held(before) - noise, NOISE_SHARE * noise)
+
+
+def _shows(search: Search, before: Trial, after: Trial, gain: float) -> bool:
+    """Whether enough of what the edits change is in the car's pictures, whatever noise lies over it.
+
+    With a share p of the change there, the gain is 2 p - 1 of the change's square.
+    """
+    least = min((e.shows for e in _added(before, after)), default=0.0)
+    return least > 0 and gain >= (2 * least - 1) * search.apart(before, after)
 
 
 def _equals(search: Search, chosen: Trial) -> list[Trial]:
@@ -128,7 +153,7 @@ def _equals(search: Search, chosen: Trial) -> list[Trial]:
         within = EQUAL_T * float(worse.std()) / np.sqrt(worse.size)
         gain = _gain_of_the_rest(search, chosen, trial)
         alike = min(SAME_SHARE * gain, SAME_REST * _held(chosen))
-        if worse.mean() <= max(LEAST_GAIN, min(within, EQUAL_SHARE * gain), alike):
+        if worse.mean() <= max(LEAST_GAIN * search.faintness, min(within, EQUAL_SHARE * gain), alike):
             found.append(trial)
     return found
 

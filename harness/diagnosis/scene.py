@@ -10,6 +10,7 @@ import json
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,7 @@ Levels = NDArray[np.float32]
 """[height, width, channels], steps of 8 bit."""
 
 CACHE_BYTES = 400_000_000
+FAINTEST = 1e-6
 
 
 @dataclass(frozen=True)
@@ -99,6 +101,17 @@ class Scene:
         self.likeliest: dict[tuple[Any, ...], int] = {}
         self._made: OrderedDict[tuple[Any, ...], Any] = OrderedDict()
         self._bytes = 0
+
+    @cached_property
+    def faintness(self) -> float:
+        """What a square level of the car's tensors is worth: 1, less where they have less contrast than declared.
+
+        Divided by 255 once too often, a car's tensor has a noise of 0.01 levels: little and much are told by this.
+        """
+        shown = {at: self.render(self.declared, at) for at in self.targets}
+        pairs = [(s.var(), self.targets[at].var()) for at, s in shown.items() if s is not None]
+        ours, theirs = (float(sum(side)) for side in zip(*pairs, strict=True)) if pairs else (1.0, 1.0)
+        return min(1.0, max(theirs / max(ours, FAINTEST), FAINTEST))
 
     @property
     def positions(self) -> tuple[int, ...]:

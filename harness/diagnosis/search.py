@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import combinations
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,7 +20,7 @@ from harness.diagnosis.fit import gradient_correlation, mix_error, noise_varianc
 from harness.diagnosis.scene import Scene
 from harness.diagnosis.view import View
 
-__all__ = ["FOLLOWS", "NOISE_SHARE", "Generator", "Search", "Trial"]
+__all__ = ["A_NUMBER", "FOLLOWS", "NOISE_SHARE", "SAME_SCENE", "Generator", "Search", "Trial"]
 
 Generator = Callable[[View], Iterator[Edit]]
 
@@ -31,8 +32,11 @@ CHECKED = 12  # hypotheses of each depth that are held against the frames kept b
 EXACT = 0.005  # square levels: nothing is left to explain
 ALIKE = 1.4  # times the noise of unlike neighbours that noise of like ones may reach
 FOLLOWS = 0.02  # share of a residual that follows from the picture, under which it is noise
+SAME_SCENE = 0.3  # correlation of gradients under which two pictures do not show the same
 FOREIGN = 0.15  # correlation of gradients under which no hypothesis shows the scene
 LOOKED_AT = 6  # hypotheses by error, and by error under any mix of colours
+SCRAMBLES = ("layout", "flip", "camera")  # slots whose edits leave no pixel where it was
+A_NUMBER = 1e-4  # square levels that a fitted number must be worth
 NOISE_SHARE = 0.03  # of the noise, by which its variance may be wrong
 
 
@@ -87,6 +91,11 @@ class Search:
         self._check(start)
 
     @property
+    def faintness(self) -> float:
+        """Of the scene: what little is told by."""
+        return self._scene.faintness
+
+    @property
     def trials(self) -> list[Trial]:
         """Every hypothesis that was held against the frames kept back."""
         return [t for t in self._known.values() if t.held is not None]
@@ -99,19 +108,21 @@ class Search:
         for depth in range(MOST_EDITS):
             before = min(t.error for t in self.trials)
             found = [t for trial in level for t in self.expanded(trial)]
+            if depth == 0 and self._likeness(found) < SAME_SCENE:
+                found += self._scrambled_twice()
+                if self._likeness(found) < FOREIGN:
+                    return
             if not found:
                 break
-            found.sort(key=_rank)
+            found.sort(key=self._rank)
             found = [*map(self.closer, found[:BEAM]), *found[BEAM:]]
             for trial in found[:CHECKED]:
                 self._check(trial)
-            level = _beam(found)
-            if depth == 0 and self._is_foreign(found):
-                return
+            level = self._beam(found)
             best = min(self.trials, key=lambda t: t.error)
             if self._exhausted(best) or before - best.error < WORTHWHILE * before:
                 break
-        for trial in sorted(self.trials, key=_rank)[:3]:
+        for trial in sorted(self.trials, key=self._rank)[:3]:
             self._refine(trial)
 
     def expanded(self, trial: Trial, only: str | None = None) -> list[Trial]:
@@ -163,7 +174,7 @@ class Search:
                 if rest is None:
                     continue
                 found = [t for t in self.expanded(rest, edit.slot) if t.error <= trial.error]
-                for better in sorted(found, key=_rank)[:4]:
+                for better in sorted(found, key=self._rank)[:4]:
                     self._check(better)
                 trial = min([trial, *found], key=lambda t: t.error)
             trial = self.closer(trial)
@@ -177,7 +188,7 @@ class Search:
         shown, target = (self._scene.as_pictures(trial.chain, s) for s in (shown, self._target))
         residual = shown - target
         noise = noise_variance(residual)
-        if trial.error - noise < EXACT + NOISE_SHARE * noise:
+        if trial.error - noise < EXACT * self._scene.faintness + NOISE_SHARE * noise:
             return True
         if trial.error > ALIKE * noise:
             return False
@@ -186,11 +197,23 @@ class Search:
         later, kept = (self._scene.as_pictures(trial.chain, s) for s in (later, kept))
         return predictable_share(shown, residual, later, later - kept) < FOLLOWS
 
-    def _is_foreign(self, found: Sequence[Trial]) -> bool:
-        """Whether no hypothesis shows the scene of the car's tensors."""
-        likely = [*found[:LOOKED_AT], *sorted(found, key=lambda t: t.mixed)[:LOOKED_AT]]
+    def _likeness(self, found: Sequence[Trial]) -> float:
+        """How much the likeliest hypotheses show the scene of the car's tensors, by the correlation of gradients."""
+        likely = [*sorted(found, key=self._rank)[:LOOKED_AT], *sorted(found, key=lambda t: t.mixed)[:LOOKED_AT]]
         shown = [self._shown(t.chain) for t in (self.start, *likely)]
-        return all(s is None or gradient_correlation(s[:2], self._target[:2]) < FOREIGN for s in shown)
+        return max((gradient_correlation(s[:2], self._target[:2]) for s in shown if s is not None), default=0.0)
+
+    def _scrambled_twice(self) -> list[Trial]:
+        """Two edits at once, of which each alone leaves pictures that nobody would take for the same scene."""
+        view = self._view(self.start.chain)
+        edits = [e for e, _ in self._ways(self.start, view, None) if e.slot in SCRAMBLES] if view is not None else []
+        pairs = [(one, other) for one, other in combinations(edits, 2) if one.slot != other.slot]
+        return [*filter(None, map(self.again, pairs))]
+
+    def apart(self, one: Trial, other: Trial) -> float:
+        """Mean square levels between what two hypotheses render of the frames kept back."""
+        shown = [[self._scene.render(t.chain, at) for at in self.kept_back] for t in (one, other)]
+        return float(np.mean([np.square(a - b).mean() for a, b in zip(*shown, strict=True)]))
 
     def closer(self, trial: Trial, rounds: int = 3) -> Trial:
         """With numbers bettered one edit after the other, as long as that helps."""
@@ -247,6 +270,18 @@ class Search:
             rows.append(block_means(np.square(frame - self._scene.targets[at]).mean(-1)))
         trial.held = np.stack(rows)
 
+    def _rank(self, trial: Trial) -> float:
+        """Error with a penalty for every fitted number: of equal ones the plainer is first."""
+        plainer = 0.002 * trial.free + 0.005 * len(trial.edits)
+        return trial.error * (1 + plainer) + A_NUMBER * self._scene.faintness * trial.free
+
+    def _beam(self, found: Sequence[Trial]) -> list[Trial]:
+        """The best, and the best under any mix of colours."""
+        by_error = sorted(found, key=self._rank)[:BEAM]
+        seen = {id(t) for t in by_error}
+        rest = sorted((t for t in found if id(t) not in seen), key=lambda t: t.mixed)
+        return [*by_error, *rest[:UNDER_ANY_COLOURS]]
+
 
 BLOCKS = 8  # along each axis
 
@@ -255,16 +290,3 @@ def block_means(values: NDArray[np.float32]) -> NDArray[np.float64]:
     """Means of 8 x 8 blocks of a picture, [64]: what lies in one block is no independent evidence."""
     rows = np.array_split(values, min(BLOCKS, len(values)), 0)
     return np.array([part.mean() for row in rows for part in np.array_split(row, min(BLOCKS, row.shape[1]), 1)])
-
-
-def _rank(trial: Trial) -> float:
-    """Error with a penalty for every fitted number: of equal ones the plainer is first."""
-    return trial.error * (1 + 0.002 * trial.free + 0.005 * len(trial.edits)) + 1e-4 * trial.free
-
-
-def _beam(found: Sequence[Trial]) -> list[Trial]:
-    """The best, and the best under any mix of colours."""
-    by_error = sorted(found, key=_rank)[:BEAM]
-    seen = {id(t) for t in by_error}
-    rest = sorted((t for t in found if id(t) not in seen), key=lambda t: t.mixed)
-    return [*by_error, *rest[:UNDER_ANY_COLOURS]]

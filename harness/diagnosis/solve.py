@@ -64,7 +64,7 @@ def solve(
     """
     search = Search(scene, fitted, kept_back, generators)
     before = _error(search.start)
-    if before > NOTHING:
+    if before > NOTHING * scene.faintness:
         search.run()
     found = believed(search, scene)
     diagnosis = Diagnosis(
@@ -89,12 +89,12 @@ def _error(trial: Trial) -> float:
 def _status(found: Believed) -> str:
     if found.trial.edits:
         return "named"
-    if found.before <= NOTHING:
+    if found.before <= found.nothing:
         return "same"
     if not found.same_scene:
         return "foreign"
-    unlike = found.predictable < PREDICTABLE and found.before < QUIET * max(found.noise, NOTHING)
-    quiet = found.before - found.noise < IDENTIFIABLE**2 or unlike
+    unlike = found.predictable < PREDICTABLE and found.before < QUIET * max(found.noise, found.nothing)
+    quiet = found.before - found.noise < IDENTIFIABLE**2 * found.nothing / NOTHING or unlike
     return "noise" if quiet else "unexplained"
 
 

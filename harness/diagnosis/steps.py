@@ -14,7 +14,20 @@ from numpy.typing import NDArray
 
 from cases.picture import Picture
 
-__all__ = ["filtered", "flipped", "gamma", "jpeg", "levels", "misread", "moved", "recoloured", "resized", "sited"]
+__all__ = [
+    "curved",
+    "filtered",
+    "flipped",
+    "gamma",
+    "jpeg",
+    "levels",
+    "misread",
+    "moved",
+    "ranged",
+    "recoloured",
+    "resized",
+    "sited",
+]
 
 Pixels = NDArray[Any]
 
@@ -38,9 +51,28 @@ def gamma(pixels: Pixels, exponent: float) -> Pixels:
     return np.asarray(cv2.pow(share, exponent), np.float32).reshape(pixels.shape) * np.float32(255)
 
 
+def curved(pixels: Pixels, exponent: float, black: Any, white: Any) -> Pixels:
+    """A gamma between the levels `black` and `white` of each channel, which stay as they are."""
+    low, span = np.asarray(black, np.float32), np.asarray(white, np.float32) - np.asarray(black, np.float32)
+    share = np.clip((pixels.astype(np.float32) - low) / span, 0, 1)
+    return _like(low + span * share ** np.float32(exponent), pixels)
+
+
 def levels(pixels: Pixels, gain: float, offset: float) -> Pixels:
     """gain x + offset, clipped to 0..255: limited range taken for full, or the other way, on pixels."""
     return _like(np.clip(pixels.astype(np.float32) * np.float32(gain) + np.float32(offset), 0, 255), pixels)
+
+
+def ranged(pixels: Pixels, read: str, bgr: bool = False) -> Pixels:
+    """RGB as it is where YCbCr of the other range is read as `full` or `limited`: luma and colours have other gains."""
+    weights = np.array([LUMA["bt601"][0], 1 - sum(LUMA["bt601"]), LUMA["bt601"][1]], np.float32)
+    shown = pixels.astype(np.float32)
+    luma = shown @ (weights[::-1] if bgr else weights)
+    luma_gain, colour_gain, black = 219 / 255, 224 / 255, 16.0
+    if read == "limited":
+        luma_gain, colour_gain, black = 1 / luma_gain, 1 / colour_gain, -16 / luma_gain
+    made = (shown - luma[..., None]) * np.float32(colour_gain) + (luma * np.float32(luma_gain) + black)[..., None]
+    return _like(np.clip(made, 0, 255), pixels)
 
 
 def recoloured(pixels: Pixels, written: str, read: str, bgr: bool = False) -> Pixels:

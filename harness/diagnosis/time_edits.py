@@ -18,7 +18,7 @@ LATEST, EARLIEST = 10, -3  # moments that a picture may be late
 HOLDS = range(2, 7)
 _PLAIN = (
     *("nv12", "to_rgb", "to_bgr", "to_gray", "channels", "round_u8", "normalise", "dtype"),
-    *(f"{OWN}{name}" for name in ("gamma", "jpeg", "levels", "recoloured", "sited")),
+    *(f"{OWN}{name}" for name in ("curved", "gamma", "jpeg", "levels", "ranged", "recoloured", "sited")),
 )  # ops that leave every pixel in its place
 CLEAR = 0.9  # of the error at rest: another moment must be better than that to be looked at
 

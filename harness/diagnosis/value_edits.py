@@ -8,16 +8,18 @@ from itertools import permutations
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from harness.diagnosis.chain import OWN, Chain, Edit, Step
 from harness.diagnosis.fit import affine, best_gamma
 from harness.diagnosis.view import View
 
-__all__ = ["KNOWN", "normalisation_edits", "value_edits"]
+__all__ = ["KNOWN", "STEEPEST", "normalisation_edits", "refitted", "value_edits"]
 
 PLACE = 60
 Put = Callable[[Step, Chain], Chain | None]
 STEEPEST = 4.0  # gamma beyond which no camera has one
+JPEG_SHOWS = 0.55  # noise moves values over the steps of the quantisation: a good part of what it does is elsewhere
 QUALITIES = (35, 60, 78, 92)
 KNOWN: dict[str, tuple[Sequence[float], Sequence[float]]] = {
     "ImageNet's": ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
@@ -54,7 +56,7 @@ def normalisation_edits(view: View) -> Iterator[Edit]:
     for words, factor in (("not divided by 255", 255.0), ("divided by 255 twice", 1 / 255)):
         yield Edit("scale", "normalise", words, _options(name, scale=scale * factor), place=PLACE + 5)
     yield from _mistakes(view, step)
-    yield _fitted(view, step, scale)
+    yield _fitted(view, step)
 
 
 def _without_normalise(view: View) -> Iterator[Edit]:
@@ -90,18 +92,24 @@ def _mistakes(view: View, step: Step) -> Iterator[Edit]:
             yield Edit("normalisation", "normalise", words, _options(name, **options), place=PLACE + 5)
 
 
-def _fitted(view: View, step: Step, scale: float) -> Edit:
+def _fitted(view: View, step: Step) -> Edit:
     gain, offset = affine(view.rendered, view.target)
-    gain = np.where(np.abs(gain) < 1e-6, 1e-6, gain)
-    # tensor = (gain level + offset, scaled - mean) / std: the same as another mean and std
-    mean, std = np.asarray(step["mean"], float), np.asarray(step["std"], float)
-    found = _mean_std((mean - offset * scale) / gain, std / gain)
+    found = refitted(step, gain, offset)
     words = f"mean {_written(found['mean'])} and std {_written(found['std'])}"
     change = _options(str(step["step"]), **found)
     numbers = {f"gain{i}": float(g) for i, g in enumerate(gain)} | {
         f"offset{i}": float(o) for i, o in enumerate(offset)
     }
     return Edit("normalisation", "normalise", words, change, 2 * view.channels, PLACE + 5, numbers)
+
+
+def refitted(step: Step, gain: NDArray[np.float64], offset: NDArray[np.float64]) -> dict[str, list[float]]:
+    """Mean and std with which a `normalise` step gives what it gave of levels of this gain and offset, by channel."""
+    scale = 1 / 255 if step["scale"] is None else float(step["scale"])
+    gain = np.where(np.abs(gain) < 1e-6, 1e-6, gain)
+    # tensor = ((gain level + offset) scale - mean) / std
+    mean, std = np.asarray(step["mean"], float), np.asarray(step["std"], float)
+    return _mean_std((mean - offset * scale) / gain, std / gain)
 
 
 def _mean_std(mean: Any, std: Any) -> dict[str, list[float]]:
@@ -189,7 +197,8 @@ def _jpeg(quality: int, put: Put, bgr: bool) -> Edit:
     step = {"op": f"{OWN}jpeg", "step": "jpeg", "quality": quality, "bgr": bgr}
     words = f"JPEG of the {'whole' if put is _put_early else 'network' + chr(39) + 's'} picture, quality {quality}"
     closer = partial(_other_qualities, quality, put)
-    return Edit("jpeg", "jpeg", words, partial(put, step), 1, PLACE - 35, {"quality": quality}, closer=closer)
+    numbers = {"quality": quality}
+    return Edit("jpeg", "jpeg", words, partial(put, step), 1, PLACE - 35, numbers, shows=JPEG_SHOWS, closer=closer)
 
 
 def _other_qualities(quality: int, put: Put, view: View) -> list[Edit]:

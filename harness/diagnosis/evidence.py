@@ -1,9 +1,9 @@
 """Which hypothesis is believed: what it explains on frames kept back, beyond what noise leaves, and what does as well.
 
 An edit is believed where it takes away a good share of what was left, makes no frame kept back worse, and gains far
-more than the blocks of the frames differ among themselves. What no noise looks like (swapped colours, a matrix, a range,
-JPEG) is believed below the noise too, where it shows in it. Hypotheses that do as well within the spread of the blocks
-are told beside the one that is named.
+more than the blocks of the frames differ among themselves. What no noise looks like (swapped colours, a matrix, a
+range, JPEG) is believed below the noise too, where it shows in it. Hypotheses that do as well within the spread of the
+blocks are told beside the one that is named.
 """
 
 from __future__ import annotations

@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from harness.ladder.model import Alone, Explanation, Finding, Step, Suspect
+from harness.ladder.model import Alone, Explanation, Finding, Step, Stop, Suspect
 from harness.ladder.observe import (
     ALREADY_THERE,
     Numbers,
@@ -77,7 +77,13 @@ def explain(run: Run, verdict: Any = None) -> Explanation:
         tuple(words for step in scene.pipelines.values() for words in step),
         tuple(_notes(run, tree, excused, stale)),
         tree.unfinished(),
+        {n.name: _stop(tree.stopped_at(n.name)) for n in tree.nodes.values() if n.status == "crashed"},
     )
+
+
+def _stop(first: Node) -> Stop:
+    happened = "crashed" if first.status == "crashed" else "was not run"
+    return Stop(first.name, first.stage, f"{first.name} {happened}: {first.reason}")
 
 
 def _as_json(verdict: Any) -> Mapping[str, Any]:

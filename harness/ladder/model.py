@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from harness.run.json import plain
@@ -161,6 +161,21 @@ class Suspect:
 
 
 @dataclass(frozen=True)
+class Stop:
+    """Where a rung that crashed went wrong: the first rung on the way to it that crashed or did not run.
+
+    Attributes:
+        rung: that first one.
+        stage: as `Finding.stage`.
+        words: what happened there.
+    """
+
+    rung: str
+    stage: str | None
+    words: str
+
+
+@dataclass(frozen=True)
 class Explanation:
     """What `explain` says of a run: findings, worst first, and the steps they are blamed on, most blamed first.
 
@@ -173,6 +188,7 @@ class Explanation:
         differences: what the two pipelines differ in, in words.
         notes: what could not be looked at and why; and what was left out.
         unfinished: rungs of the ladder itself, no swaps, that did not run or crashed.
+        stopped: rung that crashed -> where that began.
     """
 
     reference: str
@@ -183,6 +199,7 @@ class Explanation:
     differences: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     unfinished: tuple[str, ...] = ()
+    stopped: dict[str, Stop] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         """Plain values; NaN becomes None. `steps` sums the suspects by rung: count and share."""

@@ -1,16 +1,16 @@
 """What did not pass, gathered by cause: one wrong resize that breaks nine rules on nine rungs is one block.
 
-The cause of a broken limit is the step that `explain` blames its finding on. What has no finding (an engine that
-crashed, a metric without a value, too few cases) is gathered by what was said of it.
+The cause of a broken limit is the step that `explain` blames its finding on. Of rungs that crashed it is the first one
+on the way that did. What has no finding (a metric without a value, too few cases) is gathered by what was said of it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from harness.gate.verdict import CaseOutcome, RuleOutcome, RungOutcome, Status, Verdict
-from harness.ladder.model import Explanation, Finding
+from harness.ladder.model import Explanation, Finding, Stop
 from harness.ladder.words import sentence
 
 __all__ = ["Block", "Broken", "blocks_of", "findings_of"]
@@ -26,6 +26,7 @@ class Broken:
     rung: RungOutcome
     case: CaseOutcome | None
     finding: Finding | None
+    stop: Stop | None = None
 
     @property
     def status(self) -> Status:
@@ -89,7 +90,10 @@ def blocks_of(verdict: Verdict, explanation: Explanation | None = None) -> tuple
         explanation: of the same run and verdict; None: nothing is blamed on a step.
     """
     gathered: dict[tuple[object, ...], list[Broken]] = {}
+    stopped = explanation.stopped if explanation is not None else {}
     for broken in _broken(verdict, findings_of(explanation)):
+        if broken.status is Status.CRASHED:
+            broken = replace(broken, stop=stopped.get(broken.rung.rung))
         gathered.setdefault(_cause_key(broken), []).append(broken)
     blocks = [_block(group) for group in gathered.values()]
     return tuple(sorted(blocks, key=lambda b: (not b.required, _ORDER.index(b.status), -b.count)))
@@ -119,6 +123,8 @@ def _broken(verdict: Verdict, findings: Mapping[tuple[str, str, str], Finding]) 
 def _cause_key(broken: Broken) -> tuple[object, ...]:
     if broken.finding is not None:
         return ("begins", broken.finding.first, broken.finding.stage, broken.finding.factor)
+    if broken.stop is not None:
+        return ("stopped", broken.stop.rung)
     if broken.status in (Status.FAIL, Status.INCONCLUSIVE):
         return (broken.status, broken.rule.id)  # what was said holds numbers
     return (broken.status, broken.reason)
@@ -126,13 +132,13 @@ def _cause_key(broken: Broken) -> tuple[object, ...]:
 
 def _block(group: list[Broken]) -> Block:
     group = sorted(group, key=_worst_first)
-    first, finding = group[0], group[0].finding
+    first, finding, stop = group[0], group[0].finding, group[0].stop
     return Block(
         status=first.status,
         required=first.rule.required,
         cause=_cause(first),
-        first=finding.first if finding is not None else "",
-        stage=finding.stage if finding is not None else None,
+        first=finding.first if finding is not None else stop.rung if stop is not None else "",
+        stage=finding.stage if finding is not None else stop.stage if stop is not None else None,
         worst=sentence(finding) if finding is not None else _place(first),
         rules=tuple(dict.fromkeys(b.rule.id for b in group)),
         rungs=tuple(sorted({b.rung.rung for b in group})),
@@ -149,6 +155,8 @@ def _worst_first(broken: Broken) -> tuple[object, ...]:
 
 def _cause(broken: Broken) -> str:
     finding = broken.finding
+    if broken.stop is not None:
+        return broken.stop.words
     if finding is None:
         numbers = broken.status in (Status.FAIL, Status.INCONCLUSIVE)
         return f"{broken.rule.id}: {broken.rule.note or broken.reason}" if numbers else broken.reason

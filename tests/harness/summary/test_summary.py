@@ -216,6 +216,16 @@ def test_a_crash_is_one_block_for_all_rules(tmp_path: Path) -> None:
     assert "bad alloc" in block.cause
 
 
+def test_crashes_of_rungs_are_one_block_that_says_where_the_first_began(tmp_path: Path) -> None:
+    run = make_run({"a": [0.1], "b": [0.1]}, rungs=["deploy/ort-fp32-none", RUNG])
+    run.rung("deploy/ort-fp32-none").update(status="crashed", reason="no kernel")
+    run.rung(RUNG).update(status="crashed", reason="bad alloc", parent="deploy/ort-fp32-none")
+    (block,) = blocks_of(*explained(tmp_path, run, rule_text()))
+    assert block.first == "deploy/ort-fp32-none"
+    assert set(block.rungs) == {"deploy/ort-fp32-none", RUNG}
+    assert block.headline.startswith("CRASHED deploy/ort-fp32-none crashed: no kernel; begins at deploy/ort-fp32-none")
+
+
 def test_blindness_comes_first_then_failures_and_the_verdict_last(tmp_path: Path) -> None:
     verdict, explanation = explained(tmp_path, two_faults(), rule_text())
     console = Console(width=120, record=True, file=io.StringIO())

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 import cv2
@@ -17,16 +18,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.diagnosis import FITTED, KEPT_BACK, pictures, recorded_scene
-from benchmarks.diagnosis_car import FAULTS, SETUPS, drive
+from benchmarks.diagnosis_car import FAULTS, SETUPS, Bytes, Setup, drive
 from cases.synth import synth_cases
+from harness.diagnosis.alone import diagnose_alone
 from harness.diagnosis.candidates import WITH_RECORDING
 from harness.diagnosis.pictures import draw
-from harness.diagnosis.solve import solve
+from harness.diagnosis.solve import Solved, solve
 
 SETUP = 1  # the one with a lens
 SEED = 9500
 SIGMA = 0.5
 WIDTH = 960
+ALONE = "resampling"  # the class that only tensors alone have
 
 
 def strip(sheet: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -37,11 +40,34 @@ def strip(sheet: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return cv2.resize(whole, (WIDTH, round(whole.shape[0] * WIDTH / whole.shape[1])), interpolation=cv2.INTER_AREA)
 
 
+def _solved(setup: Setup, frames: Sequence[Bytes], beside: Sequence[Bytes], name: str, seed: int) -> Solved:
+    """One class planted, and diagnosed with the recording."""
+    rng = np.random.default_rng(seed)
+    faults = {name: FAULTS[name](rng, setup)}
+    seen, seen_beside = (
+        [np.clip(np.rint(f + rng.normal(0, SIGMA, f.shape)), 0, 255).astype(np.uint8) for f in shown]
+        for shown in (frames, beside)
+    )
+    targets = {at: drive(seen, setup, faults, at, seen_beside) for at in (*FITTED, *KEPT_BACK)}
+    scene = recorded_scene(setup, frames, beside, targets)
+    told = {"input": "image", "case": "drive", "expected": "the declared deploy pipeline's"}
+    return solve(scene, FITTED, KEPT_BACK, WITH_RECORDING, **told)
+
+
+def _alone(setup: Setup, frames: Sequence[Bytes]) -> Solved:
+    """Another kernel, from tensors alone."""
+    lab, car = (
+        np.stack([drive(frames, setup, faults, at) for at in KEPT_BACK]).transpose(0, 3, 1, 2)
+        for faults in ({}, {"antialias": {}})
+    )
+    return diagnose_alone(lab, car)
+
+
 def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--only", default=",".join(FAULTS), help="classes, with commas between them")
+    parser.add_argument("--only", default=",".join((*FAULTS, ALONE)), help="classes, with commas between them")
     asked = parser.parse_args()
     asked.out.mkdir(parents=True, exist_ok=True)
     setup = SETUPS[SETUP]
@@ -49,16 +75,7 @@ def main() -> None:
         made = synth_cases(SEED, 2, 2.8, Path(folder))
         frames, beside = (pictures(str(next(c.glob("cameras/front/video.*"))), setup.source) for c in made)
         for number, name in enumerate(asked.only.split(",")):
-            rng = np.random.default_rng(SEED + number)
-            faults = {name: FAULTS[name](rng, setup)}
-            seen, seen_beside = (
-                [np.clip(np.rint(f + rng.normal(0, SIGMA, f.shape)), 0, 255).astype(np.uint8) for f in shown]
-                for shown in (frames, beside)
-            )
-            targets = {at: drive(seen, setup, faults, at, seen_beside) for at in (*FITTED, *KEPT_BACK)}
-            scene = recorded_scene(setup, frames, beside, targets)
-            told = {"input": "image", "case": "drive", "expected": "the declared deploy pipeline's"}
-            solved = solve(scene, FITTED, KEPT_BACK, WITH_RECORDING, **told)
+            solved = _alone(setup, frames) if name == ALONE else _solved(setup, frames, beside, name, SEED + number)
             picture = np.ascontiguousarray(strip(draw(solved.pictures))[..., ::-1])
             cv2.imwrite(str(asked.out / f"{name}.jpg"), picture, [cv2.IMWRITE_JPEG_QUALITY, 82])
             print(f"{name}: {solved.diagnosis.sentence}\n  {solved.diagnosis.lines}", flush=True)

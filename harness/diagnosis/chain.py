@@ -122,6 +122,7 @@ class Edit:
         softens: whether it takes a rounding away: that alone brings the picture closer to any noisy one.
         shows: share of what it changes that must be in the car's pictures for it to be believed below the noise; 0:
             it never is, because a codec or a sensor does much the same.
+        rival: what a codec does of it: below the noise that must be beaten too.
         closer: edits of the same kind with better numbers, of what the chain with this edit renders; None where there
             are no numbers to better.
     """
@@ -135,6 +136,7 @@ class Edit:
     numbers: Mapping[str, float] = field(default_factory=dict)
     softens: bool = False
     shows: float = 0.0
+    rival: Edit | None = None
     closer: Callable[[Any], Sequence[Edit]] | None = None
 
 

@@ -114,32 +114,44 @@ def _pruned(search: Search, trial: Trial, noise: float) -> Trial:
 
 
 def _betters(search: Search, before: Trial, after: Trial, noise: float) -> bool:
+    return _surely(search, before, after) and (_explains(before, after, noise) or _shows(search, before, after))
+
+
+def _surely(search: Search, before: Trial, after: Trial) -> bool:
+    """Whether there is a gain that is no chance: in every frame, and in far more blocks than not."""
     assert before.held is not None
     assert after.held is not None
     gain = before.held - after.held
-    mean = float(gain.mean())
     least = LEAST_GAIN * search.faintness
-    if mean < least or (gain.mean(axis=1) < -WORSE_SHARE * before.held.mean(axis=1)).any():
+    if gain.mean() < least or (gain.mean(axis=1) < -WORSE_SHARE * before.held.mean(axis=1)).any():
         return False
     share = gain / np.maximum(before.held + after.held, 1e-12)  # of each block: a few loud ones are no evidence
-    sure = share.mean() >= LEAST_T * float(share.std()) / np.sqrt(share.size)
-    return bool(sure) and (_explains(before, after, mean, noise) or _shows(search, before, after, mean))
+    return bool(share.mean() >= LEAST_T * float(share.std()) / np.sqrt(share.size))
 
 
-def _explains(before: Trial, after: Trial, gain: float, noise: float) -> bool:
+def _explains(before: Trial, after: Trial, noise: float) -> bool:
     """Whether a good share of what was left above the noise is gone."""
     if all(e.softens for e in _added(before, after)):
         noise = 0.0  # less rounding is closer to any noisy picture: it must explain the noise too
-    return gain >= LEAST_SHARE * max(_held(before) - noise, NOISE_SHARE * noise)
+    return _held(before) - _held(after) >= LEAST_SHARE * max(_held(before) - noise, NOISE_SHARE * noise)
 
 
-def _shows(search: Search, before: Trial, after: Trial, gain: float) -> bool:
+def _shows(search: Search, before: Trial, after: Trial) -> bool:
     """Whether enough of what the edits change is in the car's pictures, whatever noise lies over it.
 
-    With a share p of the change there, the gain is 2 p - 1 of the change's square.
+    With a share p of the change there, the gain is 2 p - 1 of the change's square. What a codec does of an edit does
+    not count for it.
     """
-    least = min((e.shows for e in _added(before, after)), default=0.0)
-    return least > 0 and gain >= (2 * least - 1) * search.apart(before, after)
+    added = _added(before, after)
+    least = min((e.shows for e in added), default=0.0)
+    if least <= 0:
+        return False
+    rivals = [search.again([e.rival if x is e else x for x in after.edits]) for e in added if e.rival is not None]
+    others = [before, *(r for r in rivals if r is not None and r.held is not None)]
+    return all(
+        _surely(search, o, after) and _held(o) - _held(after) >= (2 * least - 1) * search.apart(o, after)
+        for o in others
+    )
 
 
 def _equals(search: Search, chosen: Trial) -> list[Trial]:

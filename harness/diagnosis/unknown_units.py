@@ -28,14 +28,23 @@ FARTHEST = 4.0  # black and white lie at most so many times the seen levels' spa
 
 
 def unknown_units_edits(view: View) -> Iterator[Edit]:
-    """Orders of channels, ranges and a gamma, each with what it says about the lab's mean and std."""
+    """Factors of 255, orders of channels, ranges and a gamma, each with what it says about the lab's mean and std."""
     at = view.chain.last(("normalise",))
     if at is None:
         return
     if view.channels == 3:
         yield from _orders(view, view.chain.steps[at])
         yield from _ranges(view, view.chain.steps[at])
+    yield from _scales(view, view.chain.steps[at])
     yield from _gamma(view)
+
+
+def _scales(view: View, normalise: Step) -> Iterator[Edit]:
+    """A factor of 255; where black lies in the lab's numbers is fitted."""
+    for words, factor in (("not divided by 255", 255.0), ("divided by 255 twice", 1 / 255)):
+        offset = (view.target - view.rendered * np.float32(factor)).mean((0, 1, 2), dtype=np.float64)
+        change = partial(_renormalised, refitted(normalise, np.full(view.channels, factor), offset))
+        yield Edit("scale", "normalise", words, change, view.channels, PLACE + 45)
 
 
 def _orders(view: View, normalise: Step) -> Iterator[Edit]:
@@ -103,9 +112,14 @@ def _fit(view: View) -> tuple[float, NDArray[np.float64], NDArray[np.float64]] |
     return (exponent, black, white) if abs(exponent - 1) >= 1e-3 else None
 
 
-def _with(step: Step, options: Mapping[str, Any], chain: Chain) -> Chain | None:
+def _renormalised(options: Mapping[str, Any], chain: Chain) -> Chain | None:
     at = chain.last(("normalise",))
-    return None if at is None else chain.changed(at, **options).put(chain.after_geometry(), step)
+    return None if at is None else chain.changed(at, **options)
+
+
+def _with(step: Step, options: Mapping[str, Any], chain: Chain) -> Chain | None:
+    changed = _renormalised(options, chain)
+    return None if changed is None else changed.put(chain.after_geometry(), step)
 
 
 def _put_late(step: Step, chain: Chain) -> Chain | None:

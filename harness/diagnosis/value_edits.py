@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from functools import partial
 from itertools import permutations
 from typing import Any
@@ -20,6 +21,7 @@ PLACE = 60
 Put = Callable[[Step, Chain], Chain | None]
 STEEPEST = 4.0  # gamma beyond which no camera has one
 JPEG_SHOWS = 0.55  # noise moves values over the steps of the quantisation: a good part of what it does is elsewhere
+FINEST = 100  # halves the colours' resolution and little else, as every codec does
 QUALITIES = (35, 60, 78, 92)
 KNOWN: dict[str, tuple[Sequence[float], Sequence[float]]] = {
     "ImageNet's": ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
@@ -197,8 +199,8 @@ def _jpeg(quality: int, put: Put, bgr: bool) -> Edit:
     step = {"op": f"{OWN}jpeg", "step": "jpeg", "quality": quality, "bgr": bgr}
     words = f"JPEG of the {'whole' if put is _put_early else 'network' + chr(39) + 's'} picture, quality {quality}"
     closer = partial(_other_qualities, quality, put)
-    numbers = {"quality": quality}
-    return Edit("jpeg", "jpeg", words, partial(put, step), 1, PLACE - 35, numbers, shows=JPEG_SHOWS, closer=closer)
+    edit = Edit("jpeg", "jpeg", words, partial(put, step), 1, PLACE - 35, {"quality": quality}, closer=closer)
+    return edit if quality == FINEST else replace(edit, shows=JPEG_SHOWS, rival=_jpeg(FINEST, put, bgr))
 
 
 def _other_qualities(quality: int, put: Put, view: View) -> list[Edit]:

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from benchmarks.diagnosis import encoded
 from tests.harness.diagnosis.scenes import SMALL, diagnosed, pictures
 
 SINGLES: dict[str, dict[str, Any]] = {
@@ -24,6 +25,33 @@ def test_a_single_fault_is_named_and_nothing_else(name: str) -> None:
     assert len(found.edits) == 1
     assert name in found.edits[0].names
     assert found.explained > 0.95
+
+
+@pytest.mark.parametrize(
+    ("name", "numbers", "crf"),
+    [("matrix", {"read": "bt709", "ffmpeg": False}, 36), ("jpeg", {"quality": 50, "early": True}, 24)],
+)
+def test_what_no_codec_does_is_named_below_its_noise(name: str, numbers: dict[str, Any], crf: int) -> None:
+    found = diagnosed({name: numbers}, shown=encoded(pictures(SMALL), SMALL.source, crf))
+    assert [e.name for e in found.edits] == [name]
+    assert found.explained < 0.3  # the rest is the codec's
+
+
+def test_a_codec_alone_gets_no_name() -> None:
+    found = diagnosed({}, shown=encoded(pictures(SMALL), SMALL.source, 32))
+    assert found.edits == ()
+    assert found.before > 5
+
+
+def test_little_is_told_by_the_contrast_of_the_car() -> None:
+    found = diagnosed({"scale": {"factor": 1 / 255}, "crop": {"right": 1, "down": -2}}, noise=0.5)
+    assert {"scale", "crop"} <= {name for e in found.edits for name in e.names}
+    assert len(found.edits) == 2
+
+
+def test_two_edits_are_found_of_which_each_alone_shows_nothing() -> None:
+    found = diagnosed({"layout": {}, "flip": {"how": 0}}, noise=0.6)
+    assert {e.name for e in found.edits} == {"layout", "flip"}
 
 
 def test_a_clean_car_is_the_same() -> None:

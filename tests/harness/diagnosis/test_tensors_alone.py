@@ -53,6 +53,26 @@ def test_a_wrong_mean_is_told_under_an_unknown_normalisation() -> None:
     assert "normalisation" in names
 
 
+UNKNOWN_MEAN, UNKNOWN_STD = MEAN - 0.06, STD * 1.13
+"""A normalisation that no table of common ones has."""
+
+
+@pytest.mark.parametrize(
+    ("name", "car"),
+    [
+        ("channel_order", LAB[:, ::-1]),
+        ("gamma", np.rint(LAB**1.3 * 255) / 255),
+        ("range", np.rint(16 + LAB * 219) / 255),
+        ("scale", LAB * 255),
+    ],
+)
+def test_an_unknown_normalisation_is_fitted_with_what_the_car_does(name: str, car: NDArray[np.float32]) -> None:
+    noise = np.random.default_rng(0).normal(0, 1 / 255, car.shape)
+    ours, theirs = ((t - UNKNOWN_MEAN) / UNKNOWN_STD for t in (LAB, car + noise))
+    (names,) = classes(theirs.astype(np.float32), ours)
+    assert name in names
+
+
 def test_late_frames_are_told() -> None:
     late = LAB[np.maximum(np.arange(len(LAB)) - 3, 0)]
     found = diagnose_alone(LAB, late).diagnosis

@@ -11,12 +11,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import numpy as np
-
 from cases.case import Case
 from harness.lines.chunk import Chunk, Ints, RungOutputs
 from harness.measures.compare import Comparer
+from harness.measures.sections import SECTION_FRAMES
 from harness.replay.batches import RowCheck
+from harness.replay.environment import give_back
 from harness.replay.failure import Failure
 from harness.replay.rung_decoders import decoder_of
 from harness.replay.rung_loop import Runner
@@ -89,6 +89,8 @@ class CaseMeasuring:
         """
         with of_case(self._case):
             self._comparer.add(Chunk(chunk.frames, chunk.timestamps_ns, self._taken(chunk)))
+        if self._comparer.frames_done % SECTION_FRAMES == 0:
+            give_back()
 
     def finish(self, checks: Sequence[RowCheck]) -> None:
         """Measure what needs the whole case, and make its parts final.
@@ -165,8 +167,7 @@ def _in_case(failure: Failure, case: Case) -> Failure:
 def _latency(readings: Sequence[Reading]) -> Iterator[dict[str, Any]]:
     """Median and 99th percentile of `infer`, the first frame left out as warm-up where there are more."""
     for reading in readings:
-        elapsed_ms = np.frombuffer(reading.elapsed_ns, np.int64) / 1e6
-        elapsed_ms = elapsed_ms[1:] if len(elapsed_ms) > 1 else elapsed_ms
-        if len(elapsed_ms):
-            p50, p99 = np.percentile(elapsed_ms, [50, 99]).tolist()
-            yield {"rung": reading.rung.name, "p50_ms": p50, "p99_ms": p99, "frames": len(elapsed_ms)}
+        told = reading.latencies
+        if told.calls:
+            p50, p99 = told.quantile_ms(0.5), told.quantile_ms(0.99)
+            yield {"rung": reading.rung.name, "p50_ms": p50, "p99_ms": p99, "frames": told.calls}

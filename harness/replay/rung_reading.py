@@ -19,6 +19,7 @@ from harness.lines.chunk import Ints, RungOutputs
 from harness.lines.table import LineTable
 from harness.replay.decoding import Decoded, decode_frames
 from harness.replay.failure import Failure
+from harness.replay.latencies import Latencies
 from harness.replay.outputs import fitted
 from harness.replay.rung_decoders import RungDecoder
 from harness.run.rungs import Rung
@@ -54,14 +55,14 @@ class Reading:
         decoder: makes lines of its outputs.
         required: it is the reference: a failure is raised.
         failure: why it has no (more) lines; None while it has.
-        elapsed_ns: of every frame that it ran.
+        latencies: of the frames that it ran.
     """
 
     rung: Rung
     decoder: RungDecoder
     required: bool = False
     failure: Failure | None = None
-    elapsed_ns: array[int] = field(default_factory=lambda: array("q"))
+    latencies: Latencies = field(default_factory=Latencies)
 
     def demand(self, error: TruelineError, place: str) -> None:
         """Raise an error of the reference; another rung's is its own affair."""
@@ -79,7 +80,7 @@ class Reading:
         if self.failure:
             return _nothing(len(frames))
         self.failure = given.failure
-        self.elapsed_ns.extend(given.elapsed_ns)
+        self.latencies.add(given.elapsed_ns)
         valid, ran = np.array(given.valid, bool), np.array(given.ran, bool)
         if not given.collected:
             return RungOutputs(valid, ran, {}, LineTable.empty())

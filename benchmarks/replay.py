@@ -327,7 +327,7 @@ def main(arguments: Sequence[str] = ()) -> None:
     asked = parser.parse_args(arguments)
     if "speed" in asked.only:
         _speed(512, 3, 1, asked.frames, asked.rounds, polygraphy=True)
-        _speed(512, 5, 400, max(100, asked.frames // 15), asked.rounds, polygraphy=False)
+        _speed(512, 5, 720, max(100, asked.frames // 13), asked.rounds, polygraphy=False)
     if "video" in asked.only:
         _video(asked.rounds, asked.video_seconds)
     if "memory" in asked.only:

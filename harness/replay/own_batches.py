@@ -45,23 +45,15 @@ class OwnBatches:
     Attributes:
         engine: runs them.
         waiting: frames that wait for their batch to fill: number, time, tensors.
+        proven: whether rows are what the frames give alone.
     """
 
     engine: Engine
     waiting: list[tuple[int, int, Tensors]] = field(default_factory=list)
+    proven: bool = False
     _alone: int = 0
     _tried: list[Tensors] = field(default_factory=list)
-    _proven: bool | None = None
-
-    @property
-    def proven(self) -> bool:
-        """Whether rows are what the frames give alone."""
-        return bool(self._proven)
-
-    @property
-    def full(self) -> bool:
-        """Whether a batch waits to be run."""
-        return len(self.waiting) >= SIZE
+    _told: bool = False
 
     def ran_alone(self, tensors: Tensors, elapsed_ns: Sequence[int]) -> None:
         """Tell of a frame that ran alone; after enough of them rows are tried.
@@ -70,13 +62,14 @@ class OwnBatches:
             tensors: its inputs.
             elapsed_ns: of the frames that ran alone so far.
         """
-        if self._proven is not None:
+        if self._told:
             return
         self._alone += 1
         if self._alone > ALONE - SIZE:
             self._tried.append(tensors)
         if self._alone >= ALONE:
-            self._proven = median(elapsed_ns[-SIZE:]) <= SMALL_NS and self._same()
+            self._told = True
+            self.proven = median(elapsed_ns[-SIZE:]) <= SMALL_NS and self._same()
             self._tried = []
 
     def taken(self) -> list[tuple[int, int, Tensors]]:

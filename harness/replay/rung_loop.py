@@ -22,7 +22,7 @@ from harness.replay.batches import rows_of, stacked
 from harness.replay.failure import Failure
 from harness.replay.feeding import Refused
 from harness.replay.outputs import OutputCheck
-from harness.replay.own_batches import OwnBatches
+from harness.replay.own_batches import SIZE, OwnBatches
 from harness.replay.rung_reading import Outputs, Reading
 from trueline import TruelineError
 
@@ -93,11 +93,12 @@ class Runner:
 
     def step(self, tensors: Tensors, frame: int, timestamp_ns: int) -> None:
         """Run one frame and keep its outputs; or keep it, where it runs in a batch with those that follow."""
-        if self.own is None or not self.own.proven:
+        own = self.own
+        if own is None or not own.proven:
             return self._step_alone(tensors, frame, timestamp_ns)
-        self.own.waiting.append((frame, timestamp_ns, tensors))
-        if self.own.full:
-            self._step_own_batch(self.own.taken())
+        own.waiting.append((frame, timestamp_ns, tensors))
+        if len(own.waiting) >= SIZE:
+            self._step_own_batch(own.taken())
         return None
 
     def flush(self) -> None:
@@ -112,12 +113,13 @@ class Runner:
         try:
             with guarded(self._crashed):
                 given = self.engine.infer(stacked([tensors for _, _, tensors in frames]))
-            rows = [self.check(row) for row in rows_of(given, len(frames), self.engine.name)]
+            rows = rows_of(given, len(frames), self.engine.name)
+            first = self.check(rows[0])  # the others have its shapes and types
         except TruelineError:
             for frame, timestamp_ns, tensors in frames:
                 self._step_alone(tensors, frame, timestamp_ns)
             return None
-        return self._keep(rows)
+        return self._keep(rows if first.keys() == given.keys() else [{n: row[n] for n in first} for row in rows])
 
     def _step_alone(self, tensors: Tensors, frame: int, timestamp_ns: int) -> None:
         if self.over:

@@ -64,8 +64,10 @@ def write_model(folder: Path, width: int, layers: int, rows: int = 1, seed: int 
     exported networks.
     """
     rng = np.random.default_rng(seed)
-    weights, nodes, last = [numpy_helper.from_array(np.array([rows, width]), "rows")], [], "x"
+    weights: list[Any] = []
+    nodes, last = [], "x"
     if rows > 1:
+        weights.append(numpy_helper.from_array(np.array([rows, width]), "rows"))
         nodes, last = [helper.make_node("Expand", ["x", "rows"], ["copies"])], "copies"
     for k in range(layers):
         weights.append(numpy_helper.from_array(_orthogonal(rng, width), f"w{k}"))

@@ -1,4 +1,4 @@
-"""The pictures of report, player, comparison and terminal in docs/images/screens: `python -m docs.screenshots DIR`.
+"""Pictures of report, player, comparison and terminal for the guide: `python -m docs.screenshots DIR [SUBJECT...]`.
 
 DIR is what `trueline demo --out DIR` left, with `trueline model layers DIR/cubic` after it. Every subject is taken at
 three widths, light and dark, by a headless Chromium that asks for nothing from any network. Run it after a change of
@@ -13,7 +13,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -34,8 +34,8 @@ EXTRA = 1280  # width of pictures of single sections
 SHOWN, OTHER = "cubic", "robust"
 
 
-def main(demo: Path) -> None:
-    """Take all pictures."""
+def main(demo: Path, subjects: Sequence[str] = ()) -> None:
+    """Take the pictures of some subjects, or of all."""
     OUT.mkdir(parents=True, exist_ok=True)
     demo = demo.resolve()
     with tempfile.TemporaryDirectory() as name, _browser(Path(name)) as browser:
@@ -48,6 +48,8 @@ def main(demo: Path) -> None:
             extra = {"layers": (report, "#layers"), "inputs": (report, "#mismatch")} if width == EXTRA else {}
             for scheme in SCHEMES:
                 for subject, (file, section) in (pages | extra | {"terminal": (told[scheme], "")}).items():
+                    if subjects and subject not in subjects:
+                        continue
                     size = (width, TERMINAL_HEIGHT if subject == "terminal" else height)
                     _write(f"{subject}_{width}_{scheme}", _shot(browser, file, section, size, scheme))
 
@@ -147,4 +149,4 @@ def _write(name: str, png: bytes) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    main(Path(sys.argv[1]), sys.argv[2:])

@@ -19,9 +19,10 @@ const Charts = (() => {
     });
     const ends = Object.values(DATA.edges).flat();
     const x = DATA.kind === "vehicle" ? { from: 0, to: Math.max(...ends) } : { from: Math.max(...ends), to: Math.min(...ends) };
-    const values = traces.flatMap((t) => t.points.map((p) => p[1]));
+    const over = overlay(scene, reference, track);
+    const values = [...traces, ...over].flatMap((t) => t.points.map((p) => p[1]));
     const title = `offset along line ${track ?? "–"} at this frame, ${DATA.unit}, left positive`;
-    Plot.draw(place, { title, x, y: Plot.range(values, DATA.unit === "px" ? 1 : 0.05), traces, overlay: overlay(scene, reference, track) });
+    Plot.draw(place, { title, x, y: Plot.range(values, DATA.unit === "px" ? 1 : 0.05), traces, overlay: over });
   }
 
   /** Chord and height of the finding that is shown, as offsets. */

@@ -46,7 +46,7 @@ const Plot = (() => {
       shapes.push(make("line", { class: v === 0 ? "zero" : "grid", x1: SIZE.left, x2: SIZE.left + w, y1: Y(v), y2: Y(v) }),
         make("text", { class: "tick", x: SIZE.left - 6, y: Y(v) + 4, "text-anchor": "end" }, signed(v, ys.digits)));
     }
-    const xs = ticks(what.x.from, what.x.to, Math.max(2, Math.floor(w / 90)));
+    const xs = ticks(Math.min(what.x.from, what.x.to), Math.max(what.x.from, what.x.to), Math.max(2, Math.floor(w / 90)));
     for (const v of xs.values) {
       shapes.push(make("line", { class: "grid", x1: X(v), x2: X(v), y1: SIZE.top, y2: SIZE.top + h }),
         make("text", { class: "tick", x: X(v), y: SIZE.top + h + 15, "text-anchor": "middle" }, what.x.text ? what.x.text(v) : signed(v, xs.digits)));

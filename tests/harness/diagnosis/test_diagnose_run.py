@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from cases.case import Case, open_case
 from cases.synth import synth_cases
 from harness.cli.app import command_tree
 from harness.cli.demo import example_folder
+from harness.diagnosis.model import Diagnosis
 from harness.diagnosis.recorded import chosen_frames, diagnose_recorded
 from harness.diagnosis.run import diagnose_run, told_diagnoses
 from harness.errors import DiagnosisError
@@ -72,6 +74,26 @@ def test_explain_has_it_and_keeps_it_with_its_picture(run: Run) -> None:
     assert told["sentence"] == first.sentence
     assert (run.path / "diagnosis" / "image.png").read_bytes().startswith(b"\x89PNG")
     assert told_diagnoses(run, [Found]) == ([first], "")
+
+
+def test_a_folder_that_cannot_be_written_keeps_nothing_and_tells_all_the_same(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from harness.diagnosis import run as module
+
+    def refuse(*_: Any, **__: Any) -> None:
+        raise OSError(30, "Read-only file system")
+
+    class Found:
+        stage, case = "car", "another"
+
+    told = Diagnosis("image", "another", "the lab's", "same")
+    monkeypatch.setattr(module, "diagnose_run", lambda *_, **__: [SimpleNamespace(diagnosis=told, pictures=None)])
+    monkeypatch.setattr(module, "write_picture", lambda _, path: path)
+    monkeypatch.setattr(module, "write_json", refuse)
+    found, why = told_diagnoses(run, [Found])
+    assert found == [told]
+    assert "the diagnosis is not kept: cannot write the diagnosis: Read-only file system" in why
 
 
 def test_a_step_of_the_cards_own_is_not_run_unasked(run: Run) -> None:

@@ -45,6 +45,7 @@ class PooledLine:
         fps: of the time axis.
         first, last: frames of the line.
         frames, reference_frames: in which the offset, and the reference's position, is known.
+        reference_run_s: longest time on end in which the reference's position is known.
         swing_steps: that were looked at for swings.
         found: measure -> where it has its values; a measure that could not look anywhere is not there.
         looks: what each section tells of a lag.
@@ -57,6 +58,7 @@ class PooledLine:
     last: int
     frames: int = 0
     reference_frames: int = 0
+    reference_run_s: float = 0.0
     swing_steps: int = 0
     found: dict[str, list[Found]] = field(default_factory=dict)
     looks: list[LagLook] = field(default_factory=list)

@@ -21,6 +21,7 @@ from harness.measures.sections import Found, PooledLine
 from harness.measures.series import MIN_FPS, SeriesStore, TrackSeries
 from harness.measures.sway import sway, sway_sums
 from harness.measures.swing import find_swings
+from harness.measures.windows import runs_of
 from harness.model.grid import Grid
 from harness.run.catalogue import Measure, computed, events_of, find_measure
 from harness.run.tables import SORT_KEYS, TABLES
@@ -112,6 +113,7 @@ class SeriesTable:
             "fps": line.fps,
             "frames": line.frames,
             "reference_frames": line.reference_frames,
+            "reference_run_s": line.reference_run_s,
             "toggles_per_min": per_min,
             "lag_frames": float(np.median(known)) if len(known) else None,
             **{m.column: _value(line, m) for m in computed("series_metrics")},
@@ -174,7 +176,11 @@ def _line(series: TrackSeries, station: int) -> PooledLine:
 def _count(line: PooledLine, series: TrackSeries) -> None:
     line.last = int(series.frame[-1])
     line.frames += int(np.isfinite(series.offset[series.fresh :, line.station]).sum())
-    line.reference_frames += int(np.isfinite(series.reference[series.fresh :, line.station]).sum())
+    known = np.isfinite(series.reference[:, line.station])
+    line.reference_frames += int(known[series.fresh :].sum())
+    start, stop = runs_of(known)
+    if len(start) and series.fps > 0:
+        line.reference_run_s = max(line.reference_run_s, float((stop - start).max()) / series.fps)
 
 
 def _measure(line: PooledLine, series: TrackSeries, block: StationBlock) -> None:

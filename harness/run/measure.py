@@ -117,6 +117,8 @@ class Measure:
             candidate draws: such a case is left out of a rule.
         needs_eyes: a network that draws the same lines on every road is told by it.
         per_rate: it means something else at another frame rate, so that only cases of one rate are pooled.
+        needs_s: over time: seconds on end that a line must be there for a value; it is not asked of a line that the
+            reference itself has for less.
         whole_band: of matched lines: it has a value only where the reference has the band, not a piece of it.
         pooled: of a time series: how the numbers of the sections of a long case become one; `max` by size, `mean` and
             `rms` by their frames.
@@ -149,6 +151,7 @@ class Measure:
     of_case: bool = False
     needs_eyes: bool = False
     per_rate: bool = False
+    needs_s: float = 0.0
     whole_band: bool = False
     pooled: Pooled = "max"
     compute: str = ""

@@ -137,7 +137,7 @@ def answers(run: RunLike, facts: RunFacts, asked: Sequence[Asked]) -> list[dict[
 def _read(run: RunLike, facts: RunFacts, table: str, asked: Sequence[Asked]) -> Iterable[Stretches]:
     """The rows that any of the questions is about, a few cases at a time."""
     rungs = list(dict.fromkeys(rung for a in asked for rung in a.references))
-    columns = {a.column for a in asked} | {*KEYS, *_PLACES, "matched", COVERING.get(table, "")}
+    columns = {a.column for a in asked} | {*KEYS, *_PLACES, "matched", "reference_run_s", COVERING.get(table, "")}
     rows = run.table(table).filter(pl.col("rung").is_in(rungs))
     for batch in in_batches(rows.select(c for c in TABLES[table] if c in columns), facts, rungs):
         yield Stretches(batch)

@@ -34,7 +34,7 @@ _FIXED: dict[str, Schema] = {
     "tensor_metrics": {"case": _S, "frame": _I, "rung": _S, "output": _S, "reference": _S},
     "series_metrics": {
         "case": _S, "rung": _S, "track": pl.Int32, "station": _F, "reference": _S, "fps": _F, "frames": _I,
-        "reference_frames": _I, "swing_hz": _F,
+        "reference_frames": _I, "reference_run_s": _F, "swing_hz": _F,
     },
     "lane_metrics": {"case": _S, "rung": _S, "reference": _S, "frames": _I},
     "state_metrics": {

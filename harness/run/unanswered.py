@@ -8,6 +8,8 @@ have been left because it looks good.
 - line_metrics: of the rows of a track whose reference covers the band (coverage is not null).
 - series_metrics: of the frames of a band's look-ahead station at which the reference has the line, over all tracks; a
   value is of a whole track.
+- A measure that needs a line for some time on end is not asked of lines that the reference itself does not have for so
+  long: where the lab's line blinks, no candidate can have a jitter.
 - A band that no track's reference covers is not applicable where a rule looks at all bands, and unanswered where the
   rule names the band.
 
@@ -56,25 +58,27 @@ def unanswered(
     if question.measure.optional or not question.measure.has_band:
         return {}
     found: dict[Key, str] = {}
-    for key, parts in _parts(stretches, about, known, facts).items():
+    for key, parts in _parts(stretches, about, known, facts, question.measure.needs_s).items():
         if text := _missing_part(question, parts, facts.cases[key[1]].fps if key[1] in facts.cases else 0.0):
             found[key] = text
     return found
 
 
 def _parts(
-    stretches: Stretches, about: NDArray[np.bool_], known: NDArray[np.bool_], facts: RunFacts
+    stretches: Stretches, about: NDArray[np.bool_], known: NDArray[np.bool_], facts: RunFacts, needs_s: float
 ) -> Mapping[Key, Sequence[Part]]:
-    """What the reference covers and what of it is measured, by track and band."""
+    """What the reference covers, of lines that it has for long enough, and what of it is measured, by track, band."""
     covers, places = stretches.once("covers", _covers), stretches.once("places", lambda s: _places(s, facts))
     covered = stretches.once("covered", lambda s: s.sums(covers)).tolist()
     measured = stretches.sums(np.where(known, covers, 0)).tolist()
     chosen = about.tolist()
     parts: dict[Key, list[Part]] = {}
     beyond = "station" in stretches.keys.columns
+    long_enough = (stretches.once("runs", _longest_runs) >= needs_s).tolist()
     for k, rung, case, band, track in places:
         if chosen[k] and not (beyond and band is None):
-            parts.setdefault((rung, case), []).append((band, track, covered[k], measured[k]))
+            asked = (covered[k], measured[k]) if long_enough[k] or measured[k] else (0, 0)
+            parts.setdefault((rung, case), []).append((band, track, *asked))
     return parts
 
 
@@ -90,6 +94,13 @@ def _covers(stretches: Stretches) -> Ints:
     if "station" in stretches.keys.columns:
         return stretches.ordered(stretches.rows["reference_frames"].fill_null(1)).astype(np.int64)
     return stretches.known("coverage").astype(np.int64)
+
+
+def _longest_runs(stretches: Stretches) -> NDArray[np.float64]:
+    """Of each stretch the longest time on end that the reference has the line; for ever where that is not told."""
+    if "reference_run_s" not in stretches.rows.columns:
+        return np.full(len(stretches), np.inf)
+    return stretches.ordered(stretches.rows["reference_run_s"].fill_null(np.inf))[stretches.starts].astype(np.float64)
 
 
 def _band_of_station(facts: RunFacts) -> pl.Expr:

@@ -9,7 +9,7 @@ __all__ = ["ENTRIES"]
 ENTRIES = (
     event_entry("swing", "length", ("series_metrics", "swing_rate"), "swing",
            "Left-right movement of the offset with four or more turning points.", "overlap", banded=True,
-           noise="swing_pp", below="swing_pp"),
+           noise="swing_pp", below="swing_pp", needs_s=1.0),
     event_entry("flicker", "rate", ("series_metrics", "toggles_per_min"), "flicker",
            "A line that appears and disappears more often than the reference's.", "case"),
     event_entry("missing", "frames", ("frame_metrics", "missing"), "line missing",

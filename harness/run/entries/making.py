@@ -56,10 +56,10 @@ def tensor_entry(name: str, quantity: Quantity, label: str, definition: str, **m
 
 def event_entry(
     kind: str, quantity: Quantity, evidence: tuple[str, str], label: str, definition: str, sizing: Sizing,
-    *, banded: bool = False, family: str = "", noise: str = "", below: str = "",
+    *, banded: bool = False, family: str = "", noise: str = "", below: str = "", needs_s: float = 0.0,
 ) -> Measure:  # fmt: skip
     """A kind of event that is no measure over a threshold."""
     return Measure(
         f"event.{kind}", "events", "value", quantity, label, definition, kind="event", evidence=evidence,
-        has_band=banded, family=family or kind, sizing=sizing, noise=noise, below=below,
+        has_band=banded, family=family or kind, sizing=sizing, noise=noise, below=below, needs_s=needs_s,
     )  # fmt: skip

@@ -36,39 +36,39 @@ ENTRIES = (
         "How much the candidate's line shakes from frame to frame beyond the reference's, in the worst 2 s: the sigma "
         "of white noise that would shake as much, from the 80 % point of the second difference. Constant bias, steady "
         "drift and single frames that are far off do not count.",
-        "jitter:jitter_of", has_floor=True, per_rate=True,
+        "jitter:jitter_of", has_floor=True, per_rate=True, needs_s=2.5,
         threshold=Threshold((0.06, 0.06, 0.12), (0.3, 0.3, 0.3), "w"),
     ),
     series_entry(
         "tremble", "length", "tremble",
         "RMS of the offset from 3 to 8 Hz in the worst 2 s, beyond what the reference does by itself.",
-        "tremble:tremble_of", has_floor=True, per_rate=True, family="jitter",
+        "tremble:tremble_of", has_floor=True, per_rate=True, family="jitter", needs_s=2.0,
         threshold=Threshold((0.045, 0.045, 0.09), (0.225, 0.225, 0.225), "w"),
     ),
     series_entry(
         "glitch", "length", "glitch",
         "Distance of one or two frames from the median of the half second around them.",
-        "jumps:glitch_of", threshold=Threshold((0.30, 0.30, 0.60), (1.5, 1.5, 1.5), "w"),
+        "jumps:glitch_of", needs_s=1.0, threshold=Threshold((0.30, 0.30, 0.60), (1.5, 1.5, 1.5), "w"),
     ),
     series_entry(
         "step", "length", "step",
         "Lasting change of the offset within two frames: from the median of the half second before to the medians of "
         "both half seconds after.",
-        "jumps:step_of", threshold=Threshold((0.15, 0.15, 0.30), (0.75, 0.75, 0.75), "w"),
+        "jumps:step_of", needs_s=2.0, threshold=Threshold((0.15, 0.15, 0.30), (0.75, 0.75, 0.75), "w"),
     ),
     series_entry(
         "sway_rms", "length", "sway", "RMS of the offset at one look-ahead between 0.3 and 2 Hz.",
-        "series_table:sway_of", has_floor=True, pooled="rms",
+        "series_table:sway_of", has_floor=True, needs_s=2.0, pooled="rms",
     ),
     series_entry(
         "swing_rate", "rate", "swing rate", "Swings of the candidate's own per minute.",
-        group="", family="swing",
+        group="", needs_s=1.0, family="swing",
     ),
     series_entry(
         "swing_pp", "length", "swing",
         "Peak-to-peak left-right movement of the offset at one look-ahead between successive turning points, after a "
         "3 Hz low-pass; below the threshold of a swing, of what turns as often with smaller legs.",
-        family="swing", has_floor=True,
+        family="swing", has_floor=True, needs_s=1.0,
     ),
     series_entry(
         "lag_frames", "frames", "lag",

@@ -124,6 +124,20 @@ def test_swing_that_is_null_on_both_ego_lines_is_no_pass(tmp_path: Path) -> None
     assert status is Status.NOT_RUN, reason
 
 
+def test_a_line_that_blinks_in_both_leaves_no_rule_over_time_open(tmp_path: Path) -> None:
+    """A clip of 4 s at 10 frames a second; an outer line comes and goes in lab and car alike."""
+    before = lanes(40)
+    before[np.arange(40) % 11 > 6, 0] = np.nan
+    rng = np.random.default_rng(0)
+    after = before + 0.01 * rng.standard_normal((40, 4, 1))
+    run = planted_run(tmp_path, drawn(before), drawn(after), frames=40, fps=10.0)
+    for metric in ("jitter", "tremble", "step"):
+        assert ruled(run, metric=metric, statistic="max", limit="0.1 m")[0] is Status.PASS
+    after[np.arange(40) % 11 > 6, 1:3] = np.nan
+    run = planted_run(tmp_path / "b", drawn(before), drawn(after), frames=40, fps=10.0)
+    assert ruled(run, metric="jitter", statistic="max", limit="0.1 m")[0] is Status.NOT_RUN
+
+
 def test_one_line_bowed_for_one_second_is_not_diluted(tmp_path: Path) -> None:
     """An ego line is bowed by 2 m for 1 s of 30 s: pooled over lines and bands its p99 is 2 cm."""
     frames = 600

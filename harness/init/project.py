@@ -27,7 +27,6 @@ from harness.init.text import card_text, policy_text, test_text
 from harness.init.trials import Tried, draft_card, outputs_on, tried
 from harness.lines.table import LineTable
 from harness.lines.vanishing import vanishing_row
-from harness.measures.kink import kink
 from harness.model.card import Card, load_card
 from harness.replay.replay import DEFAULT_ENGINES
 from harness.run.tables import BANDS
@@ -332,11 +331,9 @@ def _take_vanishing_row(image: dict[str, Any], lines: Mapping[str, LineTable], s
 
 def _without_kink(card: Card) -> str:
     """That lines of so few rows have no kink in some bands; empty where they have it in all."""
-    stations = card.grid.stations
-    found = kink(np.zeros((1, *stations.shape)), card.grid)[0]
-    bands = [band for band, value in zip(BANDS, found, strict=True) if np.isnan(value)]
+    bands = [band for band, there in zip(BANDS, card.grid.bands_with_kink, strict=True) if not there]
     length = min(card.grid.thresholds.kink_length)
-    told = f"; kink looks {length:.0f} px up and down and has no value {' and '.join(bands)} in so few rows: NOT_RUN"
+    told = f"; kink looks {length:.0f} px up and down and has no value {' and '.join(bands)} in so few rows"
     return told if bands else ""
 
 

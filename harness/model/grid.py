@@ -122,6 +122,16 @@ class Grid:
         """All band stations, float64 [3, STATIONS_PER_BAND], near to far."""
         return np.stack([np.linspace(a, b, STATIONS_PER_BAND) for a, b in self.edges])
 
+    @cached_property
+    def bands_with_kink(self) -> tuple[bool, bool, bool]:
+        """Which bands have a station with the length of a kink on both sides, inside the outermost stations."""
+        low, high = self.stations.min() - 1e-9, self.stations.max() + 1e-9
+        near, mid, far = (
+            bool(((band - length >= low) & (band + length <= high)).any())
+            for band, length in zip(self.stations, self.thresholds.kink_length, strict=True)
+        )
+        return near, mid, far
+
 
 def vehicle_grid(
     edges: tuple[tuple[float, float], tuple[float, float], tuple[float, float]] = ((0, 20), (20, 40), (40, 80)),

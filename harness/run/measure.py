@@ -120,6 +120,7 @@ class Measure:
         needs_s: over time: seconds on end that a line must be there for a value; it is not asked of a line that the
             reference itself has for less.
         whole_band: of matched lines: it has a value only where the reference has the band, not a piece of it.
+        only_bands: property of the grid that tells in which bands it can have a value at all; empty: in all.
         pooled: of a time series: how the numbers of the sections of a long case become one; `max` by size, `mean` and
             `rms` by their frames.
         compute: `module:function` that computes it, for measures of line pairs and time series; empty: its table is
@@ -153,6 +154,7 @@ class Measure:
     per_rate: bool = False
     needs_s: float = 0.0
     whole_band: bool = False
+    only_bands: Literal["bands_with_kink", ""] = ""
     pooled: Pooled = "max"
     compute: str = ""
 

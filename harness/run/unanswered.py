@@ -58,10 +58,29 @@ def unanswered(
     if question.measure.optional or not question.measure.has_band:
         return {}
     found: dict[Key, str] = {}
-    for key, parts in _parts(stretches, about, known, facts, question.measure.needs_s).items():
-        if text := _missing_part(question, parts, facts.cases[key[1]].fps if key[1] in facts.cases else 0.0):
+    possible = _possible(question, facts)
+    for key, every in _parts(stretches, about, known, facts, question.measure.needs_s).items():
+        parts = [part for part in every if part[0] is None or part[0] in possible]
+        if text := _impossible(question, possible) or _missing_part(
+            question, parts, facts.cases[key[1]].fps if key[1] in facts.cases else 0.0
+        ):
             found[key] = text
     return found
+
+
+def _possible(question: Question, facts: RunFacts) -> tuple[str, ...]:
+    """Bands in which the measure can have a value on the model's grid."""
+    if not (name := question.measure.only_bands):
+        return BANDS
+    return tuple(band for band, there in zip(BANDS, getattr(facts.grid, name), strict=True) if there)
+
+
+def _impossible(question: Question, possible: Sequence[str]) -> str:
+    """Why there is no answer at all; empty where there can be one."""
+    asked = question.band or BANDS
+    if lacking := [band for band in question.band if band not in possible] or [b for b in asked if not possible]:
+        return f"{question.measure.name} has no value in the {' and '.join(lacking)} band, which is too short for it"
+    return ""
 
 
 def _parts(

@@ -46,7 +46,8 @@ ENTRIES = (
     line_entry(
         "kink", "angle", "kink",
         "Largest change of direction of the offset over a fixed length: a corner in the line.",
-        "kink:kink_of", group=SHAPE, threshold=Threshold((3 * DEGREE,) * 3, (3 * DEGREE,) * 3, over="kink"),
+        "kink:kink_of", group=SHAPE, only_bands="bands_with_kink",
+        threshold=Threshold((3 * DEGREE,) * 3, (3 * DEGREE,) * 3, over="kink"),
     ),
     line_entry(
         "curvature_gap", "curvature", "curvature gap",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ import pytest
 from harness.gate import Status, judge, load_policy
 from harness.gate.default import policy_of
 from harness.gate.policy import Rule
+from harness.model.grid import vehicle_grid
 from harness.run.folder import Run
 from harness.run.units import Limit
 from tests.harness.planted import X_M, drawn, planted_run
@@ -102,6 +104,26 @@ def test_a_band_that_the_reference_never_covers_does_not_count_unless_it_is_name
         assert status is Status.NOT_RUN
     assert "no line in the far band" in reason
     assert judge(run).status is Status.PASS
+
+
+def test_a_band_too_short_for_a_kink_does_not_count_unless_it_is_named(tmp_path: Path) -> None:
+    """As in pictures whose far band is a few rows; a kink elsewhere is seen still."""
+    grid = vehicle_grid()
+    grid = replace(grid, thresholds=replace(grid.thresholds, kink_length=(4.0, 8.0, 45.0)))
+    bent = lanes()
+    bent[:, 1] += np.maximum(X_M - 12, 0) * 0.1  # a corner of 5.7 degrees at 12 m
+    rule = {"metric": "kink", "statistic": "max", "limit": "3 deg"}
+    same = planted_run(tmp_path / "same", drawn(lanes()), drawn(lanes()), frames=FRAMES, grid=grid)
+    assert ruled(same, **rule)[0] is Status.PASS
+    assert ruled(same, **rule, band="far")[0] is Status.NOT_RUN
+    status, reason = ruled(same, **rule, band=["near", "far"])
+    assert status is Status.NOT_RUN
+    assert "kink has no value in the far band, which is too short for it" in reason
+    corner = planted_run(tmp_path / "corner", drawn(lanes()), drawn(bent), frames=FRAMES, grid=grid)
+    assert ruled(corner, **rule)[0] is Status.FAIL
+    none = replace(grid, thresholds=replace(grid.thresholds, kink_length=(45.0, 45.0, 45.0)))
+    blind = planted_run(tmp_path / "blind", drawn(lanes()), drawn(lanes()), frames=FRAMES, grid=none)
+    assert ruled(blind, **rule)[0] is Status.NOT_RUN
 
 
 def test_a_track_of_under_a_second_is_not_asked(tmp_path: Path) -> None:

@@ -14,6 +14,13 @@ from tests.strategies import IMAGE, VEHICLE, grids, offsets, quick
 
 
 @quick
+@given(grids())
+def test_the_grid_tells_the_bands_in_which_there_can_be_a_kink(grid):
+    found = kink(np.zeros((1, *grid.stations.shape)), grid)[0]
+    assert grid.bands_with_kink == tuple(np.isfinite(found).tolist())
+
+
+@quick
 @given(offsets(), grids())
 def test_agrees_with_looking_at_every_station(offset, grid):
     forward = grid.stations if grid.frame == "vehicle" else -grid.stations

@@ -54,8 +54,16 @@ class Report:
 
     @property
     def flagged(self) -> list[Outcome]:
-        """Controls that the gate flags."""
-        return [o for o in self.controls if o.planted and o.caught]
+        """Clean controls that the gate flags."""
+        return [o for o in self.controls if o.planted and o.caught and o.harm == "harmless"]
+
+    @property
+    def unclean(self) -> list[Outcome]:
+        """Controls that move this model's lines by as much as a grey or harmful fault: they are no clean ones here.
+
+        harm.py decides, as of faults: what it calls harmless and the gate flags is a false alarm, and nothing else is.
+        """
+        return [o for o in self.controls if o.planted and o.harm != "harmless"]
 
     @property
     def diagnosed(self) -> list[Outcome]:
@@ -96,6 +104,7 @@ class Report:
             "misses": [o.name for o in self.misses],
             "misblamed": [o.name for o in self.misblamed],
             "flagged": [o.name for o in self.flagged],
+            "unclean": [o.name for o in self.unclean],
             "confusion": self.confusion,
             "passes": self.passes,
             "faults": [o.to_json() for o in self.faults],

@@ -24,8 +24,8 @@ def render(report: Report, console: Console | None = None) -> None:
     show(table(columns, rows, f"Faults planted into {report.card}, judged by {report.policy}"), console=console)
     if report.confusion:
         show(_confusion(report), console=console)
-    rows = [(o.name, "flagged: " + ", ".join(o.rules) if o.caught else "clean") for o in report.controls if o.planted]
-    show(table(("control", "verdict"), rows, "Changes that are no faults"), console=console)
+    rows = [(o.name, f"{o.effect:.3g} {o.unit}", _verdict(o)) for o in report.controls if o.planted]
+    show(table(("control", "effect", "verdict"), rows, "Changes that are no faults"), console=console)
     show(*_summary(report), console=console)
 
 
@@ -33,6 +33,11 @@ def _row(o: Outcome) -> tuple[str, ...]:
     caught = f"{len(o.rules)}: {', '.join(o.rules[:3])}" if o.caught else _survived(o)
     blamed = (o.blamed or "none alone") + ("" if o.right else " (wrong)") if o.caught else ""
     return (o.name, o.stage, o.harm, f"{o.effect:.3g} {o.unit}", caught, blamed)
+
+
+def _verdict(o: Outcome) -> str:
+    unclean = "" if o.harm == "harmless" else f"; {o.harm}: no clean control of this model"
+    return ("flagged: " + ", ".join(o.rules) if o.caught else "clean") + unclean
 
 
 def _survived(o: Outcome) -> str:
@@ -64,10 +69,13 @@ def _summary(report: Report) -> Iterable[str]:
     refused = [o for o in (*report.faults, *report.controls) if not o.planted]
     yield from (f"not planted: {o.name}: {o.refused}" for o in refused)
     flagged = report.flagged
-    planted = sum(o.planted for o in report.controls)
+    planted = sum(o.planted for o in report.controls) - len(report.unclean)
     yield f"controls: {len(flagged)} of {planted} flagged" + (
         f": {', '.join(o.name for o in flagged)}" if flagged else ""
     )
+    if report.unclean:
+        names = ", ".join(o.name for o in report.unclean)
+        yield f"no clean controls of this model, because they move its lines: {names}"
     yield "PASS" if report.passes else "FAIL: " + _why(report)
 
 

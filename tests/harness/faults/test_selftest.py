@@ -52,7 +52,8 @@ CAUGHT = fault("a", "export", "harmful", caught=True, blamed="export", effect=0.
 MISSED = fault("b", "engine", "harmful", effect=0.1, caught_from=1.5)
 WRONG = fault("c", "engine", "harmful", caught=True, blamed="export", effect=0.3)
 GREY = fault("d", "car", "grey", effect=0.04)
-CLEAN, FLAGGED = Outcome("k", ""), Outcome("l", "", caught=True, rules=("bend",))
+CLEAN = Outcome("k", "", harm="harmless")
+FLAGGED = replace(CLEAN, name="l", caught=True, rules=("bend",))
 
 
 def report(*outcomes: Outcome) -> Report:
@@ -69,6 +70,16 @@ def test_a_gate_passes_its_self_test_only_without_a_miss_a_wrong_blame_or_a_fals
     assert not report(GREY, CLEAN).passes  # nothing harmful: nothing is shown
     twenty = [replace(CAUGHT, name=str(k)) for k in range(19)]
     assert report(*twenty, WRONG, CLEAN).passes  # 95 % are blamed rightly
+
+
+def test_a_control_that_moves_lines_is_no_clean_one(capsys: pytest.CaptureFixture[str]) -> None:
+    moves = replace(FLAGGED, name="decoded", harm="grey", effect=2.2, unit="px from the clean line")
+    found = report(CAUGHT, CLEAN, moves)
+    assert found.passes
+    assert (found.flagged, found.to_json()["unclean"]) == ([], ["decoded"])
+    render(found)
+    assert "they move its lines: decoded" in capsys.readouterr().out
+    assert not report(CAUGHT, CLEAN, FLAGGED, moves).passes
 
 
 def test_what_is_missed_and_blamed_wrongly_is_told_by_name_and_size(capsys: pytest.CaptureFixture[str]) -> None:

@@ -243,8 +243,8 @@ def _speed(width: int, layers: int, rows: int, frames: int, rounds: int, *, poly
         if polygraphy and (theirs := _polygraphy(card, few)) is not None:
             ways |= {"bare, few": _bare(card, few), "polygraphy, few": theirs}
         spent = _compare(ways, rounds)
-        call_ms = statistics.median(spent["bare"].wall_s) / frames / len(ENGINES) * 1e3
-        print(f"model of {call_ms:.3f} ms, {frames} frames, {len(ENGINES)} engines, {rounds} rounds")
+        call_ms = statistics.median(spent["bare"].cpu_s) / frames / len(ENGINES) * 1e3
+        print(f"model of {call_ms:.3f} ms of CPU, {frames} frames, {len(ENGINES)} engines, {rounds} rounds")
         print(f"  replay + compare      {spent['ours'].against(spent['bare'])}")
         if "polygraphy, few" in spent:
             print(f"  Polygraphy, {frames // 10} frames {spent['polygraphy, few'].against(spent['bare, few'])}")

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from cases.columns import NO_PICTURE, Columns, columns_of
 from cases.errors import CaseError, CaseSchemaError
 from cases.files import CASE_TOML, FRAMES, TRUTH, hash_file_once, hash_problems
-from cases.frames import EGO_COLUMNS, frame_problems, rate_problems, read_table
+from cases.frames import EGO_COLUMNS, frame_problems, in_order, rate_problems, read_table
 from cases.picture import Ego, Picture, Tick
 from cases.problem import raise_first
 from cases.readers import open_reader
@@ -287,7 +287,7 @@ def _checked_frames(root: Path, meta: CaseMeta) -> pl.DataFrame:
     problems += hash_problems(root, FRAMES, hash_file_once(path), meta.sha256)
     raise_first(problems)
     integers = [pl.col(name).cast(pl.Int64) for name in ("frame", "timestamp_ns", "index")]
-    return frames.with_columns(integers).sort("frame", maintain_order=True)
+    return in_order(frames.with_columns(integers))
 
 
 def find_cases(paths: Iterable[Path]) -> list[Path]:

@@ -21,6 +21,7 @@ __all__ = [
     "EGO_COLUMNS",
     "FRAME_COLUMNS",
     "frame_problems",
+    "in_order",
     "moments",
     "rate_problems",
     "read_table",
@@ -135,13 +136,27 @@ def _camera_problems(frames: pl.DataFrame, cameras: list[str], where: str) -> It
 
 def _order_problems(frames: pl.DataFrame, where: str) -> Iterator[Problem]:
     """Within a camera frame, timestamp and index grow together; moments follow each other in time."""
-    for (camera,), rows in frames.sort("frame", maintain_order=True).group_by("camera", maintain_order=True):
+    for camera, rows in _by_camera(in_order(frames)):
         for column in ("frame", "timestamp_ns", "index"):
             yield from _growth_problems(rows, column, f"{where}, camera {camera}")
         if (lowest := int(rows["index"].min())) < 0:  # type: ignore[arg-type]  # polars types min() too widely
             yield Problem(f"index {lowest} is negative", f"{where}, camera {camera}", _ORDER_REMEDY)
     if frames["camera"].n_unique() > 1:
         yield from _growth_problems(moments(frames), "timestamp_ns", f"{where}, moments")
+
+
+def _by_camera(frames: pl.DataFrame) -> Iterator[tuple[str, pl.DataFrame]]:
+    """Rows of each camera; those of the only one are not copied."""
+    if frames["camera"].n_unique() == 1:
+        yield frames["camera"][0], frames
+        return
+    for (camera,), rows in frames.group_by("camera", maintain_order=True):
+        yield str(camera), rows
+
+
+def in_order(frames: pl.DataFrame) -> pl.DataFrame:
+    """Rows in the order of frames; those that are in order are not copied."""
+    return frames if frames["frame"].is_sorted() else frames.sort("frame", maintain_order=True)
 
 
 def _growth_problems(rows: pl.DataFrame, column: str, where: str) -> Iterator[Problem]:
@@ -192,7 +207,14 @@ def moments(frames: pl.DataFrame) -> pl.DataFrame:
 
     Ego motion is taken from the first row of a moment that knows it.
     """
-    ego = [
+    whole = {name: frames[name].cast(pl.Int64) for name in ("frame", "timestamp_ns")}
+    if not (whole["frame"].diff() <= 0).any():  # a row is a moment
+        ego = [
+            frames[name].cast(pl.Float64) if name in frames.columns else pl.lit(None, pl.Float64).alias(name)
+            for name in EGO_COLUMNS
+        ]
+        return pl.DataFrame(whole).with_columns(ego)
+    first = [
         pl.col(name).cast(pl.Float64).drop_nulls().first().alias(name)
         if name in frames.columns
         else pl.lit(None, pl.Float64).alias(name)
@@ -200,6 +222,6 @@ def moments(frames: pl.DataFrame) -> pl.DataFrame:
     ]
     return (
         frames.group_by(pl.col("frame").cast(pl.Int64))
-        .agg(pl.col("timestamp_ns").cast(pl.Int64).min(), *ego)
+        .agg(pl.col("timestamp_ns").cast(pl.Int64).min(), *first)
         .sort("frame")
     )

@@ -83,12 +83,12 @@ def _judged(folder: Path) -> str:
 PYTEST = (sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "toy.trueline.toml")
 ENGINES = ("--engines", "ort-fp32", "--out", "killed")
 KINDS = {
-    "replay": Kind((*COMMAND, "replay", "tiny/tiny.toml", "--cases", "cases", *ENGINES), _tables, (0,), 0.3),
     "gate": Kind((*COMMAND, "gate", "run"), _verdict, (0, 1, 3), 0.1),
     "report": Kind((*COMMAND, "report", "run", "--out", "killed.html"), _page, (0,), 0.1),
     "import": Kind((*COMMAND, "case", "import", "pictures", "--id", "x", "--out", "imported"), _imported, (0, 2), 0.2),
     "train": Kind((*COMMAND, "train", "tiny/task.toml", "--out", "candidate"), _trained, (0,), 0.15),
     "pytest": Kind(PYTEST, _judged, (0, 1), 0.15),
+    "replay": Kind((*COMMAND, "replay", "tiny/tiny.toml", "--cases", "cases", *ENGINES), _tables, (0,), 0.3),
 }
 
 

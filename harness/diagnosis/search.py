@@ -180,12 +180,17 @@ class Search:
             trial = self.closer(trial)
 
     def _exhausted(self, trial: Trial) -> bool:
-        """Whether nothing but noise is left: it does not follow from the picture, and neighbours are not alike."""
+        """Whether nothing but noise is left: it does not follow from the picture, and neighbours are not alike.
+
+        A picture whose memory is misread looks like noise too, but then the two do not show the same scene.
+        """
         self._check(trial)
         shown = self._shown(trial.chain)
         if shown is None or trial.held is None:
             return False
         shown, target = (self._scene.as_pictures(trial.chain, s) for s in (shown, self._target))
+        if gradient_correlation(shown, target) < SAME_SCENE:
+            return False
         residual = shown - target
         noise = noise_variance(residual)
         if trial.error - noise < EXACT * self._scene.faintness + NOISE_SHARE * noise:

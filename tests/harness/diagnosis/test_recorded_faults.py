@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -47,6 +48,13 @@ def test_little_is_told_by_the_contrast_of_the_car() -> None:
     found = diagnosed({"scale": {"factor": 1 / 255}, "crop": {"right": 1, "down": -2}}, noise=0.5)
     assert {"scale", "crop"} <= {name for e in found.edits for name in e.names}
     assert len(found.edits) == 2
+
+
+def test_a_misread_picture_is_not_taken_for_noise() -> None:
+    found = diagnosed(
+        {"layout": {}, "scale": {"factor": 1 / 255}}, setup=replace(SMALL, mean=(0,) * 3, std=(1,) * 3), noise=1.0
+    )
+    assert {"layout", "scale"} <= {name for e in found.edits for name in e.names}
 
 
 def test_two_edits_are_found_of_which_each_alone_shows_nothing() -> None:

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from engines.mma.arithmetic import SMALLEST_EXPONENT, ZERO_EXPONENT, Step
+from engines.mma.arithmetic import LEAST_EXPONENT, SMALLEST_EXPONENT, ZERO_EXPONENT, Step
 
 __all__ = ["chain", "dyadic", "element_pairs", "step", "step_cases", "whole_step"]
 
@@ -39,7 +39,7 @@ def step(step_: Step, kind: str, a: Sequence[float], b: Sequence[float], c: floa
         (Fraction(x) * Fraction(y), _exponent(x, smallest) + _exponent(y, smallest)) for x, y in zip(a, b, strict=True)
     ]
     terms.append((Fraction(c), _exponent(c, FP16_SMALLEST if step_.half_accumulator else FP32_SMALLEST)))
-    unit = Fraction(2) ** (max(exponent for _, exponent in terms) - step_.fraction_bits)
+    unit = Fraction(2) ** (max(LEAST_EXPONENT, *(exponent for _, exponent in terms)) - step_.fraction_bits)
     total = sum(math.trunc(term / unit) for term, _ in terms) * unit
     return _nearest_half(total) if step_.half_accumulator else _toward_zero(total)
 
@@ -56,7 +56,7 @@ def whole_step(step_: Step, a: Any, b: Any, c: tuple[int, int, int]) -> float:
     """`step` in whole numbers of any size, ten times as fast, for finite numbers as `dyadic` gives them."""
     terms = [(x * y, ex + ey, lx + ly) for (x, ex, lx), (y, ey, ly) in zip(a, b, strict=True)]
     terms.append(c)
-    unit = max(aligned for _, _, aligned in terms) - step_.fraction_bits
+    unit = max(LEAST_EXPONENT, *(aligned for _, _, aligned in terms)) - step_.fraction_bits
     total = 0
     for whole, exponent, _ in terms:
         shift = exponent - unit
@@ -77,8 +77,7 @@ def _rounded(step_: Step, total: int, unit: int) -> float:
         rest, middle = size & ((1 << drop) - 1), 1 << (drop - 1)
         kept += rest > middle or (rest == middle and kept & 1)
     value = math.inf if (kept.bit_length() + last) > limit else math.ldexp(kept, last)
-    negative = total < 0 and (value != 0 or step_.half_accumulator)
-    return -value if negative else value
+    return -value if total < 0 and value != 0 else value
 
 
 def chain(step_: Step, kind: str, pairs: Sequence[tuple[float, float]], c: float = 0.0) -> float:
@@ -115,6 +114,8 @@ def _nearest_half(total: Fraction) -> float:
         return 0.0
     unit = Fraction(2) ** (max(_floor_log2(abs(total)), FP16_SMALLEST) - 10)
     rounded = round(abs(total) / unit) * unit  # of Fractions: ties to even
+    if rounded == 0:
+        return 0.0
     size = math.inf if rounded >= 65536 else float(rounded)
     return math.copysign(size, total)
 

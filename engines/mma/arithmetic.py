@@ -7,12 +7,13 @@ Every product is exact. Products and c are aligned to the largest exponent among
 (fp32 accumulator) or rounded to nearest even at 10 (fp16 accumulator), and is the c of the next step.
 
 The exponent of a product is the sum of its operands' exponents, so its significand lies in [1, 4). Subnormals have the
-smallest exponent of their format and a significand below 1. A zero has no exponent, as operand and as accumulator: it
-takes no part in the alignment. NaN is 0x7fffffff, 0x7fff in fp16; a sum of zero is +0, also where nothing is left of a
-negative one in fp32.
+smallest exponent of their format and a significand below 1. A product with a zero takes no part in the alignment; an
+accumulator of zero has the exponent -133. NaN is 0x7fffffff, 0x7fff in fp16; a sum of zero is +0, also where nothing is
+left of a negative one.
 
-What zeros do was read off an H200 (docs/hardware; 512,000 results each of bf16 m16n8k16 and tf32 m16n8k8): with the
-exponent -126 that MMA-Sim guesses for a zero operand, 951 and 3,004 of them are not bit-equal.
+What zeros do was read off an H200 (docs/hardware): 6,144,000 results of eight instructions are then bit-equal; with the
+exponent -126 that MMA-Sim guesses for a zero operand, thousands are not. An accumulator of zero matters below 2^-126:
+-132 to -134 fit what was seen, -131 and -135 do not.
 
 Source: Xie et al., arXiv 2511.10909 (bit-exact against ten GPU architectures); Khattak and Mikaitis, arXiv 2512.07004.
 """
@@ -35,7 +36,7 @@ __all__ = [
 ]
 
 ZERO_EXPONENT = -(1 << 12)  # with any other operand's still below LEAST_EXPONENT
-LEAST_EXPONENT = -280  # below that of any product, -252, and its bits
+LEAST_EXPONENT = -133  # of an accumulator of zero
 SMALLEST_EXPONENT = {"fp16": -14, "bf16": -126, "tf32": -126}  # of a format's normal numbers
 TYPES = tuple(SMALLEST_EXPONENT)
 DEFAULT_ARCHITECTURE = "ampere"  # that of Orin

@@ -133,11 +133,11 @@ def chain_kernel(step: Step) -> Callable[..., None]:
 
     @_compiled
     def round_half(total: Any) -> Any:
-        """To the nearest fp16, ties to even; beyond its range to infinity."""
+        """To the nearest fp16, ties to even; beyond its range to infinity. A zero has no sign."""
         exponent = max(((_bits_of_double(total) >> 52) & 0x7FF) - _BIAS, -14)
         unit = _double_of_bits(np.int64(exponent - 10 + _BIAS) << 52)
         rounded = np.rint(total / unit) * unit
-        return rounded * np.inf if abs(rounded) >= 65536.0 else rounded
+        return rounded * np.inf if abs(rounded) >= 65536.0 else rounded + 0.0
 
     finish = round_half if half else cut
 

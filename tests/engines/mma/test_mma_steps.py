@@ -98,17 +98,21 @@ def test_a_zero_takes_no_part_in_the_alignment(architecture):
     step_ = step_of(architecture, "bf16")
     assert one(step_, "bf16", [0.0, 2.0**-20], [2.0**120, 2.0**-20]) == 2.0**-40
     assert one(step_, "bf16", [2.0**120, 2.0**-20], [0.0, 2.0**-20]) == 2.0**-40
+    small, large = 2.0**-80, 2.0**-70  # products of 2^-160 and 2^-140
+    assert one(step_, "bf16", [large, -small], [large, small]) == 2.0**-140  # with 25 bits below 2^-133, or 24: dropped
     eighth = [2.0**-76]  # a product of 2^-152: eight of them are the smallest fp32
     assert one(step_, "bf16", eighth * 8, eighth * 8, 0.0) == 2.0**-149
     assert one(step_, "bf16", eighth * 8, eighth * 8, 2.0**-126) == 2.0**-126
 
 
 def test_a_sum_of_zero_is_positive_also_where_nothing_is_left_of_it():
-    """The H200 has no negative zero among 1,024,000 results."""
+    """The H200 has no negative zero among 6,144,000 results."""
     step_ = step_of("ampere", "tf32")
     assert bits(np.float32(one(step_, "tf32", [1.0, 1.0], [-1.0, 1.0]))) == 0
     assert bits(np.float32(one(step_, "tf32", [-0.0], [1.0], -0.0))) == 0
     assert bits(np.float32(one(step_, "tf32", [-(2.0**-75)], [2.0**-75]))) == 0
+    half = step_of("ampere", "fp16", half_accumulator=True)
+    assert bits(np.float32(one(half, "fp16", [-(2.0**-14)], [2.0**-14]))) == 0
 
 
 def test_subnormals_are_kept_whatever_the_thread_does():

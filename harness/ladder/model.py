@@ -53,6 +53,7 @@ class Breach:
 
     Attributes:
         rule: id of the rule.
+        measure: what the rule limits; a finding's measures of one family break each its own.
         rung: the rung it was broken on.
         number: the rule's number there, in `unit`; with `worse` how much worse than the baseline; NaN where values are
             not finite.
@@ -63,6 +64,7 @@ class Breach:
     """
 
     rule: str
+    measure: str
     rung: str
     number: float
     limit: str

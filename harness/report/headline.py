@@ -21,7 +21,7 @@ from harness.run.rungs import engine_of
 from harness.summary.again import again
 from harness.summary.blocks import Block
 
-__all__ = ["again_of", "headline_view", "how_sure", "stage_of", "worst_finding"]
+__all__ = ["again_of", "broken_by", "headline_view", "how_sure", "stage_of", "worst_finding"]
 
 CONFIDENCE = 0.95
 SHARE = 0.1  # of all drives: what a suite without a fault should be able to exclude
@@ -75,11 +75,19 @@ def _what(worst: Finding | None, judgement: Mapping[str, Any] | None, explanatio
         return (judgement or {}).get("detail") or summary(explanation)
     what = f"{worst.statistic} {label_of(worst.measure)}".strip()
     place = place_of(worst)
-    limit = next((f", breaks rule {b.rule}" for b in worst.breaches if b.required), "")
     return (
-        f"{what} {size_of(worst.value, worst.unit)}, limit {size_of(worst.threshold, worst.unit)}{limit}: case "
-        f"{worst.case}{', ' + place if place else ''}, on {worst.rung}"
+        f"{what} {size_of(worst.value, worst.unit)}, limit {size_of(worst.threshold, worst.unit)}{broken_by(worst)}: "
+        f"case {worst.case}{', ' + place if place else ''}, on {worst.rung}"
     )
+
+
+def broken_by(worst: Finding) -> str:
+    """The required rule that its own number breaks, else one of another measure that is broken in the same place."""
+    required = [b for b in worst.breaches if b.required]
+    own = next((b for b in required if b.measure == worst.measure), None)
+    if own is not None:
+        return f", breaks rule {own.rule}"
+    return f", rule {required[0].rule} is broken with it" if required else ""
 
 
 def _why(worst: Finding | None, judgement: Mapping[str, Any] | None) -> str:

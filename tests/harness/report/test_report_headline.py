@@ -5,7 +5,7 @@ from __future__ import annotations
 from types import SimpleNamespace
 from typing import Any
 
-from harness.report.headline import worst_finding
+from harness.report.headline import broken_by, worst_finding
 
 
 def _finding(measure: str, track: int | None, factor: str, *, required: bool) -> Any:
@@ -19,6 +19,20 @@ def test_of_values_that_are_not_finite_a_line_that_the_same_step_bends_is_shown(
     bent = _finding("bend", 0, "precision:fp16", required=False)
     assert worst_finding(SimpleNamespace(findings=[none, other, bent])) is bent
     assert worst_finding(SimpleNamespace(findings=[none, other])) is none
+
+
+def test_the_rule_that_is_named_is_one_of_the_measure_that_is_told():
+    """A finding is told by the worst measure of a family; the first rule it breaks may be another's."""
+    offset, heading = (
+        SimpleNamespace(rule=rule, measure=measure, required=True)
+        for rule, measure in (("offset-near", "offset_mean"), ("heading", "heading"))
+    )
+    told = SimpleNamespace(measure="heading", breaches=[offset, heading])
+    assert broken_by(told) == ", breaks rule heading"
+    told.breaches = [offset]
+    assert broken_by(told) == ", rule offset-near is broken with it"
+    told.breaches = []
+    assert broken_by(told) == ""
 
 
 def test_what_breaks_a_required_rule_comes_first():

@@ -184,8 +184,8 @@ def _broken(
         }
     limit = f"{rule['limit']} worse than the baseline" if against else str(rule["limit"])
     breach = Breach(
-        str(rule["id"]), question.measure.measured or question.measure.name, str(rung["rung"]), number, limit, str(rule["unit"]),
-        str(rule["statistic"]), bool(rule["required"]),
+        str(rule["id"]), question.measure.measured or question.measure.name, str(rung["rung"]), number, limit,
+        str(rule["unit"]), str(rule["statistic"]), bool(rule["required"]),
     )  # fmt: skip
     return Broken(
         question, str(case["case"]), breach, number * size, float(rule["limit_value"]) * size, case.get("worst") or {},

@@ -44,7 +44,9 @@ def test_the_export_target_nearest_to_the_version_is_taken(tmp_path):
 def test_calibration_is_wanted_where_autocast_may_run(tmp_path):
     strong, weak = (ModelSource("m", tmp_path, (), (), fp16=kind) for kind in ("strong", "weak"))
     wanted = {name: wants_calibration(name, strong) for name in engines.names()}
-    assert {name for name, wants in wanted.items() if wants} == {"trt-fp16", "trt-bf16", "trtrtx-fp16", "trtrtx-bf16"}
+    assert {name for name, wants in wanted.items() if wants} == {
+        "trt-fp16", "trt-bf16", "trtrtx-fp16", "trtrtx-bf16", "emulated-mma-fp16-plan", "emulated-mma-bf16-plan",
+    }  # fmt: skip
     assert wants_calibration("trt-fp16@cuda:1", strong)
     assert not any(wants_calibration(name, weak) for name in engines.names())
 

@@ -147,10 +147,9 @@ def chain_kernel(step: Step) -> Callable[..., None]:
             for n in range(total.size):
                 c = total[n]
                 largest = max(np.int32((_bits_of_double(c) >> 52) & 0x7FF) - np.int32(_BIAS), accumulator_smallest)
-                largest = _ZERO if c == 0.0 else largest
+                largest = _LEAST if c == 0.0 else largest
                 for k in range(length):
                     largest = max(largest, weight_exponents[start + k] + exponent[start + k, n])
-                largest = max(largest, _LEAST)
                 scale = _double_of_bits(np.int64(bits + _BIAS - largest) << 52)
                 units = 0.0 + np.trunc(c * scale)
                 for k in range(length):

@@ -142,13 +142,13 @@ def _sessions(card: Card) -> list[Any]:
     """The engines' own sessions, with the engines' own settings."""
     import onnxruntime as ort
 
-    from engines.cpu import physical_cores
+    from engines.cpu import usable_cores
 
     sessions = []
     for level in (ort.GraphOptimizationLevel.ORT_DISABLE_ALL, ort.GraphOptimizationLevel.ORT_ENABLE_ALL):
         options = ort.SessionOptions()
         options.graph_optimization_level = level
-        options.intra_op_num_threads = physical_cores()
+        options.intra_op_num_threads = usable_cores()
         options.add_session_config_entry("session.set_denormal_as_zero", "1")
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # the engines' own settings
         sessions.append(ort.InferenceSession(card.root / "bench.onnx", options, providers=["CPUExecutionProvider"]))

@@ -5,20 +5,26 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-__all__ = ["physical_cores"]
+__all__ = ["usable_cores"]
 
 
-def physical_cores() -> int:
-    """Physical cores this process may run on, at most what a container's quota grants; at least 1.
+def usable_cores() -> int:
+    """Physical cores this process may run on, at most what a container's quota and OMP_NUM_THREADS grant; at least 1.
 
-    Hyperthreads share the units that convolutions keep busy, so two on one core count once.
+    Hyperthreads share the units that convolutions keep busy, so two on one core count once. OMP_NUM_THREADS holds for
+    every engine, as it does for PyTorch: who runs processes side by side says there how many threads each may have.
     """
     try:
-        allowed = os.sched_getaffinity(0)
+        cores = len({_siblings(cpu) for cpu in os.sched_getaffinity(0)})
     except AttributeError:  # not on Linux
-        return os.cpu_count() or 1
-    cores = {_siblings(cpu) for cpu in allowed}
-    return max(1, min(len(cores), _quota()))
+        cores = os.cpu_count() or 1
+    return max(1, min(cores, _quota(), _asked()))
+
+
+def _asked() -> int:
+    """OMP_NUM_THREADS, the first of a list; many where it says no number above 0."""
+    first = os.environ.get("OMP_NUM_THREADS", "").split(",")[0].strip()
+    return int(first) if first.isdecimal() and int(first) else 1 << 16
 
 
 def _siblings(cpu: int) -> str:

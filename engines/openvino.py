@@ -27,7 +27,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engines.base import FrameEngine, check_threads, refuse_options, whole_cause
-from engines.cpu import physical_cores
+from engines.cpu import usable_cores
 from engines.denormals import DenormalMode
 from engines.errors import EngineCrashed, EngineOptionError, EngineUnavailable, ModelLoadError
 from engines.export import exported, inlined
@@ -85,7 +85,7 @@ def open_engine(
             remedy="give every OpenVINO engine the same `denormals`, or run each in a process of its own: --isolate",
         )
     return OpenVinoEngine(
-        name, source, model, precision, physical_cores() if threads is None else threads, denormals == "flush"
+        name, source, model, precision, usable_cores() if threads is None else threads, denormals == "flush"
     )
 
 
@@ -100,9 +100,7 @@ def availability(name: str) -> Availability:
         _demand(name, TABLE[base_name(name)].options["precision"])
     except EngineUnavailable as error:
         return Availability(name, False, error.what, error.remedy)
-    return Availability(
-        name, True, f"openvino {_release(load_openvino())} on {_processor()}, {physical_cores()} threads"
-    )
+    return Availability(name, True, f"openvino {_release(load_openvino())} on {_processor()}, {usable_cores()} threads")
 
 
 def default_precision() -> str | None:

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from engines.base import FrameEngine, check_threads, refuse_options, whole_cause
 from engines.cache import folder_of
-from engines.cpu import physical_cores
+from engines.cpu import usable_cores
 from engines.denormals import DenormalMode, supported
 from engines.errors import EngineCrashed, EngineOptionError, EngineUnavailable, ModelLoadError
 from engines.export import export_warnings, exported
@@ -70,7 +70,7 @@ def open_engine(
         available(name, provider, _providers())
     model = exported(source, "ort", optimize=level != "none")
     return OrtEngine(
-        name, source, model, level, physical_cores() if threads is None else threads, denormals, provider=provider
+        name, source, model, level, usable_cores() if threads is None else threads, denormals, provider=provider
     )
 
 
@@ -91,7 +91,7 @@ def availability(name: str) -> Availability:
         available(name, kind, _providers())
     except EngineUnavailable as error:
         return Availability(name, False, error.what, error.remedy)
-    where = f"cpu, {physical_cores()} threads" if kind == "cpu" else KINDS[kind]
+    where = f"cpu, {usable_cores()} threads" if kind == "cpu" else KINDS[kind]
     return Availability(name, True, f"onnxruntime {onnxruntime.__version__} on {where}")
 
 

@@ -25,9 +25,9 @@ from cases.schema import CameraMeta, read_meta
 from cases.synth.conditions import under
 from cases.synth.render import render_clip
 from cases.synth.scene import DASHED, TRUTH_X_M, Scene, draw_scene
-from cases.synth.workers import worker_pool
 from cases.writer import CaseWriter
 from trueline._drafts import sweep_drafts
+from trueline._workers import worker_pool
 
 __all__ = ["Progress", "camera_picture", "case_id", "synth_cases", "write_synth_case"]
 

@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, Any
 
 from engines.base import refuse_options
 from engines.cache import digest, folder_of, publish, whole, write_text
-from engines.cpu import physical_cores
+from engines.cpu import usable_cores
 from engines.emulated.graph import fold
 from engines.emulated.pair import Pair, Watch
 from engines.emulated.recipe import VARIANTS, Recipe, read_recipe, rewrite, rewrite_by_plan
@@ -89,7 +89,7 @@ def open_engine(
     if not recipe.plan:
         refuse_options(name, of_build, ("threads", "denormals", *options))
     model, facts = emulated_graph(source, recipe, of_build)
-    return OrtEngine(name, source, model, "all", physical_cores() if threads is None else threads, denormals, facts)
+    return OrtEngine(name, source, model, "all", usable_cores() if threads is None else threads, denormals, facts)
 
 
 def availability(name: str) -> Availability:

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from engines.base import whole_cause
-from engines.cpu import physical_cores
+from engines.cpu import usable_cores
 from engines.denormals import DenormalMode
 from engines.errors import EngineCrashed, ModelLoadError
 from engines.inspect.composites import OPSET, has_composites, spell_out
@@ -164,7 +164,7 @@ def _measured(
         probed = Path(folder) / "probed.onnx"
         with _about(path):
             onnx.save(model, probed)
-        session = open_session(probed, level="none", threads=physical_cores(), mode=mode, plugins=plugins)
+        session = open_session(probed, level="none", threads=usable_cores(), mode=mode, plugins=plugins)
     largest: dict[str, float] = {}
     for feed in feeds:
         try:

@@ -11,7 +11,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from engines.base import whole_cause
-from engines.cpu import physical_cores
+from engines.cpu import usable_cores
 from engines.denormals import DenormalMode
 from engines.errors import EngineCrashed
 from engines.layers.network import Network
@@ -37,7 +37,7 @@ class Part:
         self.inputs, self.outputs = tuple(inputs), tuple(outputs)
         self._where = where
         self._mode = DenormalMode(flush=True)
-        session = open_session(content, level="none", threads=physical_cores(), mode=self._mode, plugins=plugins)
+        session = open_session(content, level="none", threads=usable_cores(), mode=self._mode, plugins=plugins)
         self._run = session.run
         self._names = [output.name for output in session.get_outputs()]
         self._fed = [value.name for value in session.get_inputs()]

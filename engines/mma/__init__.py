@@ -20,7 +20,7 @@ from importlib.util import find_spec
 from typing import Any
 
 from engines.base import check_threads
-from engines.cpu import physical_cores
+from engines.cpu import usable_cores
 from engines.emulated import FILE_OPTIONS, OF_BUILD, availability_by_plan, emulated_graph
 from engines.emulated.recipe import Recipe
 from engines.errors import EngineUnavailable
@@ -67,7 +67,7 @@ def open_engine(
         raise EngineUnavailable("numba is not installed", where=name, remedy=_REMEDY)
     recipe = Recipe(method, fused=not plan and variant.placement == "fused", marked=True, plan=plan)
     model, facts = emulated_graph(source, recipe, of_build)
-    return MmaEngine(name, source, model, variant, physical_cores() if threads is None else threads, denormals, facts)
+    return MmaEngine(name, source, model, variant, usable_cores() if threads is None else threads, denormals, facts)
 
 
 def availability(name: str) -> Availability:

@@ -26,9 +26,9 @@ from cases.picture import Picture
 from cases.synth import Scene, camera_picture, draw_scene, render_frame
 from cases.synth.geometry import Pose
 from cases.synth.scene import TRUTH_X_M
-from cases.synth.workers import worker_pool
 from harness.feed.preprocess import build_pipeline
 from harness.model.card import Card, InputSpec
+from trueline._workers import worker_pool
 
 __all__ = [
     "MIXTURES",

@@ -8,11 +8,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-import multiprocessing
 import os
 from collections.abc import Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
-from contextlib import contextmanager
+from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -29,12 +27,12 @@ from harness.model.card import DEFAULT_CACHE, load_card
 from harness.replay.hooks import Progress, quiet
 from harness.replay.result_keys import machine
 from harness.run.json import read_json, write_json
+from trueline._workers import worker_pool
 
 __all__ = ["Job", "self_test"]
 
 Item = tuple[str, str]
 """`fault` or `control`, and its name."""
-THREADS = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 
 
 @dataclass(frozen=True)
@@ -122,34 +120,11 @@ def _tried(job: Job, items: Sequence[Item], workers: int | None) -> Iterator[tup
     if workers == 1:
         yield from ((item, _work(job, *item)) for item in items)
         return
-    others = set(multiprocessing.active_children())
-    with _pool(workers) as pool:
+    with worker_pool(workers or os.cpu_count() or 1, threads=1) as pool:
         pending: dict[Future[Outcome], Item] = {pool.submit(_work, job, *item): item for item in items}
-        try:
-            while pending:
-                for ended in wait(pending, return_when=FIRST_COMPLETED).done:
-                    yield pending.pop(ended), ended.result()
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            for child in set(multiprocessing.active_children()) - others:
-                child.terminate()
-            raise
-
-
-@contextmanager
-def _pool(workers: int | None) -> Iterator[ProcessPoolExecutor]:
-    """Processes with one thread each: variables of the environment are read when libraries load."""
-    before = {name: os.environ.get(name) for name in THREADS}
-    os.environ.update(THREADS)
-    try:
-        with ProcessPoolExecutor(workers or os.cpu_count(), multiprocessing.get_context("spawn")) as pool:
-            yield pool
-    finally:
-        for name, value in before.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value
+        while pending:
+            for ended in wait(pending, return_when=FIRST_COMPLETED).done:
+                yield pending.pop(ended), ended.result()
 
 
 @cache

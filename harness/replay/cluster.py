@@ -8,7 +8,6 @@ here. Cards, cases and caches must lie under the same paths on every machine.
 
 from __future__ import annotations
 
-import os
 import sys
 from collections import Counter, deque
 from collections.abc import Iterator, Sequence
@@ -18,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, Self
 
 from cases.case import Case
-from engines.cpu import physical_cores
+from engines.cpu import usable_cores
 from engines.silent import load_ray
 from harness.errors import RunError, UsageError
 from harness.replay.hooks import Progress
@@ -233,7 +232,7 @@ def _room(ray: Any, threads: int, gpus: float) -> int:
 def _threads() -> int:
     """Threads of numeric libraries here: other numbers add in another order."""
     torch = sys.modules.get("torch")
-    return int(torch.get_num_threads()) if torch else int(os.environ.get("OMP_NUM_THREADS") or physical_cores())
+    return int(torch.get_num_threads()) if torch else usable_cores()
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -13,7 +14,7 @@ from cases.case import Case
 from cases.picture import Ego, Tick
 from engines.protocol import CaseContext, DumpSpec, Tensors
 from harness.errors import CardError, PreprocessError
-from harness.feed.preprocess import build_pipeline, differing_steps, mixed_steps
+from harness.feed.preprocess import SharedSteps, build_pipeline, differing_steps, mixed_steps
 from harness.feed.swaps import PIPELINES, other_pipeline, swap_of
 from harness.model.card import Card, InputSpec
 
@@ -29,6 +30,8 @@ __all__ = [
 
 Tensor = NDArray[Any]
 Feed = Callable[[Tick], Tensor]
+SharedCameras = defaultdict[str, SharedSteps]
+"""Camera -> what the pipelines that look at it have in common."""
 
 
 def cameras_of(card: Card) -> tuple[str, ...]:
@@ -63,24 +66,25 @@ def initial_state(card: Card) -> dict[str, Tensor]:
 class InputBuilder:
     """Input tensors of one case under one preprocessing variant (`train`, `deploy`, `train+STEP`, `deploy-STEP`).
 
-    Recurrent inputs are not made here: the replay feeds them back.
+    Recurrent inputs are not made here: the replay feeds them back. Builders of one case with the same `shared` that
+    look at the same ticks run the steps that they have in common once a tick.
     """
 
-    def __init__(self, card: Card, case: Case, variant: str) -> None:
+    def __init__(self, card: Card, case: Case, variant: str, shared: SharedCameras | None = None) -> None:
         self._feeds: dict[str, Feed] = {}
         for spec in card.inputs:
             if spec.source != "state":
-                self._feeds[spec.name] = _feed(card, case, spec, variant)
+                self._feeds[spec.name] = _feed(card, case, spec, variant, shared)
 
     def __call__(self, tick: Tick) -> dict[str, Tensor]:
         """Tensors by input name; fresh arrays or arrays nobody writes to."""
         return {name: feed(tick) for name, feed in self._feeds.items()}
 
 
-def _feed(card: Card, case: Case, spec: InputSpec, variant: str) -> Feed:
+def _feed(card: Card, case: Case, spec: InputSpec, variant: str, shared: SharedCameras | None) -> Feed:
     kind, _, rest = spec.source.partition(".")
     if kind == "camera":
-        return _camera_feed(card, case, spec, variant, rest)
+        return _camera_feed(card, case, spec, variant, rest, shared)
     if kind == "calib":
         value = _calibration(case, *rest.split("."), spec=spec)
         return lambda tick: value
@@ -90,7 +94,9 @@ def _feed(card: Card, case: Case, spec: InputSpec, variant: str) -> Feed:
     return lambda tick: constant
 
 
-def _camera_feed(card: Card, case: Case, spec: InputSpec, variant: str, camera: str) -> Feed:
+def _camera_feed(
+    card: Card, case: Case, spec: InputSpec, variant: str, camera: str, shared: SharedCameras | None
+) -> Feed:
     if camera not in case.cameras:
         raise PreprocessError(
             f"input {spec.name!r} needs camera {camera!r}, the case has {sorted(case.cameras)}",
@@ -99,7 +105,8 @@ def _camera_feed(card: Card, case: Case, spec: InputSpec, variant: str, camera: 
         )
     place = f"{card.path.name} preprocess.{variant}, input {spec.name}"
     steps = steps_of_variant(card, spec, variant)
-    pipeline = build_pipeline(steps, spec, case.calibration(camera), where=place, root=card.root)
+    common = None if shared is None else shared[camera]
+    pipeline = build_pipeline(steps, spec, case.calibration(camera), place, card.root, common)
     return lambda tick: pipeline(tick.pictures[camera])
 
 

@@ -9,6 +9,7 @@ engines, chunks are measured behind them (stages.py).
 from __future__ import annotations
 
 from array import array
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -23,6 +24,7 @@ from engines.foreign import guarded
 from engines.protocol import keeps_state
 from engines.registry import family
 from harness.feed.inputs import InputBuilder, cameras_of, context_of, initial_state
+from harness.feed.preprocess import SharedSteps
 from harness.measures.sections import SECTION_FRAMES
 from harness.model.card import Card
 from harness.replay.batches import RowCheck
@@ -146,8 +148,9 @@ def _chunks(
 ) -> Iterator[Collected]:
     """Run frames; a chunk is handed on whenever its outputs are complete. `ran` is told how many frames there were."""
     groups = _groups(runners)
+    shared: defaultdict[str, SharedSteps] = defaultdict(SharedSteps)
     feeds = [
-        Feed(partial(InputBuilder, card, case, variant), partial(_wanted, group), group.needs_inputs)
+        Feed(partial(InputBuilder, card, case, variant, shared), partial(_wanted, group), group.needs_inputs)
         for variant, group in groups.items()
     ]
     ticks = case.ticks(cameras_of(card), pictures=any(feed.needed for feed in feeds))

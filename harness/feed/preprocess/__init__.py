@@ -10,5 +10,6 @@ from __future__ import annotations
 from harness.feed.preprocess.diff import Difference, differences
 from harness.feed.preprocess.mixing import differing_steps, mixed_steps
 from harness.feed.preprocess.pipeline import Pipeline, build_pipeline
+from harness.feed.preprocess.shared import SharedSteps
 
-__all__ = ["Difference", "Pipeline", "build_pipeline", "differences", "differing_steps", "mixed_steps"]
+__all__ = ["Difference", "Pipeline", "SharedSteps", "build_pipeline", "differences", "differing_steps", "mixed_steps"]

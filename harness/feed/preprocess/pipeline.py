@@ -16,6 +16,7 @@ from harness.errors import PreprocessError
 from harness.feed.preprocess.geometry import CalibrationLike
 from harness.feed.preprocess.mixing import checked_steps
 from harness.feed.preprocess.ops import OPS, Apply, Value, bind
+from harness.feed.preprocess.shared import Prefix, SharedSteps, prefixes_of
 from harness.feed.preprocess.values import arrange
 from harness.model.card import InputSpec
 
@@ -32,6 +33,7 @@ def build_pipeline(
     calibration: CalibrationLike | None = None,
     where: str = "preprocess",
     root: Path | None = None,
+    shared: SharedSteps | None = None,
 ) -> Pipeline:
     """Bind the steps of one input.
 
@@ -41,23 +43,32 @@ def build_pipeline(
         calibration: of the camera, for `undistort`.
         where: file and key, for messages.
         root: folder of the card, for dotted paths.
+        shared: with the other pipelines of the same camera of the same case; None: it runs all its steps.
 
     Raises:
         PreprocessError: an unknown op or option, a step's name used twice, a dotted path that does not import.
     """
     checked = checked_steps(steps, where)
     bound = [(str(s["step"]), bind(s, calibration, root, f"{where}, step {s['step']}")) for s in checked]
-    return Pipeline(bound, spec, where, {str(s["step"]) for s in checked if s["op"] not in OPS})
+    foreign = {str(s["step"]) for s in checked if s["op"] not in OPS}
+    return Pipeline(bound, spec, where, foreign, shared, prefixes_of(checked, OPS) if shared else ())
 
 
 class Pipeline:
     """From a recorded picture to the input tensor; see `build_pipeline`.
 
-    Steps named in `foreign` are not ours and may write to what they are given, and use again what they gave.
+    Steps named in `foreign` are not ours and may write to what they are given, and use again what they gave. What
+    comes of the first steps, `prefixes`, is `shared` with other pipelines.
     """
 
     def __init__(
-        self, steps: Sequence[tuple[str, Apply]], spec: InputSpec, where: str, foreign: Collection[str] = ()
+        self,
+        steps: Sequence[tuple[str, Apply]],
+        spec: InputSpec,
+        where: str,
+        foreign: Collection[str] = (),
+        shared: SharedSteps | None = None,
+        prefixes: Sequence[Prefix] = (),
     ) -> None:
         self._steps = tuple(steps)
         self._foreign = foreign
@@ -65,6 +76,8 @@ class Pipeline:
         self._where = where
         self._dtype = np.dtype(spec.dtype)
         self._shape = spec.shape
+        self._shared, self._prefixes = shared or SharedSteps(), prefixes
+        self._shared.join(prefixes)
 
     @property
     def steps(self) -> tuple[str, ...]:
@@ -87,8 +100,8 @@ class Pipeline:
             data = picture.data
             if data.shape == self._shape and data.dtype == self._dtype:
                 return data
-        value: Value = picture
-        for name, apply in self._steps:
+        done, value = (0, picture) if sizes is not None else self._shared.begin(picture, self._prefixes)
+        for index, (name, apply) in enumerate(self._steps[done:], start=done):
             if sizes is not None:
                 sizes[name] = _size(value)
             try:
@@ -96,6 +109,8 @@ class Pipeline:
                 value = run(name, apply, value)
             except PreprocessError as error:
                 raise (error if self._where in error.where else error.within(f"{self._where}, step {name}")) from None
+            if sizes is None and index < len(self._prefixes):
+                self._shared.keep(self._prefixes[index], value)
         return self._finished(value)
 
     def _of_others(self, name: str, apply: Apply, value: Value) -> Value:

@@ -34,12 +34,17 @@ def cell(text: object, style: str = "") -> Text:
     return Text(shown(text), style)
 
 
-def table(columns: Sequence[str], rows: Sequence[Sequence[object]], title: str = "") -> Table:
-    """A table; cells are texts of `cell`, or anything else, which is shown as plain text."""
+def table(columns: Sequence[str], rows: Sequence[Sequence[object]], title: str = "", *, borders: bool = True) -> Table:
+    """A table; cells are texts of `cell`, or anything else, which is shown as plain text.
+
+    Without borders many short numbers fit into 80 columns.
+    """
     from rich.table import Table
     from rich.text import Text
 
     made = Table(title=cell(title) if title else None, title_justify="left")
+    if not borders:
+        made.box, made.pad_edge, made.padding = None, False, (0, 1)
     for column in columns:
         made.add_column(cell(column), overflow="fold")
     for row in rows:

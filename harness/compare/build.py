@@ -13,11 +13,13 @@ import polars as pl
 
 from harness.compare.changes import changes_of
 from harness.compare.model import Answer, Comparison, MeasureRow, Pairing
+from harness.compare.network import network_change
 from harness.compare.pairs import paired, shown_ones
 from harness.errors import UsageError
 from harness.gate import judge
 from harness.gate.provenance import provenance_differences, provenance_of
 from harness.ladder import Explanation, explain
+from harness.ladder.words import listed
 from harness.report.glossary import columns
 from harness.report.summary import pooled, severity
 from harness.run.catalogue import Measure
@@ -118,6 +120,7 @@ def _pairing(first: Seen, second: Seen) -> Pairing:
         changes=changes_of(first.explanation, second.explanation, set(common)),
         differences=provenance_differences(provenance_of(first.run.meta), provenance_of(second.run.meta)),
         verdicts=tuple(s.verdict.status.value for s in (first, second) if s.verdict is not None),
+        network=network_change(*((Path(s.run.path), s.facts) for s in (first, second))),
     )
 
 
@@ -187,17 +190,13 @@ def _answer(rows: Sequence[MeasureRow], first: str, second: str, cases: Sequence
     if not cases:
         return "unknown", "unknown: the runs have no case in common"
     if better and worse:
-        return "neither", f"neither: {second} is better by {_listed(better)}, {first} by {_listed(worse)}"
+        return "neither", f"neither: {second} is better by {listed(better)}, {first} by {listed(worse)}"
     if better:
-        return "second", f"{second} is better than {first}: by {_listed(better)}, and by no measure worse"
+        return "second", f"{second} is better than {first}: by {listed(better)}, and by no measure worse"
     if worse:
-        return "first", f"{first} is better than {second}: by {_listed(worse)}, and by no measure worse"
+        return "first", f"{first} is better than {second}: by {listed(worse)}, and by no measure worse"
     if rows and all(r.answer == "same" for r in rows):
         return "same", f"the same: no measure differs in any of {len(cases)} cases"
     most = max((r.pairs for r in rows), default=0)
     few = f"{most} drives" if most != 1 else "one drive"
     return "unknown", f"unknown: no measure is shown to differ by {few}"
-
-
-def _listed(names: Sequence[str]) -> str:
-    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"

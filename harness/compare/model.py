@@ -6,6 +6,7 @@ from collections import Counter
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
+from harness.compare.network import NetworkChange
 from harness.run.json import plain
 
 __all__ = ["KINDS", "Answer", "Change", "Comparison", "MeasureRow", "Pairing"]
@@ -84,6 +85,7 @@ class Pairing:
         changes: of findings, new ones first.
         differences: what the runs were made with that differs, as `GROUP: NAME OLD -> NEW`.
         verdicts: of the first and the second run by the policy; empty without one.
+        network: layers and compiled plans beside one another, where both runs were looked at.
     """
 
     name: str
@@ -99,6 +101,7 @@ class Pairing:
     changes: tuple[Change, ...]
     differences: tuple[str, ...]
     verdicts: tuple[str, ...] = ()
+    network: NetworkChange = field(default_factory=NetworkChange)
 
     @property
     def counts(self) -> dict[str, int]:

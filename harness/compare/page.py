@@ -15,7 +15,16 @@ from markupsafe import Markup
 
 from harness.compare.build import Seen
 from harness.compare.model import KINDS, Change, Comparison, Pairing
-from harness.compare.text import change_cells, measure_cells, told_cases
+from harness.compare.network import NetworkChange
+from harness.compare.text import (
+    NODE_COLUMNS,
+    SHOWN,
+    change_cells,
+    measure_cells,
+    network_sentence,
+    node_cells,
+    told_cases,
+)
 from harness.errors import ReportError
 from harness.report.clip import lines_of_case
 from harness.report.finding import WorstFrame
@@ -79,6 +88,21 @@ def _view(
             for c in pairing.changes
         ],
         "pairs": _pairs(pairing, first, second, cases),
+        "network": _network(pairing.network),
+    }
+
+
+def _network(change: NetworkChange) -> dict[str, Any]:
+    """Strip and table of nodes, and the plan; bars of the strip are shares of the largest."""
+    most = max((abs(c) for n in change.nodes for c in (n.first, n.second) if c), default=1.0)
+    return {
+        "sentence": network_sentence(change) if change.whole is not None else "",
+        "strip": [((n.first or 0) / most, (n.second or 0) / most, " ".join(node_cells(n))) for n in change.nodes],
+        "most": f"{most:.3g}",
+        "columns": NODE_COLUMNS,
+        "rows": [node_cells(n) for n in change.ranked()[:SHOWN]],
+        "plan": change.plan,
+        "remarks": change.remarks,
     }
 
 
@@ -95,7 +119,8 @@ def _link(seen: Seen, change: Change, path: Path) -> str:
 
 def _pairs(pairing: Pairing, first: Seen, second: Seen, cases: Sequence[Path]) -> list[dict[str, Any]]:
     """The same frame of both runs for the findings that changed most."""
-    wanted = [c for c in pairing.changes if c.kind != "same"][:MAX_PAIRS] or list(pairing.changes[:1])
+    changed = sorted((c for c in pairing.changes if c.kind != "same"), key=lambda c: c.measure == "nonfinite")
+    wanted = changed[:MAX_PAIRS] or list(pairing.changes[:1])  # of values that are not finite there is no line to see
     shown: list[dict[str, Any]] = []
     for change in wanted:
         owner = first if change.kind in ("gone", "better") else second
@@ -104,8 +129,7 @@ def _pairs(pairing: Pairing, first: Seen, second: Seen, cases: Sequence[Path]) -
             continue
         own = _picture(owner, found, change, cases, f"picture-{len(shown)}")
         other = second if owner is first else first
-        inset = own["inset"] if own is not None else None
-        twin = _picture(other, found, None, cases, f"twin-{len(shown)}", inset)
+        twin = _picture(other, found, None, cases, f"twin-{len(shown)}", own)
         sides = [own, twin] if owner is first else [twin, own]
         if any(sides):
             shown.append({"change": change, "frame": found.frame, "sides": sides})
@@ -122,9 +146,13 @@ def _frame(seen: Seen, change: Change) -> WorstFrame | None:
 
 
 def _picture(
-    seen: Seen, found: WorstFrame, change: Change | None, cases: Sequence[Path], id: str, inset: Any = None
-) -> Mapping[str, Any] | None:
-    """The frame in one run, with the strokes and the size of a change it has, or without; None where it has no rung."""
+    seen: Seen, found: WorstFrame, change: Change | None, cases: Sequence[Path], id: str,
+    twin: Mapping[str, Any] | None = None,
+) -> Mapping[str, Any] | None:  # fmt: skip
+    """The frame in one run, with the strokes and the size of a change it has, or without; None where it has no rung.
+
+    What is drawn larger is what it is in its twin.
+    """
     if found.rung not in seen.facts.rungs:
         return None
     rows = lines_of_case(seen.run, found.case, seen.facts.ladder)
@@ -135,6 +163,6 @@ def _picture(
         badge = f"{change.label} {size}".strip()
     view = {
         "mark": mark.to_json(), "badge": badge, "case": found.case, "frame": found.frame, "index": None, "id": id,
-        "inset": inset,
+        "inset": twin and twin["inset"], "times": twin and twin["times"],
     }  # fmt: skip
     return first_picture(found, view, rows, seen.facts, Recordings(seen.run.meta, seen.run.path, cases))

@@ -1,4 +1,4 @@
-"""The difference picture: what was expected, what the car has, and their difference before and after the edits."""
+"""The difference picture: what was expected, what is there, and their difference before and after the edits."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from harness.diagnosis.model import Diagnosis
 from harness.diagnosis.solve import Pictures
 from harness.errors import ReportError
 
@@ -20,18 +21,23 @@ CLIPPED = 0.02  # share of a difference's values that may leave the scale
 Bytes = NDArray[np.uint8]
 
 
-def draw(pictures: Pictures) -> Bytes:
-    """Four panels, RGB: expected and the car's above, their difference before and after the edits below.
+def draw(pictures: Pictures, told: Diagnosis) -> Bytes:
+    """Four panels, RGB: what was expected and what is there above, their difference before and after the edits below.
 
-    Differences are the car's minus the expected, in levels times the gain of the caption, gray where there is none; one
-    gain for both, so that they can be compared.
+    Differences are what is there minus the expected, in levels times the gain of the caption, gray where there is none;
+    one gain for both, so that they can be compared.
+
+    Args:
+        pictures: of one frame.
+        told: says whose they are: those of a deploy pipeline are not the car's.
     """
     before, after = pictures.car - pictures.expected, pictures.car - pictures.edited
     gain = _gain(before)
+    whose = told.subject.removesuffix(" tensor")
     panels = [
-        (pictures.expected, "expected"),
-        (pictures.car, "the car's"),
-        (128 + gain * before, f"the car's - expected, x{gain}: RMS {_rms(before):.2f} steps of 8 bit"),
+        (pictures.expected, f"expected: {told.expected}"),
+        (pictures.car, whose),
+        (128 + gain * before, f"{whose} - expected, x{gain}: RMS {_rms(before):.2f} steps of 8 bit"),
         (128 + gain * after, f"the same with what is named, x{gain}: RMS {_rms(after):.2f} steps of 8 bit"),
     ]
     drawn = [_panel(picture, caption) for picture, caption in panels]
@@ -40,7 +46,7 @@ def draw(pictures: Pictures) -> Bytes:
     return np.vstack(rows)
 
 
-def write_picture(pictures: Pictures, path: Path) -> Path:
+def write_picture(pictures: Pictures, told: Diagnosis, path: Path) -> Path:
     """Write the picture as PNG.
 
     Raises:
@@ -50,7 +56,7 @@ def write_picture(pictures: Pictures, path: Path) -> Path:
 
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        _, code = cv2.imencode(".png", np.ascontiguousarray(draw(pictures)[..., ::-1]))
+        _, code = cv2.imencode(".png", np.ascontiguousarray(draw(pictures, told)[..., ::-1]))
         path.write_bytes(code.tobytes())
     except OSError as error:
         raise ReportError(

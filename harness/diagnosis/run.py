@@ -177,7 +177,7 @@ def write_diagnosis(solved: Solved, folder: Path, **about: str) -> Path:
         ReportError: the folder cannot be written.
     """
     name = _file_name(solved.diagnosis)
-    picture = write_picture(solved.pictures, folder / f"{name}.png")
+    picture = write_picture(solved.pictures, solved.diagnosis, folder / f"{name}.png")
     path = folder / f"{name}.json"
     try:
         write_json(path, {**solved.diagnosis.to_json(), "picture": picture.name, "about": about})

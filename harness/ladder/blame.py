@@ -26,7 +26,7 @@ from harness.ladder.observe import (
 )
 from harness.ladder.sizes import CaseTables, severity, worse_by
 from harness.ladder.tree import Node, Tree
-from harness.ladder.words import Pipelines, cause_of, differences_of, size_of
+from harness.ladder.words import Pipelines, cause_of, differences_of, listed, size_of
 from harness.run.catalogue import kin_of
 from harness.run.facts import CaseFact, RunFacts, read_facts
 from harness.run.folder import Run
@@ -234,9 +234,8 @@ class _Scene:
         if abs(own.value) >= ALREADY_THERE * abs(step.added):
             return ""
         before = [f for s in steps[: steps.index(step)] for f in s.factors]
-        partners = [cause_of(f, self.pipelines) for f in before]
         alone_text = size_of(abs(own.value), str(seen.event["unit"]))
-        return f"alone it gives {alone_text}: only together with {' and '.join(partners)}" if partners else ""
+        return f"alone it gives {alone_text}, the rest needs {listed(before)} too" if before else ""
 
 
 @dataclass(frozen=True, slots=True)

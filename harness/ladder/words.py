@@ -9,7 +9,17 @@ from typing import Any
 from harness.run.catalogue import label_of
 from harness.run.numbers import quantity_of_unit, with_unit
 
-__all__ = ["Pipelines", "blamed", "broken_by", "cause_of", "differences_of", "place_of", "sentence", "size_of"]
+__all__ = [
+    "Pipelines",
+    "blamed",
+    "broken_by",
+    "cause_of",
+    "differences_of",
+    "listed",
+    "place_of",
+    "sentence",
+    "size_of",
+]
 
 _FACTORS = {
     "export": "the export to ONNX",
@@ -51,6 +61,11 @@ def cause_of(factor: str | None, pipelines: Pipelines) -> str:
         return _FACTORS[factor]
     words = _FACTORS.get(kind, kind)
     return f"{words} {which.replace(':', ', ')}" if which else words
+
+
+def listed(names: Sequence[str]) -> str:
+    """`a, b and c`."""
+    return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
 
 
 def size_of(value: float | None, unit: str) -> str:

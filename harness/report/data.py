@@ -129,8 +129,9 @@ def build_content(
         "rungs": view["rungs"],
         "findings": findings,
         "shown": shown,
-        "firstFrames": {
-            c.id: next((v["frame"] for v in shown if v["case"] == c.id), None) for c in facts.cases.values()
+        "firsts": {
+            c.id: next(({"frame": v["frame"], "rung": v["rung"]} for v in shown if v["case"] == c.id), {})
+            for c in facts.cases.values()
         },
         "heat": heat["cells"],
         "layers": network["layers"] and network["layers"]["strip"],
@@ -145,7 +146,7 @@ def _opens(shown: Sequence[Mapping[str, Any]]) -> dict[str, Any] | None:
     if not shown:
         return None
     first = shown[0]
-    return {"case": first["case"], "frame": first["frame"], "finding": first["index"]}
+    return {"case": first["case"], "frame": first["frame"], "finding": first["index"], "rung": first["rung"]}
 
 
 def _limits(facts: RunFacts) -> dict[str, dict[str, float]]:
@@ -184,9 +185,7 @@ def _shown(chosen: Sequence[WorstFrame], facts: RunFacts, mismatch: dict[str, An
                 "index": counted - 1 if is_finding else None,
                 "finding": is_finding,
                 "number": counted if is_finding else "",
-                "badge": " ".join(
-                    p for p in (str(counted) if is_finding else "", label, value if value != "–" else "") if p
-                ),
+                "badge": _badge(counted, label, value) if is_finding else f"{_badge(0, label, value)}, no finding",
                 "case": f.case,
                 "frame": exact(f.frame),
                 "rung": place.get(f.rung, 0),
@@ -212,6 +211,11 @@ def _shown(chosen: Sequence[WorstFrame], facts: RunFacts, mismatch: dict[str, An
             }
         )
     return views
+
+
+def _badge(number: int, label: str, value: str) -> str:
+    """`1 bend 0.21 m`: what the label in a picture says."""
+    return " ".join(p for p in (str(number or ""), label, value if value != "–" else "") if p)
 
 
 def _step(step: Step, unit: str) -> dict[str, Any]:

@@ -1,9 +1,14 @@
-"""The picture beside the verdict: the frame of the worst finding, with the failing measure drawn and numbered."""
+"""The picture beside the verdict: the frame of the worst finding, with the failing measure drawn and numbered.
+
+Where that is too small to be seen, differences from the reference are drawn larger, as the player does it, and the
+label says so; the second drawing shows the same place as it is.
+"""
 
 from __future__ import annotations
 
 import base64
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -13,6 +18,7 @@ from numpy.typing import NDArray
 from harness.feed.window import steps_of_run, window_of
 from harness.report.draw import place
 from harness.report.finding import WorstFrame
+from harness.report.magnify import TIMES, magnified, points_of, references_of, times_that_show
 from harness.report.pictures import SHARP, camera_of, rgb_of, webp
 from harness.run.facts import RunFacts
 from harness.run.recordings import Recordings
@@ -28,6 +34,32 @@ LARGEST = 40.0  # times
 MOST_GROUND = 0.5  # of the picture's size that is shown beside it, for what lies outside
 
 
+@dataclass(frozen=True, slots=True)
+class _Drawn:
+    """Pixels of what is drawn: lines and strokes with their kinds, and where the number stands, [0 or 1, 2]."""
+
+    lines: Sequence[tuple[str, Points]]
+    strokes: Sequence[tuple[str, Points]]
+    at: Points
+
+    @property
+    def gaps(self) -> list[Points]:
+        """What is measured."""
+        return [p for kind, p in self.strokes if kind == "gap" and len(p)]
+
+    @property
+    def meant(self) -> list[Points]:
+        """The same, or the lines that are meant where there is no gap."""
+        return [p for kind, p in self.strokes if kind == "gap"] or [p for _, p in self.strokes]
+
+    def texts(self) -> dict[str, list[tuple[str, str]]]:
+        """Points as SVG has them."""
+        return {
+            "lines": [(k, _text(p)) for k, p in self.lines if len(p) > 1],
+            "strokes": [(k, _text(p)) for k, p in self.strokes if len(p) > 1],
+        }
+
+
 def first_picture(
     found: WorstFrame, view: Mapping[str, Any], rows: pl.DataFrame, facts: RunFacts, recordings: Recordings
 ) -> dict[str, Any] | None:
@@ -35,8 +67,8 @@ def first_picture(
 
     Args:
         found: the finding.
-        view: the same as the page has it, with its mark; `id` of the picture where a page has several, `inset` where
-            another drawing says what is shown larger.
+        view: the same as the page has it, with its mark; `id` of the picture where a page has several, `inset` and
+            `times` where another drawing says what is shown larger.
         rows: lines of its case.
         facts: of the run.
         recordings: its cases.
@@ -70,35 +102,52 @@ def first_picture(
             return np.zeros((0, 2))
         return place(np.asarray(points, np.float64).reshape(-1, 2), grid, calibration, window)  # type: ignore[arg-type]  # the image frame asks for none
 
-    lines = [(kind, pixels(points)) for kind, points in _lines(here, found, facts.reference)]
-    strokes = [(kind, pixels(points)) for kind, points in view["mark"]["strokes"]]
-    at = pixels([view["mark"]["at"]]) if view["mark"]["at"] is not None else np.zeros((0, 2))
-    meant = [p for k, p in strokes if k == "gap"] or [p for _, p in strokes]
-    unseen = _unseen(meant, size, drawable=drawable) if view["mark"]["strokes"] else ""
-    box = _box(meant, size, outside=bool(unseen))
+    drawn = {times: _drawn(here, found, facts, view["mark"], times, pixels) for times in TIMES}
+    true = drawn[1]
+    times = view.get("times") or 1
+    if true.gaps and found.sentence:
+        times = times_that_show(lambda n: _share(drawn[n].gaps, size))
+    large = drawn[times]
+    unseen = _unseen(true.meant, size, drawable=drawable) if view["mark"]["strokes"] else ""
+    box = _box(large.meant, size, outside=bool(unseen))
+    badge = f"{view['badge']}, drawn ×{times}" if times > 1 and view["badge"] else view["badge"]
+    larger = f"differences drawn ×{times} (the corner shows them as they are)" if times > 1 else ""
     src = "" if rgb is None else "data:image/webp;base64," + base64.b64encode(webp(rgb, *SHARP)).decode("ascii")
     return {
-        "src": src, "width": size[0], "height": size[1], "note": "; ".join(filter(None, (note, unseen))), "box": box,
-        "lines": [(k, _text(p)) for k, p in lines if len(p) > 1],
-        "strokes": [(k, _text(p)) for k, p in strokes if len(p) > 1],
-        "label": _label(at, box, view["badge"], [p for _, p in (*lines, *strokes)]),
-        "inset": view.get("inset") or _inset([p for k, p in strokes if len(p) and k == "gap"], size),
-        "badge": view["badge"], "id": view.get("id", "first-image"), "caption": _caption(view),
+        "src": src, "width": size[0], "height": size[1], "box": box, **large.texts(), "true": true.texts(),
+        "note": "; ".join(filter(None, (larger, note, unseen))), "times": times,
+        "label": _label(large.at, box, badge, [p for _, p in (*large.lines, *large.strokes)]),
+        "inset": view.get("inset") or _inset(true.gaps, size),
+        "badge": badge, "id": view.get("id", "first-image"), "caption": _caption(view),
         "finding": view["index"], "case": found.case,
         "frame": view["frame"], "band": found.band, "rung_name": found.rung,
     }  # fmt: skip
 
 
-def _lines(rows: pl.DataFrame, found: WorstFrame, reference: str) -> list[tuple[str, Points]]:
-    """The reference's lines below, those of the finding's rung above."""
-    drawn = []
-    for name, kind in ((reference, "lab"), (found.rung, "car")):
-        for x, y in rows.filter(pl.col("rung") == name).select("x", "y").iter_rows():
-            points = np.stack([np.asarray(x or [], np.float64), np.asarray(y or [], np.float64)], axis=1)
-            drawn.append((kind, points[np.isfinite(points).all(axis=1)]))
-        if found.rung == reference:
-            break
-    return drawn
+def _drawn(
+    rows: pl.DataFrame, found: WorstFrame, facts: RunFacts, mark: Mapping[str, Any], times: int,
+    pixels: Callable[[Any], Points],
+) -> _Drawn:  # fmt: skip
+    """The reference's lines below, those of the finding's rung above, and the strokes; differences larger."""
+    references = references_of(rows, facts.reference)
+
+    def placed(points: Any, track: int | None) -> Points:
+        base = None if track is None else references.get(track)
+        return pixels(magnified(np.asarray(points, np.float64).reshape(-1, 2), base, facts.grid, times))
+
+    lines: list[tuple[str, Points]] = []
+    for name, kind in {facts.reference: "lab", found.rung: "car"}.items():
+        own = rows.filter(pl.col("rung") == name).select("x", "y", "track")
+        lines += [(kind, placed(points_of(x, y), track)) for x, y, track in own.iter_rows()]
+    strokes = [(kind, placed(points, found.track)) for kind, points in mark["strokes"]]
+    at = placed([mark["at"]], found.track) if mark["at"] is not None else np.zeros((0, 2))
+    return _Drawn(lines, strokes, at)
+
+
+def _share(gaps: Sequence[Points], size: tuple[int, int]) -> float:
+    """The larger side of what is measured, as a share of the picture; 0 where there is nothing."""
+    points = np.concatenate([np.zeros((0, 2)), *gaps])
+    return float((np.ptp(points, axis=0) / size).max()) if len(points) else 0.0
 
 
 def _caption(view: Mapping[str, Any]) -> str:
@@ -169,7 +218,7 @@ def _inset(gaps: Sequence[Points], size: tuple[int, int]) -> dict[str, Any] | No
         return None
     points = np.concatenate(gaps)
     low, high = points.min(axis=0), points.max(axis=0)
-    share = float(max((high - low) / size))
+    share = _share(gaps, size)
     if share > WIDE:
         return None
     times = float(np.clip(1 / (AROUND * max(share, 1e-6)), 2.0, LARGEST))

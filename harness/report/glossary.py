@@ -12,8 +12,8 @@ from harness.run.catalogue import Measure, measures
 __all__ = ["columns", "definition_of", "label_of"]
 
 _NO_FINDING = {
-    "largest_bend": ("largest bend, no finding", "bend"),
-    "largest_offset": ("largest offset, no finding", "offset_max"),
+    "largest_bend": ("largest bend", "bend"),
+    "largest_offset": ("largest offset", "offset_max"),
     "first": ("first frame", ""),
 }
 

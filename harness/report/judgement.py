@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from harness.ladder.words import listed
 from harness.report.plain import as_mapping, finite
 from harness.run.catalogue import definition_of, find_measure, label_of
 from harness.run.numbers import number
@@ -33,9 +34,10 @@ def judgement_view(verdict: Any) -> dict[str, Any] | None:
     """The view of a verdict; None where there is none.
 
     Returns:
-        `status`, `sentence`, `detail` (why, by the first of the worst rules), `policy`, `profile`, `rules` (worst
-        first, required before advisory), `remarks`, `cases`: case -> worst status over required rules, and `judged`:
-        rung -> metric -> what the rules found there (`harness.report.summary.heat_table`).
+        `status`, `sentence`, `detail` (why, by the first of the worst rules; of a pass the number nearest its limit),
+        `policy`, `profile`, `rules` (worst first, required before advisory), `remarks`, `cases`: case -> worst status
+        over required rules, and `judged`: rung -> metric -> what the rules found there
+        (`harness.report.summary.heat_table`).
 
     Raises:
         ReportError: not a verdict.
@@ -51,7 +53,7 @@ def judgement_view(verdict: Any) -> dict[str, Any] | None:
         "status": status,
         "glyph": GLYPHS.get(status, "?"),
         "sentence": _sentence(rules),
-        "detail": next((f"{r['id']}: {r['reason']}" for r in rules if r["required"] and r["status"] == status), ""),
+        "detail": _nearest(raw) if status == "PASS" else _first_of(rules, status),
         "policy": str(policy.get("name", "")),
         "profile": str(policy.get("profile") or ""),
         "rules": rules,
@@ -66,6 +68,32 @@ def judgement_view(verdict: Any) -> dict[str, Any] | None:
     }
 
 
+def _first_of(rules: Sequence[Mapping[str, Any]], status: str) -> str:
+    return next((f"{r['id']}: {r['reason']}" for r in rules if r["required"] and r["status"] == status), "")
+
+
+def _nearest(raw: Mapping[str, Any]) -> str:
+    """The number that uses most of its limit; empty where no rule has both."""
+    used = [
+        (value / limit, rule, rung, case)
+        for rule in raw.get("rules", ())
+        if rule.get("required", True)
+        and rule.get("higher_is_worse", True)
+        and rule.get("compare") == "limit"
+        and (limit := finite(rule.get("limit_value")))
+        for rung in rule.get("rungs", ())
+        for case in rung.get("cases", ())
+        if (value := finite(case.get("value"))) is not None
+    ]
+    if not used:
+        return ""
+    share, rule, rung, case = max(used, key=lambda one: one[0])
+    return (
+        f"nothing is over a limit; nearest to one is {rule['id']}: {case.get('reason', '')}, {share:.0%} of it, "
+        f"case {case.get('case')}, on {rung.get('rung')}"
+    )
+
+
 def _place(status: str) -> int:
     return STATUSES.index(status) if status in STATUSES else 0
 
@@ -77,11 +105,7 @@ def _sentence(rules: Sequence[Mapping[str, Any]]) -> str:
     if not total:
         return "No required rule was judged."
     parts = [f"{required[s]} {_VERBS[s]}" for s in STATUSES if required[s]]
-    return f"Of {total} required rule{'s' if total > 1 else ''}, {_listed(parts)}."
-
-
-def _listed(parts: Sequence[str]) -> str:
-    return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}"
+    return f"Of {total} required rule{'s' if total > 1 else ''}, {listed(parts)}."
 
 
 def _rule(raw: Mapping[str, Any]) -> dict[str, Any]:

@@ -74,7 +74,7 @@ def tensor_views(
             return found, f"Input tensors are not shown: {error.what}."
         if not tensors:
             continue
-        view = _view(tensors, [n for n in first if n in tensors], most_bytes - spent)
+        view = _view(tensors, [n for n in first if n in tensors], most_bytes - spent, _order_of(facts))
         size = sum(map(len, view["inputs"].values())) + sum(len(p["src"]) for p in view["pairs"].values())
         if spent + size > most_bytes:
             note = note or ("" if found else "Input tensors were left out to keep this file small.")
@@ -128,7 +128,13 @@ def _rendered(name: str, steps: Mapping[str, Any], spec: InputSpec, case: Case, 
     return lambda _, picture: None if picture is None else make(picture)
 
 
-def _view(tensors: Mapping[str, Array], first: Sequence[str], most_bytes: int) -> dict[str, Any]:
+def _order_of(facts: RunFacts) -> str:
+    """That a tensor's first channel is blue, as its picture shows it; empty where it is red."""
+    ops = {step["op"] for steps in (facts.meta.get("pipelines") or {}).values() for p in PIPELINES for step in steps[p]}
+    return "channels as the network gets them: blue in the place of red" if "to_bgr" in ops else ""
+
+
+def _view(tensors: Mapping[str, Array], first: Sequence[str], most_bytes: int, order: str = "") -> dict[str, Any]:
     """Every tensor on one scale of brightness; pairs while they fit, those that matter most first."""
     images = {name: _pixels(t) for name, t in tensors.items()}
     low = min(float(np.nanmin(i)) for i in images.values())
@@ -146,7 +152,7 @@ def _view(tensors: Mapping[str, Array], first: Sequence[str], most_bytes: int) -
         spent += len(pair["src"])
         pairs[f"{a}|{b}"] = pair
     unit = "tensors have different sizes" if len({i.shape for i in images.values()}) > 1 else ""
-    return {"inputs": inputs, "pairs": pairs, "note": unit}
+    return {"inputs": inputs, "pairs": pairs, "note": " · ".join(filter(None, (unit, order)))}
 
 
 def _pairs(names: Sequence[str], first: Sequence[str]) -> list[tuple[str, str]]:

@@ -85,10 +85,14 @@ def _page_of(content: Content, case: str) -> dict[str, Any]:
     shown = [v for v in content.page["shown"] if v["case"] == case]
     own = [v for v in shown if v["finding"]]
     findings = [v | {"index": i} for i, v in enumerate(own)]
-    opens = {"case": case, "frame": shown[0]["frame"], "finding": 0 if findings else None} if shown else None
+    opens = (
+        {"case": case, "finding": 0 if findings else None} | {k: shown[0][k] for k in ("frame", "rung")}
+        if shown
+        else None
+    )
     told = {
         "findings": findings,
-        "firstFrames": {},
+        "firsts": {},
         "heat": {},
         "layers": None,
         "pages": {},

@@ -54,7 +54,7 @@ for (const row of document.querySelectorAll("#case-table .pick")) {
   row.addEventListener("click", (e) => {
     if (e.target.closest("a")) return;
     const id = row.dataset.case;
-    goTo({ id, finding: findingOf(id), frame: DATA.firstFrames[id] });
+    goTo({ id, finding: findingOf(id), ...DATA.firsts[id] });
   });
 }
 for (const link of document.querySelectorAll("[data-go-case]")) {
@@ -102,7 +102,7 @@ for (const button of document.querySelectorAll("[data-copy]")) {
       const f = DATA.findings[Number(item.firstElementChild.dataset.finding)];
       item.hidden = !open.has(f.case) || (controls.kind.value !== "" && f.label !== controls.kind.value);
     }
-    $("case-count").textContent = shown === rows.length ? `${shown} cases` : `${shown} of ${rows.length} cases`;
+    $("case-count").textContent = shown === rows.length ? `${shown} case${shown === 1 ? "" : "s"}` : `${shown} of ${rows.length} cases`;
   }
 
   const has = (list, wanted) => wanted === "" || JSON.parse(list).includes(wanted);
@@ -171,7 +171,7 @@ addEventListener("afterprint", () => {
 /** The player opens once the first view is painted: its case is unpacked only then. */
 requestAnimationFrame(() => setTimeout(() => {
   if (Links.follow() || !DATA.opens) return;
-  Player.go({ id: DATA.opens.case, frame: DATA.opens.frame, finding: DATA.opens.finding }, { quiet: true });
+  Player.go({ id: DATA.opens.case, ...DATA.opens }, { quiet: true });
 }));
 if (DATA.omissions && $("omissions")) {
   $("omissions").textContent = DATA.omissions;

@@ -89,7 +89,7 @@ def test_a_folder_that_cannot_be_written_keeps_nothing_and_tells_all_the_same(
 
     told = Diagnosis("image", "another", "the lab's", "same")
     monkeypatch.setattr(module, "diagnose_run", lambda *_, **__: [SimpleNamespace(diagnosis=told, pictures=None)])
-    monkeypatch.setattr(module, "write_picture", lambda _, path: path)
+    monkeypatch.setattr(module, "write_picture", lambda pictures, told, path: path)
     monkeypatch.setattr(module, "write_json", refuse)
     found, why = told_diagnoses(run, [Found])
     assert found == [told]

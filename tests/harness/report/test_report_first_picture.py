@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -31,8 +32,8 @@ def shown(tmp_path_factory):
     return run, case, worst, text[text.index('<figure class="first">') : text.index('<figcaption id="first-caption">')]
 
 
-def points(text: str, kind: str) -> list[np.ndarray]:
-    found = re.findall(rf'class="{kind}" points="([^"]*)"', text.split('<span class="inset">')[0])
+def points(text: str, kind: str, *, corner: bool = False) -> list[np.ndarray]:
+    found = re.findall(rf'class="{kind}" points="([^"]*)"', text.split('<span class="inset">')[corner])
     return [np.array([p.split(",") for p in one.split()], float) for one in found]
 
 
@@ -40,20 +41,29 @@ def test_it_is_the_frame_of_the_worst_finding_with_its_rung_s_lines(shown):
     run, case, worst, text = shown
     assert f'data-go-frame="{worst.frame}"' in text
     rows = run.read("lines").filter(frame=worst.frame)
+    lab = {row["track"]: row for row in rows.filter(rung="train/torch-fp32").iter_rows(named=True)}
+    times = drawn_times(text)
     for kind, rung in (("lab", "train/torch-fp32"), ("car", worst.rung)):
-        drawn = points(text, kind)
-        assert len(drawn) == 3
-        for one, row in zip(drawn, rows.filter(rung=rung).sort("line").iter_rows(named=True), strict=True):
-            expected = project(
-                np.stack([row["x"], row["y"]], axis=1).astype(float), open_case(case).calibration("front")
-            )
-            assert one == pytest.approx(expected, abs=0.01)
+        for corner, larger in ((False, times), (True, 1)):
+            drawn = points(text, kind, corner=corner)
+            assert len(drawn) == 3
+            for one, row in zip(drawn, rows.filter(rung=rung).sort("line").iter_rows(named=True), strict=True):
+                x, y = (np.array(row[axis], float) for axis in "xy")
+                there = lab[row["track"]]
+                y += (larger - 1) * (y - np.interp(x, there["x"], there["y"]))
+                expected = project(np.stack([x, y], axis=1), open_case(case).calibration("front"))
+                assert one == pytest.approx(expected, abs=0.01)
+
+
+def drawn_times(text: str) -> int:
+    """How much larger differences are drawn, as the label says."""
+    return int(next(iter(re.findall(r"<text[^>]*>[^<]*drawn ×(\d+)</text>", text)), 1))
 
 
 def test_the_gap_that_is_drawn_is_as_wide_as_the_finding_says(shown):
     _, case, worst, text = shown
     assert worst.measure == "bend"
-    (gap,) = points(text, "mark-gap")
+    (gap,) = points(text, "mark-gap", corner=True)
     # both ends lie at one station: their distance on the ground is the number
     camera = open_case(case).calibration("front")
     grid = [(x, y) for x in np.linspace(40, 80, 161) for y in np.linspace(-8, 8, 3201)]
@@ -81,11 +91,34 @@ def test_no_two_elements_of_the_page_share_an_id(shown):
     assert len(ids) == len(set(ids))
 
 
-def drawn(shown, gap):
+@pytest.mark.parametrize(("gap_m", "times"), [(0.02, 20), (0.2, 5), (1.6, 1)])
+def test_a_gap_too_small_to_be_seen_is_drawn_larger_and_the_label_says_so(shown, gap_m, times):
+    """At 20 m beside line 0; drawn it is so many times as wide as it is, and a large one is as it is."""
+    run, _, worst, _ = shown
+    line = run.read("lines").filter(frame=worst.frame, rung="train/torch-fp32", track=worst.track).row(0, named=True)
+    y = float(np.interp(20.0, line["x"], line["y"]))
+    picture = drawn(shown, [[20.0, y], [20.0, y + gap_m]])
+    assert picture["times"] == times
+    assert (f"drawn ×{times}" in picture["badge"]) == (times > 1)
+    wide, true = (np.ptp(pixels_of(part["strokes"])[:, 0]) for part in (picture, picture["true"]))
+    assert wide == pytest.approx(times * true, rel=0.02)
+    assert wide >= 0.03 * 640 or times == 20
+
+
+def test_what_is_no_finding_is_drawn_as_it_is(shown):
+    picture = drawn(shown, [[20.0, 0.0], [20.0, 0.02]], sentence="")
+    assert (picture["times"], picture["badge"]) == (1, "1 bend")
+
+
+def pixels_of(strokes) -> np.ndarray:
+    return np.array([p.split(",") for p in strokes[0][1].split()], float)
+
+
+def drawn(shown, gap, **told):
     """The picture of the worst finding, with its gap elsewhere on the ground."""
     run, _, worst, _ = shown
     facts = read_facts(run.meta)
-    (found,) = frames_of([worst])
+    found = replace(frames_of([worst])[0], **told)
     rows = lines_of_case(run, found.case, facts.ladder)
     mark = {"strokes": [("gap", gap)], "at": gap[1]}
     view = {"mark": mark, "badge": "1 bend", "case": found.case, "frame": found.frame, "index": 0}
@@ -105,12 +138,13 @@ def drawn(shown, gap):
 )
 def test_what_lies_outside_the_picture_has_ground_and_is_said(shown, gap, said, sides):
     picture = drawn(shown, gap)
-    assert picture["note"] == said
+    assert picture["note"].rpartition("; ")[2] == said or not said
+    assert ("what is measured lies" in picture["note"]) == bool(said)
     left, top, wide, high = picture["box"]
     grown = (left < -0.5, top < -0.5, left + wide > 639.5, top + high > 359.5)
     assert grown == tuple(map(bool, sides))
     if any(sides):
-        points = np.array([p.split(",") for p in picture["strokes"][0][1].split()], float)
+        points = pixels_of(picture["strokes"])
         assert ((points > (left, top)) & (points < (left + wide, top + high))).all(axis=1).all()
         label = picture["label"]
         assert left <= label["u"] <= left + wide - label["width"] * label["scale"]

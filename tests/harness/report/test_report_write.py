@@ -119,7 +119,7 @@ def test_fifty_cases_by_twelve_rungs_stay_small_and_complete(tmp_path):
     text = path.read_text(encoding="utf-8")
     assert text.count('class="pick"') == 50
     data = json.loads(re.search(r'id="data">(.*?)</script>', text, re.S).group(1))
-    assert len(data["firstFrames"]) == 50
+    assert len(data["firsts"]) == 50
     assert text.count('<script type="application/json" data-clip=') == 50
 
 

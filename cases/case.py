@@ -9,26 +9,28 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from itertools import repeat
+from itertools import chain, repeat
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from cases.columns import NO_PICTURE, Columns, columns_of
+from cases.columns import BLOCK_ROWS, NO_PICTURE, Columns
 from cases.errors import CaseError, CaseSchemaError
 from cases.files import CASE_TOML, FRAMES, TRUTH, hash_file_once, hash_problems
-from cases.frames import EGO_COLUMNS, frame_problems, in_order, rate_problems, read_table
+from cases.frame_rows import EGO_COLUMNS
+from cases.frames import rate_problems, read_frames
 from cases.picture import Ego, Picture, Tick
 from cases.problem import raise_first
 from cases.readers import open_reader
 from cases.readers.base import Stream
 from cases.schema import CaseMeta, Output, read_meta
-from cases.truth import truth_problems
+from cases.truth import read_truth, truth_problems
 
 __all__ = ["Calibration", "Case", "find_cases", "open_case"]
 
@@ -69,16 +71,6 @@ class Case:
     root: Path
     meta: CaseMeta
     clipped: tuple[int, int] | None = None
-
-    @property
-    def frames(self) -> pl.DataFrame:
-        """frames.parquet, one row per moment and camera; read anew whenever it is asked for.
-
-        Raises:
-            CaseError: it is unreadable, not the file that was hashed, or breaks its schema.
-        """
-        frames = _checked_frames(self.root, self.meta)
-        return frames if self.clipped is None else frames.filter(pl.col("frame").is_between(*self.clipped))
 
     @cached_property
     def length(self) -> int:
@@ -126,7 +118,13 @@ class Case:
 
     @cached_property
     def _columns(self) -> Columns:
-        return columns_of(self.frames, self.cameras)
+        """What frames.parquet says.
+
+        Raises:
+            CaseError: it is unreadable, not the file that was hashed, or breaks its schema.
+        """
+        columns = _checked_columns(self.root, self.meta)
+        return columns if self.clipped is None else columns.between(*self.clipped)
 
     def clip(self, first: int, last: int) -> Case:
         """The same case with the frames from number `first` to `last`, both included; its truth is cut alike."""
@@ -158,27 +156,34 @@ class Case:
         names = self.cameras if cameras is None else tuple(cameras)
         for name in names:
             self._require(name)
-        wanted = np.zeros(len(self.frame_numbers), bool)
-        wanted[start:stop] = True
-        for name in names:
-            wanted &= self._columns.pictures[name] != NO_PICTURE
-        return self._ticks(names if pictures else (), () if pictures else names, wanted)
+        return self._ticks(names, range(self.length)[start:stop], pictures=pictures)
 
-    def _ticks(
-        self, names: tuple[str, ...], only_checked: tuple[str, ...], wanted: NDArray[np.bool_]
-    ) -> Iterator[Tick]:
-        """Columns and picture streams walked side by side; memoryviews give plain ints without lists of them."""
-        kept: slice | NDArray[np.bool_] = slice(None) if wanted.all() else wanted
-        frame, time_ns = self.frame_numbers[kept].data, self.timestamps_ns[kept].data
-        streams = [self._stream(name, self._columns.pictures[name][kept]) for name in names]
-        pictures: Iterable[tuple[Picture, ...]] = zip(*streams, strict=True) if streams else repeat(())
+    def _ticks(self, cameras: tuple[str, ...], span: range, *, pictures: bool) -> Iterator[Tick]:
+        """Columns and picture streams walked side by side."""
+
+        def walked(column: NDArray[Any]) -> Iterator[Any]:
+            """A column's values at the moments that are kept; memoryviews give plain numbers without lists of them."""
+            return chain.from_iterable(column[at].data for at in self._kept(cameras, span))
+
+        names = cameras if pictures else ()
+        streams = [self._stream(name, walked(self._columns.pictures[name])) for name in names]
+        shown: Iterable[tuple[Picture, ...]] = zip(*streams, strict=True) if streams else repeat(())
         try:
-            self._check_pictures(only_checked)
-            for at, t, ego, shown in zip(frame, time_ns, self._egos(kept), pictures, strict=False):
-                yield Tick(at, t, dict(zip(names, shown, strict=True)), ego)
+            self._check_pictures(() if pictures else cameras)
+            columns = walked(self.frame_numbers), walked(self.timestamps_ns), self._egos(walked), shown
+            for frame, time_ns, ego, of_frame in zip(*columns, strict=False):
+                yield Tick(frame, time_ns, dict(zip(names, of_frame, strict=True)), ego)
         except CaseError as error:
             error.within(f"case {self.id}")
             raise
+
+    def _kept(self, cameras: tuple[str, ...], span: range) -> Iterator[NDArray[np.int64]]:
+        """Positions at which all these cameras have a picture, a block at a time."""
+        for first in range(span.start, span.stop, BLOCK_ROWS):
+            at = np.arange(first, min(first + BLOCK_ROWS, span.stop))
+            for name in cameras:
+                at = at[self._columns.pictures[name][at] != NO_PICTURE]
+            yield at
 
     def _check_pictures(self, cameras: Iterable[str]) -> None:
         """Stop at a file of these cameras that is missing or not the one that was hashed."""
@@ -186,16 +191,16 @@ class Case:
             for file in (f for f in self.meta.sha256 if f.startswith(f"cameras/{name}/")):
                 raise_first(list(hash_problems(self.root, file, hash_file_once(self.root / file), self.meta.sha256)))
 
-    def _stream(self, name: str, indices: NDArray[np.int64]) -> Iterator[Picture]:
+    def _stream(self, name: str, indices: Iterable[int]) -> Iterator[Picture]:
         reader = open_reader(Stream(self.root, name, self.meta.cameras[name], self.meta.sha256))
-        return reader.pictures(indices.data)
+        return reader.pictures(indices)
 
-    def _egos(self, wanted: slice | NDArray[np.bool_]) -> Iterator[Ego]:
+    def _egos(self, walked: Callable[[NDArray[Any]], Iterator[Any]]) -> Iterator[Ego]:
         """Ego motion of the moments wanted; one shared object where the recording knows none."""
         known = [name for name in EGO_COLUMNS if name in self._columns.of_moments]
         if not known:
             return repeat(Ego())
-        columns = [self._columns.of_moments[name][wanted].data for name in known]
+        columns = [walked(self._columns.of_moments[name]) for name in known]
         return (
             Ego(**{name: None if value != value else value for name, value in zip(known, row, strict=True)})
             for row in zip(*columns, strict=True)
@@ -224,8 +229,8 @@ class Case:
         path = self.root / TRUTH
         if not path.exists() and TRUTH not in self.meta.sha256:
             return None
-        truth = read_table(path)
-        problems = [] if self.clipped else truth_problems(truth, self.moments, str(path))
+        truth = read_truth(path)
+        problems = [] if self.clipped else truth_problems(truth, self.frame_numbers, str(path))
         problems += hash_problems(self.root, TRUTH, hash_file_once(path), self.meta.sha256)
         raise_first(problems)
         return truth if self.clipped is None else truth.filter(pl.col("frame").is_between(*self.clipped))
@@ -279,15 +284,15 @@ def open_case(root: Path) -> Case:
     return case
 
 
-def _checked_frames(root: Path, meta: CaseMeta) -> pl.DataFrame:
+def _checked_columns(root: Path, meta: CaseMeta) -> Columns:
     path = root / FRAMES
-    frames = read_table(path)
-    problems = frame_problems(frames, list(meta.cameras), str(path))
-    problems = problems or rate_problems(frames, meta.fps, str(path))
+    columns, problems = read_frames(path, list(meta.cameras))
+    if columns is not None:
+        problems += rate_problems(columns, meta.fps, str(path))
     problems += hash_problems(root, FRAMES, hash_file_once(path), meta.sha256)
     raise_first(problems)
-    integers = [pl.col(name).cast(pl.Int64) for name in ("frame", "timestamp_ns", "index")]
-    return in_order(frames.with_columns(integers))
+    assert columns is not None  # where there is none, there is a problem
+    return columns
 
 
 def find_cases(paths: Iterable[Path]) -> list[Path]:

@@ -8,19 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 
-import polars as pl
-
+from cases.columns import Columns
 from cases.errors import CaseError, CaseFileError
 from cases.files import CASE_TOML, FRAMES, TRUTH, camera_folder, hash_file, hash_problems, hashed_files
-from cases.frames import frame_problems, rate_problems, read_table
+from cases.frames import rate_problems, read_frames
 from cases.problem import Problem
 from cases.readers import open_reader
 from cases.readers.base import Stream, ended_early
 from cases.schema import CaseMeta, meta_or_problems
-from cases.truth import truth_problems
+from cases.truth import read_truth, truth_problems
 
 __all__ = ["Problem", "check_case"]
 
@@ -50,29 +48,31 @@ def check_case(root: Path, progress: Progress | None = None) -> list[Problem]:
     return [problem for _, problem in found]
 
 
-def _tables(root: Path, meta: CaseMeta) -> tuple[pl.DataFrame | None, list[tuple[Path, Problem]]]:
-    """The frames table where it can be used, and the problems of both tables."""
-    frames, problems = _table(root / FRAMES, partial(_frames, meta, str(root / FRAMES)))
-    usable = None if problems else frames
-    if (root / TRUTH).exists() and usable is not None:
-        problems += _table(root / TRUTH, lambda t: truth_problems(t, usable, str(root / TRUTH)))[1]
-    return usable, problems
+def _tables(root: Path, meta: CaseMeta) -> tuple[Columns | None, list[tuple[Path, Problem]]]:
+    """What frames.parquet says where it can be used, and the problems of both tables."""
+    frames, problems = _frames(root / FRAMES, meta)
+    if (root / TRUTH).exists() and frames is not None:
+        problems += _truth(root / TRUTH, frames)
+    return frames, problems
 
 
-def _frames(meta: CaseMeta, where: str, table: pl.DataFrame) -> list[Problem]:
+def _frames(path: Path, meta: CaseMeta) -> tuple[Columns | None, list[tuple[Path, Problem]]]:
     """What is wrong with frames.parquet by itself, or against the frame rate of case.toml."""
-    return frame_problems(table, list(meta.cameras), where) or rate_problems(table, meta.fps, where)
-
-
-def _table(
-    path: Path, judge: Callable[[pl.DataFrame], list[Problem]]
-) -> tuple[pl.DataFrame | None, list[tuple[Path, Problem]]]:
-    """A Parquet file and what its judge says of it."""
     try:
-        table = read_table(path)
+        columns, problems = read_frames(path, list(meta.cameras))
     except CaseError as error:
         return None, [(path, Problem.of(error))]
-    return table, [(path, problem) for problem in judge(table)]
+    if columns is not None:
+        problems += rate_problems(columns, meta.fps, str(path))
+    return None if problems else columns, [(path, problem) for problem in problems]
+
+
+def _truth(path: Path, frames: Columns) -> list[tuple[Path, Problem]]:
+    try:
+        truth = read_truth(path)
+    except CaseError as error:
+        return [(path, Problem.of(error))]
+    return [(path, problem) for problem in truth_problems(truth, frames.of_moments["frame"], str(path))]
 
 
 def _missing(root: Path, missing: list[str]) -> Found:
@@ -87,7 +87,7 @@ def _missing(root: Path, missing: list[str]) -> Found:
 
 
 def _stream(
-    root: Path, meta: CaseMeta, camera: str, frames: pl.DataFrame | None, missing: list[str], progress: Progress | None
+    root: Path, meta: CaseMeta, camera: str, frames: Columns | None, missing: list[str], progress: Progress | None
 ) -> Found:
     """Decode a whole stream; where files are missing, only what is wrong inside the others is worth a word."""
     stream = Stream(root, camera, meta.cameras[camera], meta.sha256)
@@ -96,18 +96,12 @@ def _stream(
     if any((root / name).is_relative_to(folder) for name in missing):
         yield from ((path, problem) for path, problem in scan.problems if path.is_file())
         return
-    wanted = 0 if frames is None else _pictures_wanted(frames, camera)
+    wanted = 0 if frames is None else int(frames.pictures[camera].max()) + 1  # indices that frames.parquet uses
     for path, problem in scan.problems:
         short = problem.kind is CaseFileError and scan.pictures < wanted
         yield path, replace(problem, what=f"{problem.what} (frames.parquet uses {wanted})") if short else problem
     if all(problem.kind is not CaseFileError for _, problem in scan.problems) and scan.pictures < wanted:
         yield folder, Problem.of(ended_early(folder, scan.pictures, wanted - 1))
-
-
-def _pictures_wanted(frames: pl.DataFrame, camera: str) -> int:
-    """How many pictures a stream must have for the indices that frames.parquet uses."""
-    last: int = frames.filter(pl.col("camera") == camera)["index"].max()  # type: ignore[assignment]  # polars is wide
-    return last + 1
 
 
 def _hashes(root: Path, meta: CaseMeta, damaged: set[Path]) -> Found:

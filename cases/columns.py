@@ -1,25 +1,24 @@
 """Columns of an opened case: what a replay asks of frames.parquet, as arrays; long ones lie in a file.
 
 A column of a million moments is 8 MB. Past LARGEST_BYTES it is mapped from an unnamed file, so that the system keeps of
-it what is being read and a case takes the same memory however long it is.
+it what is being read and a case takes the same memory however long it is. Whoever goes through a column goes a block at
+a time.
 """
 
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple, Self
 
 import numpy as np
-import polars as pl
 from numpy.typing import NDArray
 
-from cases.frames import EGO_COLUMNS, moments
-
-__all__ = ["NO_PICTURE", "Columns", "columns_of"]
+__all__ = ["BLOCK_ROWS", "NO_PICTURE", "Columns", "GrowingColumns", "blocks_of"]
 
 NO_PICTURE = -1
 LARGEST_BYTES = 1 << 18
+BLOCK_ROWS = 1 << 14
 
 
 class Columns(NamedTuple):
@@ -33,32 +32,50 @@ class Columns(NamedTuple):
     of_moments: Mapping[str, NDArray[Any]]
     pictures: Mapping[str, NDArray[np.int64]]
 
-
-def columns_of(frames: pl.DataFrame, cameras: Sequence[str]) -> Columns:
-    """Columns of a checked frames.parquet.
-
-    Args:
-        frames: one row per moment and camera, in the order of frames.
-        cameras: of the case.
-    """
-    table = moments(frames)
-    known = [name for name in EGO_COLUMNS if table[name].null_count() < table.height]
-    of_moments = {name: _parked(table[name].to_numpy()) for name in ("frame", "timestamp_ns", *known)}
-    del table
-    pictures = {}
-    for camera in cameras:
-        rows = frames.filter(pl.col("camera") == camera) if len(cameras) > 1 else frames
-        at = np.full(len(of_moments["frame"]), NO_PICTURE, np.int64)
-        at[np.searchsorted(of_moments["frame"], rows["frame"].to_numpy())] = rows["index"].to_numpy()
-        pictures[camera] = _parked(at)
-    return Columns(of_moments, pictures)
+    def between(self, first: int, last: int) -> Columns:
+        """The same columns from frame number `first` to `last`, both included."""
+        frame = self.of_moments["frame"]
+        kept = slice(int(np.searchsorted(frame, first, "left")), int(np.searchsorted(frame, last, "right")))
+        return Columns(
+            {name: values[kept] for name, values in self.of_moments.items()},
+            {name: values[kept] for name, values in self.pictures.items()},
+        )
 
 
-def _parked(values: NDArray[Any]) -> NDArray[Any]:
-    """The same values, mapped from a file where they are many."""
-    if values.nbytes <= LARGEST_BYTES:
-        return values
-    with tempfile.TemporaryFile() as file:
-        file.write(np.ascontiguousarray(values).data)
+class GrowingColumns:
+    """Columns that are written a block at a time, in memory as long as they are short; use it with `with`."""
+
+    def __init__(self) -> None:
+        self._files: dict[str, tempfile.SpooledTemporaryFile[bytes]] = {}
+        self._types: dict[str, np.dtype[Any]] = {}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for file in self._files.values():
+            file.close()
+
+    def add(self, name: str, values: NDArray[Any]) -> None:
+        """Append values to a column; those of one column are of one type."""
+        if name not in self._files:
+            self._files[name] = tempfile.SpooledTemporaryFile(LARGEST_BYTES)  # noqa: SIM115  # `with` of the columns
+        self._types[name] = values.dtype
+        self._files[name].write(np.ascontiguousarray(values).data)
+
+    def done(self) -> dict[str, NDArray[Any]]:
+        """All columns in the order in which they came, to which nobody may write; they outlive the `with` block."""
+        return {name: self._values(file, self._types[name]) for name, file in self._files.items()}
+
+    def _values(self, file: tempfile.SpooledTemporaryFile[bytes], dtype: np.dtype[Any]) -> NDArray[Any]:
+        size = file.tell()
+        if size <= LARGEST_BYTES:
+            file.seek(0)
+            return np.frombuffer(file.read(), dtype)
         file.flush()
-        return np.asarray(np.memmap(file, values.dtype, "r", shape=values.shape))
+        return np.asarray(np.memmap(file, dtype, "r", shape=(size // dtype.itemsize,)))
+
+
+def blocks_of(values: NDArray[Any]) -> Iterator[NDArray[Any]]:
+    """A column in blocks of BLOCK_ROWS."""
+    return (values[start : start + BLOCK_ROWS] for start in range(0, len(values), BLOCK_ROWS))

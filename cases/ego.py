@@ -14,7 +14,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from cases.errors import ImportSourceError
-from cases.frames import EGO_COLUMNS
+from cases.frame_rows import EGO_COLUMNS
 from cases.problem import in_one_line
 from trueline._outside import outside
 from trueline._reading import read_file

@@ -9,13 +9,20 @@ empty; a moment without a row was not looked at.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
 
+import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
-from cases.frames import size_problems
-from cases.problem import Problem
+from cases.errors import CaseFileError
+from cases.frame_rows import size_problems
+from cases.problem import Problem, in_one_line
+from trueline._outside import outside
+from trueline._reading import read_file
 
-__all__ = ["TRUTH_COLUMNS", "truth_problems"]
+__all__ = ["TRUTH_COLUMNS", "read_truth", "truth_problems"]
 
 TRUTH_COLUMNS: dict[str, pl.DataType | type[pl.DataType]] = {
     "frame": pl.Int64,
@@ -32,8 +39,23 @@ OPTIONAL = {"slot"}
 _REMEDY = "write the columns of docs/cases.md, section lines.parquet"
 
 
-def truth_problems(truth: pl.DataFrame, frames: pl.DataFrame, where: str) -> list[Problem]:
-    """Everything wrong with a truth table, given the frames table of its case."""
+def read_truth(path: Path) -> pl.DataFrame:
+    """The lines.parquet of a case, whole.
+
+    Raises:
+        CaseFileError: the file is missing or is not Parquet.
+    """
+    told = partial(CaseFileError, where=str(path), remedy="restore it or import again")
+    try:
+        content = read_file(path)
+    except OSError as error:
+        raise told(f"cannot read {path.name}: {error.strerror}") from error
+    with outside(lambda error: told(f"{path.name} is not Parquet: {in_one_line(error)}")):
+        return pl.read_parquet(content)
+
+
+def truth_problems(truth: pl.DataFrame, frames: NDArray[np.int64], where: str) -> list[Problem]:
+    """Everything wrong with a truth table, given the numbers of its case's frames, increasing."""
     wrong = list(_column_problems(truth, where)) or list(size_problems(truth, TRUTH_COLUMNS, where))
     return wrong or list(_row_problems(truth, frames, where))
 
@@ -56,9 +78,10 @@ def _is_kind_of(dtype: pl.DataType, wanted: pl.DataType | type[pl.DataType]) -> 
     return dtype.is_numeric() if wanted is pl.Float32 else dtype.is_integer()
 
 
-def _row_problems(truth: pl.DataFrame, frames: pl.DataFrame, where: str) -> Iterator[Problem]:
+def _row_problems(truth: pl.DataFrame, frames: NDArray[np.int64], where: str) -> Iterator[Problem]:
     """One problem for every law that some rows break, with their number and the first frame."""
-    known = pl.col("frame").cast(pl.Int64).is_in(frames["frame"].cast(pl.Int64).unique().to_list())
+    asked = truth["frame"].cast(pl.Int64).fill_null(0).to_numpy()
+    known = pl.lit(pl.Series(frames[np.searchsorted(frames[:-1], asked)] == asked)) | pl.col("frame").is_null()
     broken = {
         "null in a column that must not be": pl.any_horizontal(
             pl.col(name).is_null() for name in TRUTH_COLUMNS.keys() - OPTIONAL

@@ -19,11 +19,14 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Self
 
+import numpy as np
 import polars as pl
 
+from cases.columns import BLOCK_ROWS
 from cases.errors import CaseError, CaseSchemaError
 from cases.files import FRAMES, TRUTH, camera_folder, hash_file, hashed_files
-from cases.frames import EGO_COLUMNS, FRAME_COLUMNS, frame_problems
+from cases.frame_rows import EGO_COLUMNS, FRAME_COLUMNS
+from cases.frames import frames_of
 from cases.problem import raise_first
 from cases.schema import CAMERA_PATTERN, ID_PATTERN, CameraMeta, read_meta, validated, write_meta
 from cases.truth import TRUTH_COLUMNS, truth_problems
@@ -129,9 +132,9 @@ class CaseWriter:
     def _finish(self, folder: Path) -> None:
         """Write tables and case.toml, then give the folder its name."""
         frames = self._checked_frames()
-        frames.write_parquet(folder / FRAMES)
+        frames.write_parquet(folder / FRAMES, row_group_size=BLOCK_ROWS)
         if self._truth is not None:
-            raise_first(truth_problems(self._truth, frames, f"{self.path}, {TRUTH}"))
+            raise_first(truth_problems(self._truth, np.unique(frames["frame"].to_numpy()), f"{self.path}, {TRUTH}"))
             _conform(self._truth, TRUTH_COLUMNS).sort("frame", "line").write_parquet(folder / TRUTH)
         said = {**self._said, "cameras": self._cameras, "outputs": self._outputs, "sha256": _hashes(folder)}
         write_meta(folder, validated(said, str(self.path)))
@@ -146,7 +149,8 @@ class CaseWriter:
         where = f"{self.path}, {FRAMES}"
         if self._frames is None:
             raise CaseSchemaError("no frames were set", where=where, remedy="call set_frames before the block ends")
-        raise_first(frame_problems(self._frames, list(self._cameras), where))
+        blocks = self._frames.iter_slices(BLOCK_ROWS) if self._frames.height else [self._frames]
+        raise_first(frames_of(blocks, list(self._cameras), where).problems)
         return _conform(self._frames, {**FRAME_COLUMNS, **EGO_COLUMNS}).sort("frame", "camera")
 
 

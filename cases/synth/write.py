@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from cases.errors import CaseError, ImportSourceError
 from cases.files import FRAMES, hash_file, hashed_files
-from cases.frames import read_table
+from cases.frames import read_frames
 from cases.picture import Ego, Picture
 from cases.schema import CameraMeta, read_meta
 from cases.synth.conditions import under
@@ -171,7 +171,8 @@ def _source(seed: int, condition: str | None) -> str:
 def _require_same(folder: Path, source: str, seconds: float, fps: float) -> None:
     """A case that is there already must be the one that would be written."""
     meta = read_meta(folder)
-    frames = read_table(folder / FRAMES).height
+    columns = read_frames(folder / FRAMES, list(meta.cameras)).columns  # None where it is damaged
+    frames = round(seconds * fps) if columns is None else len(columns.of_moments["frame"])
     if (meta.source, meta.fps, frames) != (source, fps, round(seconds * fps)):
         raise CaseError(
             f"the folder holds {meta.source!r}, {frames} frames at {meta.fps:g} frames/s, "

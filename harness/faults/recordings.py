@@ -6,8 +6,10 @@ import os
 import shutil
 from pathlib import Path
 
+import polars as pl
+
 from cases.case import Case, open_case
-from cases.files import camera_folder
+from cases.files import FRAMES, camera_folder
 from cases.schema import CameraMeta, CaseMeta, read_meta, write_meta
 from cases.writer import CaseWriter
 from harness.errors import FaultError
@@ -61,7 +63,7 @@ def decoded_by_opencv(case: Path, out: Path) -> Path:
     ) as writer:
         for name, camera in said.cameras.items():
             _decode(opened, name, camera, writer)
-        writer.set_frames(opened.frames)
+        writer.set_frames(pl.read_parquet(case / FRAMES))  # as it is; opening the case has checked it
         writer.set_truth(opened.truth())
     return place
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from random import Random
 
 import numpy as np
 import polars as pl
@@ -8,14 +9,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cases.columns import BLOCK_ROWS, NO_PICTURE
 from cases.errors import CaseFileError
-from cases.frames import EGO_COLUMNS, frame_problems, moments, read_table, single_camera
+from cases.frames import frames_of, read_frames, single_camera
 
+CAMERAS = ("front", "rear")
 GOOD = single_camera([0, 40, 80, 120], "front")
 
 
 def _told(frames: pl.DataFrame, cameras: tuple[str, ...] = ("front",)) -> list[str]:
-    return [f"{p.what} | {p.where}" for p in frame_problems(frames, list(cameras), "frames.parquet")]
+    return [f"{p.what} | {p.where}" for p in frames_of([frames], cameras, "frames.parquet").problems]
 
 
 def _with(**columns: object) -> pl.DataFrame:
@@ -73,38 +76,75 @@ def test_moments_must_follow_each_other_even_if_each_camera_is_in_order() -> Non
     assert any("moments" in told for told in _told(pl.concat([late, early]), ("front", "rear")))
 
 
-@given(st.lists(st.tuples(st.integers(0, 5), st.integers(0, 99), st.none() | st.floats(-9, 9)), min_size=1))
-def test_a_moment_has_the_earliest_time_and_the_first_known_ego_motion(
-    rows: list[tuple[int, int, float | None]],
+@st.composite
+def _recordings(draw: st.DrawFn) -> pl.DataFrame:
+    """Rows of two cameras in the order of frames: gaps in frames and pictures, motion known here and there."""
+    rows = []
+    for camera in ("front", "rear"):
+        chosen = sorted(draw(st.sets(st.integers(0, 12), min_size=1)))
+        for place, frame in enumerate(chosen):
+            late_ns, speed = draw(st.integers(0, 9)), draw(st.none() | st.floats(-9, 9))
+            rows.append((frame, 100 * frame + late_ns, camera, 2 * place, speed))
+    rows.sort(key=lambda row: row[0])
+    schema = ["frame", "timestamp_ns", "camera", "index", "speed_mps"]
+    return pl.DataFrame(rows, schema=schema, orient="row").with_columns(pl.col("speed_mps").cast(pl.Float64))
+
+
+@given(_recordings(), st.integers(1, 30))
+def test_a_moment_has_the_earliest_time_the_pictures_of_its_cameras_and_the_first_known_motion(
+    table: pl.DataFrame, rows_a_block: int
 ) -> None:
-    table = pl.DataFrame(
-        {
-            "frame": [row[0] for row in rows],
-            "timestamp_ns": [row[1] for row in rows],
-            "camera": ["front"] * len(rows),
-            "index": [0] * len(rows),
-            "speed_mps": pl.Series([row[2] for row in rows], dtype=pl.Float64),
-        }
-    )
-    expected = []
-    for frame in sorted({row[0] for row in rows}):
-        of_frame = [row for row in rows if row[0] == frame]
-        speeds = [row[2] for row in of_frame if row[2] is not None]
-        expected.append((frame, min(row[1] for row in of_frame), speeds[0] if speeds else None))
-    found = moments(table)
-    assert found.select("frame", "timestamp_ns", "speed_mps").rows() == expected
-    assert found.columns == ["frame", "timestamp_ns", *EGO_COLUMNS]
-    assert found["yaw_rad"].null_count() == found.height
+    columns = frames_of(table.iter_slices(rows_a_block), ["front", "rear"], "frames.parquet").columns
+    assert columns is not None
+    expected: dict[str, list[float | None]] = {name: [] for name in ("frame", "timestamp_ns", "speed_mps", *CAMERAS)}
+    for (frame,), rows in table.group_by("frame", maintain_order=True):
+        pictures = dict(zip(rows["camera"], rows["index"], strict=True))
+        expected["frame"].append(frame)
+        expected["timestamp_ns"].append(min(rows["timestamp_ns"]))
+        expected["speed_mps"].append(next((speed for speed in rows["speed_mps"] if speed is not None), None))
+        for camera in CAMERAS:
+            expected[camera].append(pictures.get(camera, NO_PICTURE))
+    found = {**columns.of_moments, **columns.pictures}
+    if "speed_mps" not in found:
+        assert set(expected.pop("speed_mps")) == {None}
+    assert {name: pl.Series(values, nan_to_null=True).to_list() for name, values in found.items()} == expected
+
+
+@given(_recordings(), st.randoms(use_true_random=False))
+def test_a_table_says_the_same_whatever_the_order_of_the_rows_of_different_frames(
+    table: pl.DataFrame, random: Random
+) -> None:
+    order = list(range(table["frame"].n_unique()))
+    random.shuffle(order)
+    parts = table.partition_by("frame", maintain_order=True)
+    shuffled = pl.concat([parts[k] for k in order])
+    whole, again = (frames_of([t], CAMERAS, "frames.parquet").columns for t in (table, shuffled))
+    assert whole is not None
+    assert again is not None
+    for mine, other in zip(whole, again, strict=True):
+        assert mine.keys() == other.keys()
+        assert all(np.array_equal(mine[name], other[name], equal_nan=True) for name in mine)
+
+
+@pytest.mark.parametrize("at", [1, BLOCK_ROWS - 1, BLOCK_ROWS, BLOCK_ROWS + 1, 2 * BLOCK_ROWS])
+def test_what_is_wrong_is_told_wherever_a_block_of_a_long_table_ends(tmp_path: Path, at: int) -> None:
+    times = np.arange(2 * BLOCK_ROWS + 1) * 50
+    times[at] = times[at - 1]
+    path = tmp_path / "frames.parquet"
+    single_camera(times.tolist(), "front").write_parquet(path)
+    (problem,) = read_frames(path, ["front"]).problems
+    told = f"timestamp_ns does not increase: {times[at]} is followed by {times[at]} (1 such places)"
+    assert (problem.what, problem.where) == (told, f"{path}, camera front, frame {at}")
 
 
 def test_a_file_that_is_not_parquet_is_one_clear_line(tmp_path: Path) -> None:
     path = tmp_path / "frames.parquet"
     path.write_bytes(np.arange(100).tobytes())
     with pytest.raises(CaseFileError, match="is not Parquet") as error:
-        read_table(path)
+        read_frames(path, ["front"])
     assert "\n" not in str(error.value)
 
 
 def test_a_missing_table_says_where(tmp_path: Path) -> None:
     with pytest.raises(CaseFileError, match=r"cannot read frames\.parquet"):
-        read_table(tmp_path / "frames.parquet")
+        read_frames(tmp_path / "frames.parquet", ["front"])

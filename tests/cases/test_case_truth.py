@@ -1,13 +1,13 @@
 from __future__ import annotations
 
+import numpy as np
 import polars as pl
 import pytest
 from recordings import truth_of
 
-from cases.frames import single_camera
 from cases.truth import truth_problems
 
-FRAMES = single_camera([0, 40, 80], "front")
+FRAMES = np.arange(3)
 GOOD = truth_of(3)
 
 

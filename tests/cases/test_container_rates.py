@@ -61,12 +61,12 @@ def test_a_rate_that_the_times_contradict_is_refused(tmp_path: Path, told: float
 @pytest.mark.parametrize("frames", [1, 2, 3])
 def test_a_case_of_few_moments_says_nothing_of_a_rate(tmp_path: Path, frames: int) -> None:
     case = import_case(film(tmp_path / "film.mp4", Fraction(20), "mpeg4", frames=frames), id="a", out=tmp_path / "out")
-    assert open_case(case).frames.height == frames
+    assert open_case(case).length == frames
 
 
 def test_dropped_moments_and_rough_times_contradict_no_rate(tmp_path: Path) -> None:
     case = import_case(film(tmp_path / "film.mkv", Fraction(240), "mpeg4", skip=(3, 9)), id="a", out=tmp_path / "out")
-    assert open_case(case).frames["timestamp_ns"].diff().drop_nulls().n_unique() > 1
+    assert len(np.unique(np.diff(open_case(case).timestamps_ns))) > 1
     assert not [p for p in check_case(case) if "times a second" in p.what]
 
 
@@ -83,4 +83,4 @@ def test_a_playlist_is_no_video(tmp_path: Path) -> None:
 
 def test_the_table_is_what_it_was(tmp_path: Path) -> None:
     case = open_case(import_case(film(tmp_path / "film.mp4", Fraction(20), "mpeg4"), id="a", out=tmp_path / "out"))
-    assert case.frames.schema["timestamp_ns"] == pl.Int64
+    assert pl.read_parquet_schema(case.root / "frames.parquet")["timestamp_ns"] == pl.Int64

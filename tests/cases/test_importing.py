@@ -31,7 +31,7 @@ def test_a_video_is_copied_bit_for_bit_and_replays_as_it_was(tmp_path: Path, enc
     for index, tick in enumerate(case.ticks()):
         assert tick.timestamp_ns == index * STEP_NS
         np.testing.assert_array_equal(tick.pictures["rear"].data, planes_of(index))
-    assert case.frames.height == 6
+    assert case.length == 6
 
 
 def test_times_are_the_containers_own(tmp_path: Path, encode: Encode) -> None:

@@ -11,7 +11,8 @@ from recordings import STEP_NS, planes_of, truth_of
 
 from cases.case import find_cases, open_case
 from cases.errors import CaseError, CaseFileError, CaseSchemaError
-from cases.frames import FRAME_COLUMNS, single_camera
+from cases.frame_rows import FRAME_COLUMNS
+from cases.frames import single_camera
 from cases.picture import Ego
 from cases.schema import CameraMeta, Output, read_meta, write_meta
 from cases.writer import CaseWriter, seal_case

@@ -28,6 +28,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from harness.measures.ego_looks import Lines, Pairs, at_place, errors_of
 from harness.measures.way import Way
 from harness.model.grid import Grid
 
@@ -42,10 +43,6 @@ SLOWEST_S = 4.0  # a car that takes longer for BACK_M is let be: what drives in 
 SHARPEST_RAD = 0.25  # turned over BACK_M: in a bend of less than 80 m radius the road 40 m ahead is not in view
 MIN_WAY_M = 60.0  # of looks
 MIN_CONSTANT_M = 0.3  # mean error of the best constant lines: twice that of an honest network, else noise decides
-HALF_WIDTH_M = 4.0  # a line farther aside bounds no ego lane
-PITCH = 0.12  # x d / h: a quarter of a degree at 40 m
-NOISE_M = 0.1  # that lines have of their own
-NOT_SEEN_M = 0.5  # that both lines of a lane share
 BINS = 300
 DELAYS_S = (0.0, 0.1, 0.2, 0.35, 0.5, 0.75, 1.0)
 LATE = 0.75  # of the error: less is left where lines are late
@@ -107,15 +104,6 @@ def _looks(way: Way) -> tuple[Ints, Ints]:
     return known[nearer[fits]], known[now[fits]]
 
 
-@dataclass(frozen=True, slots=True)
-class _Lines:
-    """Lines of one moment: lateral positions at the band stations, [lines, 51], and at 20 m, [lines]; tracks."""
-
-    lateral: Floats
-    near: Floats
-    track: Ints
-
-
 class EgoPath:
     """The consistency of one rung over a case, chunk by chunk.
 
@@ -129,36 +117,42 @@ class EgoPath:
         self._stations = grid.stations.ravel()
         self._counts = np.zeros((len(steps), BINS), np.int64)
         self._lost = np.zeros(len(steps), np.int64)
-        self._asked: dict[int, list[tuple[int, int]]] = {}
-        self._last: dict[int, int] = {}
-        for d, one in enumerate(steps):
-            for pair, (then, now) in enumerate(zip(one.then.tolist(), one.now.tolist(), strict=True)):
-                self._asked.setdefault(now, []).append((d, pair))
-                self._last[then] = max(now, self._last.get(then, now))
-        self._seen: dict[int, _Lines] = {}
+        self._pairs = _in_order(steps)
+        self._then, last = np.unique(self._pairs.then[::-1], return_index=True)
+        self._last = self._pairs.now[::-1][last]
+        self._seen = Lines.none(len(self._stations))
 
     def add(self, place: Ints, frames: Ints, line_frame: Ints, lateral: Floats, track: Ints) -> None:
         """Take the lines of the next frames.
 
         Args:
-            place: of each frame among the frames of the case, [frames].
+            place: of each frame among the frames of the case, [frames], ascending.
             frames: their numbers, ascending.
             line_frame: frame of each line, [lines], not decreasing.
             lateral: at the band stations, [lines, 51], NaN where a line does not reach.
             track: of each line, [lines], negative where it has none.
         """
-        start, stop = np.searchsorted(line_frame, frames), np.searchsorted(line_frame, frames, side="right")
-        near = _interpolated(lateral, self._stations, self._ahead)
-        for at, a, b in zip(place.tolist(), start.tolist(), stop.tolist(), strict=True):
-            lines = _Lines(lateral[a:b], near[a:b], track[a:b])
-            for d, pair in self._asked.get(at, ()):
-                then = self._seen.get(int(self._steps[d].then[pair]))
-                if then is not None:  # else the rung did not run that frame
-                    self._look(d, pair, lines, then)
-            for old in [t for t in self._seen if self._last[t] <= at]:
-                del self._seen[old]
-            if at in self._last:
-                self._seen[at] = lines
+        if not len(place):
+            return
+        rows = np.flatnonzero(np.isin(line_frame, frames))
+        near = at_place(lateral[rows], self._stations, np.full(len(rows), self._ahead))
+        own = Lines(place, np.searchsorted(frames, line_frame[rows]), lateral[rows], near, track[rows])
+        lines = self._seen.and_then(own)
+        self._look(lines, place)
+        self._seen = lines.take(np.isin(lines.moment, self._then[self._last > place[-1]]))
+
+    def _look(self, lines: Lines, place: Ints) -> None:
+        """At the pairs whose later moment is one of these and whose earlier one the rung ran."""
+        first, stop = np.searchsorted(self._pairs.now, [place[0], place[-1] + 1])
+        pairs = self._pairs.take(slice(first, stop))
+        pairs = pairs.take((lines.at(pairs.then) >= 0) & (lines.at(pairs.now) >= 0))
+        if not len(pairs.now):
+            return
+        errors, lost = errors_of(pairs, lines, self._stations, self._ahead, self._gate)
+        self._lost += np.bincount(pairs.delay, lost.sum(axis=1), len(self._steps)).astype(np.int64)
+        bins = np.clip(np.nan_to_num((errors + self._gate) / (2 * self._gate) * BINS).astype(np.int64), 0, BINS - 1)
+        cell = (pairs.delay[:, None] * BINS + bins)[np.isfinite(errors)]
+        self._counts += np.bincount(cell, minlength=self._counts.size).reshape(self._counts.shape)
 
     @property
     def looks(self) -> int:
@@ -192,69 +186,10 @@ class EgoPath:
         best = int(np.nanargmin(errors))
         return DELAYS_S[best] if errors[best] <= LATE * errors[0] else 0.0
 
-    def _look(self, delay: int, pair: int, now: _Lines, then: _Lines) -> None:
-        asked = [self._error(self._steps[delay], pair, side, now, then) for side in (1, -1)]
-        self._lost[delay] += sum(found is _LOST for found in asked)
-        told = np.array([found for found in asked if found is not None and found is not _LOST]).reshape(-1, 2)
-        place = (_without_pitch(told[:, 0], told[:, 1]) + self._gate) / (2 * self._gate) * BINS
-        np.add.at(self._counts[delay], np.clip(place.astype(np.int64), 0, BINS - 1), 1)
 
-    def _error(self, steps: Steps, pair: int, side: int, now: _Lines, then: _Lines) -> tuple[float, float] | None:
-        """(error, what a pitch scales) of one side's line; _LOST where only one moment has it, None where neither."""
-        here = _boundary(now, side)
-        if here is None:
-            there = _boundary(then, side)
-            has = there is not None and np.isfinite(self._at(then.lateral[there], self._ahead + BACK_M))
-            return _LOST if has else None
-        aside, cos, sin = now.near[here], np.cos(steps.turn_rad[pair]), np.sin(steps.turn_rad[pair])
-        x = steps.forward_m[pair] + self._ahead * cos - aside * sin
-        y = steps.left_m[pair] + self._ahead * sin + aside * cos
-        same = np.flatnonzero(then.track == now.track[here])
-        said = self._at(then.lateral[same[0]], x) if len(same) and now.track[here] >= 0 else np.nan
-        if not abs(said - y) < self._gate:
-            return _LOST
-        before = self._at(then.lateral[same[0]], x - SPACING_M)
-        slope = (said - before) / SPACING_M if np.isfinite(before) else 0.0
-        return float(said - y), float(said - x * slope)
-
-    def _at(self, line: Floats, x_m: float) -> float:
-        """Lateral position of a line, [51], at a place; NaN where it does not reach."""
-        return float(_interpolated(line[None], self._stations, x_m)[0])
-
-
-_LOST = (float("nan"), float("nan"))
-
-
-def _boundary(lines: _Lines, side: int) -> int | None:
-    """The nearest line on the left (1) or right (-1) that bounds the ego lane at 20 m; None without one."""
-    aside = side * lines.near
-    fits = np.flatnonzero((aside > 0) & (aside <= HALF_WIDTH_M))
-    return int(fits[np.argmin(aside[fits])]) if len(fits) else None
-
-
-def _interpolated(lateral: Floats, stations: Floats, x_m: float) -> Floats:
-    """Lateral position of lines [lines, stations] at one place, [lines]; NaN where they do not reach."""
-    if not stations[0] <= x_m <= stations[-1]:
-        return np.full(len(lateral), np.nan)
-    k = min(int(np.searchsorted(stations, x_m, side="right")) - 1, len(stations) - 2)
-    share = (x_m - stations[k]) / (stations[k + 1] - stations[k])
-    if share in (0, 1):
-        return np.asarray(lateral[:, k + int(share)])
-    return np.asarray((1 - share) * lateral[:, k] + share * lateral[:, k + 1])
-
-
-def _without_pitch(errors: Floats, scaled: Floats) -> Floats:
-    """Errors without the likeliest pitch between the two moments, [lines].
-
-    Lines are off by a common error (NOT_SEEN_M, which is what is asked for), the pitch, and noise of their own: the
-    posterior mean of the pitch follows from how differently the two lines are off, hardly from what they share.
-
-    Args:
-        errors: of the left and right line of the lane, or of the only one.
-        scaled: y - x dy/dx of each, to which a pitch is proportional.
-    """
-    if len(errors) < 2:
-        return errors
-    weight = np.linalg.inv(NOISE_M**2 * np.eye(2) + NOT_SEEN_M**2)
-    pitch = (scaled @ weight @ errors) / (scaled @ weight @ scaled + PITCH**-2)
-    return np.asarray(errors - pitch * scaled)
+def _in_order(steps: tuple[Steps, ...]) -> Pairs:
+    """The pairs of all delays in the order of their later moments."""
+    delay = np.repeat(np.arange(len(steps)), [len(one.now) for one in steps])
+    names = ("then", "now", "forward_m", "left_m", "turn_rad")
+    pairs = Pairs(delay, *(np.concatenate([getattr(one, name) for one in steps]) for name in names))
+    return pairs.take(np.argsort(pairs.now, kind="stable"))

@@ -105,3 +105,7 @@ class StationBlock:
             return np.full(len(self.offset), np.nan), np.full(len(self.offset), np.nan)
         reference = np.where(np.isfinite(self.offset), self.reference, np.nan)
         return self.candidate + self.ego, reference + self.ego
+
+    def with_own(self) -> Floats:
+        """The offset and what `own` gives, [3, frames]."""
+        return np.stack([self.offset, *self.own()])

@@ -243,7 +243,7 @@ class _Around:
         for first in range(0, len(chosen), _ROWS_PER_BLOCK):
             part = slice(first, first + _ROWS_PER_BLOCK)
             _, _, reference, candidate = self._windows(at[chosen[part]])
-            found[part] = _median(candidate - reference)
+            found[part] = _median(candidate - reference, _FEWEST_FRAMES)
         return found[of_each]
 
     def near(self, at: Ints, wanted: Ints) -> Ints:
@@ -318,15 +318,14 @@ def _shared(strays: Floats, time: Ints) -> Floats:
         time: of each pair, ascending.
     """
     shared = np.zeros_like(strays)
-    edges = np.flatnonzero(np.append(True, np.diff(time) != 0)).tolist()
-    for a, b in zip(edges, [*edges[1:], len(time)], strict=True):
-        for k in range(a, b):
-            others = np.delete(strays[:, a:b], k - a, axis=1)
-            known = np.isfinite(others).any(axis=1).all(axis=0)
-            if known.any():
-                middle = np.nanmedian(others[:, :, known], axis=1)
-                alike = np.where(middle[0] * middle[1] > 0, np.sign(middle[0]) * np.abs(middle).min(axis=0), 0.0)
-                shared[:, k, known] = alike
+    first = np.flatnonzero(np.append(True, np.diff(time) != 0))
+    count = np.diff(np.append(first, len(time)))
+    for lines in np.unique(count[count > 1]).tolist():
+        at = first[count == lines][:, None] + np.arange(lines)  # frames that have so many lines
+        for k in range(lines):
+            one, other = _median(strays[:, np.delete(at, k, axis=1)], 1)
+            alike = np.sign(one) * np.minimum(np.abs(one), np.abs(other))
+            shared[:, at[:, k]] = np.where(one * other > 0, alike, 0.0)
     return shared
 
 
@@ -352,13 +351,13 @@ def _at_zero(time_s: Floats, values: Floats, keep: Bools) -> Floats:
     return np.where(enough, found, np.nan)
 
 
-def _median(values: Floats) -> Floats:
-    """Over axis 1, NaN left out; NaN of fewer than 8 values."""
-    ordered = np.sort(values, axis=1)
-    count = np.isfinite(ordered).sum(axis=1)
-    places = np.maximum(count - 1, 0) // 2, np.minimum(count // 2, values.shape[1] - 1)
-    low, high = (np.take_along_axis(ordered, at[:, None], axis=1)[:, 0] for at in places)
-    return np.where(count >= _FEWEST_FRAMES, (low + high) / 2, np.nan)
+def _median(values: Floats, fewest: int) -> Floats:
+    """Over the last axis but one, NaN left out; NaN of fewer values than that."""
+    ordered = np.sort(values, axis=-2)
+    count = np.isfinite(ordered).sum(axis=-2, keepdims=True)
+    places = np.maximum(count - 1, 0) // 2, np.minimum(count // 2, values.shape[-2] - 1)
+    low, high = (np.take_along_axis(ordered, at, axis=-2)[..., 0, :] for at in places)
+    return np.where(count[..., 0, :] >= fewest, (low + high) / 2, np.nan)
 
 
 def _measured(offset: NDArray[np.floating[Any]], grid: Grid) -> Bands:

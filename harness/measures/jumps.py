@@ -37,8 +37,8 @@ def glitch_of(block: StationBlock) -> list[Stretch] | None:
     width = _median_width(block.fps)
     if width is None or np.isfinite(block.offset).sum() < width:
         return None
-    away = [x - running_median(_bridged(x, block.fps), width) for x in (block.offset, *block.own())]
-    lone = np.maximum(_lone(away[0]), _lone(-away[0]))
+    away = block.with_own() - running_median(_bridged(block.with_own(), block.fps), width)
+    lone = _lone(away[0])
     return [_stretch(block, "glitch", a, b, lone[at], away[1][at], away[2][at]) for a, b, at in _peaks(block, lone)]
 
 
@@ -52,8 +52,8 @@ def step_of(block: StationBlock) -> list[Stretch] | None:
     width = _median_width(block.fps)
     if width is None:
         return None
-    values = [_bridged(x, block.fps) for x in (block.offset, *block.own())]
-    change, *own = (_lasting(x, width) for x in values)
+    values = _bridged(block.with_own(), block.fps)
+    change, *own = _lasting(values, width)
     own = [np.minimum(np.abs(x), np.abs(_within_two_frames(v))) for x, v in zip(own, values[1:], strict=True)]
     if not np.isfinite(change).any():
         return None
@@ -93,11 +93,11 @@ def without_renames(
 
 
 def without_glitches(values: Floats, fps: float) -> Floats:
-    """A series in which frames that stand out by more than four robust sigmas have the median around them, [n]."""
+    """Series [..., n] in which frames that stand out by more than four robust sigmas have the median around them."""
     middle = running_median(values, _median_width(fps) or 5)
     away = values - middle
     spread = running_median(np.abs(away), 4 * (_median_width(fps) or 5) + 1)
-    out = np.maximum(_lone(away), _lone(-away)) > _OUTLIER * 1.4826 * spread
+    out = _lone(away) > _OUTLIER * 1.4826 * spread
     return np.where(out, middle, values)
 
 
@@ -115,15 +115,20 @@ def _median_width(fps: float) -> int | None:
 
 
 def _bridged(values: Floats, fps: float) -> Floats:
-    return fill_short_gaps(values, int(_BRIDGED_S * fps + 1e-6))
+    """Several series [series, n] without short gaps."""
+    longest = int(_BRIDGED_S * fps + 1e-6)
+    return np.stack([fill_short_gaps(x, longest) for x in values])
 
 
 def _lone(values: Floats) -> Floats:
-    """How far each value stands above the level that three neighbouring values share, [n]; 0 where missing."""
-    padded = np.pad(np.nan_to_num(values), 2, mode="edge")
-    three = np.minimum(np.minimum(padded[:-2], padded[1:-1]), padded[2:])
-    shared = np.maximum(np.maximum(three[:-2], three[1:-1]), three[2:])
-    return np.where(np.isfinite(values), np.maximum(values, 0) - np.maximum(shared, 0), 0.0)
+    """How far each value stands out, up or down, from the level that three neighbours share, [..., n]; 0: missing."""
+    both = np.nan_to_num(np.stack([values, -values]))
+    ends = both[..., :1], both[..., -1:]
+    padded = np.concatenate([ends[0], ends[0], both, ends[1], ends[1]], axis=-1)
+    three = np.minimum(np.minimum(padded[..., :-2], padded[..., 1:-1]), padded[..., 2:])
+    shared = np.maximum(np.maximum(three[..., :-2], three[..., 1:-1]), three[..., 2:])
+    out = np.maximum(both, 0) - np.maximum(shared, 0)
+    return np.where(np.isfinite(values), np.maximum(out[0], out[1]), 0.0)
 
 
 def _peaks(block: StationBlock, sizes: Floats, kind: str = "glitch", apart: int = 0) -> Iterator[tuple[int, int, int]]:
@@ -143,20 +148,27 @@ def _peaks(block: StationBlock, sizes: Floats, kind: str = "glitch", apart: int 
 
 
 def _lasting(values: Floats, width: int) -> Floats:
-    """How far the medians of both half seconds from each value on are off that of the half second before, signed, [n].
+    """How far the medians of both half seconds from each value on are off that of the half second before, signed.
 
-    The smaller one; 0 where they are on two sides, NaN near a gap or an end.
+    Of series [..., n]. The smaller one; 0 where they are on two sides, NaN near a gap or an end.
     """
-    half, change = width // 2, np.full(len(values), np.nan)
-    if len(values) < 3 * width:
+    half, count, change = width // 2, values.shape[-1], np.full(values.shape, np.nan)
+    if count < 3 * width:
         return change
     middle = running_median(values, width)
-    middle[np.convolve(np.isfinite(values), np.ones(width), "same") < width] = np.nan
-    at = np.arange(half + 1, len(values) - half - width)
-    soon, late = (middle[at + half + k] - middle[at - half - 1] for k in (0, width))
+    middle[_beside_a_gap(values, half)] = np.nan
+    at = np.arange(half + 1, count - half - width)
+    soon, late = (middle[..., at + half + k] - middle[..., at - half - 1] for k in (0, width))
     smaller = np.sign(soon) * np.minimum(np.abs(soon), np.abs(late))
-    change[at] = np.where(soon * late > 0, smaller, np.where(np.isfinite(soon * late), 0.0, np.nan))
+    change[..., at] = np.where(soon * late > 0, smaller, np.where(np.isfinite(soon * late), 0.0, np.nan))
     return change
+
+
+def _beside_a_gap(values: Floats, half: int) -> NDArray[np.bool_]:
+    """Values with a missing one, or an end, within `half` of them, [..., n]."""
+    ends = np.ones((*values.shape[:-1], half + 1))
+    total = np.cumsum(np.concatenate([ends, ~np.isfinite(values), ends[..., 1:]], axis=-1), axis=-1)
+    return np.asarray(total[..., 2 * half + 1 :] > total[..., : -2 * half - 1])
 
 
 def _within_two_frames(values: Floats) -> Floats:

@@ -15,16 +15,26 @@ _ROWS = 16_384  # windows that are sorted at once, so that memory does not grow 
 
 
 def running_median(values: NDArray[np.floating[Any]], width: int) -> Floats:
-    """Median of the `width` values around each (odd; fewer at the ends), NaN left out; [n], NaN where all are."""
+    """Median of the `width` values around each (odd; fewer at the ends), NaN left out; NaN where all are.
+
+    Args:
+        values: of one series [n], or of several [..., n].
+        width: of a window.
+    """
     from scipy.ndimage import median_filter
 
-    half, known = width // 2, np.isfinite(values)
-    padded = np.concatenate([np.full(half, np.nan), np.asarray(values, np.float64), np.full(half, np.nan)])
-    total = np.concatenate([[0], np.cumsum(np.isfinite(padded))])
-    whole = total[width:] - total[:-width] == width
-    found = np.asarray(median_filter(np.where(known, values, 0.0), size=width)) if whole.any() else np.empty(len(known))
+    half, count = width // 2, values.shape[-1]
+    padded = np.full((*values.shape[:-1], count + 2 * half), np.nan)
+    padded[..., half : half + count] = values
+    known = np.isfinite(padded)
+    total = np.cumsum(known, axis=-1)
+    whole = total[..., width - 1 :] - total[..., : -width + 1 or None] + known[..., : -width + 1 or None] == width
+    line = np.where(known, padded, 0.0).ravel()  # one series after another: no window reaches from one to the next
+    found = median_filter(line, size=width) if whole.any() else line
+    found = found.reshape(padded.shape)[..., half : half + count].copy()
     rest = np.flatnonzero(~whole)
-    found[rest] = quantiles(padded, rest, width, 0.5, 1)
+    starts = rest + 2 * half * (rest // max(count, 1))
+    found[~whole] = quantiles(padded.ravel(), starts, width, 0.5, 1)
     return found
 
 

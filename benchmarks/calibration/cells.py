@@ -50,7 +50,12 @@ class Unit:
 
 
 def units() -> list[Unit]:
-    """All of them; what is in front of the list tells something of every cell."""
+    """All of them; what is in front of the list tells something of every cell.
+
+    The verdict's versions come first, a few of each length at a time, with the faults of 15 s among them; then most of
+    those of 60 s, which cost as much as the rest, and the other faults; last the families that limits may be chosen by,
+    on which no verdict rests. A run that is stopped anywhere has met the lengths alike, and stopped for no result.
+    """
     faults = list(_faults())
     found: list[Unit] = []
     for k in range(GOOD):
@@ -58,8 +63,9 @@ def units() -> list[Unit]:
         if k % 2:
             found += faults[:FAULTS_A_TIME]
             del faults[:FAULTS_A_TIME]
-    late = [u for u in found if u.part in ("good", "choosing") and u.version.seconds == SECONDS[-1] and u.place % 3]
-    return [u for u in found if u not in late] + late + faults
+    chosen_by = [u for u in found if u.part == "choosing"]
+    late = [u for u in found if u.part == "good" and u.version.seconds == SECONDS[-1] and u.place % 3]
+    return [u for u in found if u not in late and u not in chosen_by] + late + faults + chosen_by
 
 
 def _round(k: int) -> Iterator[Unit]:

@@ -185,9 +185,12 @@ def concat(tables: Sequence[LineTable]) -> LineTable:
 
 
 def _ragged(values: NDArray[np.float32], start: NDArray[np.int64], length: NDArray[np.int64]) -> pl.Series:
-    """A List(Float32) series; equal lengths, the common case, need no loop."""
+    """A List(Float32) series; only with empty lines among others it needs a loop."""
     if len(length) == 0:
         return pl.Series([], dtype=pl.List(pl.Float32))
     if (length == length[0]).all() and length[0] > 0:
         return pl.Series(values.reshape(len(length), -1)).cast(pl.List(pl.Float32))
+    if (length > 0).all():
+        points = pl.DataFrame({"line": np.repeat(np.arange(len(length)), length), "at": values})
+        return points.group_by("line", maintain_order=True).agg("at")["at"]
     return pl.Series([values[a:b] for a, b in pairwise(start)], dtype=pl.List(pl.Float32))

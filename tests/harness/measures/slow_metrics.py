@@ -12,6 +12,7 @@ from itertools import combinations, pairwise, permutations
 import numpy as np
 
 Points = list[tuple[float, float]]
+Followed = tuple[int, tuple[np.ndarray, np.ndarray]]  # track, (stations, lateral positions)
 
 
 def usable(points: np.ndarray, frame: str) -> Points:
@@ -211,3 +212,46 @@ def tensor_row(before: np.ndarray, after: np.ndarray) -> dict[str, float]:
         "ulp_p99": float(np.quantile(steps, 0.99)) if is_float else math.nan,
         "nonfinite": bad,
     }
+
+
+def ego_look(now: list[Followed], then: list[Followed], way: tuple[float, float, float], gate: float) -> list[float]:
+    """Errors of one pair of moments, ego_path.py's definition word by word; infinity where only one has the line."""
+    forward, left, turn = way
+    found, scaled = [], []
+    for side in (1, -1):
+        here, there = ego_boundary(now, side), ego_boundary(then, side)
+        if here is None:
+            if there is not None and np.isfinite(at_x(there[1], 40.0)):
+                found.append(np.inf)
+            continue
+        y = at_x(here[1], 20.0)
+        x = forward + 20 * math.cos(turn) - y * math.sin(turn)
+        aside = left + 20 * math.sin(turn) + y * math.cos(turn)
+        said, before = [next((at_x(p, k) for t, p in then if t == here[0] >= 0), math.nan) for k in (x, x - 2.5)]
+        if not abs(said - aside) < gate:
+            found.append(np.inf)
+            continue
+        found.append(said - aside)
+        scaled.append(said - x * ((said - before) / 2.5 if np.isfinite(before) else 0.0))
+    if len(scaled) < 2:
+        return found
+    errors, u = np.array(found), np.array(scaled)
+    inverse = np.linalg.inv(0.1**2 * np.eye(2) + 0.5**2)
+    return list(errors - u * (u @ inverse @ errors) / (u @ inverse @ u + 0.12**-2))
+
+
+def ego_boundary(lines: list[Followed], side: int) -> Followed | None:
+    """The nearest line on one side, at most 4 m aside 20 m ahead."""
+    fits = [line for line in lines if 0 < side * at_x(line[1], 20.0) <= 4]
+    return min(fits, key=lambda line: side * at_x(line[1], 20.0), default=None)
+
+
+def at_x(line: tuple[np.ndarray, np.ndarray], x: float) -> float:
+    """Lateral position of a line of (stations, positions); NaN beside a missing one."""
+    stations, y = line
+    k = int(np.searchsorted(stations, x, side="right")) - 1
+    if k < 0 or x > stations[-1]:
+        return math.nan
+    if x == stations[k]:
+        return float(y[k])
+    return float(y[k] + (y[k + 1] - y[k]) * (x - stations[k]) / (stations[k + 1] - stations[k]))

@@ -6,9 +6,10 @@ import pytest
 
 from benchmarks.ego_path import GRID, drawn_by, skill_of
 from benchmarks.road_drive import Drive, drive_on, moments_of
-from harness.measures.ego_path import Steps, steps_of
+from harness.measures.ego_path import EgoPath, Steps, steps_of
 from harness.measures.way import Way
 from harness.run.folder import Run
+from tests.harness.measures import slow_metrics
 from tests.harness.planted import drawn, planted_run
 
 
@@ -123,3 +124,36 @@ def test_the_way_is_that_of_the_pose() -> None:
         ago = way.delayed(1.0)
         assert ago.between(np.array([120]), np.array([160]))[0][0] == pytest.approx(forward[0], abs=0.01)
         assert np.isnan(ago.x_m[:20]).all()
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_the_error_is_that_of_the_slow_way_however_the_frames_are_cut(drive: Drive, seed: int) -> None:
+    """Lines that come and go, end early, change their tracks or have none, in frames that were not all run."""
+    random, steps = np.random.default_rng(seed), asked(drive)
+    stations = GRID.stations.ravel()
+    frames, count = drawn_by("honest", drive, random).shape[:2]
+    lines = drawn_by("honest", drive, random).reshape(frames * count, -1)
+    lateral = np.array([np.interp(stations, np.arange(0, 81, 2.5), y) for y in lines])
+    lateral[stations >= random.uniform(25, 90, (len(lateral), 1))] = np.nan
+    frame, track = np.repeat(np.arange(frames), count), np.tile(np.arange(count), frames)
+    track[random.random(len(track)) < 0.05] = random.choice([-1, 0, 2])
+    has, ran = random.random(len(lateral)) > 0.1, np.flatnonzero(random.random(frames) > 0.05)
+    lateral, frame, track = lateral[has], frame[has], track[has]
+
+    found = []
+    for parts in (1, 5, len(ran)):
+        path = EgoPath(steps, GRID)
+        for part in np.array_split(ran, parts):
+            rows = np.isin(frame, part)
+            path.add(part, part, frame[rows], lateral[rows], track[rows])
+        found.append([path.error_m(d) for d in range(len(steps))])
+    assert found[0] == found[1] == found[2]
+
+    seen = {at: [(track[k], (stations, lateral[k])) for k in np.flatnonzero(frame == at)] for at in ran.tolist()}
+    for told, one in zip(found[0], steps, strict=True):
+        ways = zip(one.then.tolist(), one.now.tolist(), one.forward_m, one.left_m, one.turn_rad, strict=True)
+        looks = [slow_metrics.ego_look(seen[b], seen[a], w, GRID.thresholds.match_gate) for a, b, *w in ways
+                 if a in seen and b in seen]  # fmt: skip
+        errors = np.concatenate([[], *looks])
+        off = np.abs(errors - np.median(errors[np.isfinite(errors)]))
+        assert told == pytest.approx(np.minimum(off, GRID.thresholds.match_gate).mean(), abs=0.01)

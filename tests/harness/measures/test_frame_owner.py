@@ -9,6 +9,7 @@ import polars as pl
 import pytest
 
 from harness.gate import Status, judge
+from harness.measures.frame_owner import _shared
 from harness.run.folder import Run
 from tests.harness.measures.station_blocks import noise
 from tests.harness.planted import ROOT, RUNG, X_M, drawn, joined, planted_run
@@ -177,3 +178,18 @@ def test_rows_are_the_same_however_the_clip_is_cut(tmp_path: Path, monkeypatch: 
         tables.append([run.read(t) for t in ("line_metrics", "frame_metrics", "events")])
     for table, other in zip(*tables, strict=True):
         assert table.equals(other)
+
+
+def test_what_the_others_do_alike_is_the_smaller_of_both_medians_where_both_go_the_same_way() -> None:
+    rng = np.random.default_rng(4)
+    lines_of_frame = rng.integers(1, 6, 40)
+    time = np.repeat(np.arange(40), lines_of_frame)
+    strays = rng.normal(size=(2, len(time), 7))
+    strays[:, rng.random((len(time), 7)) < 0.3] = np.nan
+    found = _shared(strays, time)
+    for line, at in np.ndindex(found.shape[1:]):
+        others = (time == time[line]) & (np.arange(len(time)) != line)
+        known = [x[np.isfinite(x)] for x in strays[:, others, at]]
+        one, other = (float(np.median(x)) if len(x) else 0.0 for x in known)
+        expected = min(one, other, key=abs) if one * other > 0 else 0.0
+        np.testing.assert_array_equal(found[:, line, at], expected)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -14,6 +15,7 @@ from harness.terminal import print_json, say, show
 
 if TYPE_CHECKING:
     from harness.init import Guess
+    from harness.init.paint import Paint
 
 __all__ = ["register"]
 
@@ -51,6 +53,7 @@ def init(
                 "card": str(made.card), "cases": [str(c) for c in made.cases], "policy": str(made.policy),
                 "test": str(made.test), "picture": str(made.picture) if made.picture else None,
                 "lines": made.lines, "unconfirmed": list(made.unconfirmed),
+                "paint": None if made.paint is None else asdict(made.paint),
                 "guesses": [
                     {"key": g.key, "value": g.value, "sure": g.sure, "evidence": g.evidence, "others": list(g.others)}
                     for g in made.guesses
@@ -62,10 +65,23 @@ def init(
         show(_told(guess, guess.key in made.unconfirmed))
     drawn = f"drawn on {made.picture}" if made.picture else f"not drawn: {made.no_picture}"
     say(f"{made.lines} lines on the trial frames, {drawn}")
+    if made.lines and made.paint is not None:
+        say(_on_paint(made.paint))
     if made.unconfirmed:
         say(f"guessed, nobody has confirmed: {', '.join(made.unconfirmed)}; correct them in {made.card}")
     folder = made.card.parent
     say(f"next: trueline run {made.card} --cases {folder / 'cases'} --policy {made.policy} --out {folder / 'runs'}")
+
+
+def _on_paint(paint: Paint) -> str:
+    """Whether lines lie where a person sees them, as far as stripes in the picture tell it."""
+    told = f"{paint.on:.0%} of their length lies on bright stripes, {paint.beside:.0%} of the same lines moved aside"
+    if paint.tells:
+        return told
+    return (
+        f"{told}: no more than by chance. Look at the picture; where they lie beside the markings correct crop, colour "
+        "or normalisation (docs/init.md, Stumbles)"
+    )
 
 
 def _told(guess: Guess, unconfirmed: bool) -> str:

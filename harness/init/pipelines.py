@@ -9,21 +9,43 @@ from cases.schema import CameraMeta
 from harness.init.families import Fit
 from harness.init.guess import Guess, Settled
 from harness.init.inputs import NORMALISATIONS, Picture, normalise_step
-from harness.init.trials import Tried, ranked
+from harness.init.paint import Paint
+from harness.init.trials import Tried, best_crop, ranked
 
 __all__ = ["COLOURS", "settle_pipelines", "steps"]
 
 COLOURS = ("rgb", "bgr")
 TABLE = ("a table",)
 ALIKE = 0.02  # proportions that differ less are one
+LOWER = (1.0, 0.9, 0.8, 0.7, 0.6)  # of the picture's height: a network may have learned where one camera's horizon is
 Try = Callable[[Sequence[tuple[str, Any]], Sequence[Mapping[str, Any]]], Sequence[Tried]]
 """Lines drawn under each (colour, normalisation), with these steps in between."""
 
 
-def settle_pipelines(fit: Fit, picture: Picture, camera: CameraMeta, settled: Settled, tried: Try) -> dict[str, Any]:
-    """`preprocess` of the card, every question of it settled."""
-    before = _moves(fit, picture, camera, settled)
-    colour, normalisation = _colours(fit, picture, settled, lambda pairs: tried(pairs, before))
+Painted = Callable[[str, Any, Sequence[Mapping[str, Any]]], Paint]
+"""How much of the lines lies on paint under a colour and a normalisation, with these steps in between."""
+
+
+def settle_pipelines(
+    fit: Fit, picture: Picture, camera: CameraMeta, settled: Settled, tried: Try, painted: Painted | None
+) -> dict[str, Any]:
+    """`preprocess` of the card, every question of it settled.
+
+    Args:
+        fit: the decoder.
+        picture: the input.
+        camera: of the recording.
+        settled: takes the questions.
+        tried: of colours, where no published network tells them.
+        painted: of crops, where one tells the colours; None: lines are not in the picture.
+    """
+    if fit.published:
+        colour, normalisation = _colours(fit, picture, settled, lambda pairs: ())
+        paint = None if painted is None else lambda moves: painted(colour, normalisation, moves)
+        before = _moves(fit, picture, camera, settled, paint)
+    else:
+        before = _moves(fit, picture, camera, settled, None)
+        colour, normalisation = _colours(fit, picture, settled, lambda pairs: tried(pairs, before))
     evidence = f"the car's camera is taken for NV12 ({_matrix_of(camera)}) with the lab's resize; say what it does"
     deploy = settled.settle(Guess("deploy", "nv12", evidence, others=("lab",), words=("nv12", "lab")))
     pipelines = steps(picture, camera, colour, normalisation, before)
@@ -70,6 +92,12 @@ def _matrix_of(camera: CameraMeta) -> str:
 
 def _resize(picture: Picture) -> dict[str, Any]:
     return {"op": "resize", "size": [picture.width, picture.height], "arithmetic": "fixed"}
+
+
+def _lower_part(share: float, picture: Picture, camera: CameraMeta) -> list[dict[str, Any]]:
+    """The steps that show the network so much of the picture, from below."""
+    top = round((1 - share) * camera.height)
+    return [*([{"op": "crop", "box": [0, top, camera.width, camera.height - top]}] if top else []), _resize(picture)]
 
 
 def _colours(
@@ -120,8 +148,11 @@ def _source(fit: Fit) -> str:
     return f"{said}; no shape tells it"
 
 
-def _moves(fit: Fit, picture: Picture, camera: CameraMeta, settled: Settled) -> list[dict[str, Any]]:
-    """Crop and resize: the whole picture, or what the published network sees."""
+def _moves(
+    fit: Fit, picture: Picture, camera: CameraMeta, settled: Settled,
+    painted: Callable[[Sequence[Mapping[str, Any]]], Paint] | None,
+) -> list[dict[str, Any]]:  # fmt: skip
+    """Crop and resize: the whole picture, what the published network sees, or what puts its lines on paint."""
     size = [picture.width, picture.height]
     lower = fit.published.get("lower")
     if lower:
@@ -136,5 +167,11 @@ def _moves(fit: Fit, picture: Picture, camera: CameraMeta, settled: Settled) -> 
         stretch = camera.width * picture.height / max(camera.height * picture.width, 1)
         if abs(stretch - 1) > ALIKE:
             why += f", {max(stretch, 1 / stretch):.2f} times as much in one direction; a crop or letterbox is as common"
+        if painted is not None and not settled.answered("crop"):
+            paints = {share: painted(_lower_part(share, picture, camera)) for share in LOWER}
+            share, seen = best_crop(paints)
+            if share < 1:
+                value, why = _lower_part(share, picture, camera), f"the lower {share:.0%} of the picture, resized"
+            why += f"; {seen}"
         why += "; no shape tells it"
     return [dict(step) for step in settled.settle(Guess("crop", value, why, forms=("a list of steps",)))]

@@ -21,10 +21,11 @@ from harness.init.guess import Ask, Guess, Settled
 from harness.init.inputs import TEXT, Picture, input_tables, picture_of, state_table
 from harness.init.network import Network, read_network
 from harness.init.outputs import Seen, seen_outputs
+from harness.init.paint import Paint, paint_of
 from harness.init.picture import draw_first_frames, first_lines
 from harness.init.pipelines import settle_pipelines, steps
 from harness.init.text import card_text, policy_text, test_text
-from harness.init.trials import Tried, draft_card, outputs_on, tried
+from harness.init.trials import Tried, draft_card, outputs_on, painted, tried
 from harness.lines.table import LineTable
 from harness.lines.vanishing import vanishing_row
 from harness.model.card import Card, load_card
@@ -53,6 +54,7 @@ class Project:
         guesses: everything that was settled, in order.
         unconfirmed: keys of guesses that nobody has confirmed.
         lines: lines drawn on the trial frames.
+        paint: how much of them lies on paint; None for lines in metres.
     """
 
     root: Path
@@ -65,6 +67,7 @@ class Project:
     guesses: tuple[Guess, ...]
     unconfirmed: tuple[str, ...]
     lines: int
+    paint: Paint | None
 
 
 def init_project(
@@ -264,7 +267,13 @@ def _card(
 
         return tried(card_of, ways, cases, TRIAL_FRAMES // 2, cache)
 
-    return card | {"preprocess": settle_pipelines(fit, picture, camera, settled, draws)}
+    def paints(colour: str, normalisation: Any, before: Sequence[Mapping[str, Any]]) -> Paint:
+        made = steps(picture, camera, colour, normalisation, before)
+        trial = draft_card(_in_image(card, picture) | {"preprocess": made}, out)
+        return painted(trial, cases, TRIAL_FRAMES // 2, cache)
+
+    paint = paints if frame == "image" else None
+    return card | {"preprocess": settle_pipelines(fit, picture, camera, settled, draws, paint)}
 
 
 def _in_image(card: Mapping[str, Any], picture: Picture) -> dict[str, Any]:
@@ -310,6 +319,7 @@ def _written(
     return Project(
         out, out / "model.toml", cases, out / f"{policy}.trueline.toml", out / "test_lines.py", picture, why,
         tuple(settled.guesses), tuple(settled.unconfirmed), sum(len(t) for t in lines.values()),
+        paint_of(made, opened, lines) if made.frame == "image" else None,
     )  # fmt: skip
 
 

@@ -1,4 +1,4 @@
-"""A card that is no file yet, run on a few frames; and which preprocessing draws more of the lines."""
+"""A card that is no file yet, run on a few frames; which preprocessing draws more of the lines, and more on paint."""
 
 from __future__ import annotations
 
@@ -12,12 +12,14 @@ import numpy as np
 import engines
 from cases.case import Case
 from harness.feed.inputs import spread_frames
+from harness.init.paint import LEAST, Paint, paint_of
 from harness.init.picture import first_lines
 from harness.model.card import Card
 
-__all__ = ["Tried", "draft_card", "outputs_on", "ranked", "tried"]
+__all__ = ["Tried", "best_crop", "draft_card", "outputs_on", "painted", "ranked", "tried"]
 
 CLOSE = 0.9  # one that draws this share of the best draws as much: the earlier one is guessed
+MUCH_PAINT = 2  # times as much on paint as with the whole picture
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +75,28 @@ def tried(
         drawn = sum(float(np.ptp(table.points(i)[:, along])) for table in lines.values() for i in range(len(table)))
         found.append(Tried(colour, normalisation, drawn))
     return found
+
+
+def painted(card: Card, cases: Sequence[Case], frames: int, cache: Path) -> Paint:
+    """How much of the lines that a card draws lies on paint; arguments as for `tried`."""
+    return paint_of(card, cases, first_lines(card, cases, outputs_on(card, cases, frames, cache)))
+
+
+def best_crop(paints: Mapping[float, Paint]) -> tuple[float, str]:
+    """(share, evidence) of the lower part of the picture under which lines lie on paint.
+
+    The whole picture, unless less of it puts twice as much of the lines on paint; then the largest part that puts there
+    about as much as the best. A guess for a person to confirm, as in `ranked`.
+
+    Args:
+        paints: share of the picture's height -> what its lines do; 1 first, falling.
+    """
+    told = ", ".join(f"{'whole' if share == 1 else f'lower {share:.0%}'} {paint}" for share, paint in paints.items())
+    why = f"share of the lines on bright stripes (of the same lines moved aside): {told}"
+    most = max(paint.more for paint in paints.values())
+    if most < max(LEAST, MUCH_PAINT * paints[1.0].more):
+        return 1.0, why
+    return next(share for share, paint in paints.items() if paint.more >= CLOSE * most), why
 
 
 def outputs_on(card: Card, cases: Sequence[Case], frames: int, cache: Path) -> list[dict[str, Any]]:

@@ -148,6 +148,8 @@ def rgb_of(case: Case, camera: str, frames: Sequence[int]) -> Iterator[tuple[int
     """(frame number, RGB [height, width, 3]) of the frames asked for, increasing, in one pass over the stream."""
     from harness.feed.preprocess.colour import to_rgb_u8
 
+    if not len(frames):
+        return
     positions = np.searchsorted(case.frame_numbers, frames)
     wanted = set(frames)
     for tick in case.ticks([camera], int(positions[0]), int(positions[-1]) + 1):

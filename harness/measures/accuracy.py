@@ -19,7 +19,7 @@ from harness.measures.match import Matches, match, pairs_in_frames
 from harness.measures.stations import is_longitudinal, resample
 from harness.model.grid import Grid
 
-__all__ = ["Accuracy", "AccuracySums", "accuracy", "accuracy_sums", "f1_limits"]
+__all__ = ["Accuracy", "AccuracySums", "NearLines", "accuracy", "accuracy_sums", "f1_limits"]
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -79,6 +79,23 @@ class Accuracy:
     f1: Floats
 
 
+@dataclass(frozen=True, slots=True)
+class NearLines:
+    """Pairs of true and candidate lines of one frame that may be within the largest Chamfer limit.
+
+    Attributes:
+        true_lines, candidates: the lines with something in the range of the stations, ascending.
+        truth, candidate: lines of each pair, [pairs].
+        distance: their Chamfer distance, [pairs].
+    """
+
+    true_lines: Ints
+    candidates: Ints
+    truth: Ints
+    candidate: Ints
+    distance: Floats
+
+
 def f1_limits(grid: Grid) -> tuple[float, float, float]:
     """Chamfer limits of F1: 0.5, 1.0 and 1.5 m; in the image frame 1, 2 and 3 % of the width, as for the match gate."""
     gate = grid.thresholds.match_gate
@@ -87,7 +104,7 @@ def f1_limits(grid: Grid) -> tuple[float, float, float]:
 
 def accuracy_sums(
     truth: LineTable, candidate: LineTable, grid: Grid, frames: int, constant: Floats | None = None
-) -> tuple[AccuracySums, Bools]:
+) -> tuple[AccuracySums, Bools, NearLines]:
     """Compare lines with ground truth over some frames.
 
     The lateral error is that of lines matched by distance, slots left out, on every station both have. For F1 the lines
@@ -101,7 +118,7 @@ def accuracy_sums(
         constant: best constant line of each true line, [lines, 51] (`harness.measures.truth`); None: there is none.
 
     Returns:
-        (the sums; which true lines find a partner within the smallest limit, bool [lines]).
+        (the sums; which true lines find a partner within the smallest limit, bool [lines]; the pairs F1 is told from).
     """
     lateral = [resample(lines, grid.stations, grid.frame) for lines in (truth, candidate)]
     matches = match(truth, candidate, grid, *lateral, by_slot=False)
@@ -112,8 +129,8 @@ def accuracy_sums(
     every, none = np.arange(len(truth)), np.zeros(0, np.int64)
     own = Matches(every, every, none, none)
     constant_cost, true_stations = _cost(lateral[0], never, own, grid)
-    cut = [_cut(lines, at, grid) for lines, at in zip((truth, candidate), lateral, strict=True)]
-    partners = _partners(cut[0][0], cut[1][0], grid)
+    near = _near_lines(truth, candidate, lateral, grid)
+    partners = _partners(near, grid)
     found = np.array([rows.size for rows in partners], np.int64)
     sums = AccuracySums(
         np.nansum(error, axis=(0, 2)),
@@ -123,13 +140,13 @@ def accuracy_sums(
         constant_cost,
         true_stations,
         found,
-        len(cut[1][0]) - found,
-        len(cut[0][0]) - found,
+        len(near.candidates) - found,
+        len(near.true_lines) - found,
         frames,
     )
     hit = np.zeros(len(truth), bool)
-    hit[cut[0][1][partners[0]]] = True
-    return sums, hit
+    hit[partners[0]] = True
+    return sums, hit, near
 
 
 def _cost(truth: Floats, candidate: Floats, matches: Matches, grid: Grid) -> tuple[Floats, Ints]:
@@ -171,17 +188,25 @@ def _cut(lines: LineTable, lateral: Floats, grid: Grid) -> tuple[LineTable, Ints
     return table, np.flatnonzero(keep)
 
 
-def _partners(truth: LineTable, candidate: LineTable, grid: Grid) -> list[Ints]:
-    """True lines that find a partner within each of the three limits."""
+def _near_lines(truth: LineTable, candidate: LineTable, lateral: list[Floats], grid: Grid) -> NearLines:
+    """Pairs of lines of one topology whose boxes are within the largest limit of each other."""
+    (true_lines, which), (lines, own) = (
+        _cut(x, at, grid) for x, at in zip((truth, candidate), lateral, strict=True)
+    )  # fmt: skip
     found = [(np.zeros(0, np.int64), np.zeros(0, np.int64))]
-    for row, column in pairs_in_frames(truth.frame, candidate.frame):
-        fit = truth.topology[row] == candidate.topology[column]
-        fit &= boxes_gap(truth, candidate, row, column) <= f1_limits(grid)[-1]
+    for row, column in pairs_in_frames(true_lines.frame, lines.frame):
+        fit = true_lines.topology[row] == lines.topology[column]
+        fit &= boxes_gap(true_lines, lines, row, column) <= f1_limits(grid)[-1]
         found.append((row[fit], column[fit]))
     row, column = (np.concatenate(parts) for parts in zip(*found, strict=True))
-    distance = chamfer(truth.take(row), candidate.take(column))
+    distance = chamfer(true_lines.take(row), lines.take(column))
+    return NearLines(which, own, which[row], own[column], distance)
+
+
+def _partners(near: NearLines, grid: Grid) -> list[Ints]:
+    """True lines that find a partner within each of the three limits."""
     partners = []
     for limit in f1_limits(grid):
-        near = distance <= limit
-        partners.append(row[near][assign(row[near], column[near], distance[near])])
+        fit = near.distance <= limit
+        partners.append(near.truth[fit][assign(near.truth[fit], near.candidate[fit], near.distance[fit])])
     return partners

@@ -17,8 +17,9 @@ from numpy.typing import NDArray
 from engines.formats.polylines import LINE_ARRAYS
 from harness.lines.chunk import Chunk, Ints
 from harness.lines.table import NO_SLOT, LineTable
-from harness.measures.accuracy import AccuracySums, accuracy, accuracy_sums
+from harness.measures.accuracy import AccuracySums, accuracy, accuracy_sums, f1_limits
 from harness.measures.against import Against, null_where_none
+from harness.measures.average_precision import AveragePrecision
 from harness.measures.consequence import Consequence, consequence, lane_gap
 from harness.measures.ego_path import EgoPath
 from harness.measures.events import Event, EventLog
@@ -75,7 +76,7 @@ class RungMeter:
             for reference in self._references
         }
         self._accuracy: AccuracySums | None = None
-        self._steadiness = Steadiness.none()
+        self._steadiness, self._precision = Steadiness.none(), AveragePrecision(f1_limits(scope.grid))
         self._path = EgoPath(scope.steps, scope.grid) if scope.steps is not None else None
         self._span: tuple[int, int] | None = None  # first and last frame that the rung ran
 
@@ -121,7 +122,7 @@ class RungMeter:
         for reference in self._references:
             self._compare_with(chunk, reference, lines[reference], lines[self.name], frames_done)
         self._scope.parts.add("lines", self._line_rows(chunk, lines[self.name]))
-        self._judge_accuracy(chunk, lines[self.name].lines)
+        self._judge_accuracy(chunk, lines[self.name])
 
     def note(self, events: Sequence[Event]) -> None:
         """Take events that were found elsewhere."""
@@ -153,7 +154,9 @@ class RungMeter:
             self._events.add(Event("no_lines", first, last, -1, -1, float(last - first + 1), 1.0))
         parts.add("events", self._events.table(case, self.name, root).drop("case").to_dict())
         if self._accuracy is not None:
-            parts.add("accuracy", _accuracy_rows(self.name, self._accuracy, self._steadiness, self._scope.grid))
+            whole = dict(zip(("average_precision", "consistent_precision"), self._precision.values(), strict=True))
+            whole |= dict(zip(("stable", "flickering", "missed"), self._steadiness.shares.tolist(), strict=True))
+            parts.add("accuracy", _accuracy_rows(self.name, self._accuracy, whole, self._scope.grid))
 
     def end_section(self, context: int) -> None:
         """Measure the series so far; those from frame `context` on are context of the next section."""
@@ -248,15 +251,17 @@ class RungMeter:
             **found.lines.to_columns(),
         }
 
-    def _judge_accuracy(self, chunk: Chunk, lines: LineTable) -> None:
+    def _judge_accuracy(self, chunk: Chunk, own: Measured) -> None:
         """Add to the sums, over the frames that have ground truth, if only that there is no line."""
         if self._scope.truth is None:
             return
         frames = np.intersect1d(chunk.frames[chunk.outputs[self.name].valid], self._scope.labelled)
-        truth, found = self._scope.truth.of_frames(frames), lines.take(np.isin(lines.frame, frames))
-        sums, hit = accuracy_sums(truth.lines, found, self._scope.grid, len(frames), truth.constant)
+        seen = np.isin(own.lines.frame, frames)
+        truth, found = self._scope.truth.of_frames(frames), own.lines.take(seen)
+        sums, hit, near = accuracy_sums(truth.lines, found, self._scope.grid, len(frames), truth.constant)
         self._accuracy = sums if self._accuracy is None else self._accuracy + sums
         self._steadiness.add(truth.lines.frame, truth.track, hit, frames)
+        self._precision.add(near, found.score, self._identity(own)[seen], truth.track)
 
 
 def _path_row(path: EgoPath | None) -> dict[str, Any]:
@@ -272,11 +277,10 @@ def _nulls(row: dict[str, Any]) -> dict[str, Any]:
     return {name: value if np.isfinite(value) else None for name, value in row.items()}
 
 
-def _accuracy_rows(name: str, sums: AccuracySums, steadiness: Steadiness, grid: Grid) -> dict[str, Any]:
+def _accuracy_rows(name: str, sums: AccuracySums, whole: Mapping[str, float], grid: Grid) -> dict[str, Any]:
     """One row for each band; what is of whole lines is the same in every band."""
     found = accuracy(sums, grid)
-    whole = dict(zip(("f1_05", "f1_10", "f1_15"), found.f1, strict=True))
-    whole |= dict(zip(("stable", "flickering", "missed"), steadiness.shares, strict=True))
+    f1 = dict(zip(("f1_05", "f1_10", "f1_15"), found.f1.tolist(), strict=True))
     return {
         "rung": name,
         "band": np.array(BANDS),
@@ -284,7 +288,7 @@ def _accuracy_rows(name: str, sums: AccuracySums, steadiness: Steadiness, grid: 
         "lateral_cost": found.lateral_cost,
         "lateral_skill": found.lateral_skill,
         "stations": sums.stations,
-        **{column: np.full(3, value) for column, value in whole.items()},
+        **{column: np.full(3, value) for column, value in (f1 | dict(whole)).items()},
         "frames": sums.frames,
     }
 

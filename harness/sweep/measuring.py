@@ -121,7 +121,7 @@ class CaseMeasure:
 
 def deviation_of(clean: LineTable, disturbed: LineTable, grid: Grid, frames: int) -> tuple[float, int]:
     """Mean lateral cost over the stations that either has, and how many these are; NaN without any."""
-    sums, _ = accuracy_sums(clean, disturbed, grid, frames)
+    sums, *_ = accuracy_sums(clean, disturbed, grid, frames)
     stations = int(sums.cost_stations.sum())
     return (float(sums.cost.sum() / stations) if stations else math.nan), stations
 

@@ -72,6 +72,19 @@ ENTRIES = (
     ),
     *(
         Measure(
+            name, "accuracy", name, "share", label,
+            f"Area under precision over recall of whole lines in the order of their scores, mean of 0.5, 1 and 1.5 m "
+            f"Chamfer distance{but}.", "",
+            higher_is_worse=False, best=1.0, has_reference=False, has_band=True, needs_eyes=True,
+        )
+        for name, label, but in (
+            ("average_precision", "average precision", ""),
+            ("consistent_precision", "consistent average precision",
+             "; a line that finds a true line which another slot or track had first is false"),
+        )
+    ),
+    *(
+        Measure(
             name, "accuracy", name, "share", f"F1 at {gate} m",
             f"F1 of whole lines against the ground truth, matched within {gate} m Chamfer distance.", "",
             higher_is_worse=False, best=1.0, has_reference=False, has_band=True, needs_eyes=True,

@@ -16,7 +16,7 @@ frames only one is open at a time, and an array of it is read whole: dump large 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -33,7 +33,7 @@ from engines.io_check import fits
 from engines.protocol import DumpSpec, Tensors
 from trueline._reading import open_file
 
-__all__ = ["Dump", "PrecisionLoss", "Wanted", "contents"]
+__all__ = ["Dump", "PrecisionLoss", "Wanted", "contents", "tensors_of"]
 
 
 class PrecisionLoss(UserWarning):
@@ -182,13 +182,30 @@ class Dump:
 def contents(spec: DumpSpec) -> frozenset[str]:
     """What a dump holds by its first file: `lines`, `tensors`, both; nothing where it cannot be read."""
     try:
-        file = files_of(spec.path)[0]
-        with opened(file, stacked=moment_name(file) is None, runner=spec.runner) as arrays:
-            names = set(arrays)
+        names = _names(spec)
     except (RecordingError, IndexError):
         return frozenset()
     kinds = {"lines": POINTS in names, "tensors": bool(names - {TIMESTAMP, *LINE_ARRAYS})}
     return frozenset(kind for kind, there in kinds.items() if there)
+
+
+def tensors_of(spec: DumpSpec, wanted: Iterable[str] = ()) -> frozenset[str]:
+    """Names of the tensors in a dump's first file, renamed as the case says.
+
+    Args:
+        spec: the dump.
+        wanted: names that they may have, for formats that change them.
+
+    Raises:
+        RecordingError: it cannot be read.
+    """
+    return frozenset(spec.rename.get(name, name) for name in _names(spec, wanted) - {TIMESTAMP, *LINE_ARRAYS})
+
+
+def _names(spec: DumpSpec, wanted: Iterable[str] = ()) -> set[str]:
+    file = files_of(spec.path)[0]
+    with opened(file, wanted, stacked=moment_name(file) is None, runner=spec.runner) as arrays:
+        return set(arrays)
 
 
 def _holds_lines(file: Path, stacked: bool, runner: str | None) -> bool:

@@ -20,8 +20,9 @@ from __future__ import annotations
 import os
 import shutil
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
+from itertools import count
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -197,6 +198,39 @@ class TorchEngine(FrameEngine):
             named = name_outputs(result, self._source.outputs, self._where)
             return {name: _array(tensor) for name, tensor in named.items()}
 
+    def watched(
+        self,
+        inputs: Mapping[str, NDArray[Any]],
+        see: Callable[[str, int, NDArray[Any]], None],
+        modules: Collection[str],
+    ) -> Tensors:
+        """As `infer`, on a network that has seen no frame before; what its modules give is told as well.
+
+        Args:
+            inputs: as of `infer`.
+            see: takes a module's path, which of its calls this is, and its output; outputs that are no floating tensor
+                are left out.
+            modules: paths of those that are looked at; empty: all.
+
+        Raises:
+            EngineUnavailable: compiled code runs no modules.
+        """
+        if self._compiles:
+            raise EngineUnavailable(
+                "compiled code runs no modules", where=self._where, remedy="name torch-fp32, or another torch-* engine"
+            )
+        self.start_case(CaseContext("watched", self._source.root))
+        hooks = [
+            module.register_forward_hook(_teller(path, see))
+            for path, module in (self._module.named_modules() if self._module is not None else ())
+            if path in modules or not modules
+        ]
+        try:
+            return self.infer(inputs)
+        finally:
+            for hook in hooks:
+                hook.remove()
+
     def close(self) -> None:
         """Drop the module."""
         self._module = None
@@ -289,6 +323,20 @@ def _compiled(module: torch.nn.Module) -> Any:
     functorch.enable_autograd_cache = False
     torch.compiler.reset()  # past a number of compilations of one class, PyTorch silently runs it uncompiled
     return torch.compile(module, backend="inductor")
+
+
+def _teller(path: str, see: Callable[[str, int, NDArray[Any]], None]) -> Callable[[Any, Any, Any], None]:
+    """A forward hook that counts its calls."""
+    import torch
+
+    calls = count()
+
+    def hook(module: Any, arguments: Any, given: Any) -> None:
+        call = next(calls)
+        if isinstance(given, torch.Tensor) and given.is_floating_point():
+            see(path, call, _array(given))
+
+    return hook
 
 
 def _first(names: Sequence[str]) -> list[str]:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     import onnx
     import onnx_ir as ir
 
-__all__ = ["Pair", "Watch"]
+__all__ = ["Pair", "Watch", "named_graph"]
 
 
 @dataclass(frozen=True)
@@ -101,6 +101,16 @@ class Watch:
         assert self._exact is not None, "`before` comes first"
         stands = {name: standing_for(value).name or "" for name, value in self._values.items()}
         return Pair(self._exact, ir.serde.serialize_model(model), stands, precision, file, self._kernels, facts)
+
+
+def named_graph(path: Path) -> onnx.ModelProto:
+    """A file's graph with nodes and values named, each once, its weights in it."""
+    import onnx_ir as ir
+
+    model = ir.load(path)
+    _name_nodes(model)
+    cleaned(model)
+    return ir.serde.serialize_model(model)
 
 
 def _name_nodes(model: ir.Model) -> None:

@@ -44,6 +44,13 @@ class Network:
         known = (*graph.value_info, *graph.input, *graph.output)
         return {value.name: value for value in known if value.type.tensor_type.elem_type}
 
+    def shape(self, name: str) -> tuple[int | str, ...] | None:
+        """Of a value, a str for a dynamic dimension; None where it is not known."""
+        value = self.types.get(name)
+        if value is None or not value.type.tensor_type.HasField("shape"):
+            return None
+        return tuple(d.dim_value or d.dim_param or "?" for d in value.type.tensor_type.shape.dim)
+
     def slice(self, targets: Iterable[str], known: Collection[str]) -> list[int]:
         """Places of the nodes that compute `targets` from the `known` values, inputs and constants, in order."""
         wanted, found = list(targets), set()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,10 +20,13 @@ from harness.model.card import Card, InputSpec
 
 __all__ = [
     "InputBuilder",
+    "Moment",
     "cameras_of",
     "context_of",
     "initial_state",
     "is_variant",
+    "spread_frames",
+    "spread_moments",
     "steps_of_card",
     "steps_of_variant",
 ]
@@ -193,12 +196,27 @@ def _fixed_shape(spec: InputSpec) -> tuple[int, ...]:
     return tuple(d if isinstance(d, int) else 1 for d in spec.shape)
 
 
+class Moment(NamedTuple):
+    """A frame of a case, and what the network is fed then."""
+
+    case: Case
+    timestamp_ns: int
+    tensors: Tensors
+
+
 def spread_frames(card: Card, cases: Sequence[Case], frames: int) -> Iterator[Tensors]:
     """Deploy inputs of at most `frames` frames, spread evenly over the cases and over each case."""
+    return (moment.tensors for moment in spread_moments(card, cases, frames))
+
+
+def spread_moments(card: Card, cases: Sequence[Case], frames: int) -> Iterator[Moment]:
+    """As `spread_frames`, and which frames they are."""
     before = int(any(spec.source == "ego.pose_delta" for spec in card.inputs))
     for index, case in enumerate(cases):
         share = frames // len(cases) + (index < frames % len(cases))
         build, count = InputBuilder(card, case, "deploy"), len(case.frame_numbers)
         for position in np.unique(np.linspace(0, count - 1, share + 2)[1:-1].astype(int)):
-            *_, tensors = map(build, case.ticks(cameras_of(card), max(int(position) - before, 0), int(position) + 1))
-            yield {**tensors, **initial_state(card)}
+            start = max(int(position) - before, 0)
+            for tick in case.ticks(cameras_of(card), start, int(position) + 1):
+                tensors = build(tick)
+            yield Moment(case, tick.timestamp_ns, {**tensors, **initial_state(card)})

@@ -18,7 +18,7 @@ from engines.layers.origins import Origin, origins_of
 from engines.layers.parts import part_of
 from engines.layers.walk import Step, Unit, units_of, walk
 from harness.errors import UsageError
-from harness.feed.inputs import spread_frames
+from harness.feed.inputs import Moment, spread_moments
 from harness.layers.suffixes import Reference, Suffixes
 from harness.layers.table import LayerRow, LayerTable, Reason
 from harness.layers.versus import Versus, versus
@@ -61,10 +61,20 @@ def layers(
         TruelineError: the model, a case or the decoder cannot be used.
     """
     opened = [open_case(path) for path in find_cases(cases)]
-    feeds = list(spread_frames(card, opened, frames))
-    if not feeds:
+    if not any(len(case.frame_numbers) for case in opened):
         raise UsageError("there are no frames", where="--cases", remedy="give cases that have frames")
-    return _Look(card, versus(card, opened, a, b, cache), feeds, progress or quiet).table(a, b)
+    against = versus(card, opened, a, b, cache)
+    try:
+        moments = [moment for moment in spread_moments(card, opened, frames) if against.take(moment)]
+        if not moments:
+            raise UsageError(
+                f"{b} has none of the frames",
+                where="--b",
+                remedy="give cases whose recording matches, or more --frames",
+            )
+        return _Look(card, against, moments, progress or quiet).table(a, b)
+    finally:
+        against.close()
 
 
 @dataclass
@@ -81,12 +91,12 @@ class _Seen:
 class _Look:
     """One look at a network, frame after frame."""
 
-    def __init__(self, card: Card, against: Versus, feeds: Sequence[Tensors], progress: Progress) -> None:
+    def __init__(self, card: Card, against: Versus, moments: Sequence[Moment], progress: Progress) -> None:
         network, plugins = against.network, card.source().plugins
-        self._card, self._against, self._feeds, self._progress = card, against, feeds, progress
+        self._card, self._against, self._moments, self._progress = card, against, moments, progress
         self._decoder, self._plugins = build_decoder(card), plugins
         self._whole = part_of(network, network.outputs, network.inputs, where=card.name, plugins=plugins)
-        self._suffixes = Suffixes(network, card.grid, self._decoder, self._reference(feeds[0]), plugins)
+        self._suffixes = Suffixes(network, card.grid, self._decoder, self._reference(moments[0].tensors), plugins)
         units = units_of(network, against.shown)
         limits = LIMITS[against.precision]
         self._seen = [_Seen(unit, Tally(limits), self._suffixes.moving()) for unit in units]
@@ -94,8 +104,10 @@ class _Look:
     def table(self, a: str, b: str) -> LayerTable:
         """Walk every frame, and put the table together."""
         whole, floor = Moving(self._card.grid, self._decoder), self._suffixes.moving()
-        total = len(self._seen) * len(self._feeds)
-        for frame, feed in enumerate(self._feeds):
+        total = len(self._seen) * len(self._moments)
+        for frame, moment in enumerate(self._moments):
+            feed = moment.tensors
+            self._against.take(moment)
             outputs = self._reference(feed)
             reference = self._suffixes.on(outputs)
             self._rest(floor, reference, feed)
@@ -136,8 +148,8 @@ class _Look:
         rows = tuple(_row(seen, origins, against) for seen in self._seen)
         first = next((row.name for row in rows if row.numbers.nonfinite), None)
         return LayerTable(
-            self._card.name, a, b, against.how, against.precision, len(self._feeds), self._card.grid.unit, rows,
-            whole, floor, first, against.facts,
+            self._card.name, a, b, against.how, against.precision, len(self._moments), self._card.grid.unit, rows,
+            whole, floor, first, {**against.facts, **against.told()},
         )  # fmt: skip
 
 

@@ -16,7 +16,7 @@ import numpy as np
 from harness.init.inputs import Picture
 from harness.init.outputs import Seen
 
-__all__ = ["Fit", "fits_of"]
+__all__ = ["FRAMES", "Fit", "fits_of", "unread_vector"]
 
 LANES = range(2, 9)  # slots that lane networks have
 CULANE_ROWS = (121, 131, 141, 150, 160, 170, 180, 189, 199, 209, 219, 228, 238, 248, 258, 267, 277, 287)
@@ -28,6 +28,8 @@ PAPER = {
     "laneatt": "LaneATT (2010.12035)",
     "clrnet": "CLRNet (2203.10350)",
 }
+FRAMES = {"openpilot": "vehicle", "polynomial": "vehicle"}
+"""Decoders whose lines are in metres; those of the others are mostly in pixels."""
 
 
 @dataclass(frozen=True)
@@ -57,6 +59,18 @@ def fits_of(outputs: Sequence[Seen], picture: Picture) -> list[Fit]:
     """Decoders that fit, the most telling first; none where no family does."""
     found = [fit for family in FAMILIES for fit in family(outputs, picture)]
     return sorted(found, key=lambda fit: -fit.distinct)
+
+
+def unread_vector(outputs: Sequence[Seen]) -> str:
+    """How to say what a long vector holds, as openpilot's networks give one; empty where there is none."""
+    found = next((o for o in outputs if len(o.shape) == 1 and o.shape[0] > 528), None)
+    if found is None:
+        return ""
+    return (
+        f"{found.name} holds many things in one vector, and no shape says where the lines stand; of openpilot's "
+        f'networks output_slices tells it: decoder = {{ name = "openpilot", lane_lines = "{found.name}[FROM:TO]", '
+        f'probabilities = "{found.name}[FROM:TO]" }}'
+    )
 
 
 def _row_column(outputs: Sequence[Seen], picture: Picture) -> Iterator[Fit]:
@@ -175,9 +189,9 @@ def _row_anchor(outputs: Sequence[Seen], picture: Picture) -> Iterator[Fit]:
 
 
 def _openpilot(outputs: Sequence[Seen], picture: Picture) -> Iterator[Fit]:
-    """528 numbers of four lines, with 4 or 8 of their probabilities."""
+    """528 numbers of four lines, with two logits for each."""
     sizes = {o.name: int(np.prod(o.shape)) for o in outputs}
-    lines, scores = ([n for n, size in sizes.items() if size in wanted] for wanted in ((528,), (4, 8)))
+    lines, scores = ([n for n, size in sizes.items() if size in wanted] for wanted in ((528,), (8,)))
     if len(lines) == 1 and len(scores) == 1:
         yield Fit(
             "openpilot", {"lane_lines": lines[0], "probabilities": scores[0]}, 3,

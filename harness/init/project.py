@@ -16,7 +16,7 @@ from cases.importing import import_case, name_of
 from cases.tomlout import dump_toml
 from engines.protocol import ExportTarget, ModelSource, TensorSpec
 from harness.errors import UsageError
-from harness.init.families import Fit, fits_of
+from harness.init.families import FRAMES, Fit, fits_of, unread_vector
 from harness.init.guess import Ask, Guess, Settled
 from harness.init.inputs import TEXT, Picture, input_tables, picture_of, state_table
 from harness.init.network import Network, read_network
@@ -215,6 +215,7 @@ def _decoder(seen: Sequence[Seen], picture: Picture, settled: Settled) -> Fit:
     forms = ("a text", "a table with a name")
     if best is None or tied:
         reason = f"no decoder reads {shapes}" if best is None else f"several decoders read {shapes}"
+        reason = "; ".join(filter(None, (reason, unread_vector(seen) if best is None else "")))
         guess = Guess("decoder", None, reason, others=[_named(f) for f in fits], forms=forms)
     else:
         guess = Guess(
@@ -226,7 +227,8 @@ def _decoder(seen: Sequence[Seen], picture: Picture, settled: Settled) -> Fit:
         if fit.decoder == table["name"] and all(fit.options.get(k, v) == v for k, v in table.items() if k != "name"):
             guessed = {key: why for key, why in fit.guessed.items() if key not in table}
             return replace(fit, options={**fit.options, **_rest(table)}, guessed=guessed)
-    return Fit(str(table["name"]), _rest(table), 3, "answered")
+    name = str(table["name"])
+    return Fit(name, _rest(table), 3, "answered", frame=FRAMES.get(name, "image"))
 
 
 def _named(fit: Fit) -> dict[str, Any]:

@@ -4,11 +4,13 @@ From its public sources (selfdrive/modeld: constants.py, parse_model_outputs.py,
 output of 4 lines x 33 points x (y, z), first all means, then all log standard deviations, std = exp(raw); the stations
 are x_i = 192 (i / 32)^2 m. Its device frame has y to the right, so y is negated here. Each line has two logits of being
 there, of which its driving stack reads the second. Road edges have no logits: their score falls with the mean standard
-deviation.
+deviation. Its networks give all they say as one vector; where in it the lines stand differs from version to version and
+is told by `output_slices` beside the model, so a part of an output can be named: `outputs[4955:5483]`.
 """
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Any
 
 import numpy as np
@@ -27,15 +29,16 @@ Array = NDArray[Any]
 POINTS = 33
 STATIONS_M = 192 * (np.arange(POINTS) / 32) ** 2
 LINE, EDGE = 0, 1
+_PART = re.compile(r"(.+)\[(\d+):(\d+)\]")
 
 
 class OpenpilotOptions(Options):
     """Options of `openpilot`.
 
     Attributes:
-        lane_lines: output with [lines * 33 * 2 * 2] numbers.
-        probabilities: output with [lines * 2] logits.
-        road_edges: output with [edges * 33 * 2 * 2] numbers; None: no road edges.
+        lane_lines: output with [lines * 33 * 2 * 2] numbers, or `NAME[FROM:TO]`, a part of one.
+        probabilities: output or part with [lines * 2] logits.
+        road_edges: output or part with [edges * 33 * 2 * 2] numbers; None: no road edges.
         threshold: least score of a line.
         reach_m: farthest station kept.
         max_std_m: points with a larger standard deviation of y are left out; None: keep all.
@@ -107,10 +110,26 @@ def read_mixture(outputs: Outputs, name: str) -> tuple[Array, Array]:
 
 
 def _flat(outputs: Outputs, name: str) -> Array:
-    """[frames, numbers], however the output is shaped."""
-    if name not in outputs:
-        read_output(outputs, name, (None,), "[numbers]")
-    return outputs[name].reshape(len(outputs[name]), -1)
+    """[frames, numbers], however the output is shaped; a part of it where the name says so."""
+    if name in outputs:
+        return outputs[name].reshape(len(outputs[name]), -1)
+    output, part = _part_of(name)
+    if part is None or output not in outputs:
+        read_output(outputs, output, (None,), "[numbers]")
+    whole = outputs[output].reshape(len(outputs[output]), -1)
+    if part is not None and part[1] > whole.shape[1]:
+        raise DecoderError(
+            f"output {output!r} has {whole.shape[1]} numbers, {name!r} goes on to {part[1]}",
+            where="[decoder]",
+            remedy="take FROM and TO from the model's own output_slices",
+        )
+    return whole if part is None else whole[:, slice(*part)]
+
+
+def _part_of(name: str) -> tuple[str, tuple[int, int] | None]:
+    """`outputs[4955:5483]` is ("outputs", (4955, 5483)); a plain name has no part."""
+    found = _PART.fullmatch(name)
+    return (name, None) if found is None else (found[1], (int(found[2]), int(found[3])))
 
 
 def build(card: Card) -> OpenpilotDecoder:
@@ -128,10 +147,13 @@ def build(card: Card) -> OpenpilotDecoder:
     options = read_options(card, OpenpilotOptions)
     shapes = {o.name: o.shape for o in card.outputs}
     names = [n for n in (options.lane_lines, options.road_edges) if n is not None]
-    return OpenpilotDecoder(options, sum(_lines_of(shapes.get(n)) for n in names))
+    return OpenpilotDecoder(options, sum(_lines_of(n, shapes.get(n)) for n in names))
 
 
-def _lines_of(shape: tuple[int | str, ...] | None) -> int:
-    """Lines in an output of that shape, 0 where unknown."""
+def _lines_of(name: str, shape: tuple[int | str, ...] | None) -> int:
+    """Lines in an output of that shape, or in a part of one; 0 where unknown."""
+    part = _part_of(name)[1]
+    if shape is None and part is not None:
+        return max(part[1] - part[0], 0) // (POINTS * 4)
     sizes = [s for s in shape or () if isinstance(s, int)]
     return int(np.prod(sizes)) // (POINTS * 4) if shape and len(sizes) == len(shape) else 0

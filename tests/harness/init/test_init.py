@@ -15,7 +15,7 @@ from cases.picture import Picture
 from cases.schema import CameraMeta
 from harness.cli import main
 from harness.cli.init import _ask
-from harness.errors import UsageError
+from harness.errors import DecoderError, UsageError
 from harness.feed.preprocess.colour import encode_nv12, split_planes
 from harness.gate.load import load_policy
 from harness.init import Guess, init_project
@@ -135,6 +135,23 @@ def test_a_head_of_another_kind_is_not_taken_for_one_that_is_known(made, outputs
     rng = np.random.default_rng(0)
     with pytest.raises(UsageError, match="decoder"):
         made({name: rng.normal(0, 2, shape) for name, shape in outputs.items()}, size=(800, 320))
+
+
+def test_a_long_vector_is_asked_about_and_read_as_the_answer_says(made):
+    """As openpilot's networks give one: 6108 numbers, four lines among them."""
+    vector = np.zeros(6108)
+    lines = np.zeros((2, 4, 33, 2))
+    lines[0, :, :, 0] = np.array([-5.4, -1.8, 1.8, 5.4])[:, None]  # to the right
+    vector[4955:5483], vector[5484:5491:2] = lines.ravel(), 4.0
+    with pytest.raises(UsageError, match=r'lane_lines = "outputs\[FROM:TO\]"'):
+        made({"outputs": vector})
+    decoder = {"name": "openpilot", "lane_lines": "outputs[4955:5483]", "probabilities": "outputs[5483:5491]"}
+    project, card = made({"outputs": vector}, {"decoder": decoder}, out="answered")
+    assert (card.frame, card.decoder.name) == ("vehicle", "openpilot")
+    assert project.lines in (8, 12)  # four in each trial frame
+    decoder["lane_lines"] = "outputs[5700:6228]"
+    with pytest.raises(DecoderError, match="has 6108 numbers, 'outputs\\[5700:6228\\]' goes on to 6228"):
+        made({"outputs": vector}, {"decoder": decoder}, out="beyond")
 
 
 def test_every_guess_is_listed_until_it_is_answered(made, tmp_path):

@@ -150,12 +150,50 @@ def test_unsure_points_are_left_out() -> None:
     assert len(lines.points(0)) == 20
 
 
+def test_one_vector_is_read_as_openpilots_own_parser_reads_its_slices() -> None:
+    """Its arithmetic written out: raw [n], mean = first half, std = exp(second half), then [lines, 33, (y, z)]."""
+    rng = np.random.default_rng(7)
+    at = {
+        "plan": (0, 4955),
+        "lane_lines": (4955, 5483),
+        "prob": (5483, 5491),
+        "edges": (5491, 5755),
+        "more": (5755, 6108),
+    }
+    vector = rng.normal(size=(3, 6108)).astype(np.float32)
+    part = {name: f"outputs[{a}:{b}]" for name, (a, b) in at.items()}
+    decoder = build_decoder(
+        card(
+            "openpilot", {"outputs": (1, 6108)}, lane_lines=part["lane_lines"], probabilities=part["prob"],
+            road_edges=part["edges"], threshold=0.0,
+        )
+    )  # fmt: skip
+    assert decoder.slots == 6
+    lines = decoder.decode({"outputs": vector[:, None]})
+    for frame in range(3):
+        raw = vector[frame, 4955:5483]
+        mean, std = raw[:264].reshape(4, 33, 2), np.exp(raw[264:].reshape(4, 33, 2))
+        own = np.flatnonzero((lines.frame == frame) & (lines.category == 0))
+        assert len(own) == 4
+        for k, i in enumerate(own):
+            np.testing.assert_allclose(lines.points(i)[:, 0], [192 * (j / 32) ** 2 for j in range(33)])
+            np.testing.assert_allclose(lines.points(i)[:, 1], -mean[k, :, 0], rtol=1e-6)
+            logit = vector[frame, 5483 + 2 * k + 1]
+            assert lines.score[i] == pytest.approx(1 / (1 + np.exp(-logit)), rel=1e-5)
+        edges = vector[frame, 5491:5755]
+        widths = np.exp(edges[132:].reshape(2, 33, 2))[..., 0].mean(axis=1)
+        there = np.flatnonzero((lines.frame == frame) & (lines.category == 1))
+        np.testing.assert_allclose(lines.score[there], 1 / (1 + widths), rtol=1e-5)
+        assert std.shape == (4, 33, 2)
+
+
 @pytest.mark.parametrize(
     ("outs", "message"),
     [
         ({"lane_lines": np.zeros((2, 500)), "lane_lines_prob": np.zeros((2, 8))}, "has 500 numbers, must be n x 132"),
         ({"lane_lines": np.zeros((2, 528)), "lane_lines_prob": np.zeros((2, 4))}, "has 4 numbers for 4 lines"),
         ({"lane_lines": np.zeros((2, 528))}, "no output 'lane_lines_prob'"),
+        ({"outputs": np.zeros((2, 100))}, r"no output 'lane_lines'"),
     ],
 )
 def test_openpilot_outputs_that_do_not_fit_are_named(outs: dict, message: str) -> None:

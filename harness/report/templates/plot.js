@@ -3,13 +3,14 @@
 const Plot = (() => {
   const SIZE = { left: 54, right: 10, top: 25, bottom: 22 };
 
-  /** Round numbers between two ends. */
+  /** Round numbers between two ends, about as many as wanted and never fewer than two: one is no scale. */
   function ticks(low, high, most) {
     const raw = (high - low) / most || 1;
     const power = 10 ** Math.floor(Math.log10(raw));
     const step = power * [1, 2, 5, 10].find((k) => k * power >= raw);
     const found = [];
     for (let v = Math.ceil(low / step) * step; v <= high + step * 1e-9; v += step) found.push(Math.abs(v) < step * 1e-9 ? 0 : v);
+    if (found.length < 2 && high > low) return ticks(low, high, 2 * most);
     return { values: found, digits: Math.max(0, -Math.floor(Math.log10(step) + 1e-9)) };
   }
 

@@ -268,6 +268,23 @@ def test_unusual_runs_leave_the_console_empty(browser, tmp_path: Path, shape):
     assert page.settled().console == []
 
 
+def test_a_run_without_a_finding_opens_on_its_largest_difference_with_a_scale_on_every_axis(browser, tmp_path):
+    page = Page(browser).open(write_report(make_run(tmp_path, Shape(cases=1, rungs=8, frames=30, severity=0.01))))
+    assert page.text("frame-title")
+    shown = page.run("return DATA.rungs[DATA.opens.rung].name")
+    pressed = page.run(
+        "return [...document.querySelectorAll('#chips [aria-pressed=true]')].map(c => c.innerText.trim())"
+    )
+    assert {shown, "train/torch-fp32"} <= set(pressed)
+    counts = page.run(
+        "return ['along', 'time-offset', 'time-bend', 'time-swing', 'time-jitter'].map(id => ["
+        "document.querySelectorAll(`#${id} polyline.trace`).length,"
+        " document.querySelectorAll(`#${id} text.tick[text-anchor=end]`).length])"
+    )
+    assert all(traces >= 1 and ticks >= 2 for traces, ticks in counts), counts
+    assert page.console == []
+
+
 def test_the_first_view_of_a_hundred_cases_waits_for_no_clip(browser, tmp_path):
     """Median of five: 25 MB of clips stand behind the page's scripts and are unpacked when a case is opened."""
     if os.getloadavg()[0] > 2 * (os.cpu_count() or 1):

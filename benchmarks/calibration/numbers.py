@@ -29,7 +29,18 @@ from harness.run.rungs import Rung
 from harness.run.statistic import Asked, Measured, answers
 from harness.run.tables import BANDS, TABLES, empty
 
-__all__ = ["ROOT", "RUNG", "Numbers", "facts_of", "key_of", "measured_run", "numbers_of", "single_bands"]
+__all__ = [
+    "ROOT",
+    "RUNG",
+    "MemoryRun",
+    "Numbers",
+    "answers_of",
+    "facts_of",
+    "key_of",
+    "measured_run",
+    "numbers_of",
+    "single_bands",
+]
 
 ROOT, RUNG = "train/torch-fp32", "deploy/torch-fp32"
 GRID = vehicle_grid()
@@ -79,7 +90,11 @@ def numbers_of(version: Version, drawn: Drawn, questions: Sequence[Question]) ->
         drawn: what it and the lab draw.
         questions: of one band each (`single_bands`).
     """
-    run = measured_run(version, drawn)
+    return answers_of(measured_run(version, drawn), questions)
+
+
+def answers_of(run: MemoryRun, questions: Sequence[Question]) -> Numbers:
+    """What the gate's questions get of a run."""
     facts = read_facts(run.meta)
     found = answers(run, facts, [Asked(q, {RUNG: ROOT}) for q in questions])
     none = Measured(math.nan, 0)
@@ -104,21 +119,24 @@ class _Kept:
 
 
 @dataclass(frozen=True)
-class _MemoryRun:
+class MemoryRun:
+    """Tables of a run that was never written."""
+
     meta: Mapping[str, Any]
     tables: Mapping[str, pl.DataFrame]
 
     def table(self, name: str) -> pl.LazyFrame:
+        """One of them."""
         return self.tables[name].lazy()
 
 
-def measured_run(version: Version, drawn: Drawn) -> _MemoryRun:
+def measured_run(version: Version, drawn: Drawn) -> MemoryRun:
     """All cases of a version as a run."""
     rows: dict[str, list[Columns]] = {table: [] for table in TABLES}
     for case, name in enumerate(_names(version)):
         _measure(version, drawn, case, name, rows)
     tables = {t: rows_of_table(t, blocks) if blocks else empty(t) for t, blocks in rows.items()}
-    return _MemoryRun(_meta(version), tables)
+    return MemoryRun(_meta(version), tables)
 
 
 def facts_of(version: Version) -> RunFacts:

@@ -162,6 +162,8 @@ def _read_task(text: str, path: Path) -> object:
 
 
 def _read_release(text: str, path: Path) -> object:
+    if path.name == "model.toml" and "inputs" in tomllib.loads(text):
+        return _read_card(text, path.parent)
     return _read_policy(text, path) if path.name.endswith(".trueline.toml") else None
 
 
@@ -206,7 +208,7 @@ PAGES: dict[str, Page] = {
             "trueline diagnose runs/candidate --dump dump": "needs a car's dump; docs/diagnosis.md runs the command"
         }
     ),
-    "docs/index.md": Page(_foreign, slow=True, replaced={"pip install 'trueline[cpu]'": "true"}),
+    "docs/index.md": Page(_foreign, slow=True, replaced={"pip install './trueline[cpu]'": "true"}),
     "docs/init.md": Page(
         not_run={
             "$ trueline init twinlitenet.onnx": "foreign model and clip; tests/harness/init runs them where they are"

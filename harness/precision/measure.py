@@ -7,18 +7,17 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from cases.case import find_cases
-from engines.layers.mixed import movable
-from engines.layers.network import Network
 from engines.layers.origins import origins_of
-from engines.registry import base_name, rewritten_pair
+from engines.registry import base_name
 from engines.table import TABLE
 from harness.errors import UsageError
 from harness.gate import Policy, Status, Verdict
 from harness.layers.measure import layers
 from harness.model.card import DEFAULT_CACHE, Card
 from harness.precision.result import Found, Searched, Setback
-from harness.precision.search import Answers, smallest
-from harness.precision.trial import Trials, judged_rules
+from harness.precision.search import Asked, smallest_on_all
+from harness.precision.team import Setup, Team, team
+from harness.precision.trial import Trials, judged_rules, trials_of
 from harness.precision.weights import multiplications
 from harness.replay.hooks import Progress, quiet
 
@@ -56,35 +55,50 @@ def precision(
         TruelineError: the model, a case or the policy cannot be used.
     """
     tell, folders = progress or quiet, find_cases(cases)
-    form = _format(engine)
-    pair = rewritten_pair(f"emulated-{form}", card.source(cache))
-    assert pair is not None
-    network, can = Network(pair.exact), movable(pair.exact, form)
-    trials = Trials(card, folders, policy, engine, network, can, form, cache)
+    setup = Setup(card, folders, policy, engine, _format(engine), cache)
+    trials, pair = trials_of(card, folders, policy, engine, setup.form, cache)
     exact = trials.verdict(None)
     low = trials.verdict(())
     trials.begin(exact, low)
-    broken = trials.broken(low)
-    ranking: list[str] = []
+    broken, replays = trials.broken(low), 3  # both of these, and the proof
+    costs = multiplications(trials.network)
     searched: tuple[Searched, ...] = ()
     setbacks: tuple[Setback, ...] = ()
-    costs = multiplications(network)
     if broken:
-        ranking = _ranking(card, folders, form, can.computing, cache)
-        answers = Answers(lambda kept: _told(trials, kept, tell))
-        answers.known[frozenset(ranking)] = _everything_kept(trials, ranking, engine)
-        searched = tuple(Searched(seed, smallest(ranking, answers, costs, seed)) for seed in seeds)
-        setbacks = tuple(Setback(small, large - small) for small, large in answers.setbacks())
+        ranking = _ranking(card, folders, setup.form, trials.can.computing, cache)
+        with team(setup, trials, len(seeds), lambda n: tell("sets tried", n, n + 1)) as who:
+            searched, setbacks = _searches(who, ranking, costs, seeds, engine)
+            replays += who.count
     else:
         _refuse_if_nothing_holds(exact, trials, engine)
     best = min(searched, key=lambda one: (_sum(costs, one.kept), len(one.kept))).kept if searched else frozenset()
-    kept = tuple(name for name in can.computing if name in best)
-    origins = {name: origin.nodes for name, origin in origins_of(network, pair.file).items()}
+    kept = tuple(name for name in trials.can.computing if name in best)
+    origins = {name: origin.nodes for name, origin in origins_of(trials.network, pair.file).items()}
     proof = _proved(trials, kept, out)
     return Found(
-        card.name, engine, form, kept, broken, searched, costs, origins, trials.graph(kept), trials.count, setbacks,
+        card.name, engine, setup.form, kept, broken, searched, costs, origins, trials.graph(kept), replays, setbacks,
         proof, trials.broken(proof),
     )  # fmt: skip
+
+
+def _searches(
+    who: Team, ranking: Sequence[str], costs: Mapping[str, float], seeds: Sequence[int], engine: str
+) -> tuple[tuple[Searched, ...], tuple[Setback, ...]]:
+    """A search for every seed, side by side; what it ends at does not depend on the others.
+
+    Raises:
+        UsageError: the rules do not hold with everything kept.
+    """
+    if who.failing(frozenset(ranking)) is not None:
+        raise UsageError(
+            f"the rules do not hold on {engine} with every node in fp32 that can be kept",
+            where="--policy",
+            remedy="look at trueline model layers: what is left is an operator that cannot be kept by itself",
+        )
+    asked = Asked(who.hold)
+    ends = who.each(lambda seed: smallest_on_all(ranking, asked, who.failing, costs, seed), seeds)
+    searched = tuple(Searched(seed, kept) for seed, kept in zip(seeds, ends, strict=True))
+    return searched, tuple(Setback(small, large - small) for small, large in asked.setbacks())
 
 
 def _sum(costs: Mapping[str, float], names: Iterable[str]) -> float:
@@ -128,27 +142,6 @@ def _refuse_if_nothing_holds(exact: Verdict, trials: Trials, engine: str) -> Non
             where="--policy",
             remedy="look at trueline explain: what moves the lines is no matter of precision",
         )
-
-
-def _everything_kept(trials: Trials, ranking: Sequence[str], engine: str) -> bool:
-    """Whether the rules hold in the mixed graph that reduces nothing but what moves numbers.
-
-    Raises:
-        UsageError: they do not.
-    """
-    if not trials.hold(frozenset(ranking)):
-        raise UsageError(
-            f"the rules do not hold on {engine} with every node in fp32 that can be kept",
-            where="--policy",
-            remedy="look at trueline model layers: what is left is an operator that cannot be kept by itself",
-        )
-    return True
-
-
-def _told(trials: Trials, kept: frozenset[str], tell: Progress) -> bool:
-    holds = trials.hold(kept)
-    tell("sets tried", trials.count, trials.count + 1)
-    return holds
 
 
 def _ranking(card: Card, cases: Sequence[Path], form: str, computing: Sequence[str], cache: Path) -> list[str]:

@@ -1,47 +1,118 @@
-"""A 1-minimal set that holds: from a ranking, by trying sets.
+"""A 1-minimal set that holds: from a ranking, by trying sets on few cases.
 
 The first sets tried are the first 1, 2, 4, ... of the ranking, until one holds. Then parts of it are left out, halves
 first and single items last, until none of its items can be left out: delta debugging (Zeller and Hildebrandt 2002) with
 the parts taken in an order that sheds heavy items first. A set may hold while a larger one does not; those are told.
+
+What is found on the case that is hardest is tried on all of them. Where it fails, the case that tells is added, and the
+search goes on with both. In the end the set holds on all cases, and without any of its items it fails on one.
 """
 
 from __future__ import annotations
 
 import random
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass, field
+from threading import Lock
 
-__all__ = ["Answers", "smallest"]
+__all__ = ["Answers", "Asked", "Group", "Items", "smallest", "smallest_on_all"]
 
 Items = frozenset[str]
+Group = tuple[int, ...]
+"""Cases that are replayed together, by place."""
 
 
 @dataclass
 class Answers:
-    """Every set that was tried, and whether it held; none is tried twice.
+    """Every set that was tried, and whether it held; none is tried twice, by several threads neither.
 
     Attributes:
         ask: whether a set holds.
-        known: what was answered, in the order in which it was asked.
+        known: what was answered.
     """
 
     ask: Callable[[Items], bool]
     known: dict[Items, bool] = field(default_factory=dict)
+    _running: dict[Items, Future[bool]] = field(default_factory=dict)
+    _lock: Lock = field(default_factory=Lock)
 
     def __call__(self, items: Items) -> bool:
         """Whether this set holds."""
-        if items not in self.known:
-            self.known[items] = self.ask(items)
-        return self.known[items]
+        with self._lock:
+            if items in self.known:
+                return self.known[items]
+            first = items not in self._running
+            answer = self._running.setdefault(items, Future())
+        if first:
+            try:
+                self.known[items] = self.ask(items)
+            except BaseException as error:
+                answer.set_exception(error)
+                raise
+            answer.set_result(self.known[items])
+        return answer.result()
 
     def setbacks(self) -> list[tuple[Items, Items]]:
         """(smaller set that holds, larger one that does not): where one more item in fp32 made it worse."""
-        held = [items for items, holds in self.known.items() if holds]
-        failed = [items for items, holds in self.known.items() if not holds]
+        order = sorted(self.known, key=lambda items: (len(items), sorted(items)))
+        held = [items for items in order if self.known[items]]
+        failed = [items for items in order if not self.known[items]]
         return [(small, large) for small in held for large in failed if small < large]
 
 
-def smallest(ranking: Sequence[str], holds: Answers, weights: Mapping[str, float], seed: int = 0) -> Items:
+class Asked:
+    """Answers on every group of cases that was asked about.
+
+    Args:
+        hold: whether a set holds on a group.
+    """
+
+    def __init__(self, hold: Callable[[Items, Group], bool]) -> None:
+        self._hold = hold
+        self._answers: dict[Group, Answers] = {}
+        self._lock = Lock()
+
+    def __call__(self, items: Items, group: Group) -> bool:
+        """Whether a set holds on a group."""
+        with self._lock:
+            answers = self._answers.setdefault(group, Answers(lambda kept: self._hold(kept, group)))
+        return answers(items)
+
+    def setbacks(self) -> list[tuple[Items, Items]]:
+        """Those of `Answers`, each once; both sets were tried on the same cases."""
+        found = [pair for group in sorted(self._answers) for pair in self._answers[group].setbacks()]
+        return list(dict.fromkeys(found))
+
+
+def smallest_on_all(
+    ranking: Sequence[str],
+    asked: Asked,
+    failing: Callable[[Items, Sequence[Group]], Group | None],
+    weights: Mapping[str, float],
+    seed: int = 0,
+) -> Items:
+    """As `smallest`, on all cases.
+
+    Args:
+        ranking: as of `smallest`.
+        asked: answers.
+        failing: cases on which a set that holds on the groups given fails, no such group again; None where it holds on
+            all cases.
+        weights, seed: as of `smallest`.
+    """
+    groups: list[Group] = [(0,)]
+    while True:
+        kept = smallest(ranking, lambda items: all(asked(items, group) for group in groups), weights, seed)
+        more = failing(kept, groups)
+        if more is None:
+            return kept
+        groups.append(more)
+
+
+def smallest(
+    ranking: Sequence[str], holds: Callable[[Items], bool], weights: Mapping[str, float], seed: int = 0
+) -> Items:
     """A set that holds, none of whose items can be left out.
 
     Args:
@@ -69,7 +140,7 @@ def smallest(ranking: Sequence[str], holds: Answers, weights: Mapping[str, float
         size = max(min(size // 2, len(kept) // 2), 1)
 
 
-def _first_that_holds(ranking: Sequence[str], holds: Answers) -> Items:
+def _first_that_holds(ranking: Sequence[str], holds: Callable[[Items], bool]) -> Items:
     """The first 1, 2, 4, ... of the ranking; all of it at the latest."""
     count = 1
     while count < len(ranking) and not holds(frozenset(ranking[:count])):

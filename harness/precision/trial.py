@@ -1,7 +1,7 @@
 """One set of nodes in fp32, tried: written as a mixed graph, replayed on the cases, judged by the gate.
 
 The rules that a set must keep are those that hold where everything is in fp32, on the rung of the engine that is
-searched. The case that everything reduced fails worst is tried first: a set that fails there fails.
+searched. The case that everything reduced fails worst is the first: a set that fails there fails.
 """
 
 from __future__ import annotations
@@ -19,19 +19,22 @@ from numpy.typing import NDArray
 import engines
 from cases.case import open_case
 from engines.base import FrameEngine
-from engines.layers.mixed import Mixed, Movable, mixed
+from engines.layers.mixed import Mixed, Movable, mixed, movable
 from engines.layers.network import Network
+from engines.registry import rewritten_pair
 from harness.gate import Policy, Status, Verdict, judge
 from harness.gate.policy import Profile
 from harness.model.card import Card
+from harness.precision.search import Group
 from harness.replay.hooks import Hooks
 from harness.replay.replay import replay
 from harness.run.folder import Run
 
 if TYPE_CHECKING:
+    from engines.emulated.pair import Pair
     from engines.protocol import Engine, ModelSource, Tensors
 
-__all__ = ["Trials", "judged_rules"]
+__all__ = ["Trials", "judged_rules", "trials_of"]
 
 EXACT = "ort-fp32"  # what everything in fp32 runs on: a graph without types says nothing of precision
 REMEMBERED_BYTES = 256 << 20  # outputs of the reference that are kept between trials
@@ -65,13 +68,12 @@ class Trials:
         cache: Path,
     ) -> None:
         self._card, self._cases, self._engine, self._cache = card, list(cases), engine, cache
-        self._network, self._can, self._precision = network, can, precision
+        self.network, self.can, self._precision = network, can, precision
         self._policy = policy and policy.model_copy(
             update={"profile": {"precision": Profile(engines=(engine,), preprocess=(PIPELINE,))}}
         )
         self._reference: Engine | None = None
         self._wanted: frozenset[str] = frozenset()
-        self.count = 0
 
     @property
     def rung(self) -> str:
@@ -80,7 +82,7 @@ class Trials:
 
     def graph(self, kept: Collection[str]) -> Mixed:
         """The graph with these nodes in fp32."""
-        return mixed(self._network, self._can, kept, self._precision)
+        return mixed(self.network, self.can, kept, self._precision)
 
     def begin(self, exact: Verdict, low: Verdict) -> None:
         """Learn what must hold, and which case comes first.
@@ -90,27 +92,51 @@ class Trials:
             low: of everything reduced.
         """
         self._wanted = judged_rules(exact, self.rung, Status.PASS)
+        bad = self._bad_cases(low)
+        self._cases.sort(key=lambda path: -bad[open_case(path).id])
+
+    def known(self) -> tuple[frozenset[str], list[Path]]:
+        """What `begin` learnt: rules that must hold, and the cases in their order."""
+        return self._wanted, self._cases
+
+    def take(self, wanted: frozenset[str], cases: Sequence[Path]) -> None:
+        """Learn that of another process."""
+        self._wanted, self._cases = wanted, list(cases)
+
+    def hold(self, kept: Collection[str], group: Group) -> bool:
+        """Whether the rules hold with these nodes in fp32 on these cases; what few cases cannot tell is no failure."""
+        verdict = self.verdict(kept, [self._cases[place] for place in group])
+        if len(group) == len(self._cases):
+            return not self.broken(verdict)
+        return not self._wanted & judged_rules(verdict, self.rung, *BAD)
+
+    def failing(self, kept: Collection[str], known: Sequence[Group] = ()) -> Group | None:
+        """The case that fails worst with these nodes in fp32, all cases where none fails alone; None where all hold.
+
+        Args:
+            kept: nodes in fp32.
+            known: groups on which they are known to hold.
+        """
+        verdict = self.verdict(kept)
+        if not self.broken(verdict):
+            return None
+        bad, everything = self._bad_cases(verdict), tuple(range(len(self._cases)))
+        alone = [(place,) for place in everything if bad[open_case(self._cases[place]).id] and (place,) not in known]
+        groups = sorted(alone, key=lambda group: -bad[open_case(self._cases[group[0]]).id])
+        return next((group for group in (*groups, everything) if group not in known), None)
+
+    def _bad_cases(self, verdict: Verdict) -> Counter[str]:
+        """Case -> how many of the rules that must hold it breaks."""
         failing: Counter[str] = Counter()
-        for rule in low.rules:
-            for outcome in rule.rungs:
+        for rule in verdict.rules:
+            for outcome in rule.rungs if rule.id in self._wanted else ():
                 for case in outcome.cases if outcome.rung == self.rung else ():
                     failing[case.case] += case.status in BAD
-        self._cases.sort(key=lambda path: -failing[open_case(path).id])
-
-    def hold(self, kept: Collection[str]) -> bool:
-        """Whether the rules hold with these nodes in fp32."""
-        first, everything = self._cases[:1], self._cases
-        if self._broken(self.verdict(kept, first)):
-            return False
-        return len(first) == len(everything) or not self.broken(self.verdict(kept))
+        return failing
 
     def broken(self, verdict: Verdict) -> frozenset[str]:
         """Rules that hold in fp32 and not here."""
         return self._wanted - judged_rules(verdict, self.rung, Status.PASS)
-
-    def _broken(self, verdict: Verdict) -> frozenset[str]:
-        """The same of one case: what a single case cannot tell is no failure."""
-        return frozenset(rule for rule in self._wanted if rule in judged_rules(verdict, self.rung, *BAD))
 
     def verdict(self, kept: Collection[str] | None, cases: Sequence[Path] | None = None) -> Verdict:
         """Replay and judge.
@@ -132,7 +158,6 @@ class Trials:
 
     def run(self, kept: Collection[str] | None, out: Path, scratch: Path, cases: Sequence[Path] | None = None) -> Run:
         """Replay the reference and the engine that runs the mixed graph."""
-        self.count += 1
         source = self._source(kept, scratch)
         hooks = Hooks(lambda name, known: self._opened(name, known, source))
         return replay(
@@ -158,6 +183,16 @@ class Trials:
         if source is None:
             return engines.open(EXACT, known)
         return engines.open(name, replace(source, options=known.options))
+
+
+def trials_of(
+    card: Card, cases: Sequence[Path], policy: Policy | None, engine: str, form: str, cache: Path
+) -> tuple[Trials, Pair]:
+    """Trials of a model, and its graph in fp32 and reduced; arguments as of `Trials`, `form` its precision."""
+    pair = rewritten_pair(f"emulated-{form}", card.source(cache))
+    assert pair is not None
+    network, can = Network(pair.exact), movable(pair.exact, form)
+    return Trials(card, cases, policy, engine, network, can, form, cache), pair
 
 
 def judged_rules(verdict: Verdict, rung: str, *statuses: Status) -> frozenset[str]:

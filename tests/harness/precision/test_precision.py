@@ -9,12 +9,15 @@ from pathlib import Path
 import onnx
 import pytest
 
+from cases.case import find_cases
 from cases.synth import synth_cases
 from harness.cli import main
 from harness.errors import UsageError
 from harness.gate import load_policy
 from harness.model.card import load_card
 from harness.precision.measure import precision
+from harness.precision.team import Setup, team
+from harness.precision.trial import trials_of
 from harness.run.folder import Run
 from tests.harness.tiny_model import write_tiny
 
@@ -99,6 +102,25 @@ def test_rules_that_fail_in_fp32_are_no_matter_of_precision(files: tuple[Path, P
         precision(load_card(card), [cases], policy=load_policy(tight), cache=card.parent / "cache")
     with pytest.raises(UsageError, match="has no format"):
         precision(load_card(card), [cases], engine="emulated-tf32", cache=card.parent / "cache")
+
+
+def test_a_process_of_its_own_answers_as_this_one_does(
+    files: tuple[Path, Path, Path], out: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    card, cases, policy = files
+    monkeypatch.setattr("harness.precision.team.usable_cores", lambda: 2)
+    setup = Setup(
+        load_card(card), find_cases([cases]), load_policy(policy), "emulated-fp16", "fp16", card.parent / "cache"
+    )
+    trials, _ = trials_of(setup.card, setup.cases, setup.policy, setup.engine, setup.form, setup.cache)
+    trials.begin(trials.verdict(None), trials.verdict(()))
+    kept = frozenset(json.loads((out / "precision.json").read_text())["kept"])
+    told: list[int] = []
+    with team(setup, trials, 2, told.append) as who:
+        assert who.jobs == 2
+        assert who.each(lambda seed: kept if who.hold(kept, (0,)) else frozenset(), [0, 1]) == [kept, kept]
+        assert who.failing(frozenset()) in {(0,), (1,)}
+    assert told == [1, 2, 3]
 
 
 def _exit(command: list[str]) -> int:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+from concurrent.futures import ThreadPoolExecutor
+from threading import Event
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness.precision.search import Answers, smallest
+from harness.precision.search import Answers, Asked, Group, smallest, smallest_on_all
 
 names = st.lists(st.text("abcdefgh", min_size=1, max_size=2), min_size=1, max_size=14, unique=True)
 
@@ -66,3 +68,50 @@ def test_a_step_that_made_it_worse_is_told() -> None:
     answers = Answers(lambda items: items in ({"a"}, {"a", "c"}, {"a", "b", "c"}))
     assert smallest(["b", "a", "c"], answers, dict.fromkeys("abc", 1.0)) == {"a"}
     assert (frozenset("a"), frozenset("ab")) in answers.setbacks()
+
+
+@given(ranking=names, data=st.data(), seed=st.integers(0, 3))
+@settings(max_examples=60, deadline=None)
+def test_what_each_case_needs_is_found_though_few_cases_are_tried(
+    ranking: list[str], data: st.DataObject, seed: int
+) -> None:
+    needs = [frozenset(data.draw(st.sets(st.sampled_from(ranking), max_size=3))) for _ in range(4)]
+    needs[0] |= {ranking[0]}  # nothing kept fails on the first case
+    tried: list[tuple[frozenset[str], Group]] = []
+
+    def hold(items: frozenset[str], group: Group) -> bool:
+        tried.append((items, group))
+        return all(needs[place] <= items for place in group)
+
+    def failing(items: frozenset[str], known: object) -> Group | None:
+        return next(((place,) for place, need in enumerate(needs) if not need <= items), None)
+
+    found = smallest_on_all(ranking, Asked(hold), failing, dict.fromkeys(ranking, 1.0), seed)
+    assert found == frozenset().union(*needs)
+    assert len(tried) == len(set(tried))
+
+
+def test_setbacks_are_of_one_group_of_cases_and_told_once() -> None:
+    answers = {(0,): {"a": True, "ab": False}, (1,): {"a": True, "ab": False, "b": False, "bc": True}}
+    asked = Asked(lambda items, group: answers[group]["".join(sorted(items))])
+    for group, known in answers.items():
+        for items in known:
+            asked(frozenset(items), group)
+    assert asked.setbacks() == [(frozenset("a"), frozenset("ab"))]
+
+
+def test_threads_that_ask_the_same_wait_for_one_answer() -> None:
+    count = [0]
+    begun = Event()
+
+    def ask(items: frozenset[str]) -> bool:
+        count[0] += 1
+        begun.wait(5)
+        return True
+
+    answers = Answers(ask)
+    with ThreadPoolExecutor(2) as threads:
+        both = [threads.submit(answers, frozenset("a")) for _ in range(2)]
+        begun.set()
+        assert [one.result() for one in both] == [True, True]
+    assert count == [1]

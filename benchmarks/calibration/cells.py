@@ -12,15 +12,16 @@ from pathlib import Path
 
 import numpy as np
 from filelock import FileLock, Timeout
+from numpy.typing import NDArray
 
-from benchmarks.calibration.drives import Version, draw
+from benchmarks.calibration.drives import WIDEST, Version, draw, widest
 from benchmarks.calibration.faults import SIZES, Fault
 from benchmarks.calibration.noise import CALIBRATION, FAMILIES, HELD_OUT
 from benchmarks.calibration.numbers import Numbers, key_of, numbers_of
 from harness.run.question import Question
 from trueline._drafts import replacing
 
-__all__ = ["CASES", "SECONDS", "SUITES", "Unit", "compute", "kept", "units"]
+__all__ = ["CASES", "SECONDS", "SUITES", "Unit", "as_measured", "compute", "kept", "units"]
 
 SECONDS = (4.0, 15.0, 60.0)
 SUITES = (8, 30, 100)
@@ -133,3 +134,12 @@ def kept(unit: Unit, work: Path, wanted: Sequence[str]) -> Numbers | None:
         return None
     with np.load(path, allow_pickle=False) as found:
         return Numbers(tuple(found["keys"].tolist()), found["value"].astype(float), found["compared"], found["open"])
+
+
+def as_measured(unit: Unit, work: Path) -> NDArray[np.bool_]:
+    """Cases of a unit in which no line is wider than the widest that was measured, bool [cases]; kept."""
+    path = work / f"{unit.name}.widest.npy"
+    if not path.exists():
+        with replacing(path) as draft:
+            np.save(draft, widest(draw(unit.version)))
+    return np.asarray(np.load(path, allow_pickle=False) <= WIDEST)

@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.stats import beta
 
-from benchmarks.calibration.cells import SECONDS, SUITES, Unit, kept, units
+from benchmarks.calibration.cells import SECONDS, SUITES, Unit, as_measured, kept, units
 from benchmarks.calibration.faults import KINDS
 from benchmarks.calibration.numbers import key_of
 from benchmarks.calibration.plot import draw_plot
@@ -35,6 +36,7 @@ def write(policies: Sequence[Policy], work: Path, results: Path, picture: Path) 
             "policy": {"name": name_of(policy), "sha256": [s.sha256 for s in policy.sources]},
             "not_simulated": simulated_rules(policy)[1],
             "good": {f"{s:g}": _of_part(found, "good", s) for s in SECONDS},
+            "as_measured": {f"{s:g}": _of_part(found, "good", s, work) for s in SECONDS},
             "clustered": {"15": _of_part(found, "clustered", 15.0)},
             "choosing": {f"{s:g}": _of_part(found, "choosing", s) for s in SECONDS},
             "limits": {f"{s:g}": _limits(found, policy, s) for s in SECONDS},
@@ -59,18 +61,21 @@ def _judged(policy: Policy, work: Path) -> list[tuple[Unit, JudgedVersion]]:
     return [(u, JudgedVersion.of(u.version, numbers, policy)) for u, numbers in found if numbers is not None]
 
 
-def _of_part(found: Iterable[tuple[Unit, JudgedVersion]], part: str, seconds: float) -> dict[str, Any]:
-    """Suites of every size of the versions of one part and length."""
+def _of_part(
+    found: Iterable[tuple[Unit, JudgedVersion]], part: str, seconds: float, work: Path | None = None
+) -> dict[str, Any]:
+    """Suites of every size of the versions of one part and length; with the folder, of cases as they were measured."""
     own = [(u, j) for u, j in found if u.part == part and u.version.seconds == seconds]
-    told: dict[str, Any] = {"versions": len(own), "cases": sum(u.version.cases for u, _ in own), "suites": {}}
+    among = [np.ones(u.version.cases, bool) if work is None else as_measured(u, work) for u, _ in own]
+    told: dict[str, Any] = {"versions": len(own), "cases": int(sum(map(np.sum, among))), "suites": {}}
     if not own:
         return told
     for size in SUITES:
-        judged = [(u.version.family, j.suites(size)) for u, j in own]
+        judged = [(u.version.family, j.suites(size, among=a)) for (u, j), a in zip(own, among, strict=True)]
         told["suites"][str(size)] = _shares([j for _, j in judged], size) | {
             "families": {f: _mean(j.failed / j.suites for g, j in judged if g == f) for f, _ in judged}
         }
-    told["cases_by_rule"] = _cases_by_rule([j for _, j in own])
+    told["cases_by_rule"] = _cases_by_rule([j for _, j in own], among)
     return told
 
 
@@ -106,12 +111,13 @@ def clustered_interval(shares: Sequence[float], each: int, confidence: float = 0
     return low, high
 
 
-def _cases_by_rule(judged: Sequence[JudgedVersion]) -> dict[str, float]:
-    """Share of cases that each rule fails by themselves."""
-    total = sum(j.version.cases for j in judged)
+def _cases_by_rule(judged: Sequence[JudgedVersion], among: Sequence[NDArray[np.bool_]]) -> dict[str, float]:
+    """Share of these cases that each rule fails by themselves."""
+    total = int(sum(map(np.sum, among)))
     failed = Counter[str]()
-    for j in judged:
-        failed.update({name: sum(s is Status.FAIL for s in every) for name, every in j.statuses().items()})
+    for j, cases in zip(judged, among, strict=True):
+        fails = {name: np.array([s is Status.FAIL for s in every]) for name, every in j.statuses().items()}
+        failed.update({name: int((of_case & cases).sum()) for name, of_case in fails.items()})
     return _rounded({name: count / total for name, count in failed.items() if count})
 
 
@@ -148,6 +154,7 @@ def tables(told: Mapping[str, Any]) -> Iterator[str]:
     yield "|---|---|" + "---|" * (len(SUITES) + 1)
     for name, part in [
         *((f"{s} s", p) for s, p in told["good"].items()),
+        *((f"{s} s, as measured", p) for s, p in told["as_measured"].items()),
         ("15 s, ten clips a drive", told["clustered"]["15"]),
     ]:
         if part["suites"]:

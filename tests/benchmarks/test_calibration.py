@@ -11,8 +11,8 @@ import pytest
 from scipy.stats import beta
 
 from benchmarks.calibration import cells, report
-from benchmarks.calibration.cells import Unit, compute, kept, units
-from benchmarks.calibration.drives import X_M, Version, draw
+from benchmarks.calibration.cells import Unit, as_measured, compute, kept, units
+from benchmarks.calibration.drives import WIDEST, X_M, Version, draw, widest
 from benchmarks.calibration.faults import KINDS, Fault
 from benchmarks.calibration.noise import FAMILIES, HELD_OUT
 from benchmarks.calibration.numbers import key_of, measured_run, numbers_of
@@ -87,6 +87,22 @@ def test_a_suite_fails_where_one_of_its_cases_does(policy: Policy) -> None:
     assert 0 < sum(fails) < 12
     assert found.suites(12).failed == found.suites(12).suites == 1
     assert found.suites(1, shuffles=1).failed == sum(fails)
+
+
+def test_a_line_that_is_wider_than_any_that_was_measured_is_told_and_left_out(policy: Policy, tmp_path: Path) -> None:
+    unit = Unit("good", 0, Version("bursts, t of 5 degrees", (7, 6), 4.0, 40))
+    drawn = draw(unit.version)
+    among = as_measured(unit, tmp_path)
+    assert 0 < among.sum() < 40
+    np.testing.assert_array_equal(among, as_measured(unit, tmp_path))
+    twice = dataclasses.replace(drawn, candidate=drawn.reference + 2 * (drawn.candidate - drawn.reference))
+    np.testing.assert_allclose(widest(twice), 2 * widest(drawn), rtol=1e-4)
+    found = judged(unit.version, policy)
+    for size in (8, 40):
+        cut = list(found._cut(size, 3, among))
+        assert all(among[cases].all() and len(cases) == min(size, among.sum()) for cases in cut)
+    aside = dataclasses.replace(drawn, candidate=drawn.reference + 5)
+    assert (widest(aside) < 1e-3 * WIDEST).all()  # a lasting offset is no width
 
 
 def test_clips_of_a_drive_share_its_effects() -> None:

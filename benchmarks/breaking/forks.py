@@ -1,8 +1,9 @@
 """Commands as forks of one process that has imported what they import: a trial costs what its command does.
 
-A fork has memory, descriptors, a working folder and an environment of its own, and is killed like any process. Nothing
-is written while a command imports, so nothing is lost by having that behind it. The process has one thread when it
-forks.
+A fork is killed after some seconds of its own CPU time, not of the clock: however busy the machine is, the same share
+of the command is done by then. It has memory, descriptors, a working folder and an environment of its own, and is
+killed like any process. Nothing is written while a command imports, so nothing is lost by having that behind it. The
+process has one thread when it forks.
 """
 
 from __future__ import annotations
@@ -17,6 +18,8 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -33,11 +36,12 @@ MODULES = (
 
 @dataclass(frozen=True)
 class Ended:
-    """How a command ended: its exit code, negative where a signal ended it, and what it said."""
+    """How a command ended: its exit code, negative where a signal ended it, what it said, its seconds of CPU."""
 
     returncode: int
     stdout: str
     stderr: str
+    cpu_s: float
 
 
 class Forks:
@@ -48,6 +52,7 @@ class Forks:
             [sys.executable, "-m", "benchmarks.breaking.forks"], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
             text=True, cwd=ROOT, env=environment(),
         )  # fmt: skip
+        self._told()  # it has imported everything
         return self
 
     def __exit__(
@@ -56,24 +61,24 @@ class Forks:
         self._process.kill()
         self._process.wait()
 
-    def run(self, argv: tuple[str, ...], folder: Path, *, kill_after_s: float | None = None, **more: str) -> Ended:
+    def run(self, argv: tuple[str, ...], folder: Path, *, kill_after_cpu_s: float | None = None, **more: str) -> Ended:
         """Run a command to its end, or kill it.
 
         Args:
             argv: the interpreter, `-m`, a module, its arguments.
             folder: where it runs.
-            kill_after_s: seconds after which SIGKILL ends it; None: let it end.
+            kill_after_cpu_s: seconds of its CPU time after which SIGKILL ends it; None: let it end.
             **more: variables of its environment.
         """
         with tempfile.TemporaryDirectory(prefix="trueline-said-") as said:
             out, err = Path(said) / "out", Path(said) / "err"
             self._tell({"argv": argv[2:], "cwd": str(folder), "env": more, "out": str(out), "err": str(err)})
-            pid = self._told()
-            if kill_after_s is not None and not select.select([self._stdout], [], [], kill_after_s)[0]:
-                os.kill(pid, signal.SIGKILL)
-            status = self._told()
+            (pid,) = self._told()
+            if kill_after_cpu_s is not None:
+                _kill_after(pid, kill_after_cpu_s)
+            status, cpu_ns = self._told()
             texts = (path.read_text(encoding="utf-8", errors="replace") for path in (out, err))
-            return Ended(os.waitstatus_to_exitcode(status), *texts)
+            return Ended(os.waitstatus_to_exitcode(status), *texts, cpu_ns / 1e9)
 
     @property
     def _stdout(self) -> IO[str]:
@@ -85,8 +90,22 @@ class Forks:
         self._process.stdin.write(json.dumps(wanted) + "\n")
         self._process.stdin.flush()
 
-    def _told(self) -> int:
-        return int(self._stdout.readline())
+    def _told(self) -> list[int]:
+        return [int(number) for number in self._stdout.readline().split()]
+
+
+def _kill_after(pid: int, cpu_s: float) -> None:
+    """Kill a process once it has had so much CPU time, unless it ends before."""
+    clock = (~pid << 3) | 2  # clock_getcpuclockid(3) of Linux: time on a CPU of all threads of the process
+    with suppress(OSError):  # it has ended
+        handle = os.pidfd_open(pid)
+        try:
+            while not select.select([handle], [], [], 0.001)[0]:
+                if time.clock_gettime(clock) >= cpu_s:
+                    signal.pidfd_send_signal(handle, signal.SIGKILL)
+                    return
+        finally:
+            os.close(handle)
 
 
 def _serve() -> dict[str, Any] | None:
@@ -94,13 +113,15 @@ def _serve() -> dict[str, Any] | None:
     for name in MODULES:
         importlib.import_module(name)
     assert threading.active_count() == len(os.listdir("/proc/self/task")) == 1  # noqa: PTH208  # names are enough
+    print(0, flush=True)
     for line in sys.stdin:
         wanted: dict[str, Any] = json.loads(line)
         pid = os.fork()
         if pid == 0:
             return wanted
         print(pid, flush=True)
-        print(os.waitpid(pid, 0)[1], flush=True)
+        status, used = os.wait4(pid, 0)[1:]
+        print(status, round((used.ru_utime + used.ru_stime) * 1e9), flush=True)
     return None
 
 

@@ -25,7 +25,7 @@ from trueline._drafts import replacing
 __all__ = ["CaseParts", "Columns", "Run", "TakesRows", "height_of", "rows_of_table"]
 
 ROWS_PER_GROUP = 50_000  # bounds what writing a table holds in memory
-LINES_PER_GROUP = 5_000  # rows of lines.parquet are ten times as large
+LINES_PER_GROUP = 20_000  # rows of lines.parquet are ten times as large; its writer keeps 50 kB for every group
 ROWS_PER_PART = 16_384  # several parts are in memory while a table is written of them
 
 Columns = Mapping[str, Any]

@@ -91,8 +91,9 @@ def _sustained(question: Question, stretches: Stretches, column: Column, facts: 
     best = question.measure.best
     held = np.full(len(stretches.order), best)
     frames = stretches.ordered(stretches.rows["frame"])
-    needed = np.repeat(_needed_frames(question.hold_s, stretches, facts), stretches.lengths)
-    for window in np.unique(needed).tolist():
+    windows = _needed_frames(question.hold_s, stretches, facts)
+    needed = np.repeat(windows, stretches.lengths)
+    for window in np.unique(windows).tolist():
         lowest, on_end = _held(column.numbers, frames, stretches.of_rows, window)
         counts = on_end & ~np.isnan(lowest) & (needed == window)
         held[counts] = lowest[counts]

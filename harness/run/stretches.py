@@ -185,6 +185,8 @@ def _codes(keys: pl.DataFrame) -> Ints:
 
 def _dense(column: pl.Series) -> tuple[Ints, int]:
     """Numbers from 0 that tell the values of a column apart, null among them, and how many may be needed."""
+    if column.eq_missing(column[0]).all():  # the case of most batches
+        return np.zeros(len(column), np.int64), 1
     if column.dtype == pl.String:
         column = column.cast(pl.Categorical).to_physical().cast(pl.Int64)
     elif not column.dtype.is_integer():

@@ -78,8 +78,8 @@ class RuleItem(pytest.Item):
             status = Status.NOT_RUN
         if status is Status.PASS:
             return
-        step = judged.blamed.get("|".join((found.id, self.wanted.rung or "", self.wanted.case or "")), "")
-        text = told(found, rung, case, status, judged.report, step)
+        key = "|".join((found.id, self.wanted.rung or "", self.wanted.case or ""))
+        text = told(found, rung, case, status, judged.report, judged.blamed.get(key, ""), judged.inputs.get(key, ""))
         if found.required:
             raise RuleBroken(text)
         self.user_properties.append(("trueline_advisory", f"{self.nodeid}\n{text}"))
@@ -99,9 +99,11 @@ class RuleItem(pytest.Item):
 
 
 def told(
-    rule: RuleOutcome, rung: RungOutcome | None, case: CaseOutcome | None, status: Status, report: str, step: str = ""
-) -> str:
-    """What a broken item says: what was found, the step that is blamed, where it is worst, the rule, where to look."""
+    rule: RuleOutcome, rung: RungOutcome | None, case: CaseOutcome | None, status: Status, report: str,
+    step: str = "", inputs: str = "",
+) -> str:  # fmt: skip
+    """What a broken item says: what was found, the step that is blamed, what the input tensors differ in, where it is
+    worst, the rule, where to look."""
     band = f" {'+'.join(rule.band)}" if rule.band else ""
     against = " worse than the baseline" if rule.compare == "baseline" else ""
     place = [p for p in (rung.rung if rung else rule.pattern, f"case {case.case}" if case else "") if p]
@@ -109,6 +111,8 @@ def told(
     lines.append(f"  found:   {case.reason if case else rung.reason if rung else rule.reason}")
     if step:
         lines.append(f"  step:    {step}")
+    if inputs:
+        lines.append(f"  inputs:  {inputs}")
     if case is not None and case.worst is not None:
         lines.append(f"  worst:   {case.worst.value:.3g} {case.worst_unit}".rstrip() + f" at {case.worst}")
     if rung is not None and rung.statistics:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.gate import Verdict, judge, open_baseline
+from harness.ladder import Finding
 from harness.ladder.words import blamed
 from harness.model.card import Card
 from harness.plugin.options import GateOptions
@@ -21,7 +22,7 @@ from harness.plugin.summary import verdict_lines
 from harness.run.folder import Run
 from harness.summary.blocks import findings_of
 
-__all__ = ["GateSession", "Judged"]
+__all__ = ["GateSession", "Judged", "told_inputs"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +35,7 @@ class Judged:
         report: the report's path, or why there is none.
         summary: lines for the end of the test run.
         blamed: "rule|rung|case" -> the step that this broken limit is blamed on, in words.
+        inputs: the same -> what the input tensors of lab and car differ in, where that can explain it.
     """
 
     verdict: Verdict
@@ -41,6 +43,7 @@ class Judged:
     report: str
     summary: str
     blamed: Mapping[str, str] = field(default_factory=dict)
+    inputs: Mapping[str, str] = field(default_factory=dict)
 
 
 class GateSession:
@@ -161,15 +164,22 @@ class GateSession:
             folder = self._shared.claim(name)
             folder.mkdir(parents=True)
             result = conclude(run, verdict, folder)
-            steps = {"|".join(key): blamed(f) for key, f in findings_of(result.explanation).items()}
-            return {"folder": str(folder), "report": str(result.report or result.remarks[-1]), "blamed": steps}
+            broken = {"|".join(key): f for key, f in findings_of(result.explanation).items()}
+            return {
+                "folder": str(folder),
+                "report": str(result.report or result.remarks[-1]),
+                "blamed": {key: blamed(f) for key, f in broken.items()},
+                "inputs": told_inputs(run, broken),
+            }
 
         told = self._shared.once(name, work)
         folder = Path(told["folder"])
         lines = list(verdict_lines(verdict.to_json(), folder / "verdict.json"))
         if chosen is not None and partial:
             lines.append(f"  on {len(chosen)} of {len(suite.cases)} cases: those of the items that were selected")
-        return Judged(verdict, folder, str(told["report"]), "\n".join(lines), dict(told["blamed"]))
+        return Judged(
+            verdict, folder, str(told["report"]), "\n".join(lines), dict(told["blamed"]), dict(told["inputs"])
+        )
 
     def _run_of(self, suite: Suite) -> Run:
         if self.options.run is not None:
@@ -203,3 +213,14 @@ class _Stopwatch:
         now = time.perf_counter()
         self._seconds[case] = self._seconds.get(case, 0.0) + now - self._last
         self._last = now
+
+
+def told_inputs(run: Run, broken: Mapping[str, Finding]) -> dict[str, str]:
+    """What the input tensors of lab and car differ in, for the findings that this can explain; the report keeps it."""
+    from harness.report.mismatch import answer_of, mismatch_view
+
+    mismatch = mismatch_view(run, list(broken.values()), ()) if broken else {"told": []}
+    if not mismatch["told"]:
+        return {}
+    told = {key: "; ".join(answer_of(finding, mismatch)) for key, finding in broken.items()}
+    return {key: text for key, text in told.items() if text}

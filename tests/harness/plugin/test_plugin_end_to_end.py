@@ -67,6 +67,7 @@ def test_a_policy_is_replayed_judged_and_reported(pytester: pytest.Pytester) -> 
     result.stdout.fnmatch_lines(
         [
             "FAIL preprocess: deploy/torch-fp32, case synth_00001",
+            "  inputs:  the deploy pipeline's tensor *",
             "  worst: * mm at frame *, track *, band *",
             f"  report:  {out / 'report.html'}",
             "advisory: tiny.trueline.toml::latency*",

@@ -31,11 +31,15 @@ def test_a_good_case_passes_and_a_bad_one_fails(suite: pytest.Pytester) -> None:
     assert result.ret == pytest.ExitCode.TESTS_FAILED
 
 
-def test_a_failure_tells_the_step_that_is_blamed(suite: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failure_tells_the_step_that_is_blamed_and_what_its_inputs_differ_in(
+    suite: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("harness.plugin.session.findings_of", lambda _: {("kink", "deploy/ort-fp32", "bad"): None})
     monkeypatch.setattr("harness.plugin.session.blamed", lambda _: "begins at deploy/ort-fp32: preprocess:resize")
+    swapped = "the car's tensor = the lab's with red and blue swapped"
+    monkeypatch.setattr("harness.plugin.session.told_inputs", lambda run, broken: dict.fromkeys(broken, swapped))
     write_suite(suite.path, {"bad": 5.0})
-    run(suite).stdout.fnmatch_lines(["*step:    begins at deploy/ort-fp32: preprocess:resize"])
+    run(suite).stdout.fnmatch_lines(["*step:    begins at deploy/ort-fp32: preprocess:resize", f"*inputs:  {swapped}"])
 
 
 def test_a_failure_tells_the_numbers_the_frame_and_the_report_without_a_traceback(suite: pytest.Pytester) -> None:

@@ -3,7 +3,8 @@
     nice -n 5 python -m benchmarks.calibration --hours 2          # simulate; goes on where it stopped
     python -m benchmarks.calibration --report [--policy FILE]...  # judge what is there, write results, table and plot
 
-One thread each. Numbers stay in build/calibration, results in benchmarks/calibration/results.
+One thread each; several may run side by side. Numbers stay in benchmarks/calibration/kept (9 KB a version; commit them,
+another session goes on from there), results in benchmarks/calibration/results.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from pathlib import Path
 
 from benchmarks.calibration import report
 from benchmarks.calibration.cells import compute, units
+from benchmarks.calibration.definitions import changed
 from benchmarks.calibration.suites import questions_of
 from harness.gate import Policy, load_policy
 
@@ -26,6 +28,11 @@ def main() -> None:
     """Simulate, or report."""
     options = _options()
     policies = [load_policy(file) for file in options.policy or SHIPPED]
+    if others := changed(options.work, questions_of(policies)):
+        raise SystemExit(
+            f"{options.work}: kept by other definitions of {', '.join(others[:5])}{' ...' * (len(others) > 5)}; remove "
+            "what is kept, or keep it elsewhere: --work FOLDER"
+        )
     if options.report:
         report.write(policies, options.work, HERE / "results", ROOT / "docs/images/gate_calibration.png")
         return
@@ -48,7 +55,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--hours", type=float, default=2.0)
     parser.add_argument("--report", action="store_true")
     parser.add_argument("--policy", type=Path, action="append", help="default: release, smoke, strict and the demo's")
-    parser.add_argument("--work", type=Path, default=ROOT / "build/calibration")
+    parser.add_argument("--work", type=Path, default=HERE / "kept")
     return parser.parse_args()
 
 

@@ -12,10 +12,11 @@ from scipy.stats import beta
 
 from benchmarks.calibration import cells, report
 from benchmarks.calibration.cells import Unit, as_measured, compute, kept, units
+from benchmarks.calibration.definitions import changed
 from benchmarks.calibration.drives import WIDEST, X_M, Version, draw, widest
 from benchmarks.calibration.faults import KINDS, Fault
 from benchmarks.calibration.noise import FAMILIES, HELD_OUT
-from benchmarks.calibration.numbers import key_of, measured_run, numbers_of
+from benchmarks.calibration.numbers import Numbers, key_of, measured_run, numbers_of
 from benchmarks.calibration.suites import JudgedVersion, judge_cases, questions_of, simulated_rules
 from harness.gate import Policy, judge, load_policy
 from harness.gate.verdict import Status
@@ -97,7 +98,7 @@ def test_a_line_that_is_wider_than_any_that_was_measured_is_told_and_left_out(po
     np.testing.assert_array_equal(among, as_measured(unit, tmp_path))
     twice = dataclasses.replace(drawn, candidate=drawn.reference + 2 * (drawn.candidate - drawn.reference))
     np.testing.assert_allclose(widest(twice), 2 * widest(drawn), rtol=1e-4)
-    found = judged(unit.version, policy)
+    found = JudgedVersion(unit.version, Numbers((), *np.zeros((3, 0, 40))), policy, {})
     for size in (8, 40):
         cut = list(found._cut(size, 3, among))
         assert all(among[cases].all() and len(cases) == min(size, among.sum()) for cases in cut)
@@ -155,6 +156,17 @@ def test_a_unit_is_computed_once_and_gives_the_same_numbers_anew(policy: Policy,
         np.testing.assert_array_equal(getattr(first, column), getattr(again, column))
     other = dataclasses.replace(unit, place=1)
     assert kept(other, tmp_path / "a", wanted) is None
+
+
+def test_what_is_kept_of_another_definition_is_told(
+    policy: Policy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    questions = questions_of([policy])
+    monkeypatch.setattr("benchmarks.calibration.definitions.SECONDS", 4.0)
+    assert changed(tmp_path, questions) == []
+    assert changed(tmp_path, questions) == []
+    monkeypatch.setattr("harness.measures.jitter._SHARE", 0.9)
+    assert changed(tmp_path, questions) == [f"jitter max {band}" for band in ("near", "mid", "far")]
 
 
 def test_the_interval_is_clopper_and_pearsons_where_suites_are_independent() -> None:

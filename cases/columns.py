@@ -14,7 +14,7 @@ from typing import Any, NamedTuple, Self
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["BLOCK_ROWS", "NO_PICTURE", "Columns", "GrowingColumns", "blocks_of"]
+__all__ = ["BLOCK_ROWS", "NO_PICTURE", "Columns", "GrowingColumns", "blocks_of", "parked"]
 
 NO_PICTURE = -1
 LARGEST_BYTES = 1 << 18
@@ -74,6 +74,13 @@ class GrowingColumns:
             return np.frombuffer(file.read(), dtype)
         file.flush()
         return np.asarray(np.memmap(file, dtype, "r", shape=(size // dtype.itemsize,)))
+
+
+def parked(values: NDArray[Any]) -> NDArray[Any]:
+    """The same values, mapped from a file where they are many; nobody may write to them."""
+    with GrowingColumns() as columns:
+        columns.add("values", values)
+        return columns.done()["values"]
 
 
 def blocks_of(values: NDArray[Any]) -> Iterator[NDArray[Any]]:

@@ -28,6 +28,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from cases.columns import parked
 from harness.measures.ego_looks import Lines, Pairs, at_place, errors_of
 from harness.measures.way import Way
 from harness.model.grid import Grid
@@ -50,10 +51,10 @@ LATE = 0.75  # of the error: less is left where lines are late
 
 @dataclass(frozen=True, slots=True)
 class Steps:
-    """Pairs of moments of a case, [pairs]: `then` and `now` are positions in its frames.
+    """Pairs of moments of a case, [pairs]: `then` and `now` are positions in its frames. Long columns lie in a file.
 
     Attributes:
-        then, now: the two moments.
+        then, now: the two moments; neither ever falls from pair to pair.
         forward_m, left_m, turn_rad: where the car is at `now`, seen from `then`.
         constant_m: mean error of the best constant lines; NaN where the way tells nothing.
     """
@@ -85,7 +86,8 @@ def _steps(way: Way, grid: Grid) -> Steps:
     aside = left + ahead * np.sin(turn)
     off = np.minimum(np.abs(aside - np.median(aside)), gate) if len(aside) else aside
     tells = len(now) * SPACING_M >= MIN_WAY_M and off.mean() >= MIN_CONSTANT_M
-    return Steps(then, now, forward, left, turn, float(off.mean()) if tells else float("nan"))
+    constant_m = float(off.mean()) if tells else float("nan")
+    return Steps(parked(then), parked(now), parked(forward), parked(left), parked(turn), constant_m)
 
 
 def _looks(way: Way) -> tuple[Ints, Ints]:
@@ -117,9 +119,6 @@ class EgoPath:
         self._stations = grid.stations.ravel()
         self._counts = np.zeros((len(steps), BINS), np.int64)
         self._lost = np.zeros(len(steps), np.int64)
-        self._pairs = _in_order(steps)
-        self._then, last = np.unique(self._pairs.then[::-1], return_index=True)
-        self._last = self._pairs.now[::-1][last]
         self._seen = Lines.none(len(self._stations))
 
     def add(self, place: Ints, frames: Ints, line_frame: Ints, lateral: Floats, track: Ints) -> None:
@@ -139,12 +138,11 @@ class EgoPath:
         own = Lines(place, np.searchsorted(frames, line_frame[rows]), lateral[rows], near, track[rows])
         lines = self._seen.and_then(own)
         self._look(lines, place)
-        self._seen = lines.take(np.isin(lines.moment, self._then[self._last > place[-1]]))
+        self._seen = lines.take(np.isin(lines.moment, _asked_after(self._steps, int(place[-1]))))
 
     def _look(self, lines: Lines, place: Ints) -> None:
         """At the pairs whose later moment is one of these and whose earlier one the rung ran."""
-        first, stop = np.searchsorted(self._pairs.now, [place[0], place[-1] + 1])
-        pairs = self._pairs.take(slice(first, stop))
+        pairs = _pairs_at(self._steps, int(place[0]), int(place[-1]))
         pairs = pairs.take((lines.at(pairs.then) >= 0) & (lines.at(pairs.now) >= 0))
         if not len(pairs.now):
             return
@@ -187,9 +185,19 @@ class EgoPath:
         return DELAYS_S[best] if errors[best] <= LATE * errors[0] else 0.0
 
 
-def _in_order(steps: tuple[Steps, ...]) -> Pairs:
-    """The pairs of all delays in the order of their later moments."""
-    delay = np.repeat(np.arange(len(steps)), [len(one.now) for one in steps])
+def _pairs_at(steps: tuple[Steps, ...], first: int, last: int) -> Pairs:
+    """The pairs of all delays whose later moment is one from `first` to `last`, in the order of these."""
+    spans = [slice(*np.searchsorted(one.now, [first, last + 1])) for one in steps]
+    delay = np.repeat(np.arange(len(steps)), [span.stop - span.start for span in spans])
     names = ("then", "now", "forward_m", "left_m", "turn_rad")
-    pairs = Pairs(delay, *(np.concatenate([getattr(one, name) for one in steps]) for name in names))
+    columns = (np.concatenate([getattr(one, n)[span] for one, span in zip(steps, spans, strict=True)]) for n in names)
+    pairs = Pairs(delay, *columns)
     return pairs.take(np.argsort(pairs.now, kind="stable"))
+
+
+def _asked_after(steps: tuple[Steps, ...], moment: int) -> Ints:
+    """The moments up to this one at which later ones look back."""
+    spans = [
+        slice(np.searchsorted(one.now, moment, "right"), np.searchsorted(one.then, moment, "right")) for one in steps
+    ]
+    return np.concatenate([one.then[span] for one, span in zip(steps, spans, strict=True)])

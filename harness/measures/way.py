@@ -9,6 +9,8 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from cases.columns import parked
+
 __all__ = ["Way"]
 
 Floats = NDArray[np.float64]
@@ -17,7 +19,7 @@ Ints = NDArray[np.int64]
 
 @dataclass(frozen=True, slots=True)
 class Way:
-    """Where the car was at every moment, in a frame of its own; NaN where nothing is known.
+    """Where the car was at every moment, in a frame of its own; NaN where nothing is known. Long columns lie in a file.
 
     Attributes:
         time_s, x_m, y_m, yaw_rad: of every moment, [moments].
@@ -56,7 +58,7 @@ class Way:
         at = np.flatnonzero(has)
         driven = np.full(len(x), np.nan)
         driven[at] = np.concatenate([[0.0], np.cumsum(np.hypot(np.diff(x[at]), np.diff(y[at])))])
-        return cls(time_s, x, y, yaw, driven)
+        return cls(*map(parked, (time_s, x, y, yaw, driven)))
 
     def delayed(self, seconds: float) -> Way:
         """Where the car was that long before each moment; nothing is known of before the first."""
@@ -68,7 +70,7 @@ class Way:
         x, y, yaw, driven = (
             np.interp(asked, at, c if len(c) == len(known) else c[known], np.nan, np.nan) for c in columns
         )
-        return Way(self.time_s, x, y, yaw, driven)
+        return Way(self.time_s, *map(parked, (x, y, yaw, driven)))
 
     def between(self, then: Ints, now: Ints) -> tuple[Floats, Floats, Floats]:
         """Where the car is at `now` in its own frame of `then`: metres forward, metres left, radians turned left."""

@@ -14,6 +14,7 @@ import random
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
+from functools import partial
 from threading import Lock
 
 __all__ = ["Answers", "Asked", "Group", "Items", "smallest", "smallest_on_all"]
@@ -102,16 +103,24 @@ def smallest_on_all(
         weights, seed: as of `smallest`.
     """
     groups: list[Group] = [(0,)]
+    kept: Items = frozenset()
     while True:
-        kept = smallest(ranking, lambda items: all(asked(items, group) for group in groups), weights, seed)
+        # what was needed so far comes first, and the case that told last is asked first
+        order = [*(item for item in ranking if item in kept), *(item for item in ranking if item not in kept)]
+        told = partial(_on_all_of, asked, tuple(reversed(groups)))
+        kept = smallest(order, told, weights, seed, len(kept) + 1)
         more = failing(kept, groups)
         if more is None:
             return kept
         groups.append(more)
 
 
+def _on_all_of(asked: Asked, groups: Sequence[Group], items: Items) -> bool:
+    return all(asked(items, group) for group in groups)
+
+
 def smallest(
-    ranking: Sequence[str], holds: Callable[[Items], bool], weights: Mapping[str, float], seed: int = 0
+    ranking: Sequence[str], holds: Callable[[Items], bool], weights: Mapping[str, float], seed: int = 0, first: int = 1
 ) -> Items:
     """A set that holds, none of whose items can be left out.
 
@@ -120,9 +129,10 @@ def smallest(
         holds: answers.
         weights: what an item costs; heavy ones are left out first.
         seed: of the order among items of equal weight, and of the parts; 0: that of the ranking.
+        first: how many items of the ranking are tried first.
     """
     shuffled = random.Random(seed)
-    kept = _first_that_holds(ranking, holds)
+    kept = _first_that_holds(ranking, holds, first)
     places = {item: place for place, item in enumerate(ranking)}
     size = max(len(kept) // 2, 1)
     while True:
@@ -140,9 +150,8 @@ def smallest(
         size = max(min(size // 2, len(kept) // 2), 1)
 
 
-def _first_that_holds(ranking: Sequence[str], holds: Callable[[Items], bool]) -> Items:
-    """The first 1, 2, 4, ... of the ranking; all of it at the latest."""
-    count = 1
+def _first_that_holds(ranking: Sequence[str], holds: Callable[[Items], bool], count: int) -> Items:
+    """The first `count` of the ranking, twice as many, ...; all of it at the latest."""
     while count < len(ranking) and not holds(frozenset(ranking[:count])):
         count *= 2
     return frozenset(ranking[:count])

@@ -84,9 +84,9 @@ def _across(at: np.ndarray, here: np.ndarray, along: np.ndarray, there: np.ndarr
 
 if __name__ == "__main__":
     rung = sys.argv[3]
-    tables = [pl.read_parquet(file).filter(pl.col("rung") == rung) for file in sys.argv[1:3]]
+    tables = [pl.read_parquet(file, glob=False).filter(pl.col("rung") == rung) for file in sys.argv[1:3]]
     for case in tables[0]["case"].unique().sort():
         clean, faulted = (table.filter(pl.col("case") == case) for table in tables)
         file = Path(sys.argv[4]) / case / "lines.parquet" if len(sys.argv) > 4 else None
-        size = grown_error_m(clean, faulted, pl.read_parquet(file)) if file else moved(clean, faulted, "px")
+        size = grown_error_m(clean, faulted, pl.read_parquet(file, glob=False)) if file else moved(clean, faulted, "px")
         print(case, f"{size:.4g}", harm_of(size, GREW_M if file else MOVED["px"]))

@@ -63,7 +63,7 @@ def decoded_by_opencv(case: Path, out: Path) -> Path:
     ) as writer:
         for name, camera in said.cameras.items():
             _decode(opened, name, camera, writer)
-        writer.set_frames(pl.read_parquet(case / FRAMES))  # as it is; opening the case has checked it
+        writer.set_frames(pl.read_parquet(case / FRAMES, glob=False))  # as it is; opening the case has checked it
         writer.set_truth(opened.truth())
     return place
 

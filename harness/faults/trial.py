@@ -256,5 +256,5 @@ def _truth(bench: Bench, case: str) -> pl.DataFrame | None:
     file = folder / "lines.parquet" if folder else Path()
     if not file.is_file():
         return None
-    truth = pl.read_parquet(file)
+    truth = pl.read_parquet(file, glob=False)
     return truth if "slot" in truth.columns else truth.with_columns(slot=pl.lit(None, pl.Int16))

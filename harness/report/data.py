@@ -129,10 +129,7 @@ def build_content(
         "rungs": view["rungs"],
         "findings": findings,
         "shown": shown,
-        "firsts": {
-            c.id: next(({"frame": v["frame"], "rung": v["rung"]} for v in shown if v["case"] == c.id), {})
-            for c in facts.cases.values()
-        },
+        "firsts": {c.id: next((_place(v) for v in shown if v["case"] == c.id), {}) for c in facts.cases.values()},
         "heat": heat["cells"],
         "layers": network["layers"] and network["layers"]["strip"],
         "pages": {},
@@ -145,8 +142,12 @@ def _opens(shown: Sequence[Mapping[str, Any]]) -> dict[str, Any] | None:
     """What the player opens with; None where there is no case."""
     if not shown:
         return None
-    first = shown[0]
-    return {"case": first["case"], "frame": first["frame"], "finding": first["index"], "rung": first["rung"]}
+    return {"case": shown[0]["case"], "finding": shown[0]["index"], **_place(shown[0])}
+
+
+def _place(view: Mapping[str, Any]) -> dict[str, Any]:
+    """Where the player goes for what is shown: frame, rung, line and band."""
+    return {key: view[key] for key in ("frame", "rung", "track", "band")}
 
 
 def _limits(facts: RunFacts) -> dict[str, dict[str, float]]:

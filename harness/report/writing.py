@@ -86,7 +86,8 @@ def _page_of(content: Content, case: str) -> dict[str, Any]:
     own = [v for v in shown if v["finding"]]
     findings = [v | {"index": i} for i, v in enumerate(own)]
     opens = (
-        {"case": case, "finding": 0 if findings else None} | {k: shown[0][k] for k in ("frame", "rung")}
+        {"case": case, "finding": 0 if findings else None}
+        | {k: shown[0][k] for k in ("frame", "rung", "track", "band")}
         if shown
         else None
     )

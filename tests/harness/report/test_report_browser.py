@@ -276,6 +276,8 @@ def test_a_run_without_a_finding_opens_on_its_largest_difference_with_a_scale_on
         "return [...document.querySelectorAll('#chips [aria-pressed=true]')].map(c => c.innerText.trim())"
     )
     assert {shown, "train/torch-fp32"} <= set(pressed)
+    assert page.run("return Number(document.getElementById('track').value)") == page.run("return DATA.opens.track")
+    assert page.run("return document.getElementById('band').value") == page.run("return DATA.opens.band")
     counts = page.run(
         "return ['along', 'time-offset', 'time-bend', 'time-swing', 'time-jitter'].map(id => ["
         "document.querySelectorAll(`#${id} polyline.trace`).length,"

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from functools import cache
 from importlib import resources
 from typing import TYPE_CHECKING, Any
 
@@ -61,8 +62,12 @@ def render(view: dict[str, Any], page: dict[str, Any], template: str = "report.h
     )
 
 
+@cache
 def environment_of(package: str) -> Environment:
-    """Where a package's templates are rendered, the report's beside them; every text is escaped."""
+    """Where a package's templates are rendered, the report's beside them; every text is escaped.
+
+    Made once: to compile templates takes longer than to render a hundred pages.
+    """
     from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
 
     return Environment(
@@ -92,5 +97,6 @@ def _finalized(value: Any) -> Any:
     return shown(value) if isinstance(value, str) and not isinstance(value, Markup) else value
 
 
+@cache
 def _text(name: str) -> str:
     return (resources.files("harness.report") / "templates" / name).read_text(encoding="utf-8")

@@ -111,15 +111,10 @@ class Case:
         """Time of every moment, strictly increasing, int64 [frames]; the earliest where cameras differ."""
         return self._columns.of_moments["timestamp_ns"]
 
-    @property
-    def ego_columns(self) -> tuple[str, ...]:
-        """The columns of ego motion that know anything."""
-        return tuple(name for name in self._columns.of_moments if name in EGO_COLUMNS)
-
     def ego(self, frames: NDArray[np.int64]) -> dict[str, NDArray[np.float64]]:
         """What is known of ego motion at moments, by column of frames.parquet; NaN where unknown."""
         at = np.searchsorted(self.frame_numbers, frames)
-        return {name: self._columns.of_moments[name][at] for name in self.ego_columns}
+        return {name: values[at] for name, values in self._columns.of_moments.items() if name in EGO_COLUMNS}
 
     @cached_property
     def _columns(self) -> Columns:
@@ -202,7 +197,7 @@ class Case:
 
     def _egos(self, walked: Callable[[NDArray[Any]], Iterator[Any]]) -> Iterator[Ego]:
         """Ego motion of the moments wanted; one shared object where the recording knows none."""
-        known = self.ego_columns
+        known = [name for name in EGO_COLUMNS if name in self._columns.of_moments]
         if not known:
             return repeat(Ego())
         columns = [walked(self._columns.of_moments[name]) for name in known]

@@ -22,8 +22,9 @@ from cases.columns import BLOCK_ROWS, Columns
 from cases.errors import CaseFileError
 from cases.frame_rows import FRAME_COLUMNS, Rows, gather, moments_of
 from cases.problem import Problem, in_one_line
+from trueline._machine import machine_error
 from trueline._outside import outside
-from trueline._reading import regular
+from trueline._reading import open_file
 
 __all__ = ["Frames", "frames_of", "rate_problems", "read_frames", "single_camera"]
 
@@ -67,12 +68,12 @@ def _blocks(path: Path) -> Iterator[pl.DataFrame]:
     """The table in blocks of rows; at least one, which has the columns."""
     told = partial(CaseFileError, where=str(path), remedy="restore it or import again")
     try:
-        regular(path)
+        open_file(path).close()
     except OSError as error:
         raise told(f"cannot read {path.name}: {error.strerror}") from error
     start, height = 0, BLOCK_ROWS
     while height == BLOCK_ROWS:
-        with outside(lambda error: told(f"{path.name} is not Parquet: {in_one_line(error)}")):
+        with outside(lambda error: machine_error(error) or told(f"{path.name} is not Parquet: {in_one_line(error)}")):
             block = pl.scan_parquet(path, glob=False).slice(start, BLOCK_ROWS).collect()
         yield block
         start, height = start + BLOCK_ROWS, block.height

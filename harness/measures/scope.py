@@ -51,7 +51,7 @@ class CaseScope:
         lines = None if truth is None else truth_lines(LineTable.from_polars(truth), self.card.grid)
         object.__setattr__(self, "truth", lines)
         object.__setattr__(self, "labelled", self.case.labelled_frames())
-        way = Way.of(self.case.moments) if self.vehicle and self.case.ego_columns else None
+        way = Way.of(self.case.moments) if self.vehicle else None
         object.__setattr__(self, "steps", None if way is None else steps_of(way, self.grid))
 
     @property

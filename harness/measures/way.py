@@ -42,6 +42,8 @@ class Way:
         Returns:
             None where the car's motion is not known.
         """
+        if not set(_COLUMNS) & set(moments.columns):
+            return None
         time_s = (moments["timestamp_ns"].to_numpy() - moments["timestamp_ns"][0]) / 1e9
         known = {c: moments[c].cast(pl.Float64).fill_null(np.nan).to_numpy() for c in _COLUMNS if c in moments.columns}
         x, y, yaw, speed, rate = (known.get(c, np.full(len(time_s), np.nan)) for c in _COLUMNS)

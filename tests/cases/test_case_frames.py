@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from cases.columns import BLOCK_ROWS, NO_PICTURE
 from cases.errors import CaseFileError
 from cases.frames import frames_of, read_frames, single_camera
+from trueline._machine import MachineError
 
 CAMERAS = ("front", "rear")
 GOOD = single_camera([0, 40, 80, 120], "front")
@@ -148,3 +149,15 @@ def test_a_file_that_is_not_parquet_is_one_clear_line(tmp_path: Path) -> None:
 def test_a_missing_table_says_where(tmp_path: Path) -> None:
     with pytest.raises(CaseFileError, match=r"cannot read frames\.parquet"):
         read_frames(tmp_path / "frames.parquet", ["front"])
+
+
+def test_what_the_machine_refuses_is_no_fault_of_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "frames.parquet"
+    GOOD.write_parquet(path)
+
+    def refuse(*_: object, **__: object) -> None:
+        raise pl.exceptions.ComputeError("Too many open files (os error 24)")
+
+    monkeypatch.setattr(pl, "scan_parquet", refuse)
+    with pytest.raises(MachineError, match="Too many open files"):
+        read_frames(path, ["front"])

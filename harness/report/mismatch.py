@@ -31,8 +31,8 @@ def mismatch_view(run: Run, findings: Sequence[Finding], cases: Sequence[Path]) 
         cases: where the cases lie now, if not where they were.
 
     Returns:
-        `told`: of each input its `sentence`, `case`, `others`, `remedies`, `lines`, `notes` and `src` (the picture);
-        `why`: why there are none, or fewer.
+        `told`: of each input its `sentence`, `case`, `whose` tensor it is, `others`, `remedies`, `lines`, `notes` and
+        `src` (the picture); `why`: why there are none, or fewer.
     """
     found, why = told_diagnoses(run, findings, cases)
     return {"told": [_view(run, one) for one in found], "why": why}
@@ -42,6 +42,7 @@ def _view(run: Run, found: Diagnosis) -> dict[str, Any]:
     return {
         "input": found.input,
         "case": found.case,
+        "whose": found.subject,
         "sentence": found.sentence,
         "others": list(found.others),
         "remedies": [edit.remedy for edit in found.edits],

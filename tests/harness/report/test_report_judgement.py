@@ -133,3 +133,23 @@ def test_statuses_are_the_gate_s_and_each_has_a_sign_besides_its_colour():
     assert set(GLYPHS) == set(STATUSES)
     assert worst_status(["PASS", "NOT_RUN", "FAIL"]) == "FAIL"
     assert worst_status([]) == "NOT_RUN"
+
+
+def test_a_pass_is_told_by_the_number_nearest_its_limit():
+    def rule(id: str, value: float, limit: float, **more: object) -> dict:
+        case = {"case": f"case of {id}", "verdict": "PASS", "value": value, "reason": f"{value} m <= {limit} m"}
+        rung = {"rung": "deploy/ort-fp32", "verdict": "PASS", "reason": "", "cases": [case]}
+        told = {"id": id, "metric": "bend", "verdict": "PASS", "limit_value": limit, "compare": "limit"}
+        return told | {"rungs": [rung]} | more
+
+    rules = [
+        rule("first", 0.1, 1.0), rule("near", 0.4, 0.5), rule("events", 0.0, 0.0),
+        rule("advice", 0.9, 1.0, required=False), rule("coverage", 0.99, 0.8, higher_is_worse=False), rule("baseline", 0.1, 0.1, compare="baseline"),
+    ]  # fmt: skip
+    view = judgement_view({"verdict": "PASS", "rules": rules})
+    assert view is not None
+    assert view["detail"] == (
+        "nothing is over a limit; nearest to one is near: 0.4 m <= 0.5 m, 80% of it, case case of near, "
+        "on deploy/ort-fp32"
+    )
+    assert judgement_view({"verdict": "PASS", "rules": [rules[2]]})["detail"] == ""

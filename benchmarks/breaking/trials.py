@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
-__all__ = ["Results", "command", "table", "trouble_of"]
+__all__ = ["ROOT", "Results", "command", "table", "trouble_of"]
 
 ROOT = Path(__file__).parents[2]
 COMMAND = (sys.executable, "-m", "harness.cli")

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 from pathlib import Path
 
 import numpy as np
 
-from benchmarks.breaking.trials import command
+from benchmarks.breaking.trials import ROOT, command
 from cases.synth import synth_cases
 from tests.harness.tiny_model import write_tiny
 from tests.harness.tiny_task import TASK as TASK_CODE
@@ -42,8 +43,9 @@ batch = 8
 
 
 def build(folder: Path) -> Path:
-    """The world, made once; returns its folder."""
-    if (folder / "done").exists():
+    """The world, made once by the code of today: a run of older code would be refused whatever is tried; its folder."""
+    done, code = folder / "done", _code()
+    if done.exists() and done.read_text() == code:
         return folder
     shutil.rmtree(folder, ignore_errors=True)
     write_tiny(folder / "tiny")
@@ -59,8 +61,17 @@ def build(folder: Path) -> Path:
     _run(folder, "gate", "run")
     _run(folder, "replay", "identity", "--cases", "tensors", "--engines", "ort-fp32", "--out", "small")
     _run(folder, "gate", "small")
-    (folder / "done").touch()
+    done.write_text(code)
     return folder
+
+
+def _code() -> str:
+    """Digest of our packages."""
+    digest = hashlib.sha256()
+    for package in ("cases", "engines", "harness", "techniques", "trueline"):
+        for file in sorted((ROOT / package).rglob("*.py")):
+            digest.update(f"{file.relative_to(ROOT)}\0".encode() + file.read_bytes())
+    return digest.hexdigest()
 
 
 def _run(folder: Path, *arguments: str) -> None:

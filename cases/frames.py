@@ -4,7 +4,7 @@ One row per moment (`frame`) and camera. `index` is the picture's position in th
 not to be used is an index gap, and a moment without a picture of some camera has no row for it.
 
 The table is read and checked a block of rows at a time, so that a recording of days takes no more memory than one of
-seconds. Rows that are not in the order of frames are sorted in memory, 24 bytes a row.
+seconds. Rows that are not in the order of frames have their order sorted in memory, 8 bytes a row.
 """
 
 from __future__ import annotations

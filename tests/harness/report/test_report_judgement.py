@@ -144,7 +144,8 @@ def test_a_pass_is_told_by_the_number_nearest_its_limit():
 
     rules = [
         rule("first", 0.1, 1.0), rule("near", 0.4, 0.5), rule("events", 0.0, 0.0),
-        rule("advice", 0.9, 1.0, required=False), rule("coverage", 0.99, 0.8, higher_is_worse=False), rule("baseline", 0.1, 0.1, compare="baseline"),
+        rule("advice", 0.9, 1.0, required=False), rule("coverage", 0.99, 0.8, higher_is_worse=False),
+        rule("baseline", 0.1, 0.1, compare="baseline"),
     ]  # fmt: skip
     view = judgement_view({"verdict": "PASS", "rules": rules})
     assert view is not None

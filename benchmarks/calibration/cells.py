@@ -65,7 +65,7 @@ def units() -> list[Unit]:
             found += faults[:FAULTS_A_TIME]
             del faults[:FAULTS_A_TIME]
     chosen_by = [u for u in found if u.part == "choosing"]
-    late = [u for u in found if u.part == "good" and u.version.seconds == SECONDS[-1] and u.place % 3]
+    late = [u for u in found if u.part == "good" and u.version.seconds == SECONDS[-1] and u.place // 3 % 3]
     return [u for u in found if u not in late and u not in chosen_by] + late + faults + chosen_by
 
 

@@ -50,6 +50,9 @@ def test_families_of_the_verdict_are_none_that_limits_are_chosen_by() -> None:
     by_part = {part: {u.version.family for u in units() if u.part == part} for part in ("good", "choosing", "fault")}
     assert by_part["good"] == by_part["fault"] == set(HELD_OUT)
     assert not by_part["choosing"] & set(HELD_OUT)
+    for seconds in cells.SECONDS:  # a run that is stopped early has met every family at every length
+        first = [u.version.family for u in units()[:100] if (u.part, u.version.seconds) == ("good", seconds)]
+        assert set(first) == set(HELD_OUT)
 
 
 def test_every_cell_rests_on_twenty_thousand_cases_of_seeds_of_their_own() -> None:

@@ -6,7 +6,8 @@ tell them apart (docs/decisions/0028):
 - What each line does by itself within two seconds. Through the frames around in which the difference is as usual goes a
   parabola in time for each line; where the other lines of both engines leave theirs alike, the vehicle moved, and that
   is taken out. Where the candidate stays on its own, within two seconds, to a third of what the difference changed, the
-  reference moved, and the candidate is held against where the reference would have been.
+  reference moved, and the candidate is held against where the reference would have been. Where the reference's other
+  lines, two or more, moved as this one did, that was the vehicle, and the candidate should have moved too.
 - Ground truth, where the frame has it. Where the candidate is within the finding threshold of the truth and the
   reference is not, the candidate is held against the truth. It clears a lasting difference too; and where the candidate
   is the farther one, the first witness is not heard.
@@ -38,6 +39,7 @@ WITHIN_NS = 2_000_000_000
 CONTEXT_NS = 6_500_000_000  # what a pair needs before and after it: parabolas of 2 s, each of whose frames needs 2.5 s
 _SUSPECT = 0.5  # of a finding threshold
 _STILL = 1 / 3  # of the change of the difference: a candidate whose line moved less by itself did not make it
+_ALONE = 0.5  # of a move of the reference: what its other lines do not do must be more
 _MOST_FRAMES = 25  # of the four seconds
 _FEWEST_FRAMES = 8
 _ROWS_PER_BLOCK = 256  # 256 lines of 25 frames are 3 MB
@@ -208,8 +210,9 @@ def _moved_alone(pairs: TrackedPairs, at: Ints, kind: _Shape | _Single) -> dict[
         return {}
     much = large[kind.large(change, 1.0).any(axis=1)]
     others = np.union1d(around.near(at[asked], much), at[asked])
-    own, reference = around.strays(others, odd)
+    own, reference, whole, beside_it = around.strays(others, odd)
     place = np.searchsorted(others, at[asked])
+    moved, alone = kind.sizes(whole[place]), kind.sizes(whole[place] - beside_it[place])
     difference = (pairs.candidate - pairs.reference)[at[asked]].astype(np.float64)
     beside = kind.sizes(difference + reference[place])
     most = around.largest(kind.sizes(own), others, at[asked])
@@ -219,6 +222,7 @@ def _moved_alone(pairs: TrackedPairs, at: Ints, kind: _Shape | _Single) -> dict[
         part[asked] = beside[name]
         heard = changed[here]
         heard[asked] &= most[name] <= _STILL * np.abs(values[here[asked]])
+        heard[asked] &= ~(np.abs(alone[name]) <= _ALONE * np.abs(moved[name]))
         found[name] = part, heard
     return found
 
@@ -268,14 +272,16 @@ class _Around:
             found[name] = np.maximum.reduceat(size, bounds, axis=0)[::2]
         return found
 
-    def strays(self, at: Ints, odd: Ints) -> tuple[Floats, Floats]:
-        """How far the candidate's and the reference's lines are from their own parabolas, [at, 51] each; NaN: unknown.
-
-        Without what the other lines of both engines do alike in the frame: there the vehicle moved.
+    def strays(self, at: Ints, odd: Ints) -> tuple[Floats, Floats, Floats, Floats]:
+        """How far lines are from their own parabolas, [at, 51] each; NaN: unknown.
 
         Args:
             at: pairs, ascending.
             odd: pairs whose difference is not as usual; no parabola goes through their frames.
+
+        Returns:
+            The candidate's and the reference's, without what the other lines of both engines do alike in the frame:
+            there the vehicle moved. The reference's with it, and the median of its other lines; 0 of fewer than two.
         """
         times = np.unique(self._time[odd])
         every = np.flatnonzero(np.isin(self._time, self._time[at]) & (self._pairs.track >= 0))
@@ -283,9 +289,10 @@ class _Around:
         for first in range(0, len(every), _ROWS_PER_BLOCK):
             part = slice(first, first + _ROWS_PER_BLOCK)
             found[:, part] = self._strays(every[part], times)
-        shared = _shared(found, self._time[every])[:, np.searchsorted(every, at)]
-        own = found[:, np.searchsorted(every, at)] - shared
-        return own[0], own[1]
+        place = np.searchsorted(every, at)
+        shared, others = (x[..., place, :] for x in _shared(found, self._time[every]))
+        own = found[:, place] - shared
+        return own[0], own[1], found[1, place], others
 
     def _strays(self, at: Ints, odd_times: Ints) -> Floats:
         """Candidate and reference less their parabolas, [2, at, 51]."""
@@ -308,16 +315,18 @@ class _Around:
         return rows, time_s, lines[0].astype(np.float64), lines[1].astype(np.float64)
 
 
-def _shared(strays: Floats, time: Ints) -> Floats:
-    """What the other lines of a frame do alike in both engines, [2, pairs, stations], the same for both; 0: nothing.
-
-    Of the medians over the other lines the smaller one, where both go the same way.
+def _shared(strays: Floats, time: Ints) -> tuple[Floats, Floats]:
+    """What the other lines of a frame do.
 
     Args:
         strays: of candidate and reference, [2, pairs, stations].
         time: of each pair, ascending.
+
+    Returns:
+        Alike in both engines, [2, pairs, stations], the same for both: of the medians over the other lines the smaller
+        one, where both go the same way; 0: nothing. And the reference's median, [pairs, stations]; 0 of fewer than two.
     """
-    shared = np.zeros_like(strays)
+    shared, reference = np.zeros_like(strays), np.zeros_like(strays[1])
     first = np.flatnonzero(np.append(True, np.diff(time) != 0))
     count = np.diff(np.append(first, len(time)))
     for lines in np.unique(count[count > 1]).tolist():
@@ -326,7 +335,9 @@ def _shared(strays: Floats, time: Ints) -> Floats:
             one, other = _median(strays[:, np.delete(at, k, axis=1)], 1)
             alike = np.sign(one) * np.minimum(np.abs(one), np.abs(other))
             shared[:, at[:, k]] = np.where(one * other > 0, alike, 0.0)
-    return shared
+            beside = _median(strays[1][np.delete(at, k, axis=1)], 2) if lines > 2 else np.zeros(())
+            reference[at[:, k]] = np.where(np.isfinite(beside), beside, 0.0)
+    return shared, reference
 
 
 def _at_zero(time_s: Floats, values: Floats, keep: Bools) -> Floats:

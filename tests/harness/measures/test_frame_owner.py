@@ -111,6 +111,19 @@ def test_a_candidate_that_follows_late_is_not_excused(tmp_path: Path, late: int)
     assert of_shape(fails(run))
 
 
+@pytest.mark.parametrize("frames", [10, 20, 30])
+def test_a_candidate_that_stands_still_while_the_vehicle_swerves_is_not_excused(tmp_path: Path, frames: int) -> None:
+    """All lines of the reference move aside and back; the candidate's stay where they were, with noise of their own."""
+    lab, car = lanes(np.random.default_rng(8)), lanes(np.random.default_rng(8))
+    aside = 0.5 * np.sin(np.pi * np.arange(frames) / frames) ** 2
+    lab[100 : 100 + frames] -= aside[:, None, None]
+    car += np.random.default_rng(9).normal(0, 0.005, (FRAMES, 4, 1))
+    run = planted_run(tmp_path, drawn(lab), drawn(car), frames=FRAMES)
+    rows = run.read("line_metrics").filter(rung=RUNG, reference=ROOT, band="near", frame=100 + frames // 2)
+    assert rows["offset_max"].abs().min() > 0.4
+    assert of_shape(fails(run))
+
+
 def flashing(first: int, last: int) -> np.ndarray:
     """A fifth line that is there in some frames only, [frames, 1, points]."""
     line = np.full((FRAMES, 1, len(X_M)), np.nan)
@@ -186,10 +199,11 @@ def test_what_the_others_do_alike_is_the_smaller_of_both_medians_where_both_go_t
     time = np.repeat(np.arange(40), lines_of_frame)
     strays = rng.normal(size=(2, len(time), 7))
     strays[:, rng.random((len(time), 7)) < 0.3] = np.nan
-    found = _shared(strays, time)
+    found, beside = _shared(strays, time)
     for line, at in np.ndindex(found.shape[1:]):
         others = (time == time[line]) & (np.arange(len(time)) != line)
         known = [x[np.isfinite(x)] for x in strays[:, others, at]]
         one, other = (float(np.median(x)) if len(x) else 0.0 for x in known)
         expected = min(one, other, key=abs) if one * other > 0 else 0.0
         np.testing.assert_array_equal(found[:, line, at], expected)
+        assert beside[line, at] == (np.median(known[1]) if len(known[1]) > 1 else 0.0)

@@ -13,7 +13,6 @@ The folder is built under a temporary name beside its final place, hashed, check
 from __future__ import annotations
 
 import re
-import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -30,7 +29,7 @@ from cases.frames import frames_of
 from cases.problem import raise_first
 from cases.schema import CAMERA_PATTERN, ID_PATTERN, CameraMeta, read_meta, validated, write_meta
 from cases.truth import TRUTH_COLUMNS, truth_problems
-from trueline._drafts import draft_in
+from trueline._drafts import draft_in, remove_tree
 
 __all__ = ["CaseWriter", "require_free", "seal_case"]
 
@@ -127,7 +126,7 @@ class CaseWriter:
             if error is None:
                 self._finish(folder)
         finally:
-            shutil.rmtree(folder, ignore_errors=True)
+            remove_tree(folder)
 
     def _finish(self, folder: Path) -> None:
         """Write tables and case.toml, then give the folder its name."""

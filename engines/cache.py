@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -17,7 +16,7 @@ from typing import Any
 
 from engines.errors import ExportError
 from engines.sealed import damage, seal
-from trueline._drafts import draft_in, replacing
+from trueline._drafts import draft_in, remove_tree, replacing
 
 __all__ = ["digest", "folder_of", "publish", "whole", "write_text"]
 
@@ -60,7 +59,7 @@ def publish(folder: Path) -> Iterator[Path]:
             if not folder.is_dir():
                 raise
     finally:
-        shutil.rmtree(draft, ignore_errors=True)
+        remove_tree(draft)
 
 
 def whole(folder: Path) -> bool:
@@ -75,7 +74,7 @@ def whole(folder: Path) -> bool:
     aside = draft_in(folder.parent)
     with suppress(OSError):  # another process was first
         folder.rename(aside)
-    shutil.rmtree(aside, ignore_errors=True)
+    remove_tree(aside)
     return False
 
 

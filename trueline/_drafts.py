@@ -6,6 +6,7 @@ which process fills it: what a process that was killed has left is swept by the 
 
 from __future__ import annotations
 
+import atexit
 import os
 import re
 import secrets
@@ -16,7 +17,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-__all__ = ["draft_in", "replacing", "sweep_drafts"]
+__all__ = ["draft_in", "remove_tree", "replacing", "sweep_drafts"]
 
 _PREFIX = ".draft-"
 _OWNER = re.compile(r"^\.draft-(?P<host>.+)-(?P<pid>\d+)-[0-9a-f]{8}")
@@ -51,9 +52,47 @@ def sweep_drafts(folder: Path) -> None:
     """Remove drafts in a folder whose process is gone."""
     for draft in folder.glob(f"{_PREFIX}*"):
         if _is_abandoned(draft):
-            shutil.rmtree(draft, ignore_errors=True)
+            remove_tree(draft)
             with suppress(OSError):
                 draft.unlink(missing_ok=True)
+
+
+def remove_tree(folder: Path) -> None:
+    """Remove a folder and all that is in it, as far as that can be done; nothing where there is none.
+
+    Where descriptors run out, which may be why it has to go: with one at a time; where there is none, again when the
+    process ends.
+    """
+    _remove(folder)
+    if _is_there(folder):
+        atexit.register(_remove_at_exit, folder.absolute())
+
+
+def _remove_at_exit(folder: Path) -> None:
+    with suppress(OSError):
+        os.close(0)  # who ends reads no more, and libraries keep descriptors to the last
+    _remove(folder)
+
+
+def _remove(folder: Path) -> None:
+    shutil.rmtree(folder, ignore_errors=True)
+    if _is_there(folder):
+        _remove_one_by_one(folder)
+
+
+def _is_there(folder: Path) -> bool:
+    return folder.is_dir() and not folder.is_symlink()
+
+
+def _remove_one_by_one(folder: Path) -> None:
+    with suppress(OSError):
+        for path in list(folder.iterdir()):
+            if _is_there(path):
+                _remove_one_by_one(path)
+            else:
+                with suppress(OSError):
+                    path.unlink()
+        folder.rmdir()
 
 
 def _is_abandoned(draft: Path) -> bool:

@@ -12,7 +12,6 @@ engines whose outputs follow from their inputs alone: a recording is on disk alr
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import replace
@@ -30,6 +29,7 @@ from harness.replay.open import Opened
 from harness.replay.result_keys import rung_key
 from harness.replay.results import TENSORS, Results
 from harness.run.rungs import Rung
+from trueline._drafts import remove_tree
 
 __all__ = ["KeptTensors"]
 
@@ -129,7 +129,7 @@ class _Writer(_Same):
 
     def __exit__(self, *_: object) -> None:
         self._stack.close()
-        shutil.rmtree(self.folder, ignore_errors=True)
+        remove_tree(self.folder)
 
     def infer(self, inputs: Mapping[str, NDArray[Any]]) -> Tensors:
         """What the engine gives."""

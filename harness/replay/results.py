@@ -18,7 +18,7 @@ from pathlib import Path
 
 from engines.cache import publish, whole
 from engines.sealed import damage, seal
-from trueline._drafts import draft_in
+from trueline._drafts import draft_in, remove_tree
 
 __all__ = ["CASES", "LIMIT_BYTES", "TENSORS", "Entry", "Results"]
 
@@ -72,7 +72,7 @@ class Results:
         except OSError:
             return False
         finally:
-            shutil.rmtree(draft, ignore_errors=True)
+            remove_tree(draft)
         with suppress(OSError):
             os.utime(folder)
         return True
@@ -110,12 +110,12 @@ class Results:
         for entry in entries:
             if over <= 0:
                 return
-            shutil.rmtree(entry.path, ignore_errors=True)
+            remove_tree(entry.path)
             over -= entry.bytes
 
     def clear(self) -> None:
         """Remove everything."""
-        shutil.rmtree(self.folder, ignore_errors=True)
+        remove_tree(self.folder)
 
     def _entries(self) -> Iterator[Entry]:
         for kind in (CASES, TENSORS):

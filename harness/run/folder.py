@@ -20,7 +20,7 @@ from harness.errors import RunError
 from harness.run.json import read_json
 from harness.run.manifest import check_meta, check_table, record_of, unsummed
 from harness.run.tables import SORT_KEYS, TABLES, empty
-from trueline._drafts import replacing
+from trueline._drafts import remove_tree, replacing
 
 __all__ = ["CaseParts", "Columns", "Run", "TakesRows", "height_of", "rows_of_table"]
 
@@ -46,7 +46,7 @@ class CaseParts:
     def __init__(self, parts: Path, case: str, flush_rows: int = ROWS_PER_PART) -> None:
         self._final = parts / case
         self._folder = parts / f".{case}.tmp"
-        shutil.rmtree(self._folder, ignore_errors=True)
+        remove_tree(self._folder)
         self._folder.mkdir(parents=True)
         self._case = case
         self._flush_rows = flush_rows
@@ -58,7 +58,7 @@ class CaseParts:
         return self
 
     def __exit__(self, *_: object) -> None:
-        shutil.rmtree(self._folder, ignore_errors=True)
+        remove_tree(self._folder)
 
     @property
     def folder(self) -> Path:
@@ -215,7 +215,7 @@ def adopt_parts(parts: Path, case: str, files: Mapping[str, bytes]) -> None:
         RunError: they are not what that machine wrote.
     """
     draft = parts / f".{case}.tmp"
-    shutil.rmtree(draft, ignore_errors=True)
+    remove_tree(draft)
     draft.mkdir(parents=True)
     for name, content in files.items():
         (draft / Path(name).name).write_bytes(content)

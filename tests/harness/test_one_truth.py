@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import polars as pl
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness.gate import judge
@@ -151,7 +151,7 @@ def told_broken(explanation: Explanation) -> Counter[tuple[str, str, str, float]
     return Counter((b.rule, b.rung, f.case, b.number) for f in explanation.findings for b in f.breaches)
 
 
-@quick
+@settings(quick, max_examples=25)  # a second each; every run of the suite draws others
 @given(st.integers(0, 2**31), rules())
 def test_every_limit_that_the_gate_finds_broken_is_in_one_finding_with_the_same_number(
     seed: int, asked: list[Rule]

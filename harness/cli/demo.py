@@ -29,7 +29,7 @@ def demo(
     cases: Annotated[int, typer.Option("--cases", help="how many synthetic cases", min=1)] = 8,
     seconds: Annotated[float, typer.Option("--seconds", help="length of each case", min=1)] = 2.0,
 ) -> None:
-    """Render cases, replay three candidates from lab to car, say what moved the lines, judge both, write reports."""
+    """Render cases, replay three candidates from lab to car, say what moved the lines, judge them, write reports."""
     from harness.cli.run import tell
 
     example = example_folder()

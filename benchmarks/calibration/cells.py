@@ -12,16 +12,15 @@ from pathlib import Path
 
 import numpy as np
 from filelock import FileLock, Timeout
-from numpy.typing import NDArray
 
-from benchmarks.calibration.drives import WIDEST, Version, draw, widest
+from benchmarks.calibration.drives import Version, draw
 from benchmarks.calibration.faults import SIZES, Fault
 from benchmarks.calibration.noise import CALIBRATION, FAMILIES, HELD_OUT
 from benchmarks.calibration.numbers import Numbers, key_of, numbers_of
 from harness.run.question import Question
 from trueline._drafts import replacing
 
-__all__ = ["CASES", "SECONDS", "SUITES", "Unit", "as_measured", "compute", "kept", "units"]
+__all__ = ["CASES", "SECONDS", "SUITES", "Unit", "compute", "kept", "units"]
 
 SECONDS = (4.0, 15.0, 60.0)
 SUITES = (8, 30, 100)
@@ -29,14 +28,15 @@ CASES = 100  # of a version: every size of suite is cut from them
 GOOD = 200  # versions of held-out families for each length: 20,000 cases
 CHOOSING = 60  # versions of the families that limits may be chosen by
 CLUSTERED = 30  # versions with ten clips a drive, 15 s
+UNBOUNDED = 30  # versions whose lines may be wider than any that was measured, 4 and 15 s
 FAULT_CASES = 40
 FAULTS_A_TIME = 4
-SEED = 20_250
+SEED = 20_261  # none of its drives had been simulated when lines were held to what was measured
 
 
 @dataclass(frozen=True)
 class Unit:
-    """One version, and why it is simulated: `good`, `choosing`, `clustered` or `fault`."""
+    """One version, and why it is simulated: `good`, `choosing`, `clustered`, `unbounded` or `fault`."""
 
     part: str
     place: int
@@ -54,8 +54,9 @@ def units() -> list[Unit]:
     """All of them; what is in front of the list tells something of every cell.
 
     The verdict's versions come first, a few of each length at a time, with the faults of 15 s among them; then most of
-    those of 60 s, which cost as much as the rest, and the other faults; last the families that limits may be chosen by,
-    on which no verdict rests. A run that is stopped anywhere has met the lengths alike, and stopped for no result.
+    those of 60 s, which cost as much as the rest, and the other faults; last what no verdict rests on: the families
+    that limits may be chosen by, and lines wider than measured. A run that is stopped anywhere has met the lengths
+    alike, and stopped for no result.
     """
     faults = list(_faults())
     found: list[Unit] = []
@@ -64,7 +65,7 @@ def units() -> list[Unit]:
         if k % 2:
             found += faults[:FAULTS_A_TIME]
             del faults[:FAULTS_A_TIME]
-    chosen_by = [u for u in found if u.part == "choosing"]
+    chosen_by = [u for u in found if u.part in ("choosing", "unbounded")]
     late = [u for u in found if u.part == "good" and u.version.seconds == SECONDS[-1] and u.place // 3 % 3]
     return [u for u in found if u not in late and u not in chosen_by] + late + faults + chosen_by
 
@@ -77,6 +78,9 @@ def _round(k: int) -> Iterator[Unit]:
             yield _unit("choosing", k // 3, seconds, tuple(CALIBRATION))
     if k % 6 == 0 and k // 6 < CLUSTERED:
         yield _unit("clustered", k // 6, 15.0, tuple(HELD_OUT), clips=10)
+    if k % 6 == 3 and k // 6 < UNBOUNDED:
+        for seconds in SECONDS[:2]:
+            yield _unit("unbounded", k // 6, seconds, tuple(HELD_OUT))
 
 
 def _faults() -> Iterator[Unit]:
@@ -95,9 +99,11 @@ def _unit(
 ) -> Unit:  # fmt: skip
     family = families[place % len(families)]
     salt = (0, 0) if fault is None else (1 + tuple(SIZES).index(fault.kind), round(1000 * fault.size))
-    parts = ("good", "choosing", "clustered", "fault")
+    parts = ("good", "choosing", "clustered", "fault", "unbounded")
     seed = (SEED, parts.index(part), round(seconds), place, list(FAMILIES).index(family), *salt)
-    return Unit(part, place, Version(family, seed, seconds, cases, clips=clips, fault=fault))
+    return Unit(
+        part, place, Version(family, seed, seconds, cases, clips=clips, fault=fault, unbounded=part == "unbounded")
+    )
 
 
 def compute(unit: Unit, work: Path, questions: Sequence[Question]) -> bool:
@@ -134,12 +140,3 @@ def kept(unit: Unit, work: Path, wanted: Sequence[str]) -> Numbers | None:
         return None
     with np.load(path, allow_pickle=False) as found:
         return Numbers(tuple(found["keys"].tolist()), found["value"].astype(float), found["compared"], found["open"])
-
-
-def as_measured(unit: Unit, work: Path) -> NDArray[np.bool_]:
-    """Cases of a unit in which no line is wider than the widest that was measured, bool [cases]; kept."""
-    path = work / f"{unit.name}.widest.npy"
-    if not path.exists():
-        with replacing(path) as draft:
-            np.save(draft, widest(draw(unit.version)))
-    return np.asarray(np.load(path, allow_pickle=False) <= WIDEST)

@@ -61,15 +61,11 @@ class Fault:
             time = 0 * time
         return np.asarray(np.broadcast_to(size * time * along, shape))
 
-    def held(self, rng: Random, candidate: Floats, fps: float) -> Floats:
-        """The candidate's positions, where it is frozen for some time those of the moment before."""
-        if self.kind != "frozen":
-            return candidate
-        frames, count = candidate.shape[1], round(self.size * fps)
-        found = candidate.copy()
-        for case, first in enumerate(rng.integers(1, frames - count + 1, len(candidate))):
-            found[case, first : first + count] = candidate[case, first - 1]
-        return found
+    def seen_frame(self, rng: Random, cases: int, frames: int, fps: float) -> NDArray[np.int64]:
+        """The frame whose answer a frozen candidate gives in every frame, [cases, frames]."""
+        count, every = round(self.size * fps), np.arange(frames)
+        first = rng.integers(1, frames - count + 1, cases)[:, None]
+        return np.where((every >= first) & (every < first + count), first - 1, every)
 
     @staticmethod
     def _while(rng: Random, cases: int, t: Floats, seconds: float) -> Floats:

@@ -11,12 +11,12 @@ import pytest
 from scipy.stats import beta
 
 from benchmarks.calibration import cells, report
-from benchmarks.calibration.cells import Unit, as_measured, compute, kept, units
+from benchmarks.calibration.cells import Unit, compute, kept, units
 from benchmarks.calibration.definitions import changed
-from benchmarks.calibration.drives import WIDEST, X_M, Version, draw, widest
+from benchmarks.calibration.drives import X_M, Version, draw, relative_widths, widest_of
 from benchmarks.calibration.faults import KINDS, Fault
 from benchmarks.calibration.noise import FAMILIES, HELD_OUT
-from benchmarks.calibration.numbers import Numbers, key_of, measured_run, numbers_of
+from benchmarks.calibration.numbers import key_of, measured_run, numbers_of
 from benchmarks.calibration.suites import JudgedVersion, judge_cases, questions_of, simulated_rules
 from harness.gate import Policy, judge, load_policy
 from harness.gate.verdict import Status
@@ -93,20 +93,30 @@ def test_a_suite_fails_where_one_of_its_cases_does(policy: Policy) -> None:
     assert found.suites(1, shuffles=1).failed == sum(fails)
 
 
-def test_a_line_that_is_wider_than_any_that_was_measured_is_told_and_left_out(policy: Policy, tmp_path: Path) -> None:
-    unit = Unit("good", 0, Version("bursts, t of 5 degrees", (7, 6), 4.0, 40))
-    drawn = draw(unit.version)
-    among = as_measured(unit, tmp_path)
-    assert 0 < among.sum() < 40
-    np.testing.assert_array_equal(among, as_measured(unit, tmp_path))
-    twice = dataclasses.replace(drawn, candidate=drawn.reference + 2 * (drawn.candidate - drawn.reference))
-    np.testing.assert_allclose(widest(twice), 2 * widest(drawn), rtol=1e-4)
-    found = JudgedVersion(unit.version, Numbers((), *np.zeros((3, 0, 40))), policy, {})
-    for size in (8, 40):
-        cut = list(found._cut(size, 3, among))
-        assert all(among[cases].all() and len(cases) == min(size, among.sum()) for cases in cut)
-    aside = dataclasses.replace(drawn, candidate=drawn.reference + 5)
-    assert (widest(aside) < 1e-3 * WIDEST).all()  # a lasting offset is no width
+@pytest.mark.parametrize("seconds", [4.0, 15.0])
+def test_no_line_of_a_good_drive_is_wider_than_any_that_was_measured(seconds: float) -> None:
+    found = {}
+    for unbounded in (False, True):
+        drawn = draw(Version("bursts, t of 5 degrees", (7, 6), seconds, 400, unbounded=unbounded))
+        both = (drawn.candidate - drawn.reference).astype(np.float64)
+        whole = np.isfinite(both).all(axis=(1, 3))
+        found[unbounded] = np.where(whole, relative_widths(np.nan_to_num(both)), 0.0)
+    assert found[False].max() <= 1.001 * widest_of(seconds) < found[True].max()
+    held = found[True] <= widest_of(seconds)
+    np.testing.assert_allclose(found[False][held], found[True][held])  # the others stay as they were drawn
+
+
+def test_a_lasting_offset_is_no_width() -> None:
+    assert relative_widths(np.full((1, 20, 4, len(X_M)), 5.0)).max() < 1e-9
+
+
+def test_what_a_frozen_candidate_sleeps_through_is_how_far_the_road_moves_meanwhile() -> None:
+    awake = draw(Version(FAMILY, (7, 7), 6.0, 30))
+    asleep = draw(Version(FAMILY, (7, 7), 6.0, 30, fault=Fault("frozen", 2.5)))
+    assert (awake.slept_through_m == 0).all()
+    near = np.nanmax(np.abs(asleep.candidate - awake.candidate)[..., np.searchsorted(X_M, 20)], axis=(1, 2))
+    assert np.corrcoef(near, asleep.slept_through_m)[0, 1] > 0.9
+    assert np.abs(near - asleep.slept_through_m).max() < 0.25  # the rest is the noise of lab and candidate
 
 
 def test_clips_of_a_drive_share_its_effects() -> None:

@@ -15,7 +15,7 @@ from harness.gate import Policy, Status, Verdict
 from harness.layers.measure import layers
 from harness.model.card import DEFAULT_CACHE, Card
 from harness.precision.result import Found, Searched, Setback
-from harness.precision.search import Asked, smallest_on_all
+from harness.precision.search import Answers, OnCases, smallest
 from harness.precision.team import Setup, Team, team
 from harness.precision.trial import Trials, judged_rules, trials_of
 from harness.precision.weights import multiplications
@@ -67,7 +67,7 @@ def precision(
     if broken:
         ranking = _ranking(card, folders, setup.form, trials.can.computing, cache)
         with team(setup, trials, len(seeds), lambda n: tell("sets tried", n, n + 1)) as who:
-            searched, setbacks = _searches(who, ranking, costs, seeds, engine)
+            searched, setbacks = _searches(who, ranking, trials, costs, seeds, engine)
             replays += who.count
     else:
         _refuse_if_nothing_holds(exact, trials, engine)
@@ -82,23 +82,23 @@ def precision(
 
 
 def _searches(
-    who: Team, ranking: Sequence[str], costs: Mapping[str, float], seeds: Sequence[int], engine: str
+    who: Team, ranking: Sequence[str], trials: Trials, costs: Mapping[str, float], seeds: Sequence[int], engine: str
 ) -> tuple[tuple[Searched, ...], tuple[Setback, ...]]:
     """A search for every seed, side by side; what it ends at does not depend on the others.
 
     Raises:
         UsageError: the rules do not hold with everything kept.
     """
-    if who.failing(frozenset(ranking)) is not None:
+    answers, cases, sequence = Answers(who.tried), trials.count, trials.can.computing
+    if not answers(frozenset(ranking), tuple(range(cases))).held:
         raise UsageError(
             f"the rules do not hold on {engine} with every node in fp32 that can be kept",
             where="--policy",
             remedy="look at trueline model layers: what is left is an operator that cannot be kept by itself",
         )
-    asked = Asked(who.hold)
-    ends = who.each(lambda seed: smallest_on_all(ranking, asked, who.failing, costs, seed), seeds)
+    ends = who.each(lambda seed: smallest(ranking, sequence, OnCases(answers, cases), costs, seed), seeds)
     searched = tuple(Searched(seed, kept) for seed, kept in zip(seeds, ends, strict=True))
-    return searched, tuple(Setback(small, large - small) for small, large in asked.setbacks())
+    return searched, tuple(Setback(small, large - small) for small, large in answers.setbacks())
 
 
 def _sum(costs: Mapping[str, float], names: Iterable[str]) -> float:

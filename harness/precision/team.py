@@ -13,7 +13,7 @@ from typing import Any
 from engines.cpu import usable_cores
 from harness.gate import Policy
 from harness.model.card import Card
-from harness.precision.search import Group, Items
+from harness.precision.search import Group, Items, Tried
 from harness.precision.trial import Trials, trials_of
 from trueline._workers import worker_pool
 
@@ -49,14 +49,13 @@ class Team:
     count: int = 0
     _lock: Lock = field(default_factory=Lock)
 
-    def hold(self, kept: Items, group: Group) -> bool:
-        """See `Trials.hold`."""
-        return bool(self._counted("hold", kept, group))
-
-    def failing(self, kept: Items, known: Sequence[Group] = ()) -> Group | None:
-        """See `Trials.failing`."""
-        found: Group | None = self._counted("failing", kept, tuple(known))
-        return found
+    def tried(self, kept: Items, group: Group) -> Tried:
+        """See `Trials.tried`."""
+        given: Tried = self.run("tried", kept, group)
+        with self._lock:
+            self.count += 1
+            self.tell(self.count)
+        return given
 
     def each(self, search: Callable[[int], Items], seeds: Sequence[int]) -> list[Items]:
         """A search for every seed, side by side where there are processes for them."""
@@ -67,13 +66,6 @@ class Team:
             return list(threads.map(search, seeds))
         finally:
             threads.shutdown(wait=False, cancel_futures=True)  # an error ends the processes, and they the threads
-
-    def _counted(self, method: str, *arguments: Any) -> Any:
-        given = self.run(method, *arguments)
-        with self._lock:
-            self.count += 1
-            self.tell(self.count)
-        return given
 
 
 @contextmanager

@@ -6,38 +6,37 @@ searched. The case that everything reduced fails worst is the first: a set that 
 
 from __future__ import annotations
 
-import hashlib
 import tempfile
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING
 
 import engines
 from cases.case import open_case
-from engines.base import FrameEngine
-from engines.layers.mixed import Mixed, Movable, mixed, movable
+from engines.layers.carried import Carrier, open_carried
+from engines.layers.mixed import Mixed, mixed
+from engines.layers.movable import Lowered, Movable, movable
 from engines.layers.network import Network
+from engines.protocol import keeps_state
 from engines.registry import rewritten_pair
 from harness.gate import Policy, Status, Verdict, judge
 from harness.gate.policy import Profile
 from harness.model.card import Card
-from harness.precision.search import Group
+from harness.precision.recall import Frames, RecallsInputs, RecallsOutputs
+from harness.precision.search import Group, Tried
 from harness.replay.hooks import Hooks
 from harness.replay.replay import replay
 from harness.run.folder import Run
 
 if TYPE_CHECKING:
     from engines.emulated.pair import Pair
-    from engines.protocol import Engine, ModelSource, Tensors
+    from engines.protocol import Engine, ModelSource
 
 __all__ = ["Trials", "judged_rules", "trials_of"]
 
 EXACT = "ort-fp32"  # what everything in fp32 runs on: a graph without types says nothing of precision
-REMEMBERED_BYTES = 256 << 20  # outputs of the reference that are kept between trials
 BAD = (Status.CRASHED, Status.NONFINITE, Status.FAIL)
 PIPELINE = "deploy"
 
@@ -73,12 +72,19 @@ class Trials:
             update={"profile": {"precision": Profile(engines=(engine,), preprocess=(PIPELINE,))}}
         )
         self._reference: Engine | None = None
+        self._given, self._fed = Frames(), Frames()
+        self._carrier = Carrier(network, can, precision) if engine == f"emulated-{precision}" else None
         self._wanted: frozenset[str] = frozenset()
 
     @property
     def rung(self) -> str:
         """The rung that is judged."""
         return f"{PIPELINE}/{self._engine}"
+
+    @property
+    def count(self) -> int:
+        """How many cases there are."""
+        return len(self._cases)
 
     def graph(self, kept: Collection[str]) -> Mixed:
         """The graph with these nodes in fp32."""
@@ -103,35 +109,22 @@ class Trials:
         """Learn that of another process."""
         self._wanted, self._cases = wanted, list(cases)
 
-    def hold(self, kept: Collection[str], group: Group) -> bool:
+    def tried(self, kept: Collection[str], group: Group) -> Tried:
         """Whether the rules hold with these nodes in fp32 on these cases; what few cases cannot tell is no failure."""
         verdict = self.verdict(kept, [self._cases[place] for place in group])
-        if len(group) == len(self._cases):
-            return not self.broken(verdict)
-        return not self._wanted & judged_rules(verdict, self.rung, *BAD)
-
-    def failing(self, kept: Collection[str], known: Sequence[Group] = ()) -> Group | None:
-        """The case that fails worst with these nodes in fp32, all cases where none fails alone; None where all hold.
-
-        Args:
-            kept: nodes in fp32.
-            known: groups on which they are known to hold.
-        """
-        verdict = self.verdict(kept)
-        if not self.broken(verdict):
-            return None
-        bad, everything = self._bad_cases(verdict), tuple(range(len(self._cases)))
-        alone = [(place,) for place in everything if bad[open_case(self._cases[place]).id] and (place,) not in known]
-        groups = sorted(alone, key=lambda group: -bad[open_case(self._cases[group[0]]).id])
-        return next((group for group in (*groups, everything) if group not in known), None)
+        bad = self._bad_cases(verdict)
+        alone = [place for place in group if bad[open_case(self._cases[place]).id]]
+        held = not alone if len(group) < len(self._cases) else not self.broken(verdict)
+        return Tried(held, tuple(sorted(alone, key=lambda place: -bad[open_case(self._cases[place]).id])))
 
     def _bad_cases(self, verdict: Verdict) -> Counter[str]:
-        """Case -> how many of the rules that must hold it breaks."""
+        """Case -> how many of the rules that must hold it breaks, whatever the other cases do."""
         failing: Counter[str] = Counter()
         for rule in verdict.rules:
+            bad = BAD if rule.scope == "each" else BAD[:-1]  # a population may hold though one of its cases does not
             for outcome in rule.rungs if rule.id in self._wanted else ():
                 for case in outcome.cases if outcome.rung == self.rung else ():
-                    failing[case.case] += case.status in BAD
+                    failing[case.case] += case.status in bad
         return failing
 
     def broken(self, verdict: Verdict) -> frozenset[str]:
@@ -153,36 +146,39 @@ class Trials:
         return judge(run, self._policy)
 
     def forget(self) -> None:
-        """Drop what is known of the reference: it runs again."""
-        self._reference = None
+        """Drop what trials share: what follows is read, written and run as in any replay."""
+        self._reference = self._carrier = None
+        self._given, self._fed = Frames(), Frames()
 
     def run(self, kept: Collection[str] | None, out: Path, scratch: Path, cases: Sequence[Path] | None = None) -> Run:
         """Replay the reference and the engine that runs the mixed graph."""
-        source = self._source(kept, scratch)
-        hooks = Hooks(lambda name, known: self._opened(name, known, source))
+        hooks = Hooks(lambda name, known: self._opened(name, known, kept, scratch))
         return replay(
             self._card, cases or self._cases, engines=[self._engine], preprocess=[PIPELINE], out=out, steps=False,
             cache=self._cache, hooks=hooks,
         )  # fmt: skip
 
-    def _source(self, kept: Collection[str] | None, scratch: Path) -> ModelSource | None:
-        """The mixed graph as a model; None where nothing is reduced."""
+    def _opened(self, name: str, known: ModelSource, kept: Collection[str] | None, scratch: Path) -> Engine:
+        if name != self._engine:
+            if self._reference is None or keeps_state(self._reference):
+                self._reference = engines.open(name, known)
+            return RecallsOutputs(self._reference, self._given)
+        return RecallsInputs(
+            self._searched(name, known, kept, scratch), self._fed, frozenset(self._card.state.values())
+        )
+
+    def _searched(self, name: str, known: ModelSource, kept: Collection[str] | None, scratch: Path) -> Engine:
+        """The engine on the graph with these nodes in fp32; where nothing is reduced, on the model as it is."""
         import onnx
 
-        if kept is None or not (graph := self.graph(kept)).reduced:
-            return None
-        path = scratch / "mixed.onnx"
-        onnx.save(graph.model, path)
-        return replace(self._card.source(scratch / "cache"), onnx=path, factory=None, weights=None)
-
-    def _opened(self, name: str, known: ModelSource, source: ModelSource | None) -> Engine:
-        if name != self._engine:
-            if self._reference is None:
-                self._reference = _Remembering(engines.open(name, known))
-            return self._reference
-        if source is None:
+        if kept is None or not Lowered(self.network, self.can, kept).reduced:
             return engines.open(EXACT, known)
-        return engines.open(name, replace(source, options=known.options))
+        if self._carrier is not None and not known.options.get(name):
+            return open_carried(name, known, self._carrier.model(kept), scratch)
+        path = scratch / "mixed.onnx"
+        onnx.save(self.graph(kept).model, path)
+        source = self._card.source(scratch / "cache")
+        return engines.open(name, replace(source, onnx=path, factory=None, weights=None, options=known.options))
 
 
 def trials_of(
@@ -202,22 +198,3 @@ def judged_rules(verdict: Verdict, rung: str, *statuses: Status) -> frozenset[st
         for rule in verdict.rules
         if rule.required and any(outcome.rung == rung and outcome.status in statuses for outcome in rule.rungs)
     )
-
-
-class _Remembering(FrameEngine):
-    """The reference, which sees the same frames in every trial; it stays open between them."""
-
-    def __init__(self, engine: Engine) -> None:
-        super().__init__(engine.name, engine.provenance)
-        self._engine, self._known, self._size = engine, dict[bytes, Any](), 0
-
-    def infer(self, inputs: Mapping[str, NDArray[Any]]) -> Tensors:
-        """Known outputs of known inputs."""
-        key = hashlib.sha256(b"".join(name.encode() + inputs[name].tobytes() for name in sorted(inputs))).digest()
-        if key in self._known:
-            return dict(self._known[key])
-        given = self._engine.infer(inputs)
-        self._size += sum(array.nbytes for array in given.values())
-        if self._size < REMEMBERED_BYTES:
-            self._known[key] = given
-        return dict(given)

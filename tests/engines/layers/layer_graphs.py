@@ -47,6 +47,29 @@ def branching(folder: Path, *, size: float = 1.0, seed: int = 0) -> ModelSource:
     return ModelSource("branching", folder, (TensorSpec("x", (1, 3, 6, 6)),), ("y", "z"), onnx=path, cache=folder / "c")
 
 
+def pooling(folder: Path) -> ModelSource:
+    """x -> conv -> relu -> max pool -> tanh -> y; its numbers go into the subnormals of fp16."""
+    random = np.random.default_rng(1)
+    weight = (1e-5 * random.standard_normal((8, 3, 3, 3))).astype(np.float32)
+    nodes = [
+        node("Conv", ["x", "w"], ["conv"], "conv", pads=[1, 1, 1, 1]),
+        node("Relu", ["conv"], ["relu"], "relu"),
+        node("MaxPool", ["relu"], ["pool"], "pool", kernel_shape=[2, 2], strides=[2, 2]),
+        node("Tanh", ["pool"], ["y"], "tanh"),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "pooling",
+        [helper.make_tensor_value_info("x", onnx.TensorProto.FLOAT, [1, 3, 6, 6])],
+        [_any("y", [1, 8, 3, 3])],
+        [numpy_helper.from_array(weight, "w")],
+    )
+    path = folder / "pooling.onnx"
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 22)], ir_version=10)
+    onnx.save(onnx.shape_inference.infer_shapes(model), path)
+    return ModelSource("pooling", folder, (TensorSpec("x", (1, 3, 6, 6)),), ("y",), onnx=path, cache=folder / "c")
+
+
 def chain(folder: Path, length: int) -> ModelSource:
     """x times 1.1, again and again."""
     names = ["x", *(f"v{place}" for place in range(length - 1)), "y"]

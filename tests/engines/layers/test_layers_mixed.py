@@ -7,7 +7,8 @@ from layer_graphs import branching
 from engines.denormals import DenormalMode
 from engines.emulated.graph import cleaned
 from engines.emulated.recipe import Recipe, rewrite
-from engines.layers.mixed import mixed, movable
+from engines.layers.mixed import mixed
+from engines.layers.movable import movable
 from engines.layers.network import Network
 from engines.ort_engine import open_session
 from engines.registry import rewritten_pair

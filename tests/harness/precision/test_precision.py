@@ -17,7 +17,7 @@ from harness.gate import load_policy
 from harness.model.card import load_card
 from harness.precision.measure import precision
 from harness.precision.team import Setup, team
-from harness.precision.trial import trials_of
+from harness.precision.trial import Trials, trials_of
 from harness.run.folder import Run
 from tests.harness.tiny_model import write_tiny
 
@@ -104,22 +104,51 @@ def test_rules_that_fail_in_fp32_are_no_matter_of_precision(files: tuple[Path, P
         precision(load_card(card), [cases], engine="emulated-tf32", cache=card.parent / "cache")
 
 
-def test_a_process_of_its_own_answers_as_this_one_does(
-    files: tuple[Path, Path, Path], out: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture(scope="module")
+def setup(files: tuple[Path, Path, Path]) -> Setup:
     card, cases, policy = files
-    monkeypatch.setattr("harness.precision.team.usable_cores", lambda: 2)
-    setup = Setup(
+    return Setup(
         load_card(card), find_cases([cases]), load_policy(policy), "emulated-fp16", "fp16", card.parent / "cache"
     )
+
+
+def trials_with_facts(setup: Setup) -> Trials:
     trials, _ = trials_of(setup.card, setup.cases, setup.policy, setup.engine, setup.form, setup.cache)
     trials.begin(trials.verdict(None), trials.verdict(()))
+    return trials
+
+
+def test_a_set_is_judged_as_by_a_whole_replay_and_the_gate(setup: Setup, monkeypatch: pytest.MonkeyPatch) -> None:
+    trials = trials_with_facts(setup)
+    whole, _ = trials_of(setup.card, setup.cases, setup.policy, setup.engine, setup.form, setup.cache)
+    whole.take(*trials.known())
+    sets = [trials.can.computing[:2], trials.can.computing[1:]]
+    answers = []
+    for kept in sets:
+        whole.forget()
+        answers.append((whole.verdict(kept).to_json()["rules"], whole.tried(kept, (1,))))
+
+    def unwanted(*_: object) -> None:
+        raise AssertionError("all tensors are known, and the graph is written from the network")
+
+    monkeypatch.setattr("harness.replay.case_loop.InputBuilder", unwanted)
+    monkeypatch.setattr("engines.emulated.emulated_graph", unwanted)
+    for kept, answer in zip(sets, answers, strict=True):
+        assert (trials.verdict(kept).to_json()["rules"], trials.tried(kept, (1,))) == answer
+    assert answers[0][0] != answers[1][0], "the sets move the lines differently"
+
+
+def test_a_process_of_its_own_answers_as_this_one_does(
+    setup: Setup, out: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("harness.precision.team.usable_cores", lambda: 2)
+    trials = trials_with_facts(setup)
     kept = frozenset(json.loads((out / "precision.json").read_text())["kept"])
     told: list[int] = []
     with team(setup, trials, 2, told.append) as who:
         assert who.jobs == 2
-        assert who.each(lambda seed: kept if who.hold(kept, (0,)) else frozenset(), [0, 1]) == [kept, kept]
-        assert who.failing(frozenset()) in {(0,), (1,)}
+        assert who.each(lambda seed: kept if who.tried(kept, (0,)).held else frozenset(), [0, 1]) == [kept, kept]
+        assert who.tried(frozenset(), (0, 1)) == trials.tried(frozenset(), (0, 1))
     assert told == [1, 2, 3]
 
 

@@ -112,14 +112,16 @@ def setup(files: tuple[Path, Path, Path]) -> Setup:
     )
 
 
-def trials_with_facts(setup: Setup) -> Trials:
+@pytest.fixture(scope="module")
+def trials(setup: Setup) -> Trials:
     trials, _ = trials_of(setup.card, setup.cases, setup.policy, setup.engine, setup.form, setup.cache)
     trials.begin(trials.verdict(None), trials.verdict(()))
     return trials
 
 
-def test_a_set_is_judged_as_by_a_whole_replay_and_the_gate(setup: Setup, monkeypatch: pytest.MonkeyPatch) -> None:
-    trials = trials_with_facts(setup)
+def test_a_set_is_judged_as_by_a_whole_replay_and_the_gate(
+    setup: Setup, trials: Trials, monkeypatch: pytest.MonkeyPatch
+) -> None:
     whole, _ = trials_of(setup.card, setup.cases, setup.policy, setup.engine, setup.form, setup.cache)
     whole.take(*trials.known())
     sets = [trials.can.computing[:2], trials.can.computing[1:]]
@@ -139,10 +141,9 @@ def test_a_set_is_judged_as_by_a_whole_replay_and_the_gate(setup: Setup, monkeyp
 
 
 def test_a_process_of_its_own_answers_as_this_one_does(
-    setup: Setup, out: Path, monkeypatch: pytest.MonkeyPatch
+    setup: Setup, trials: Trials, out: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("harness.precision.team.usable_cores", lambda: 2)
-    trials = trials_with_facts(setup)
     kept = frozenset(json.loads((out / "precision.json").read_text())["kept"])
     told: list[int] = []
     with team(setup, trials, 2, told.append) as who:

@@ -25,6 +25,7 @@ from harness.layers.versus import Versus, versus
 from harness.lines.decode import build_decoder
 from harness.measures.movement import Movement, Moving
 from harness.model.card import DEFAULT_CACHE, Card
+from harness.replay.environment import roomy_heap
 from harness.replay.hooks import Progress, quiet
 
 if TYPE_CHECKING:
@@ -72,7 +73,8 @@ def layers(
                 where="--b",
                 remedy="give cases whose recording matches, or more --frames",
             )
-        return _Look(card, against, moments, progress or quiet).table(a, b)
+        with roomy_heap():
+            return _Look(card, against, moments, progress or quiet).table(a, b)
     finally:
         against.close()
 

@@ -1,4 +1,4 @@
-r"""Text that others wrote (what a program printed, an exception, a name in a file), as it may be shown.
+r"""Text as it may be shown: what others wrote (a program, an exception, a name in a file), and counts of things.
 
 Wherever such text leaves us, for a terminal, a page, XML or a log, it goes through `shown` first: an escape sequence is
 written out and steers nothing, a character that turns the line around is seen.
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import unicodedata
 
-__all__ = ["harmless", "shown"]
+__all__ = ["counted", "harmless", "shown"]
 
 _LAYOUT = "\n\t"
 _HIDDEN = frozenset("\u061c\u200e\u200f\u2028\u2029\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069\ufeff")
@@ -40,3 +40,8 @@ def harmless(character: str) -> bool:
 def _written_out(character: str) -> str:
     code = ord(character)
     return f"\\x{code:02x}" if code < 256 else f"\\u{code:04x}"
+
+
+def counted(count: int, noun: str) -> str:
+    """`1 case`, `12 cases`."""
+    return f"{count} {noun}{'' if count == 1 else 's'}"

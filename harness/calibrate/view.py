@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from harness.calibrate.calibration import Calibration
 from harness.calibrate.suite import TOLERATED, Chance
 from harness.terminal import show, table
+from trueline._text import counted
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -49,7 +50,7 @@ def _answers(found: Calibration) -> Iterator[str]:
     if found.new_drives is not None:
         yield f"{found.drives} new drives, next version: fails in {_told(found.new_drives)}"
     for rule, times in found.worst_rules.items():
-        yield f"  {rule}: broken by {times} good version{'s' if times > 1 else ''}"
+        yield f"  {rule}: broken by {counted(times, 'good version')}"
 
 
 def _told(chance: Chance) -> str:

@@ -43,6 +43,7 @@ from harness.feed.preprocess import Pipeline, build_pipeline, mixed_steps
 from harness.lines.decode import build_decoder
 from harness.model.card import DEFAULT_CACHE, Card
 from trueline import TruelineError
+from trueline._text import counted
 
 __all__ = ["Finding", "check_model"]
 
@@ -240,7 +241,7 @@ def _sizes(shape: Sequence[int | str]) -> tuple[int, ...]:
 
 def _decode(card: Card, outputs: Tensors) -> str:
     lines = build_decoder(card).decode({name: value[None] for name, value in outputs.items()})
-    return f"{len(lines)} lines from zeros as input"
+    return f"{counted(len(lines), 'line')} from zeros as input"
 
 
 def _attempt(where: str, work: Callable[[], str]) -> Finding:

@@ -21,6 +21,7 @@ from engines.inspect.half import rounded, rounding_loss, spacing
 from harness.checks.findings import Finding
 from harness.lines.decode import build_decoder
 from harness.model.card import Card
+from trueline._text import counted
 
 __all__ = ["coordinate_outputs", "geometry_findings"]
 
@@ -55,7 +56,7 @@ def geometry_findings(
     """
     unit = card.length_unit
     names = [name for name in coordinate_outputs(card) if name in outputs]
-    given = f"{frames} frames" if frames else "zeros as input"
+    given = counted(frames, "frame") if frames else "zeros as input"
     if not names:
         yield Finding("ok", f"no output is read as coordinates: decoder {card.decoder.name} computes them", "geometry")
     for name in names:

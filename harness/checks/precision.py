@@ -9,6 +9,7 @@ from engines.inspect.epsilons import Epsilon
 from engines.inspect.half import LARGEST, spacing
 from engines.inspect.weights import WeightFacts, WeightTensor
 from harness.checks.findings import SHOWN, Finding, some
+from trueline._text import counted
 
 __all__ = ["activation_findings", "epsilon_findings", "inside_findings", "weight_findings"]
 
@@ -75,7 +76,7 @@ def activation_findings(ranges: Sequence[Activation], frames: int) -> Iterator[F
             "warning",
             f"{a.tensor!r} reaches {a.largest:.4g} and is infinite in fp16, whose limit is {LARGEST:.0f} "
             f"(headroom {a.headroom:.2g})",
-            f"node {a.node} ({a.op}), {frames} frames",
+            f"node {a.node} ({a.op}), {counted(frames, 'frame')}",
             "keep this node in fp32, or scale its input down",
         )
     if len(over) > SHOWN:
@@ -93,7 +94,7 @@ def activation_findings(ranges: Sequence[Activation], frames: int) -> Iterator[F
     if measured and not over and not coarse:
         top = max(measured, key=lambda a: a.largest or 0)
         what = f"largest activation {top.largest:.4g}, {top.headroom:.3g} times below fp16's limit"
-        yield Finding("ok", what, f"node {top.node} ({top.op}), {frames} frames")
+        yield Finding("ok", what, f"node {top.node} ({top.op}), {counted(frames, 'frame')}")
     unknown = [a.tensor for a in ranges if a.largest is None]
     if unknown:
         yield Finding(
@@ -112,7 +113,7 @@ def inside_findings(insides: Sequence[Inside], frames: int) -> Iterator[Finding]
             "warning",
             f"inside {inside.op} {inside.step} reaches {inside.largest:.4g}, and fp16 holds {LARGEST:.0f} (headroom "
             f"{inside.headroom:.2g}): most kernels compute it in fp32 inside, one that does not gives infinity",
-            f"node {inside.node} ({inside.op}), {frames} frames",
+            f"node {inside.node} ({inside.op}), {counted(frames, 'frame')}",
             "keep this node in fp32, or scale its input down; emulated-fp16:inside shows what it does to the lines",
         )
     if len(over) > SHOWN:
@@ -124,7 +125,7 @@ def inside_findings(insides: Sequence[Inside], frames: int) -> Iterator[Finding]
         yield Finding(
             "ok",
             f"inside composite nodes values reach {top.largest:.4g}, {top.headroom:.3g} times below fp16's limit",
-            f"node {top.node} ({top.op}), {frames} frames",
+            f"node {top.node} ({top.op}), {counted(frames, 'frame')}",
         )
 
 

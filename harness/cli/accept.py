@@ -9,6 +9,7 @@ import typer
 
 from harness.cli.options import PolicyOption, ProfileOption, RunArgument
 from harness.terminal import say
+from trueline._text import counted
 
 __all__ = ["register"]
 
@@ -42,7 +43,8 @@ def accept(
     path = out or folder / f"{chosen.name}{SUFFIX}"
     write_accepted(accepted, path)
     count = sum(len(cases) for rungs in accepted.numbers.values() for cases in rungs.values())
-    say(f"accepted {count} numbers of {len(accepted.cases)} cases ({verdict.status.value}): {path}")
+    told = f"{counted(count, 'number')} of {counted(len(accepted.cases), 'case')}"
+    say(f"accepted {told} ({verdict.status.value}): {path}")
 
 
 def register(app: typer.Typer) -> None:

@@ -12,6 +12,7 @@ import typer
 from harness.cli.progress import Update, progress_bar
 from harness.errors import UsageError
 from harness.terminal import listing, print_json, say, show
+from trueline._text import counted
 
 __all__ = ["app"]
 
@@ -89,7 +90,7 @@ def check(
         if rows:
             show(*listing(("case", "problem", "where", "remedy"), rows, head=2))
         else:
-            show(f"{len(found)} case(s) without problems")
+            show(f"{counted(len(found), 'case')} without problems")
     if any(found.values()):
         raise typer.Exit(2)
 
@@ -127,4 +128,4 @@ def synth(
     with progress_bar("rendering") as progress:
         jobs = os.cpu_count() or 1
         folders = synth_cases(seed, count, seconds, out, progress=progress, jobs=jobs, condition=condition)
-    say(f"{len(folders)} case(s) in {out}")
+    say(f"{counted(len(folders), 'case')} in {out}")

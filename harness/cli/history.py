@@ -9,6 +9,7 @@ import typer
 
 from harness.cli.options import JsonOption
 from harness.terminal import print_json, show, table
+from trueline._text import counted
 
 if TYPE_CHECKING:
     from harness.history import Drift, Gate
@@ -62,8 +63,8 @@ def _told(drift: Drift) -> str:
     left = max(1, round(drift.gates_left))
     return (
         f"{drift.rule} on {drift.rung} drifts toward its limit: {drift.values[0]:.3g} -> {drift.values[-1]:.3g} "
-        f"{drift.unit} over {len(drift.values)} gates, limit {drift.limit:.3g}; at this rate it breaks in about {left} "
-        f"gate{'s' if left > 1 else ''}"
+        f"{drift.unit} over {len(drift.values)} gates, limit {drift.limit:.3g}; at this rate it breaks in about "
+        f"{counted(left, 'gate')}"
     )
 
 

@@ -10,6 +10,7 @@ import typer
 from harness.cli.options import CardArgument, CasesOption, JsonOption, PolicyOption
 from harness.cli.progress import progress_bar
 from harness.terminal import listing, print_json, say, show, table
+from trueline._text import counted
 
 __all__ = ["app"]
 
@@ -157,7 +158,7 @@ def sensitivity(
          f"{moved.line_max:.3g}", moved.lines_changed, "" if rest is None else f"{rest.line_max:.3g}")
         for name, count, moved, rest in rows
     ]  # fmt: skip
-    title = f"{found.method} on {found.frames} frames, against fp32"
+    title = f"{found.method} on {counted(found.frames, 'frame')}, against fp32"
     show(table((*columns, "lines changed", f"all but it: max, {unit}"), cells, title))
 
 

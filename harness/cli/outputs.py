@@ -10,6 +10,7 @@ import typer
 from harness.cli.options import CardArgument
 from harness.cli.progress import progress_bar
 from harness.terminal import say
+from trueline._text import counted
 
 __all__ = ["register"]
 
@@ -35,7 +36,7 @@ def outputs(
         frames = write_outputs(
             load_card(card), case, out, engine=engine, preprocess=preprocess, inputs=inputs, progress=progress
         )
-    say(f"{out}: {frames} frames   next: polygraphy inspect data {out}")
+    say(f"{out}: {counted(frames, 'frame')}   next: polygraphy inspect data {out}")
 
 
 def register(app: typer.Typer) -> None:

@@ -30,6 +30,7 @@ from harness.cli.options import (
 )
 from harness.cli.progress import progress_bar
 from harness.terminal import listing, print_json, say, show
+from trueline._text import counted
 
 if TYPE_CHECKING:
     from harness.run.folder import Run
@@ -168,7 +169,7 @@ def say_reused(run: Run) -> None:
     """How much of a run was taken from earlier ones."""
     taken, rungs = run.meta["reused"]["cases"], sum(map(len, run.meta["reused"]["tensors"].values()))
     if taken or rungs:
-        told = [f"{len(taken)} of {len(run.meta['cases'])} cases"] * bool(taken)
+        told = [f"{len(taken)} of {counted(len(run.meta['cases']), 'case')}"] * bool(taken)
         told += [f"tensors of {rungs} rungs in other cases"] * bool(rungs)
         say(f"reused: {' and '.join(told)}, from the cache; --no-reuse replays them")
 

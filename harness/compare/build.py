@@ -25,6 +25,7 @@ from harness.report.summary import pooled, severity
 from harness.run.catalogue import Measure
 from harness.run.facts import RunFacts, read_facts
 from harness.run.numbers import unit_text
+from trueline._text import counted
 
 if TYPE_CHECKING:
     from harness.gate.policy import Policy
@@ -196,7 +197,7 @@ def _answer(rows: Sequence[MeasureRow], first: str, second: str, cases: Sequence
     if worse:
         return "first", f"{first} is better than {second}: by {listed(worse)}, and by no measure worse"
     if rows and all(r.answer == "same" for r in rows):
-        return "same", f"the same: no measure differs in any of {len(cases)} cases"
+        return "same", f"the same: no measure differs in any of {counted(len(cases), 'case')}"
     most = max((r.pairs for r in rows), default=0)
     few = f"{most} drives" if most != 1 else "one drive"
     return "unknown", f"unknown: no measure is shown to differ by {few}"

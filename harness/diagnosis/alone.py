@@ -31,6 +31,7 @@ from harness.diagnosis.unknown_units import unknown_units_edits
 from harness.diagnosis.value_edits import KNOWN, value_edits
 from harness.diagnosis.view import View
 from harness.errors import DiagnosisError
+from trueline._text import counted
 
 __all__ = ["diagnose_alone", "diagnose_files"]
 
@@ -138,7 +139,7 @@ def diagnose_alone(
 
 def _size(pictures: NDArray[Any]) -> str:
     height, width, channels = pictures.shape[1:]
-    return f"{width}x{height} with {channels} channel{'s' * (channels != 1)}"
+    return f"{width}x{height} with {counted(channels, 'channel')}"
 
 
 def _channels_last(array: NDArray[Any]) -> tuple[NDArray[Any], str]:

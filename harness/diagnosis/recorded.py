@@ -22,6 +22,7 @@ from harness.errors import DiagnosisError
 from harness.feed.declared import contradictions
 from harness.feed.preprocess.mixing import checked_steps
 from harness.model.card import Card, InputSpec
+from trueline._text import counted
 
 __all__ = ["CarTensors", "Frames", "camera_inputs", "chosen_frames", "diagnose_recorded"]
 
@@ -105,7 +106,7 @@ def chosen_frames(positions: Sequence[int]) -> Frames:
     """
     if len(positions) < 2:
         raise DiagnosisError(
-            f"{len(positions)} frame{'s' * (len(positions) != 1)} of the car and of the recording in common",
+            f"{counted(len(positions), 'frame')} of the car and of the recording in common",
             where="the car's tensors",
             remedy="dump the input of at least two frames of this case; seven or more tell noise from mismatch",
         )

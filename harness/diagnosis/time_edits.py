@@ -11,6 +11,7 @@ import numpy as np
 from harness.diagnosis.chain import OWN, Chain, Edit, Timing
 from harness.diagnosis.fit import mix_error
 from harness.diagnosis.view import View
+from trueline._text import counted
 
 __all__ = ["EARLIEST", "LATEST", "time_edits"]
 
@@ -29,7 +30,7 @@ def time_edits(view: View) -> Iterator[Edit]:
         return
     best = {at: _likeliest(view, at) for at in view.positions}
     for lag in sorted({k for k in best.values() if k}):
-        words = f"{abs(lag)} frame{'s' * (abs(lag) > 1)} {'late' if lag > 0 else 'early'}"
+        words = f"{counted(abs(lag), 'frame')} {'late' if lag > 0 else 'early'}"
         yield _edit("lag", words, Timing(lag=lag))
     if len(set(best.values())) > 1 and min(best.values()) >= 0:
         for hold in HOLDS:

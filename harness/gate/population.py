@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from harness.gate.policy import Rule
 from harness.gate.stats import cases_needed, dispersion_of, hours_needed, rate_bounds, share_bounds
 from harness.gate.verdict import Status
+from trueline._text import counted
 
 __all__ = ["Decision", "Drive", "decide_rate", "decide_share"]
 
@@ -53,7 +54,7 @@ def decide_rate(rule: Rule, drives: Sequence[Drive], per_h: float) -> Decision:
         "confidence": rule.confidence,
     }
     least = f"{bounds.lower:.3g} to " if bounds.lower else "at most "
-    text = f"{sum(counts)} episodes in {_time(sum(hours))} of {len(drives)} drives"
+    text = f"{counted(sum(counts), 'episode')} in {_time(sum(hours))} of {counted(len(drives), 'drive')}"
     text += f", so {least}{bounds.upper:.3g} an hour; allowed {per_h:.3g}"
     status = _STATUS[bounds.proves(per_h)]
     if status is Status.INCONCLUSIVE:
@@ -62,7 +63,7 @@ def decide_rate(rule: Rule, drives: Sequence[Drive], per_h: float) -> Decision:
         enough = f"{_time(needed)} with no further episode would pass" if needed < float("inf") else "no time is enough"
         text += f"; {enough}"
     elif len(drives) < rule.min_cases:
-        status, text = Status.INCONCLUSIVE, f"{text}; min_cases asks for {rule.min_cases} drives"
+        status, text = Status.INCONCLUSIVE, f"{text}; min_cases asks for {counted(rule.min_cases, 'drive')}"
     return Decision(status, text, numbers)
 
 

@@ -20,6 +20,7 @@ from harness.gate.view import Looked, RuleView, RunView
 from harness.run.facts import CaseFact
 from harness.run.statistic import Measured, Worst
 from harness.run.units import ROUNDING, base_unit, scale
+from trueline._text import counted
 
 __all__ = ["Scene", "judge_rules"]
 
@@ -274,7 +275,11 @@ def _each(look: _Look, rung: str, reference: str | None, cases: tuple[CaseOutcom
     chosen = [c for c in cases if c.status is status]
     worst = max(chosen, key=lambda c: _badness(look.rule, c))
     place = f" at {worst.worst}" if status is Status.FAIL and worst.worst is not None else ""
-    count = f"worst of {len(cases)} cases" if status is Status.PASS else f"{len(chosen)} of {len(cases)} cases"
+    every = counted(len(cases), "case")
+    if len(cases) == 1:
+        count = "the only case"
+    else:
+        count = f"worst of {every}" if status is Status.PASS else f"{len(chosen)} of {every}"
     return RungOutcome(rung, reference, status, f"case {worst.case}: {worst.reason}{place} ({count})", cases)
 
 
@@ -308,7 +313,9 @@ def _population(look: _Look, rung: str, reference: str | None, cases: tuple[Case
     reason = decided.reason
     if others:
         first = _first(others)
-        reason = f"{len(others)} of {len(cases)} cases without a number, {first.case}: {first.reason}; {reason}"
+        reason = (
+            f"{len(others)} of {counted(len(cases), 'case')} without a number, {first.case}: {first.reason}; {reason}"
+        )
     return RungOutcome(rung, reference, status, reason, cases, decided.statistics)
 
 

@@ -13,6 +13,7 @@ from harness.gate.verdict import Status
 from harness.run.facts import CaseFact, RunFacts, RunLike, read_facts
 from harness.run.rows import compared_frames, nonfinite_counts
 from harness.run.statistic import Asked, Measured, answers
+from trueline._text import counted
 
 __all__ = ["Looked", "RuleView", "RunView", "Trouble"]
 
@@ -145,7 +146,7 @@ class RuleView:
         frames, needed = self.frames(rung, case), self.min_frames_share * case.frames
         if frames >= needed:
             return None
-        text = f"compared on {frames} of {case.frames} frames, min_frames_share = {self.min_frames_share:g}"
+        text = f"compared on {frames} of {counted(case.frames, 'frame')}, min_frames_share = {self.min_frames_share:g}"
         return Status.NOT_RUN, text
 
     def _involved(self, rung: str) -> tuple[str, ...]:

@@ -10,6 +10,7 @@ from harness.ladder.model import Explanation, Finding
 from harness.ladder.words import broken_by, place_of, sentence, size_of
 from harness.run.catalogue import label_of
 from harness.terminal import listing, show
+from trueline._text import counted
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -39,7 +40,7 @@ def _unfinished(explanation: Explanation) -> Iterator[str]:
 def _found(explanation: Explanation) -> str:
     count = len(explanation.findings)
     if not count:
-        return f"No finding against {explanation.reference} on {max(len(explanation.rungs) - 1, 0)} rungs."
+        return f"No finding against {explanation.reference} on {counted(max(len(explanation.rungs) - 1, 0), 'rung')}."
     first = explanation.suspects[0]
     blamed = first.factor or "no single step"
     cause = f" ({first.cause})" if first.cause else ""
@@ -71,7 +72,7 @@ def _suspects(explanation: Explanation, console: Console | None) -> list[Table] 
     for s in explanation.suspects:
         kinds = ", ".join(f"{count} {label_of(kind)}" for kind, count in s.kinds.items())
         factor = s.cause or s.factor or " + ".join(s.factors) or "none"
-        cases = f"{len(s.cases)} case{'s' if len(s.cases) != 1 else ''}"
+        cases = counted(len(s.cases), "case")
         rows.append((s.rung, s.stage or "none alone", factor, f"{s.count} ({s.share:.0%})", f"{kinds}; {cases}"))
     title = f"Where findings against {explanation.reference} begin"
     return listing(("rung", "stage", "factor", "findings", "of"), rows, title, console=console)

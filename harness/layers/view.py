@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterator
 
 from harness.layers.table import LayerRow, LayerTable
+from trueline._text import counted
 
 __all__ = ["COLUMNS", "layer_cells", "layer_lines", "layer_title"]
 
@@ -18,7 +19,7 @@ MOST_NAMES = 2
 
 def layer_title(found: LayerTable) -> str:
     """What the table is of."""
-    return f"{found.b} against {found.a}, {found.frames} frames, lines in {found.unit}"
+    return f"{found.b} against {found.a}, {counted(found.frames, 'frame')}, lines in {found.unit}"
 
 
 def layer_lines(found: LayerTable) -> Iterator[str]:

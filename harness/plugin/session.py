@@ -21,6 +21,7 @@ from harness.plugin.suite import Suite
 from harness.plugin.summary import verdict_lines
 from harness.run.folder import Run
 from harness.summary.blocks import findings_of
+from trueline._text import counted
 
 __all__ = ["GateSession", "Judged", "told_inputs"]
 
@@ -176,7 +177,8 @@ class GateSession:
         folder = Path(told["folder"])
         lines = list(verdict_lines(verdict.to_json(), folder / "verdict.json"))
         if chosen is not None and partial:
-            lines.append(f"  on {len(chosen)} of {len(suite.cases)} cases: those of the items that were selected")
+            every = counted(len(suite.cases), "case")
+            lines.append(f"  on {len(chosen)} of {every}: those of the items that were selected")
         return Judged(
             verdict, folder, str(told["report"]), "\n".join(lines), dict(told["blamed"]), dict(told["inputs"])
         )

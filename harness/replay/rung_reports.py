@@ -14,6 +14,7 @@ from harness.replay.open import Opened
 from harness.run.json import plain
 from harness.run.rungs import Probe, Rung, build_tree, swap_rung
 from harness.run.warning import RunWarning
+from trueline._text import counted
 
 __all__ = ["probe_reports", "rung_reports", "warnings_of_rungs"]
 
@@ -91,4 +92,4 @@ def _ended(rung: str, outcomes: Sequence[Outcome]) -> dict[str, str]:
 
 
 def _partly(failed: Sequence[Failure], outcomes: Sequence[Outcome]) -> str:
-    return f"not run in {len(failed)} of {len(outcomes)} cases: {failed[0].reason}"
+    return f"not run in {len(failed)} of {counted(len(outcomes), 'case')}: {failed[0].reason}"

@@ -21,6 +21,7 @@ from harness.report.tensors import inputs_of, tensor_views
 from harness.run.facts import CaseFact, RunFacts
 from harness.run.recordings import Recordings
 from trueline import TruelineError
+from trueline._text import counted
 
 __all__ = ["ClipMaker", "Made", "findings_of_page", "omissions"]
 
@@ -184,7 +185,7 @@ def omissions(made: Sequence[Made]) -> str:
     parts = []
     if frames:
         cases = sum(m.kept < m.frames for m in made)
-        parts.append(f"{frames} of {sum(m.frames for m in made)} frames of {cases} case{'s' if cases != 1 else ''}")
+        parts.append(f"{frames} of {sum(m.frames for m in made)} frames of {counted(cases, 'case')}")
     if pictures:
         parts.append(f"the pictures of {pictures} of {sum(m.kept for m in made)} frames")
     return f"Left out to keep this file small, the worst findings last: {' and '.join(parts)}." if parts else ""

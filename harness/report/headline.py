@@ -20,6 +20,7 @@ from harness.run.facts import RunFacts
 from harness.run.rungs import engine_of
 from harness.summary.again import again
 from harness.summary.blocks import Block
+from trueline._text import counted
 
 __all__ = ["again_of", "broken_by", "headline_view", "how_sure", "stage_of", "worst_finding"]
 
@@ -158,7 +159,7 @@ def _of_drives(facts: RunFacts, explanation: Explanation, worst: Finding, drives
     bounds = share_bounds(wrong, drives, CONFIDENCE)
     needed = cases_needed(SHARE, CONFIDENCE)
     return (
-        f"the same in {wrong} of {drives} drive{'s' if drives != 1 else ''}: between {bounds.lower:.0%} and "
+        f"the same in {wrong} of {counted(drives, 'drive')}: between {bounds.lower:.0%} and "
         f"{bounds.upper:.0%} of drives like these ({CONFIDENCE:.0%} each side); once it is repaired, {needed} drives "
         f"without it would "
         f"exclude {SHARE:.0%}"

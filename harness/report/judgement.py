@@ -14,6 +14,7 @@ from harness.ladder.words import listed
 from harness.report.plain import as_mapping, finite
 from harness.run.catalogue import definition_of, find_measure, label_of
 from harness.run.numbers import number
+from trueline._text import counted
 
 __all__ = ["GLYPHS", "STATUSES", "judgement_view", "worst_status"]
 
@@ -105,7 +106,7 @@ def _sentence(rules: Sequence[Mapping[str, Any]]) -> str:
     if not total:
         return "No required rule was judged."
     parts = [f"{required[s]} {_VERBS[s]}" for s in STATUSES if required[s]]
-    return f"Of {total} required rule{'s' if total > 1 else ''}, {listed(parts)}."
+    return f"Of {counted(total, 'required rule')}, {listed(parts)}."
 
 
 def _rule(raw: Mapping[str, Any]) -> dict[str, Any]:

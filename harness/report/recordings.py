@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from trueline._text import counted
+
 __all__ = ["NO_PICTURE", "missing_pictures"]
 
 NO_PICTURE = "no picture: "  # how the note of such a frame begins
@@ -21,4 +23,5 @@ def missing_pictures(notes: Mapping[str, str], cases: int) -> str:
         return ""
     reasons = [f"{case}: {note.removeprefix(NO_PICTURE)}" for case, note in notes.items()]
     more = f"; and {len(reasons) - MAX_TOLD} more" if len(reasons) > MAX_TOLD else ""
-    return f"The pictures of {len(reasons)} of {cases} cases are missing. {'; '.join(reasons[:MAX_TOLD])}{more}."
+    missing = f"{len(reasons)} of {counted(cases, 'case')}"
+    return f"The pictures of {missing} are missing. {'; '.join(reasons[:MAX_TOLD])}{more}."

@@ -21,6 +21,7 @@ from harness.run.json import read_json
 from harness.run.manifest import check_meta, check_table, record_of, unsummed
 from harness.run.tables import SORT_KEYS, TABLES, empty
 from trueline._drafts import remove_tree, replacing
+from trueline._text import counted
 
 __all__ = ["CaseParts", "Columns", "Run", "TakesRows", "height_of", "rows_of_table"]
 
@@ -128,7 +129,7 @@ class Run:
         if not meta.get("finished"):
             done, total = len(finished_cases(path)), len(meta.get("cases") or ())
             raise RunError(
-                f"the replay has not finished ({done} of {total} cases)",
+                f"the replay has not finished ({done} of {counted(total, 'case')})",
                 where=str(path),
                 remedy="run the same `trueline replay` again; it goes on where it stopped",
             )

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from harness.gate.verdict import CaseOutcome, RuleOutcome, RungOutcome, Status, Verdict
 from harness.ladder.model import Explanation, Finding, Stop
 from harness.ladder.words import sentence
+from trueline._text import counted
 
 __all__ = ["Block", "Broken", "blocks_of", "findings_of"]
 
@@ -78,8 +79,8 @@ class Block:
     @property
     def extent(self) -> str:
         """How much it breaks, in one line."""
-        counted = ((self.rules, "rule"), (self.rungs, "rung"), (self.cases, "case"))
-        return ", ".join(f"{len(names)} {word}{'s' if len(names) != 1 else ''}" for names, word in counted if names)
+        broken = ((self.rules, "rule"), (self.rungs, "rung"), (self.cases, "case"))
+        return ", ".join(counted(len(names), word) for names, word in broken if names)
 
 
 def blocks_of(verdict: Verdict, explanation: Explanation | None = None) -> tuple[Block, ...]:

@@ -10,6 +10,7 @@ from harness.gate.verdict import RuleOutcome, RungOutcome, Status, Verdict
 from harness.summary.again import again
 from harness.summary.blocks import Block, blocks_of
 from harness.terminal import TABLE_WIDTH, cell, show, table, table_console
+from trueline._text import counted
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -135,7 +136,7 @@ def summary_line(verdict: Verdict) -> str:
     if profile := verdict.policy.get("profile"):
         text += f", profile {profile}"
     advisory = sum(r.status is not Status.PASS for r in verdict.rules if not r.required)
-    text += f", {advisory} advisory finding{'s' if advisory != 1 else ''}" if advisory else ""
+    text += f", {counted(advisory, 'advisory finding')}" if advisory else ""
     if count := len(verdict.unjudged):
-        text += f", {count} rung{'s' if count != 1 else ''} not judged"
+        text += f", {counted(count, 'rung')} not judged"
     return text

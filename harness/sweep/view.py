@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from harness.run.numbers import number, with_unit
 from harness.sweep.sweep import Sweep
 from harness.terminal import show, table
+from trueline._text import counted
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -60,7 +61,7 @@ def _title(found: Sweep) -> str:
     meta = found.meta
     cases = len(meta["cases"])
     return (
-        f"{meta['card']['name']} on {meta['pipeline']}/{meta['engine']}, {cases} case{'s' if cases > 1 else ''}; "
+        f"{meta['card']['name']} on {meta['pipeline']}/{meta['engine']}, {counted(cases, 'case')}; "
         "offset, bend and lines lost at the highest severity, worst case and band"
     )
 

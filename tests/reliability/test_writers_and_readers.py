@@ -59,12 +59,12 @@ def test_while_a_replay_writes_a_second_is_refused_and_a_reader_told(tmp_path: P
             met.append(told.value.what)
 
     whole = again(progress=look)
-    assert set(met) == {"another replay is writing it", "the replay has not finished (0 of 1 cases)"}
+    assert set(met) == {"another replay is writing it", "the replay has not finished (0 of 1 case)"}
     met.clear()
     shutil.rmtree(out / "parts")
     (out / "events.parquet").write_bytes(b"")
     healed = again(progress=look)
-    assert "the replay has not finished (0 of 1 cases)" in met
+    assert "the replay has not finished (0 of 1 case)" in met
     assert healed.read("lines").equals(whole.read("lines"))
 
 

@@ -25,6 +25,11 @@ def test_each_case_stands_by_itself(tmp_path: Path) -> None:
     assert rung.reason == "case b: 0.2 m > 0.15 m at frame 49, track 0, band near (1 of 3 cases)"
 
 
+def test_one_case_is_the_only_one(tmp_path: Path) -> None:
+    for values, ends in (([0.01] * 50, "0.01 m <= 0.15 m (the only case)"), ([0.2] * 50, "band near (the only case)")):
+        assert found(tmp_path, make_run({"a": values}), rule_text()).reason.endswith(ends)
+
+
 def test_a_value_at_its_limit_passes_in_every_unit(tmp_path: Path) -> None:
     run = make_run({"a": [0.0]}, kink=math.radians(3), coverage=0.8)
     text = rule_text(metric="kink", limit="3 deg") + rule_text(

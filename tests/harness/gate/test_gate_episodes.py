@@ -68,7 +68,7 @@ def test_too_little_exposure_is_inconclusive_and_names_the_hours(tmp_path: Path)
     assert found.status is Status.INCONCLUSIVE
     assert found.statistics["upper"] == pytest.approx(674, abs=1)
     assert found.statistics["hours_needed"] == pytest.approx(3.0 / 20, rel=0.01)
-    assert "0 episodes in 16 s of 1 drives" in found.reason
+    assert "0 episodes in 16 s of 1 drive," in found.reason
     assert "8.99 min with no further episode would pass" in found.reason
 
 

@@ -196,7 +196,11 @@ PAGES: dict[str, Page] = {
     "README.md": Page(
         _clone,
         slow=True,
-        replaced={"examples/roadlines/task.toml --": "examples/roadlines/task.toml --budget 40 --"},
+        replaced={
+            "examples/roadlines/task.toml --": "examples/roadlines/task.toml --budget 40 --",
+            "build/rc2/model.toml --cases drives": "build/rc2/model.toml --cases drives/synth_09000",
+            '["drives"]': '["drives/synth_09002"]',
+        },
         not_run={"make demo": "CI runs it and `make test` (.ci/run)"},
         read_toml=_read_release,
     ),

@@ -4,7 +4,7 @@ PYTHON := $(shell command -v $(PYTHON) || command -v python3)
 BIN := .venv/bin
 EXTRA := $(shell nvidia-smi >/dev/null 2>&1 && echo gpu || echo cpu)
 
-.PHONY: demo test reports guide lint types format check bench clean
+.PHONY: demo test reports everything guide lint types format check bench clean
 .DEFAULT_GOAL := demo
 
 .venv/installed.stamp: pyproject.toml
@@ -21,6 +21,9 @@ test: .venv/installed.stamp
 
 reports: .venv/installed.stamp  # long checks: the public reports and their variants, every command of the guides
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 -m reports
+
+everything: .venv/installed.stamp  # `make test` and `make reports` in one session: collected once, no worker waits in between
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 -m "reports or not reports"
 
 guide: .venv/installed.stamp  # docs/ as web pages, in build/guide
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet

@@ -195,7 +195,7 @@ def _pytest_agrees(verdict: Verdict) -> None:
                 assert f"limit {rule.limit}" in text
 
 
-@quick
+@settings(quick, max_examples=25)  # as above
 @given(st.integers(0, 2**31), st.sampled_from([0.01, 0.03, 1.0]))
 def test_without_a_policy_the_gate_fails_where_there_is_a_finding(seed: int, scale: float) -> None:
     with tempfile.TemporaryDirectory() as folder:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -21,6 +23,19 @@ def shared_data() -> Path:
     if not SHARED_DATA.is_dir():
         pytest.skip(f"no shared data at {SHARED_DATA}")
     return SHARED_DATA
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _exports_are_shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """The same export is made once for all tests and workers."""
+    from engines import export
+    from tests.shared_exports import remembered
+
+    base = tmp_path_factory.getbasetemp()
+    kept = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "exports"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(export, "run_exporter", remembered(export.run_exporter, kept))
+        yield
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -8,7 +8,7 @@ import pytest
 from engine_models import inputs_of, save_weights
 
 import engines
-from engines import export
+from engines import export, exporters
 from engines.errors import EngineUnavailable, ExportError, ModelLoadError
 from engines.export import export_model, exported
 from engines.protocol import ExportTarget, TensorSpec
@@ -23,6 +23,12 @@ def opset(path):
 
 
 QUICK = {"default": ExportTarget("legacy", 17)}  # ten times faster than the other; for what any exporter shows
+
+
+@pytest.fixture(autouse=True)
+def _the_exporter_itself(monkeypatch):
+    """Not what another test made with it (tests/shared_exports.py)."""
+    monkeypatch.setattr(export, "run_exporter", exporters.run_exporter)
 
 
 @pytest.fixture

@@ -12,6 +12,7 @@ stands.
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,7 +21,7 @@ from numpy.typing import NDArray
 from benchmarks.calibration.faults import Fault
 from benchmarks.calibration.noise import FAMILIES, Floats, heavy
 
-__all__ = ["SPEED_MPS", "X_M", "Drawn", "Version", "draw", "relative_widths", "widest_of"]
+__all__ = ["SPEED_MPS", "X_M", "Drawn", "Version", "as_measured", "draw", "relative_widths", "widest_of"]
 
 Random = np.random.Generator
 Bools = NDArray[np.bool_]
@@ -36,6 +37,7 @@ FAR_BIAS = 2.0  # at 80 m, of that at 0
 OF_VERSION, OF_DRIVE, OF_LINE = 0.15, 0.35, 0.2  # standard deviations of the logarithm of the noise's width; ours
 WIDEST, MOST_BIAS_M = 2.1, 0.025  # the worst line measured: its width over the RMS of all, its lasting offset
 WIDEST_FOR_A_WHILE, A_WHILE_S = 2.5, 12.0  # in clips of 4 s: twelve clips of 12 s in three parts, seeds 7100 to 7111
+WIDEST_STRETCH = {2.0: 3.2, 4.0: WIDEST_FOR_A_WHILE, 12.0: WIDEST}  # seconds -> the widest line in any so long
 LOOK_AHEAD_M = 20
 COMMON = 0.18  # share of the variance that all lines have in common
 EFFECT_DOF = 5.0
@@ -120,10 +122,23 @@ def draw(version: Version) -> Drawn:
 
 
 def relative_widths(difference: Floats) -> Floats:
-    """RMS about its mean of every line of a case, over the RMS of all that were measured, [cases, 4]."""
-    size = difference / np.interp(X_M, WIDTH_AT_M, WIDTHS_M)
-    size -= size.mean(axis=1, keepdims=True)
-    return np.asarray(np.sqrt(np.mean(size**2, axis=(1, 3))))
+    """RMS about its mean of every line of a case, over the RMS of all that were measured, [cases, 4]; NaN: no line."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # lines that are not there
+        size = difference / np.interp(X_M, WIDTH_AT_M, WIDTHS_M)
+        size -= np.nanmean(size, axis=1, keepdims=True)
+        return np.asarray(np.sqrt(np.nanmean(size**2, axis=(1, 3))))
+
+
+def as_measured(drawn: Drawn, fps: float) -> Bools:
+    """Cases in which no line is wider for 2, 4 or 12 s than any line was for so long, [cases]."""
+    both = (drawn.candidate - drawn.reference).astype(np.float64)
+    found = np.ones(len(both), bool)
+    for seconds, widest in WIDEST_STRETCH.items():
+        count = min(round(seconds * fps), both.shape[1])
+        for first in range(0, both.shape[1] - count + 1, round(fps)):
+            found &= np.nan_to_num(relative_widths(both[:, first : first + count])).max(axis=1) <= widest
+    return found
 
 
 def widest_of(seconds: float) -> float:

@@ -23,7 +23,7 @@ def draw_plot(told: Mapping[str, Any], path: Path) -> None:
     from matplotlib import pyplot as plt
 
     figure, axes = plt.subplots(3, 3, figsize=(10, 8), layout="constrained")
-    _failing(axes[0, 0], told["good"], told["unbounded"])
+    _failing(axes[0, 0], told["good"], told["as_measured"])
     for axis in axes.ravel()[1 + len(told["faults"]) :]:
         axis.set_axis_off()  # not simulated yet
     for axis, (kind, lengths) in zip(axes.ravel()[1:], told["faults"].items(), strict=False):
@@ -36,8 +36,8 @@ def draw_plot(told: Mapping[str, Any], path: Path) -> None:
     plt.close(figure)
 
 
-def _failing(axis: Any, good: Mapping[str, Any], unbounded: Mapping[str, Any]) -> None:
-    """Suites of good candidates that fail, with their intervals; hollow where lines may be wider than was measured."""
+def _failing(axis: Any, good: Mapping[str, Any], held: Mapping[str, Any]) -> None:
+    """Suites of good candidates that fail, with their intervals; hollow where no stretch is wider than was measured."""
     for shift, (seconds, part) in enumerate(good.items()):
         if not part["suites"]:
             continue
@@ -46,9 +46,8 @@ def _failing(axis: Any, good: Mapping[str, Any], unbounded: Mapping[str, Any]) -
         bars = [[100 * (c["fails"] - c["low"]) for c in cells], [100 * (c["high"] - c["fails"]) for c in cells]]
         x = [k + 0.15 * (shift - 1) for k in range(len(SUITES))]
         axis.errorbar(x, y, yerr=bars, fmt="o", ms=4, capsize=2, color=COLOURS[seconds], label=f"{seconds} s")
-        if wider := unbounded.get(seconds, {}).get("suites"):
-            y = [100 * wider[str(size)]["fails"] for size in SUITES]
-            axis.plot([k + 0.06 for k in x], y, "o", ms=4, mfc="none", color=COLOURS[seconds])
+        y = [100 * held[seconds]["suites"][str(size)]["fails"] for size in SUITES]
+        axis.plot([k + 0.06 for k in x], y, "o", ms=4, mfc="none", color=COLOURS[seconds])
     axis.axhline(ALLOWED, color="grey", lw=1, ls="--")
     axis.set(title="good candidates", xticks=range(len(SUITES)), xticklabels=SUITES, xlabel="cases of a suite")
     axis.set(ylabel="suites that fail, %", ylim=(0, None))

@@ -13,7 +13,7 @@ import numpy as np
 from scipy.stats import beta
 
 from benchmarks.calibration.cells import SECONDS, SUITES, Unit, kept, units
-from benchmarks.calibration.drives import draw
+from benchmarks.calibration.drives import as_measured, draw
 from benchmarks.calibration.faults import KINDS
 from benchmarks.calibration.numbers import key_of
 from benchmarks.calibration.plot import draw_plot
@@ -37,6 +37,7 @@ def write(policies: Sequence[Policy], work: Path, results: Path, picture: Path) 
             "policy": {"name": name_of(policy), "sha256": [s.sha256 for s in policy.sources]},
             "not_simulated": simulated_rules(policy)[1],
             "good": {f"{s:g}": _of_part(found, "good", s) for s in SECONDS},
+            "as_measured": {f"{s:g}": _of_part(found, "good", s, held=True) for s in SECONDS},
             "unbounded": {f"{s:g}": _of_part(found, "unbounded", s) for s in SECONDS[:2]},
             "clustered": {"15": _of_part(found, "clustered", 15.0)},
             "choosing": {f"{s:g}": _of_part(found, "choosing", s) for s in SECONDS},
@@ -63,18 +64,22 @@ def _judged(policy: Policy, work: Path) -> list[tuple[Unit, JudgedVersion]]:
     return [(u, JudgedVersion.of(u.version, numbers, policy)) for u, numbers in found if numbers is not None]
 
 
-def _of_part(found: Iterable[tuple[Unit, JudgedVersion]], part: str, seconds: float) -> dict[str, Any]:
-    """Suites of every size of the versions of one part and length."""
+def _of_part(
+    found: Iterable[tuple[Unit, JudgedVersion]], part: str, seconds: float, held: bool = False
+) -> dict[str, Any]:
+    """Suites of every size of the versions of one part and length; `held`: of cases no stretch of which is too wide."""
     own = [(u, j) for u, j in found if u.part == part and u.version.seconds == seconds]
-    told: dict[str, Any] = {"versions": len(own), "cases": sum(u.version.cases for u, _ in own), "suites": {}}
+    among = [as_measured(draw(u.version), u.version.fps) if held else np.ones(u.version.cases, bool) for u, _ in own]
+    told: dict[str, Any] = {"versions": len(own), "cases": int(sum(map(np.sum, among))), "suites": {}}
     if not own:
         return told
     for size in SUITES:
-        judged = [(u.version.family, j.suites(size)) for u, j in own]
+        judged = [(u.version.family, j.suites(size, among=a)) for (u, j), a in zip(own, among, strict=True)]
         told["suites"][str(size)] = _shares([j for _, j in judged], size) | {
             "families": {f: _mean(j.failed / j.suites for g, j in judged if g == f) for f, _ in judged}
         }
-    told["cases_by_rule"] = _cases_by_rule([j for _, j in own])
+    if not held:
+        told["cases_by_rule"] = _cases_by_rule([j for _, j in own])
     return told
 
 
@@ -173,6 +178,7 @@ def tables(told: Mapping[str, Any]) -> Iterator[str]:
     yield "|---|---|" + "---|" * (len(SUITES) + 1)
     for name, part in [
         *((f"{s} s", p) for s, p in told["good"].items()),
+        *((f"{s} s, no stretch wider than measured", p) for s, p in told["as_measured"].items()),
         *((f"{s} s, wider than measured", p) for s, p in told["unbounded"].items()),
         ("15 s, ten clips a drive", told["clustered"]["15"]),
     ]:

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 
 import numpy as np
+from numpy.typing import NDArray
 
 from benchmarks.calibration.drives import Version
 from benchmarks.calibration.numbers import ROOT, RUNG, Numbers, facts_of, key_of, single_bands
@@ -163,30 +164,31 @@ class JudgedVersion:
         """Rule of scope `each` -> number of every case, in the limit's unit."""
         return {name: [c.value for c in o.rungs[0].cases] for name, o in self.outcomes.items()}
 
-    def suites(self, size: int, shuffles: int = SHUFFLES) -> Judged:
+    def suites(self, size: int, shuffles: int = SHUFFLES, among: NDArray[np.bool_] | None = None) -> Judged:
         """Suites of so many cases, whole drives each.
 
         Args:
             size: cases of a suite.
             shuffles: how many times the drives are cut anew.
+            among: cases that may be in one, bool [cases]; where fewer than `size` are left, all of them are one suite.
         """
         of_cases = self.statuses()
         others = [r for r in simulated_rules(self.policy)[0] if r.scope == "population"]
         rest = self.policy.model_copy(update={"rules": tuple(others)})
         judged = Judged()
-        for cases in self._cut(size, shuffles):
+        for cases in self._cut(size, shuffles, np.ones(self.version.cases, bool) if among is None else among):
             found = {name: worst_of(every[k] for k in cases) for name, every in of_cases.items()}
             if others:
                 found |= {o.id: o.status for o in judge_cases(self.version, self.numbers, rest, cases)}
             judged.add(found)
         return judged
 
-    def _cut(self, size: int, shuffles: int) -> Iterator[list[int]]:
+    def _cut(self, size: int, shuffles: int, among: NDArray[np.bool_]) -> Iterator[list[int]]:
         rng = np.random.default_rng([*self.version.seed, size])
-        drives = np.unique(self.version.drives)
+        drives = np.unique(self.version.drives[among])
         of_suite = min(math.ceil(size / self.version.clips), len(drives))
         for _ in range(1 if of_suite == len(drives) else shuffles):
             order = rng.permutation(drives)
             for first in range(0, len(order) - of_suite + 1, of_suite):
                 chosen = np.isin(self.version.drives, order[first : first + of_suite])
-                yield np.flatnonzero(chosen).tolist()
+                yield np.flatnonzero(chosen & among).tolist()

@@ -13,10 +13,10 @@ from scipy.stats import beta
 from benchmarks.calibration import cells, report
 from benchmarks.calibration.cells import Unit, compute, kept, units
 from benchmarks.calibration.definitions import changed
-from benchmarks.calibration.drives import X_M, Version, draw, relative_widths, widest_of
+from benchmarks.calibration.drives import X_M, Version, as_measured, draw, relative_widths, widest_of
 from benchmarks.calibration.faults import KINDS, Fault
 from benchmarks.calibration.noise import FAMILIES, HELD_OUT
-from benchmarks.calibration.numbers import key_of, measured_run, numbers_of
+from benchmarks.calibration.numbers import Numbers, key_of, measured_run, numbers_of
 from benchmarks.calibration.suites import JudgedVersion, judge_cases, questions_of, simulated_rules
 from harness.gate import Policy, judge, load_policy
 from harness.gate.verdict import Status
@@ -104,6 +104,20 @@ def test_no_line_of_a_good_drive_is_wider_than_any_that_was_measured(seconds: fl
     assert found[False].max() <= 1.001 * widest_of(seconds) < found[True].max()
     held = found[True] <= widest_of(seconds)
     np.testing.assert_allclose(found[False][held], found[True][held])  # the others stay as they were drawn
+
+
+def test_a_stretch_that_is_wider_than_any_that_was_measured_is_told_and_left_out(policy: Policy) -> None:
+    version = Version(FAMILY, (7, 8), 15.0, 12)
+    drawn = draw(version)
+    assert as_measured(drawn, version.fps).all()
+    shaken = drawn.candidate.copy()
+    shaken[3:5, 40:60, 1] += 0.25 * np.sin(np.arange(20))[None, :, None]
+    among = as_measured(dataclasses.replace(drawn, candidate=shaken), version.fps)
+    np.testing.assert_array_equal(~among, np.isin(np.arange(12), [3, 4]))
+    found = JudgedVersion(version, Numbers((), *np.zeros((3, 0, 12))), policy, {})
+    for size in (8, 12):
+        cut = list(found._cut(size, 3, among))
+        assert all(among[cases].all() and len(cases) == min(size, among.sum()) for cases in cut)
 
 
 def test_a_lasting_offset_is_no_width() -> None:

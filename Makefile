@@ -22,8 +22,8 @@ test: .venv/installed.stamp
 reports: .venv/installed.stamp  # long checks: the public reports and their variants, every command of the guides
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 -m reports
 
-everything: .venv/installed.stamp  # `make test` and `make reports` in one session: collected once, no worker waits in between
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 -m "reports or not reports"
+everything: .venv/installed.stamp  # `make test` and `make reports` in one session, but for further variants: what CI has
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 -m "not variants"
 
 guide: .venv/installed.stamp  # docs/ as web pages, in build/guide
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet

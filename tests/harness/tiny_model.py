@@ -25,6 +25,9 @@ class Tiny(nn.Module):
         for p in self.parameters():
             if p.ndim > 1:
                 p.data = torch.randn(p.shape, generator=generator) / p[0].numel() ** 0.5
+        for layer in (self.conv, self.head):
+            bound = layer.weight[0].numel() ** -0.5
+            nn.init.uniform_(layer.bias, -bound, bound, generator=generator)
         self.norm.running_mean.fill_(0.1)
         self.norm.running_var.fill_(0.5)
         x = torch.linspace(0, 80, 33)

@@ -1,4 +1,4 @@
-# Everything runs in .venv, made on first use. `make check` is what CI runs.
+# Everything runs in .venv, made on first use. What CI runs: .ci/run.
 PYTHON ?= python3.11
 PYTHON := $(shell command -v $(PYTHON) || command -v python3)
 BIN := .venv/bin

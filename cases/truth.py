@@ -21,6 +21,7 @@ from cases.frame_rows import size_problems
 from cases.problem import Problem, in_one_line
 from trueline._outside import outside
 from trueline._reading import read_file
+from trueline._text import counted
 
 __all__ = ["TRUTH_COLUMNS", "read_truth", "truth_problems"]
 
@@ -98,7 +99,7 @@ def _row_problems(truth: pl.DataFrame, frames: NDArray[np.int64], where: str) ->
         rows = truth.filter(breaks.fill_null(False))
         if rows.height:
             first = rows["frame"].drop_nulls().head(1).to_list()
-            yield Problem(f"{law} ({rows.height} lines)", f"{where}, frame {(first or ['null'])[0]}", _REMEDY)
+            yield Problem(f"{law} ({counted(rows.height, 'line')})", f"{where}, frame {(first or ['null'])[0]}", _REMEDY)
 
 
 def _all_finite(column: str) -> pl.Expr:

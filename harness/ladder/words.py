@@ -8,6 +8,7 @@ from typing import Any
 
 from harness.run.catalogue import label_of
 from harness.run.numbers import quantity_of_unit, with_unit
+from harness.run.units import beside
 
 __all__ = [
     "Pipelines",
@@ -79,7 +80,7 @@ def broken_by(breach: Any) -> str:
     """`bend-near: sustained 0.21 m`: a limit and the number that breaks it."""
     if math.isnan(breach.number):
         return f"{breach.rule}: values that are not finite"
-    return f"{breach.rule}: {breach.statistic} {breach.number:.3g} {breach.unit}".rstrip()
+    return f"{breach.rule}: {breach.statistic} {beside(f'{breach.number:.3g}', breach.unit)}"
 
 
 def place_of(finding: Any) -> str:

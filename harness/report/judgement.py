@@ -14,6 +14,7 @@ from harness.ladder.words import listed
 from harness.report.plain import as_mapping, finite
 from harness.run.catalogue import definition_of, find_measure, label_of
 from harness.run.numbers import number
+from harness.run.units import beside
 from trueline._text import counted
 
 __all__ = ["GLYPHS", "STATUSES", "judgement_view", "worst_status"]
@@ -193,8 +194,7 @@ def _shown(value: float | None, unit: str) -> str:
     """A number in the unit of the rule's limit."""
     if value is None:
         return "–"
-    text = number(value, "number")
-    return f"{text}{'' if unit in ('', '%', '%w', '%h', '/min', '/h') else ' '}{unit}"
+    return beside(number(value, "number"), unit)
 
 
 def _cases(rules: Iterable[Mapping[str, Any]]) -> dict[str, str]:

@@ -35,6 +35,7 @@ __all__ = [
     "Limit",
     "Quantity",
     "base_unit",
+    "beside",
     "check_unit",
     "parse_limit",
     "scale",
@@ -75,6 +76,7 @@ UNITS: dict[str, tuple[tuple[Quantity, ...], float]] = {
 }
 ROUNDING = 1e-9  # relative; a value at its limit or threshold is neither broken nor a finding, whatever its unit
 _RUN_UNIT = {"m": "m", "cm": "m", "mm": "m", "1/m": "m", "px": "px", "%w": "px", "%h": "px", "1/px": "px"}
+_ONE = {"event": "events", "line": "lines", "frame": "frames"}
 _LIMIT = re.compile(r"^\s*(<=|>=)?\s*([-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?)\s*(\S*)\s*$")
 
 
@@ -93,7 +95,14 @@ class Limit:
     sign: str = ""
 
     def __str__(self) -> str:
-        return f"{self.value:g}{'' if self.unit in ('', '%', '%w', '%h', '/min', '/h') else ' '}{self.unit}"
+        return beside(f"{self.value:g}", self.unit)
+
+
+def beside(text: str, unit: str) -> str:
+    """A number in words and the unit of its limit: `0.15 m`, `80%`, `1 event`."""
+    if text == "1" and unit in _ONE.values():
+        unit = unit.removesuffix("s")
+    return f"{text}{'' if unit in ('', '%', '%w', '%h', '/min', '/h') else ' '}{unit}"
 
 
 def parse_limit(text: object) -> Limit:
@@ -110,6 +119,7 @@ def parse_limit(text: object) -> Limit:
     if found is None:
         raise ValueError(f"a limit must be written like '0.15 m' or '>= 80 %' (got {text!r})")
     sign, number, unit = found.groups()
+    unit = _ONE.get(unit, unit)
     if unit not in UNITS:
         raise ValueError(f"unknown unit {unit!r}, must be in {sorted(u for u in UNITS if u)}")
     if not math.isfinite(float(number)):

@@ -29,7 +29,7 @@ def test_a_moment_without_a_line_is_truth_by_a_row_without_points() -> None:
     bare = _with(x=[[], [0.0, 1.0], [0.0, 1.0]], y=[[], [0.0, 1.0], [0.0, 1.0]])
     assert _told(bare) == []
     beside = bare.with_columns(pl.Series("frame", [0, 0, 1]), pl.Series("line", [0, 1, 0]))
-    assert _told(beside) == ["no points beside other lines of the frame (1 lines)"]
+    assert _told(beside) == ["no points beside other lines of the frame (1 line)"]
 
 
 def test_no_lines_at_all_are_truth() -> None:
@@ -43,12 +43,12 @@ def test_no_lines_at_all_are_truth() -> None:
         (_with(colour=[1, 2, 3]), "unknown column 'colour'"),
         (_with(x=[1.0, 2.0, 3.0]), "column 'x' is Float64, must be List"),
         (_with(line=["a", "b", "c"]), "column 'line' is String, must be Int32"),
-        (_with(score=[1.0, None, 1.0]), "null in a column that must not be (1 lines)"),
-        (_with(x=[[0.0, 1.0, 2.0], [0.0, 1.0], [0.0, 1.0]]), "x and y differ in length (1 lines)"),
-        (_with(x=[[0.0], [0.0, 1.0], [0.0, 1.0]], y=[[0.0], [0.0, 1.0], [0.0, 1.0]]), "a single point (1 lines)"),
+        (_with(score=[1.0, None, 1.0]), "null in a column that must not be (1 line)"),
+        (_with(x=[[0.0, 1.0, 2.0], [0.0, 1.0], [0.0, 1.0]]), "x and y differ in length (1 line)"),
+        (_with(x=[[0.0], [0.0, 1.0], [0.0, 1.0]], y=[[0.0], [0.0, 1.0], [0.0, 1.0]]), "a single point (1 line)"),
         (_with(y=[[0.0, 1.0], [float("nan"), 1.0], [0.0, float("inf")]]), "points that are not finite (2 lines)"),
-        (_with(topology=[0, 1, 2]), "topology is neither 0 (open) nor 1 (closed) (1 lines)"),
-        (_with(frame=[0, 1, 9]), "frame is not in frames.parquet (1 lines)"),
+        (_with(topology=[0, 1, 2]), "topology is neither 0 (open) nor 1 (closed) (1 line)"),
+        (_with(frame=[0, 1, 9]), "frame is not in frames.parquet (1 line)"),
         (_with(frame=[0, 1, 1]), "the same frame and line twice (2 lines)"),
     ],
 )

@@ -52,7 +52,7 @@ def test_a_counted_worst_row_keeps_the_metrics_own_unit(tmp_path: Path) -> None:
     keys = {"case": "a", "rung": RUNG, "reference": ROOT, "kind": "bend", "owner": "candidate"}
     run.rows["events"] = [keys | {"frame_start": 1, "frame_end": 2, "value": 0.25}]
     outcome = case(tmp_path, run, rule_text(metric="event.bend", statistic="count", limit="0 events"))
-    assert outcome.reason == "1 events > 0 events"
+    assert outcome.reason == "1 event > 0 events"
     assert (outcome.worst.value, outcome.worst_unit) == (0.25, "m")  # type: ignore[union-attr]  # there is one
 
 

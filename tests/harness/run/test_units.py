@@ -95,6 +95,13 @@ def test_tighter_is_not_guessed_where_a_run_would_be_needed(new: str, old: str) 
         tighter_or_equal(Limit(1, new), Limit(1, old), higher_is_worse=True, where="")
 
 
+def test_one_of_a_kind_is_written_and_read_in_the_singular() -> None:
+    assert [str(Limit(n, u)) for n, u in ((1, "events"), (0, "events"), (1, "frames"), (0.1, "lines"), (1, "s"))] == [
+        "1 event", "0 events", "1 frame", "0.1 lines", "1 s",
+    ]  # fmt: skip
+    assert parse_limit("1 line") == Limit(1, "lines")
+
+
 def test_every_quantity_has_a_base_unit() -> None:
     assert [base_unit(q, "m") for q in ("length", "angle", "curvature", "share", "rate", "time")] == [
         "m",

@@ -99,7 +99,9 @@ def _row_problems(truth: pl.DataFrame, frames: NDArray[np.int64], where: str) ->
         rows = truth.filter(breaks.fill_null(False))
         if rows.height:
             first = rows["frame"].drop_nulls().head(1).to_list()
-            yield Problem(f"{law} ({counted(rows.height, 'line')})", f"{where}, frame {(first or ['null'])[0]}", _REMEDY)
+            yield Problem(
+                f"{law} ({counted(rows.height, 'line')})", f"{where}, frame {(first or ['null'])[0]}", _REMEDY
+            )
 
 
 def _all_finite(column: str) -> pl.Expr:

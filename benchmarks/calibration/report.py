@@ -5,15 +5,17 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import cache
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.stats import beta
 
 from benchmarks.calibration.cells import SECONDS, SUITES, Unit, kept, units
-from benchmarks.calibration.drives import as_measured, draw
+from benchmarks.calibration.drives import Version, as_measured, draw
 from benchmarks.calibration.faults import KINDS
 from benchmarks.calibration.numbers import key_of
 from benchmarks.calibration.plot import draw_plot
@@ -69,7 +71,7 @@ def _of_part(
 ) -> dict[str, Any]:
     """Suites of every size of the versions of one part and length; `held`: of cases no stretch of which is too wide."""
     own = [(u, j) for u, j in found if u.part == part and u.version.seconds == seconds]
-    among = [as_measured(draw(u.version), u.version.fps) if held else np.ones(u.version.cases, bool) for u, _ in own]
+    among = [_held(u.version) if held else np.ones(u.version.cases, bool) for u, _ in own]
     told: dict[str, Any] = {"versions": len(own), "cases": int(sum(map(np.sum, among))), "suites": {}}
     if not own:
         return told
@@ -81,6 +83,12 @@ def _of_part(
     if not held:
         told["cases_by_rule"] = _cases_by_rule([j for _, j in own])
     return told
+
+
+@cache
+def _held(version: Version) -> NDArray[np.bool_]:
+    """Cases no stretch of which is wider than measured, bool [cases]; drawn once for all policies."""
+    return as_measured(draw(version), version.fps)
 
 
 def _shares(judged: Sequence[Judged], size: int) -> dict[str, Any]:

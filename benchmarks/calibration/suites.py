@@ -24,6 +24,7 @@ from harness.gate.policy import Policy, Rule
 from harness.gate.rules import Scene, judge_rules
 from harness.gate.verdict import RuleOutcome, Status, worst_of
 from harness.gate.view import Looked, RuleView, RunView
+from harness.run.facts import RunFacts
 from harness.run.question import Question
 from harness.run.statistic import Measured
 
@@ -122,16 +123,32 @@ class Judged:
 
 def judge_cases(version: Version, numbers: Numbers, policy: Policy, cases: Sequence[int]) -> list[RuleOutcome]:
     """What the gate says of a suite of some of a version's cases."""
-    facts = facts_of(version)
-    names = list(facts.cases)
-    chosen = replace(facts, cases={names[k]: facts.cases[names[k]] for k in cases})
-    rules, _ = simulated_rules(policy)
-    known = {rule.id: {names[k]: answered_by(rule, numbers, k) for k in cases} for rule in rules}
-    compared = {(RUNG, ROOT, name): fact.frames for name, fact in chosen.cases.items()}
-    view = _Kept(_Nothing(), chosen, {}, compared, numbers=known)
-    asked = policy.model_copy(update={"profile": {}, "rules": tuple(rules)})
-    outcomes = judge_rules(Scene(view, asked, None, facts.reference, Floors()))
-    return [o for o in outcomes if isinstance(o, RuleOutcome)]
+    return _Answered.of(version, numbers, policy).judged(cases)
+
+
+@dataclass(frozen=True)
+class _Answered:
+    """What a policy's rules got of every case of a version, so that many suites of them can be judged."""
+
+    facts: RunFacts
+    policy: Policy
+    known: Mapping[str, Sequence[Measured]]
+
+    @classmethod
+    def of(cls, version: Version, numbers: Numbers, policy: Policy) -> _Answered:
+        rules, _ = simulated_rules(policy)
+        known = {rule.id: [answered_by(rule, numbers, k) for k in range(version.cases)] for rule in rules}
+        asked = policy.model_copy(update={"profile": {}, "rules": tuple(rules)})
+        return cls(facts_of(version), asked, known)
+
+    def judged(self, cases: Sequence[int]) -> list[RuleOutcome]:
+        names = list(self.facts.cases)
+        chosen = replace(self.facts, cases={names[k]: self.facts.cases[names[k]] for k in cases})
+        known = {rule: {names[k]: every[k] for k in cases} for rule, every in self.known.items()}
+        compared = {(RUNG, ROOT, name): fact.frames for name, fact in chosen.cases.items()}
+        view = _Kept(_Nothing(), chosen, {}, compared, numbers=known)
+        outcomes = judge_rules(Scene(view, self.policy, None, self.facts.reference, Floors()))
+        return [o for o in outcomes if isinstance(o, RuleOutcome)]
 
 
 class _Nothing:
@@ -174,12 +191,12 @@ class JudgedVersion:
         """
         of_cases = self.statuses()
         others = [r for r in simulated_rules(self.policy)[0] if r.scope == "population"]
-        rest = self.policy.model_copy(update={"rules": tuple(others)})
+        rest = _Answered.of(self.version, self.numbers, self.policy.model_copy(update={"rules": tuple(others)}))
         judged = Judged()
         for cases in self._cut(size, shuffles, np.ones(self.version.cases, bool) if among is None else among):
             found = {name: worst_of(every[k] for k in cases) for name, every in of_cases.items()}
             if others:
-                found |= {o.id: o.status for o in judge_cases(self.version, self.numbers, rest, cases)}
+                found |= {o.id: o.status for o in rest.judged(cases)}
             judged.add(found)
         return judged
 

@@ -17,7 +17,7 @@ from harness.diagnosis.candidates import WITH_RECORDING
 from harness.diagnosis.chain import Chain
 from harness.diagnosis.scene import Scene, units_of
 from harness.diagnosis.solve import Solved, solve
-from harness.diagnosis.time_edits import EARLIEST, LATEST
+from harness.diagnosis.time_edits import EARLIEST, HOLDS, LATEST
 from harness.errors import DiagnosisError
 from harness.feed.declared import contradictions
 from harness.feed.preprocess.mixing import checked_steps
@@ -117,7 +117,31 @@ def chosen_frames(positions: Sequence[int]) -> Frames:
     kept = [p for p in dict.fromkeys(window[int(share * len(window))] for share in KEPT_BACK) if p not in fitted]
     if not kept:
         kept = [p for p in window if p not in fitted] or [fitted.popitem()[0]]
-    return Frames(tuple(fitted), tuple(kept))
+    return _out_of_step(Frames(tuple(fitted), tuple(kept)), window)
+
+
+def _out_of_step(frames: Frames, window: Sequence[int]) -> Frames:
+    """The same moments, or some of them elsewhere, so that in neither part all are a multiple of a `HOLDS` apart.
+
+    A car that shows every picture n times has the right picture at every n-th moment: at those alone nothing is wrong.
+    """
+    before = _in_step(frames)
+    if not before:
+        return frames
+    own = (*frames.fitted, *frames.kept_back)
+    ways = [(at, place) for at in own for place in window if place != at]
+    for at, place in sorted(ways, key=lambda way: (abs(way[1] - way[0]), way)):
+        change = {at: place, place: at}  # with another of them, they change places
+        found = Frames(*(tuple(sorted(change.get(p, p) for p in part)) for part in (frames.fitted, frames.kept_back)))
+        if _in_step(found) < before:
+            return _out_of_step(found, window)
+    return frames
+
+
+def _in_step(frames: Frames) -> int:
+    """How many parts are."""
+    parts = [part for part in (frames.fitted, frames.kept_back) if len(part) > 1]
+    return sum(any(len({at % hold for at in part}) == 1 for hold in HOLDS) for part in parts)
 
 
 def _pixels(tensor: NDArray[Any], spec: InputSpec) -> NDArray[Any]:

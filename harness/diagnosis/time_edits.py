@@ -13,10 +13,10 @@ from harness.diagnosis.fit import mix_error
 from harness.diagnosis.view import View
 from trueline._text import counted
 
-__all__ = ["EARLIEST", "LATEST", "time_edits"]
+__all__ = ["EARLIEST", "HOLDS", "LATEST", "time_edits"]
 
 LATEST, EARLIEST = 10, -3  # moments that a picture may be late
-HOLDS = range(2, 7)
+HOLDS = range(2, 7)  # how many times a picture may be shown
 _PLAIN = (
     *("nv12", "to_rgb", "to_bgr", "to_gray", "channels", "round_u8", "normalise", "dtype"),
     *(f"{OWN}{name}" for name in ("curved", "gamma", "jpeg", "levels", "ranged", "recoloured", "sited")),

@@ -136,6 +136,19 @@ def test_frames_that_decide_are_none_that_numbers_were_fitted_on(count: int) -> 
     assert not set(frames.fitted) & set(frames.kept_back)
 
 
+@pytest.mark.parametrize("hold", [2, 3, 4, 5, 6])
+@pytest.mark.parametrize("count", [*range(6, 60), 500])
+def test_a_picture_that_is_held_is_new_in_some_of_the_frames_looked_at_only(count: int, hold: int) -> None:
+    frames = chosen_frames(range(count))
+    assert not set(frames.fitted) & set(frames.kept_back)
+    for moments in (frames.fitted, frames.kept_back):
+        assert len({at % hold for at in moments}) > 1
+
+
+def test_frames_of_a_dump_of_every_second_frame_are_taken_as_they_are() -> None:
+    assert {at % 2 for at in chosen_frames(range(0, 60, 2)).fitted} == {0}
+
+
 def test_one_frame_in_common_is_refused() -> None:
     with pytest.raises(DiagnosisError, match="1 frame of the car"):
         chosen_frames([4])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -37,18 +37,21 @@ def draw_plot(told: Mapping[str, Any], path: Path) -> None:
 
 
 def _failing(axis: Any, good: Mapping[str, Any], held: Mapping[str, Any]) -> None:
-    """Suites of good candidates that fail, with their intervals; hollow where no stretch is wider than was measured."""
+    """Suites of good candidates that fail, with their 90 % intervals; hollow where nothing is wider than measured."""
     for shift, (seconds, part) in enumerate(good.items()):
         if not part["suites"]:
             continue
-        cells = [part["suites"][str(size)] for size in SUITES]
-        y = [100 * c["fails"] for c in cells]
-        bars = [[100 * (c["fails"] - c["low"]) for c in cells], [100 * (c["high"] - c["fails"]) for c in cells]]
         x = [k + 0.15 * (shift - 1) for k in range(len(SUITES))]
-        axis.errorbar(x, y, yerr=bars, fmt="o", ms=4, capsize=2, color=COLOURS[seconds], label=f"{seconds} s")
-        y = [100 * held[seconds]["suites"][str(size)]["fails"] for size in SUITES]
-        axis.plot([k + 0.06 for k in x], y, "o", ms=4, mfc="none", color=COLOURS[seconds])
+        _marked(axis, x, part["suites"], color=COLOURS[seconds], label=f"{seconds} s")
+        _marked(axis, [k + 0.06 for k in x], held[seconds]["suites"], color=COLOURS[seconds], mfc="white")
     axis.axhline(ALLOWED, color="grey", lw=1, ls="--")
     axis.set(title="good candidates", xticks=range(len(SUITES)), xticklabels=SUITES, xlabel="cases of a suite")
     axis.set(ylabel="suites that fail, %", ylim=(0, None))
     axis.legend(frameon=False)
+
+
+def _marked(axis: Any, x: Sequence[float], suites: Mapping[str, Any], **style: Any) -> None:
+    cells = [suites[str(size)] for size in SUITES]
+    y = [100 * c["fails"] for c in cells]
+    bars = [[100 * (c["fails"] - c["low"]) for c in cells], [100 * (c["high"] - c["fails"]) for c in cells]]
+    axis.errorbar(x, y, yerr=bars, fmt="o", ms=4, capsize=2, **style)

@@ -38,6 +38,13 @@ def test_what_no_codec_does_is_named_below_its_noise(name: str, numbers: dict[st
     assert found.explained < 0.3  # the rest is the codec's
 
 
+@pytest.mark.parametrize(("quality", "early"), [(14, True), (21, False), (28, True)])
+def test_coarse_jpeg_is_named_with_its_quality(quality: int, early: bool) -> None:
+    (edit,) = diagnosed({"jpeg": {"quality": quality, "early": early}}, noise=0.3).edits
+    assert edit.name == "jpeg"
+    assert edit.numbers["quality"] == quality
+
+
 def test_a_codec_alone_gets_no_name() -> None:
     found = diagnosed({}, shown=encoded(pictures(SMALL), SMALL.source, 32))
     assert found.edits == ()

@@ -20,6 +20,7 @@ __all__ = ["crossed", "frontier", "judged", "verdict_of", "write"]
 Kept = Mapping[str, Any]
 Cells = Mapping[Cell, Kept]
 ROOT = Path(__file__).resolve().parents[2]
+SHOWN_CLEAN, LABEL = (0.95, 1.5), (0.09, 0.022)  # clean ratios in the picture; room of a label in its units
 FIGURES = {stage: ROOT / "docs" / "images" / f"study_{stage}.png" for stage in ("screen", "confirm")}
 
 
@@ -336,14 +337,25 @@ def frontier(cells: Cells, stage: str, path: Path) -> bool:
         axes.axhline(0.5, color="0.6", linestyle=":", linewidth=1)
         axes.plot(1, 1, "ks")
         axes.annotate(CONTROL, (1, 1), textcoords="offset points", xytext=(5, 5), fontsize=8)
-        for arm, (clean, declared, unseen) in points.items():
+        labels: list[tuple[float, float]] = []
+        for arm, (clean, declared, unseen) in sorted(points.items(), key=lambda item: item[1][1][0]):
             x, y = math.exp(clean[0]), math.exp(declared[0])
-            if not math.isnan(declared[1]):
-                axes.plot([x, x], [math.exp(v) for v in declared[1:]], color="0.75", linewidth=1, zorder=1)
+            if x > SHOWN_CLEAN[1]:
+                continue
+            if len(st.ratios(cells, stage, arm, "declared")) > 2:  # of two starts it would fill the picture
+                axes.plot([x, x], [math.exp(v) for v in declared[1:]], color="0.8", linewidth=1, zorder=1)
             (dot,) = axes.plot(x, y, "o", markersize=5)
             axes.plot(x, math.exp(unseen[0]), "o", markersize=5, markerfacecolor="none", color=dot.get_color())
-            axes.annotate(arm, (x, y), textcoords="offset points", xytext=(5, 3), fontsize=8)
+            below = [v for u, v in labels if abs(u - x) < LABEL[0]]
+            labels.append((x, max([y, *(v + LABEL[1] for v in below)])))
+            axes.annotate(
+                arm, (x, y), (x + 0.012, labels[-1][1]), fontsize=7, color=dot.get_color(), va="center",
+                arrowprops={"arrowstyle": "-", "color": "0.85", "linewidth": 0.6},
+            )  # fmt: skip
+        beyond = [f"{a} {math.exp(c[0]):.2g}" for a, (c, _, _) in points.items() if math.exp(c[0]) > SHOWN_CLEAN[1]]
+        axes.set_title(f"beyond the picture, clean error: {', '.join(beyond) or 'none'}", fontsize=8)
+        axes.set_xlim(*SHOWN_CLEAN)
         axes.set_xlabel("clean error, ratio to plain (bound 1.05)")
         axes.set_ylabel("gap, ratio to plain: filled declared, hollow unseen")
-        axes.set_ylim(0, None)
+        axes.set_ylim(0.4, 1.25)
     return True

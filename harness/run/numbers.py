@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from harness.run.units import Quantity, base_unit
+from harness.run.units import Quantity, base_unit, for_one
 
 __all__ = ["number", "quantity_of_unit", "unit_text", "with_unit"]
 
@@ -52,9 +52,7 @@ def with_unit(value: float | None, quantity: Quantity, length_unit: str = "m") -
     unit = unit_text(quantity, length_unit)
     if text == "–" or not unit:
         return text
-    if text == "1" and unit.endswith("s") and quantity == "frames":
-        unit = unit.removesuffix("s")
-    return f"{text}{unit}" if unit == "°" else f"{text} {unit}"
+    return f"{text}{unit}" if unit == "°" else f"{text} {for_one(text, unit)}"
 
 
 def _decimals(shown: float, quantity: Quantity, length_unit: str) -> int | None:

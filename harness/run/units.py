@@ -37,6 +37,7 @@ __all__ = [
     "base_unit",
     "beside",
     "check_unit",
+    "for_one",
     "parse_limit",
     "scale",
     "tighter_or_equal",
@@ -100,9 +101,12 @@ class Limit:
 
 def beside(text: str, unit: str) -> str:
     """A number in words and the unit of its limit: `0.15 m`, `80%`, `1 event`."""
-    if text == "1" and unit in _ONE.values():
-        unit = unit.removesuffix("s")
-    return f"{text}{'' if unit in ('', '%', '%w', '%h', '/min', '/h') else ' '}{unit}"
+    return f"{text}{'' if unit in ('', '%', '%w', '%h', '/min', '/h') else ' '}{for_one(text, unit)}"
+
+
+def for_one(text: str, unit: str) -> str:
+    """The unit of a number in words: `frame` of `1`, `frames` of `2`."""
+    return unit.removesuffix("s") if text == "1" and unit in _ONE.values() else unit
 
 
 def parse_limit(text: object) -> Limit:

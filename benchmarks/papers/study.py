@@ -25,8 +25,8 @@ from torch import Tensor
 from trueline import TruelineError
 
 __all__ = [
-    "Study", "column", "difference", "drawing", "interval", "machine", "mnist", "paired", "shown", "study_options",
-    "verdict",
+    "Study", "column", "difference", "drawing", "drawings", "interval", "machine", "mnist", "paired", "shown",
+    "study_options", "verdict",
 ]  # fmt: skip
 
 MNIST = Path(__file__).resolve().parents[3] / "shared" / "data" / "mnist" / "mnist.npz"
@@ -112,13 +112,26 @@ def difference(
 @contextmanager
 def drawing(path: Path) -> Iterator[Any]:
     """Axes of 900 x 500 pixels, written to `path` at the end."""
+    with drawings(path, [9]) as (axes,):
+        yield axes
+
+
+@contextmanager
+def drawings(path: Path, widths_in: Sequence[float]) -> Iterator[list[Any]]:
+    """Axes side by side, 5 inches high at 100 pixels an inch, written to `path` at the end.
+
+    Args:
+        widths_in: inches of each.
+    """
     import matplotlib as mpl
 
     mpl.use("Agg")
     import matplotlib.pyplot as plt
 
-    figure, axes = plt.subplots(figsize=(9, 5), dpi=100)
-    yield axes
+    figure, axes = plt.subplots(
+        1, len(widths_in), figsize=(sum(widths_in), 5), dpi=100, squeeze=False, width_ratios=widths_in
+    )
+    yield list(axes[0])
     figure.tight_layout()
     figure.savefig(path)
     plt.close(figure)

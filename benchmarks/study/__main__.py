@@ -4,6 +4,7 @@
     python -m benchmarks.study --cells screen-plain-0,...   # only those
     python -m benchmarks.study --also emulated-fp16:plan    # hold confirmed networks against that engine too
     python -m benchmarks.study --list                       # what is finished, what is next
+    python -m benchmarks.study --board                      # every arm on the product's leaderboard
     python -m benchmarks.study --report                     # tables and figures of what is there
 
 One thread. Each finished cell is a small JSON file in benchmarks/study/results; weights and rendered pictures stay in
@@ -15,7 +16,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from benchmarks.study import report
+from benchmarks.study import board, opening, picture, report
 from benchmarks.study.cells import Cell, Places, compute, confirmation, one_thread, read, screening
 from benchmarks.study.statistics import chosen
 
@@ -27,7 +28,11 @@ def main() -> None:
     options = _options()
     places = Places(options.results, options.work, options.pictures, tuple(options.also))
     if options.report:
-        report.write(*read(places.results), HERE / "REPORT.md")
+        _report(places)
+        return
+    if options.board:
+        one_thread()
+        board.write(read(places.results)[0], places)
         return
     if options.list:
         _list(places)
@@ -44,6 +49,14 @@ def main() -> None:
         return
     print(f"chosen for confirmation: {', '.join(arms)}", flush=True)
     _run(confirmation(arms), places)
+
+
+def _report(places: Places) -> None:
+    cells, failed = read(places.results)
+    (HERE / "REPORT.md").write_text(report.text(cells, failed), encoding="utf-8")
+    picture.draw(cells, picture.PATH)
+    opening.write(cells, failed)
+    print(f"{HERE / 'REPORT.md'}, {picture.PATH}, {opening.PAGE}: {len(cells)} cells")
 
 
 def _run(cells: list[Cell], places: Places) -> None:
@@ -71,6 +84,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--cells", help="names, separated by commas")
     parser.add_argument("--also", metavar="ENGINE", action="append", default=[], help="may be repeated")
     parser.add_argument("--list", action="store_true", help="cells and how long they took")
+    parser.add_argument("--board", action="store_true", help="write LEADERBOARD.md")
     parser.add_argument("--report", action="store_true", help="write REPORT.md and its figures")
     parser.add_argument("--results", type=Path, default=HERE / "results")
     parser.add_argument("--work", type=Path, default=Path("build/study"))

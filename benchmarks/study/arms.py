@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -10,6 +10,7 @@ from techniques.recipes import load_recipe
 
 __all__ = [
     "ARMS", "BY_NAME", "CONFIRMED_ARMS", "CONFIRM_SEEDS", "CONTROL", "RECIPE", "Arm", "Techniques", "from_scratch",
+    "order",
 ]  # fmt: skip
 
 Techniques = Mapping[str, Mapping[str, Any]]
@@ -27,6 +28,7 @@ class Arm:
 
     Attributes:
         group: controls stand in every table; ceilings use what no training may know, or several networks.
+        does: to a training, in a few words.
         techniques: name -> options, in order; what the task file says of them does not count here.
         starts: how many, from 0 on.
         data: options of the demo's task.
@@ -38,6 +40,7 @@ class Arm:
 
     name: str
     group: Group
+    does: str
     techniques: Techniques = field(default_factory=dict)
     starts: int = 3
     data: Mapping[str, Any] = field(default_factory=dict)
@@ -48,36 +51,49 @@ class Arm:
 
 
 ARMS: tuple[Arm, ...] = (
-    Arm(CONTROL, "control"),
-    Arm(RECIPE, "control", ROBUST),
-    Arm("preprocessing", "motivated", {"preprocessing": {}}, confirmable=True),
-    Arm("consistency-4", "motivated", {"preprocessing": {}, "consistency": {"weight": 4.0}}, family="consistency",
-        confirmable=True),
-    Arm("robust-consistency-4", "motivated",
+    Arm(CONTROL, "control", "the training pipeline alone"),
+    Arm(RECIPE, "control", "random pipelines, random light and softness, mean of late weights", ROBUST),
+    Arm("preprocessing", "motivated", "half of the pictures through random pipelines",
+        {"preprocessing": {}}, confirmable=True),
+    Arm("consistency-4", "motivated", "random pipelines, and the same answer through two of them",
+        {"preprocessing": {}, "consistency": {"weight": 4.0}}, family="consistency", confirmable=True),
+    Arm("robust-consistency-4", "motivated", "`robust`, and the same answer through two pipelines",
         {"preprocessing": {}, "photometric": {}, "consistency": {"weight": 4.0}, "ema": {"decay": 0.998}},
         confirmable=True),
-    Arm("consistency-1", "motivated", {"preprocessing": {}, "consistency": {"weight": 1.0}}, family="consistency",
+    Arm("consistency-1", "motivated", "`consistency-4` at a quarter of its weight",
+        {"preprocessing": {}, "consistency": {"weight": 1.0}}, family="consistency", confirmable=True),
+    Arm("worst-of-variants", "motivated", "of three pipelines the one that is answered worst",
+        {"worst-of-variants": {}},
         confirmable=True),
-    Arm("worst-of-variants", "motivated", {"worst-of-variants": {}}, confirmable=True),
-    Arm("fgsm", "motivated", {"fgsm": {"eps": FGSM_EPS, "clean_share": 0.5}}, confirmable=True),
-    Arm("blurpool", "motivated", {"blurpool": {}}, confirmable=True),
-    Arm("distil", "motivated", {"distil": {"share": 0.5}}, teachers=3),
-    Arm("gaussian", "literature", {"gaussian": {"sigma": 0.02}}, 2),
-    Arm("photometric", "literature", {"photometric": {}}, 2),
-    Arm("ema", "literature", {"ema": {"decay": 0.998}}, 2),
-    Arm("wise-ft", "literature", starts=2, mixed=("start", "consistency-4")),
-    Arm("soup", "literature", starts=2, mixed=("preprocessing", "consistency-1", "consistency-4")),
-    Arm("bn-adapt", "literature", {"bn-adapt": {"variant": -1}}, 2, {"deployed_scenes": 100}),
-    Arm("sam", "literature", {"sam": {}}, 2),
-    Arm("jacobian", "literature", {"jacobian": {"weight": 1e-4}}, 2),
-    Arm("pgd", "literature", {"pgd": {"eps": FGSM_EPS, "steps": 3, "clean_share": 0.5}}, 2),
-    Arm("uat-ot", "literature", {"uat-ot": {"eps": FGSM_EPS, "ramp_start": 0.0, "ramp_stop": 0.3}}, 2,
+    Arm("fgsm", "motivated", "half of the loss on attacked pictures, eps 2/255",
+        {"fgsm": {"eps": FGSM_EPS, "clean_share": 0.5}},
+        confirmable=True),
+    Arm("blurpool", "motivated", "filters before every stride", {"blurpool": {}}, confirmable=True),
+    Arm("distil", "motivated", "learns what three networks answer together", {"distil": {"share": 0.5}}, teachers=3),
+    Arm("gaussian", "literature", "noise on the pictures", {"gaussian": {"sigma": 0.02}}, 2),
+    Arm("photometric", "literature", "random light and softness", {"photometric": {}}, 2),
+    Arm("ema", "literature", "mean of late weights", {"ema": {"decay": 0.998}}, 2),
+    Arm("wise-ft", "literature", "weights midway between start and `consistency-4`",
+        starts=2, mixed=("start", "consistency-4")),
+    Arm("soup", "literature", "mean weights of three fine-tunings",
+        starts=2, mixed=("preprocessing", "consistency-1", "consistency-4")),
+    Arm("bn-adapt", "literature", "BatchNorm of unlabelled frames of the car",
+        {"bn-adapt": {"variant": -1}}, 2, {"deployed_scenes": 100}),
+    Arm("sam", "literature", "flat minima", {"sam": {}}, 2),
+    Arm("jacobian", "literature", "a small slope of lines on pixels", {"jacobian": {"weight": 1e-4}}, 2),
+    Arm("pgd", "literature", "`fgsm` with three steps of attack",
+        {"pgd": {"eps": FGSM_EPS, "steps": 3, "clean_share": 0.5}}, 2),
+    Arm("uat-ot", "literature", "one answer to unlabelled frames and their attacks",
+        {"uat-ot": {"eps": FGSM_EPS, "ramp_start": 0.0, "ramp_stop": 0.3}}, 2,
         {"deployed_scenes": 100}),
-    Arm("regmixup", "literature", {"regmixup": {}}, 2),
-    Arm("swalp", "literature", {"swalp": {}}, 2),
-    Arm("temporal", "literature", {"temporal": {"weight": 1.0}}, 2, {"next_frames": True}),
-    Arm("deploy-only", "ceiling", {"preprocessing": {"share": 1.0}}, 2, {"deploy_variants": True}),
-    Arm("exact-pairs", "ceiling", {"preprocessing": {}, "consistency": {"weight": 4.0}}, 2, {"deploy_variants": True}),
+    Arm("regmixup", "literature", "mixed pictures beside real ones", {"regmixup": {}}, 2),
+    Arm("swalp", "literature", "mean of 8-bit weights", {"swalp": {}}, 2),
+    Arm("temporal", "literature", "the same line in the next frame",
+        {"temporal": {"weight": 1.0}}, 2, {"next_frames": True}),
+    Arm("deploy-only", "ceiling", "pictures of the car's own pipeline alone",
+        {"preprocessing": {"share": 1.0}}, 2, {"deploy_variants": True}),
+    Arm("exact-pairs", "ceiling", "`consistency-4` with the car's own pipeline",
+        {"preprocessing": {}, "consistency": {"weight": 4.0}}, 2, {"deploy_variants": True}),
 )  # fmt: skip
 
 BY_NAME = {arm.name: arm for arm in ARMS}
@@ -87,3 +103,8 @@ def from_scratch(arm: Arm) -> Techniques:
     """The arm's techniques for training from scratch: consistency begins at half of the budget."""
     late = {"ramp_start": 0.5, "ramp_stop": 0.6}
     return {n: {**options, **late} if n == "consistency" else options for n, options in arm.techniques.items()}
+
+
+def order(arms: Collection[str]) -> list[str]:
+    """Those names as ARMS has them, then the rest (starts, the ensemble)."""
+    return [*(name for name in BY_NAME if name in arms), *sorted(set(arms) - BY_NAME.keys())]

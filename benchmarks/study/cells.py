@@ -25,7 +25,7 @@ from harness.cli.demo import example_folder
 from techniques.errors import NonFiniteLoss
 from techniques.weight_files import file_sha256
 
-__all__ = ["Cell", "Places", "compute", "confirmation", "read", "screening"]
+__all__ = ["ENSEMBLE", "STARTS", "Cell", "Places", "compute", "confirmation", "read", "screening"]
 
 STARTS, ENSEMBLE = 5, "ensemble"
 

@@ -27,6 +27,7 @@ __all__ = [
     "GATE_CLIPS",
     "NUMERIC",
     "answers",
+    "clips",
     "gate",
     "numeric",
     "on_pictures",
@@ -101,7 +102,7 @@ def gate(folder: Path, stage: str, work: Path) -> dict[str, Any]:
     rule, the worst case of what the gate limits (`bend_p99`, `offset_max`, `bias`, `jitter` in metres, `swings`), and
     `numeric`: per clip, mean |offset| of each emulation to ort-fp32, mm.
     """
-    cases = _clips(stage, work)
+    cases = clips(stage, work)
     judged = _replayed("gate", folder, work, cases, ENGINES, ("train", "deploy"))
     verdict = judge(judged, load_policy(example_folder() / "release.trueline.toml")).to_json()
     found = {"verdict": verdict["verdict"], **_broken(verdict, [p.name for p in cases]), **car_columns(judged)}
@@ -112,14 +113,15 @@ def gate(folder: Path, stage: str, work: Path) -> dict[str, Any]:
 
 def numeric(folder: Path, stage: str, work: Path, engines: Sequence[str]) -> dict[str, list[float]]:
     """Engine -> per clip, mean |offset| to ort-fp32, mm, on the first of the stage's clips."""
-    cases = _clips(stage, work)[: GATE_CLIPS[stage][2]]
+    cases = clips(stage, work)[: GATE_CLIPS[stage][2]]
     run = _replayed("numeric", folder, work, cases, ("ort-fp32", *engines), ("deploy",))
     found = {engine: _moved(run, engine) for engine in engines}
     shutil.rmtree(run.path)
     return dict(_rounded(found))
 
 
-def _clips(stage: str, work: Path) -> list[Path]:
+def clips(stage: str, work: Path) -> list[Path]:
+    """Folders of the cases that the gate judges a stage by, made where they are not there."""
     seed, count, _ = GATE_CLIPS[stage]
     with FileLock(work / "clips.lock"):
         return synth_cases(seed, count, GATE_SECONDS, work / "clips")

@@ -1,55 +1,61 @@
-"""REPORT.md and its figures from the cells, with what is there: frontier, tables by stage, wall time."""
+"""REPORT.md from the cells, with what is there: picture, tables by stage, wall time."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from benchmarks.papers.study import drawing, interval
+from benchmarks.papers.study import interval
 from benchmarks.study import statistics as st
-from benchmarks.study.arms import ARMS, CONFIRM_SEEDS, CONFIRMED_ARMS, CONTROL, RECIPE
+from benchmarks.study.arms import ARMS, CONFIRM_SEEDS, CONFIRMED_ARMS, CONTROL, RECIPE, order
 from benchmarks.study.bench import UNSEEN
 from benchmarks.study.cells import Cell, confirmation, screening
 
-__all__ = ["crossed", "frontier", "judged", "verdict_of", "write"]
+__all__ = ["Cells", "crossed", "judged", "ratio", "slope_of", "text", "verdict_of"]
 
 Kept = Mapping[str, Any]
 Cells = Mapping[Cell, Kept]
-ROOT = Path(__file__).resolve().parents[2]
-SHOWN_CLEAN, LABEL = (0.95, 1.5), (0.09, 0.022)  # clean ratios in the picture; room of a label in its units
-FIGURES = {stage: ROOT / "docs" / "images" / f"study_{stage}.png" for stage in ("screen", "confirm")}
 
 
-def write(cells: Cells, failed: Mapping[Cell, str], path: Path) -> None:
-    """Write the report and draw what can be drawn.
+def text(cells: Cells, failed: Mapping[Cell, str]) -> str:
+    """The whole report.
 
     Args:
         failed: cells whose loss was not finite, and what was said of them.
     """
     parts = [
-        "# What the study found so far",
+        "# What the study found so far" if _left(cells, failed) else "# What the study found",
         "",
         "Made by `python -m benchmarks.study --report` from the cells in [results/](results/); [PLAN.md](PLAN.md) says "
         "what was asked, and how it is decided. Do not edit.",
         "",
         *_progress(cells, failed),
+        "",
+        "![Clean error and gap against plain](../../docs/images/study.png)",
     ]
     for stage, title in (("confirm", "Confirmation: trained from scratch"), ("screen", "Screening: repair")):
         if any(c.stage == stage for c in cells):
             parts += ["", f"## {title}", "", *_stage(cells, stage)]
-    path.write_text("\n".join(parts) + "\n", encoding="utf-8")
-    print(f"{path}: {len(cells)} cells")
+    return "\n".join(parts) + "\n"
+
+
+def _left(cells: Cells, failed: Mapping[Cell, str]) -> int:
+    """How many of the plan's cells are neither finished nor failed."""
+    return len(_planned(cells, failed)) - len(cells) - len(failed)
+
+
+def _planned(cells: Cells, failed: Mapping[Cell, str]) -> list[Cell]:
+    return [*screening(), *confirmation(st.chosen(cells, failed) or ("?",) * CONFIRMED_ARMS)]
 
 
 def _progress(cells: Cells, failed: Mapping[Cell, str]) -> list[str]:
     chosen = st.chosen(cells, failed)
-    planned = [*screening(), *confirmation(chosen or ("?",) * CONFIRMED_ARMS)]
     wall_h = sum(sum(kept["wall_s"].values()) for kept in cells.values()) / 3600
-    found = [f"{len(cells)} of {len(planned)} cells are finished, {wall_h:.1f} h of one thread beside other load."]
+    count = len(_planned(cells, failed))
+    found = [f"{len(cells)} of {count} cells are finished, {wall_h:.1f} h of one thread beside other load."]
     codes = sorted({kept["code"]["commit"] + ("*" if kept["code"]["changed"] else "") for kept in cells.values()})
     found += [f"Code: {', '.join(codes)}."]
     starts: dict[int, set[str]] = {}
@@ -71,19 +77,11 @@ def _stage(cells: Cells, stage: str) -> list[str]:
     if not any(c.arm == CONTROL for c in own):
         return ["No control is finished yet."]
     parts = _gap_table(own, stage)
-    parts += _power(own) if stage == "screen" else _tests(own)
+    parts += [] if stage == "screen" else _tests(own)
+    parts += _power(cells)
     for table in (_pipeline_table, _hard_table, _gate_table, _numeric_table, _real_table):
         parts += ["", *table(own)]
-    if frontier(own, stage, FIGURES[stage]):
-        parts += ["", f"![Clean error and gap against plain](../../{FIGURES[stage].relative_to(ROOT)})"]
     return [*parts, "", *_cost_table(own)]
-
-
-def _order(cells: Cells) -> list[str]:
-    """Arms that have cells: controls, then as the list of arms has them, then the rest."""
-    have = {c.arm for c in cells}
-    listed = [a.name for a in ARMS if a.name in have]
-    return [*listed, *sorted(have - set(listed))]
 
 
 def _of(cells: Cells, arm: str) -> list[Kept]:
@@ -98,14 +96,19 @@ def _gap_table(cells: Cells, stage: str) -> list[str]:
         "| arm | seeds | gap, declared | gap, unseen | clean error | slope | bounds |",
         "|---|---|---|---|---|---|---|",
     ]
-    for arm in _order(cells):
+    for arm in order({c.arm for c in cells}):
         values = [st.ratios(cells, stage, arm, what) for what in ("declared", "unseen", "clean")]
         if not values[0]:
             continue
-        shown = " | ".join(_ratio(v) for v in values)
-        angle = float(np.mean([k["measures"]["pictures"]["slope"] for k in _of(cells, arm)]))
+        shown = " | ".join(ratio(v) for v in values)
+        angle = slope_of(cells, arm)
         rows.append(f"| {arm} | {len(values[0])} | {shown} | {angle:.3f} | {verdict_of(values[2], angle, stage)} |")
     return rows
+
+
+def slope_of(cells: Cells, arm: str) -> float:
+    """Mean over seeds of the slope of the arm's answers on truth."""
+    return float(np.mean([kept["measures"]["pictures"]["slope"] for kept in _of(cells, arm)]))
 
 
 def verdict_of(clean: Sequence[float], angle: float, stage: str) -> str:
@@ -116,8 +119,14 @@ def verdict_of(clean: Sequence[float], angle: float, stage: str) -> str:
     return "met" if not broken else f"missed: {', '.join(broken)}"
 
 
-def _ratio(values: Sequence[float]) -> str:
-    mean, low, high = (math.exp(v) for v in interval(values))
+def ratio(values: Sequence[float]) -> str:
+    """Log ratios as `mean [low, high]` of the ratio, 95 % over seeds."""
+    return _shown(interval(values))
+
+
+def _shown(logs: tuple[float, float, float]) -> str:
+    """(mean, low, high) of a log ratio as a ratio."""
+    mean, low, high = (math.exp(v) for v in logs)
     return f"{mean:.2f}" if math.isnan(low) else f"{mean:.2f} [{low:.2f}, {high:.2f}]"
 
 
@@ -134,14 +143,14 @@ def _power(cells: Cells) -> list[str]:
                 f"{what}: paired sd {spread:.3f} ({freedom} degrees of freedom), so {len(CONFIRM_SEEDS)} seeds find a "
                 f"ratio of {math.exp(-least):.2f} with 80 % at Holm's strictest level"
             )
-    return ["", "Power, " + "; ".join(parts) + "."] if parts else []
+    return ["", "Power, of the screening's spread: " + "; ".join(parts) + "."] if parts else []
 
 
 def _tests(cells: Cells) -> list[str]:
     """The primary tests, and the same against the robust recipe."""
     hypotheses = [
         (arm, what, st.ratios(cells, "confirm", arm, what))
-        for arm in _order(cells)
+        for arm in order({c.arm for c in cells})
         if arm not in (CONTROL, RECIPE)
         for what in ("declared", "unseen")
     ]
@@ -151,32 +160,37 @@ def _tests(cells: Cells) -> list[str]:
     p_values = [st.p_value(values) for _, _, values in ready]
     rows = [
         "",
-        "| arm | pipelines | ratio to plain | p | Holm | ratio to robust | clips carry it? (sd seeds / sd clips) |",
-        "|---|---|---|---|---|---|---|",
+        "| arm | pipelines | ratio to plain | p | Holm | ratio to robust | mixed model: ratio | sd of seeds / clips |",
+        "|---|---|---|---|---|---|---|---|",
     ]
     for (arm, what, values), p, rejected in zip(ready, p_values, st.holm(p_values), strict=True):
         other = st.ratios(cells, "confirm", arm, what, against=RECIPE)
-        seeds, clips = crossed(cells, arm, what)
+        model = crossed(cells, arm, what)
         said = "rejected" if rejected else "not rejected"
-        against = _ratio(other) if other else ""
-        rows.append(f"| {arm} | {what} | {_ratio(values)} | {p:.2g} | {said} | {against} | {seeds:.3f} / {clips:.3f} |")
+        against = ratio(other) if other else ""
+        mixed = f"{_shown(model.interval)} | {model.sd_seeds:.3f} / {model.sd_clips:.3f}"
+        rows.append(f"| {arm} | {what} | {ratio(values)} | {p:.2g} | {said} | {against} | {mixed} |")
     if any(len(values) < len(CONFIRM_SEEDS) for _, _, values in ready):
         return [*rows, "", "Not all seeds are finished: these are no results yet."]
-    said = [f"`{arm}`: {judged(cells, arm)}." for arm in dict.fromkeys(h[0] for h in ready)]
-    return [*rows, "", "By the plan's criterion: " + " ".join(said)]
+    verdicts = [f"`{arm}`: {judged(cells, arm)}." for arm in dict.fromkeys(h[0] for h in ready)]
+    return [
+        *rows,
+        "",
+        "By the plan's criterion: " + " ".join(verdicts) + " What is not shown may still be there: see power.",
+    ]
 
 
 def judged(cells: Cells, arm: str) -> str:
     """Whether a confirmed arm is a success by PLAN.md, or what it lacks; and whether it halves the gap."""
     tests = {
         (a, what): st.ratios(cells, "confirm", a, what)
-        for a in _order(cells)
+        for a in order({c.arm for c in cells})
         if a not in (CONTROL, RECIPE)
         for what in ("declared", "unseen")
     }
     rejected = dict(zip(tests, st.holm([st.p_value(v) for v in tests.values()]), strict=True))
     clean = st.ratios(cells, "confirm", arm, "clean")
-    angle = float(np.mean([k["measures"]["pictures"]["slope"] for k in _of(cells, arm)]))
+    angle = slope_of(cells, arm)
     lacks = []
     for what in ("declared", "unseen"):
         if not (interval(tests[arm, what])[2] < 0 and rejected[arm, what]):
@@ -189,30 +203,20 @@ def judged(cells: Cells, arm: str) -> str:
     return ("no success: " + "; ".join(lacks)) if lacks else "success" + (", and half of the gap" if halved else "")
 
 
-def crossed(cells: Cells, arm: str, what: str) -> tuple[float, float]:
-    """Moments estimate of the sd of the log ratio between seeds and between clips (two-way random effects)."""
+def crossed(cells: Cells, arm: str, what: str) -> st.Crossed:
+    """The mixed model of the log ratio of a confirmed arm's gap to plain's, seeds crossed with clips."""
     pipelines = st.DECLARED if what == "declared" else UNSEEN
     table = []
     for cell, own in cells.items():
         control = cells.get(Cell(cell.stage, CONTROL, cell.seed))
         if cell.arm == arm and control is not None:
-            gaps = [
-                np.log(np.maximum(k["measures"]["pictures"]["gap"][p], st.LEAST_GAP_MM))
-                for p in pipelines
-                for k in (own, control)
-            ]
-            table.append(np.mean([a - b for a, b in zip(gaps[::2], gaps[1::2], strict=True)], axis=0))
-    values = np.array(table)
-    seeds, clips = values.shape
-    rest = values - values.mean(0) - values.mean(1, keepdims=True) + values.mean()
-    noise = float((rest**2).sum() / max((seeds - 1) * (clips - 1), 1))
-    between = [float(np.var(values.mean(axis), ddof=1)) - noise / n for axis, n in ((1, clips), (0, seeds))]
-    return tuple(math.sqrt(max(v, 0.0)) for v in between)  # type: ignore[return-value]
+            table.append(np.mean([st.log_gaps(own, p) - st.log_gaps(control, p) for p in pipelines], axis=0))
+    return st.crossed(np.array(table))
 
 
 def _table(cells: Cells, title: str, head: Sequence[str], values: Callable[[Sequence[Kept]], list[str]]) -> list[str]:
     rows = [title, "", f"| arm | {' | '.join(head)} |", "|---|" + "---|" * len(head)]
-    for arm in _order(cells):
+    for arm in order({c.arm for c in cells}):
         found = values(_of(cells, arm))
         if found:
             rows.append(f"| {arm} | {' | '.join(found)} |")
@@ -321,41 +325,3 @@ def _cost_table(cells: Cells) -> list[str]:
         ["passes", "steps", "wall"],
         values,
     )
-
-
-def frontier(cells: Cells, stage: str, path: Path) -> bool:
-    """Draw clean error against gap for every arm, with intervals over seeds; False where there is none."""
-    points = {}
-    for arm in _order(cells):
-        values = [st.ratios(cells, stage, arm, what) for what in ("clean", "declared", "unseen")]
-        if values[0] and arm != CONTROL:
-            points[arm] = [interval(v) for v in values]
-    if not points:
-        return False
-    with drawing(path) as axes:
-        axes.axvline(1.05, color="0.6", linestyle="--", linewidth=1)
-        axes.axhline(0.5, color="0.6", linestyle=":", linewidth=1)
-        axes.plot(1, 1, "ks")
-        axes.annotate(CONTROL, (1, 1), textcoords="offset points", xytext=(5, 5), fontsize=8)
-        labels: list[tuple[float, float]] = []
-        for arm, (clean, declared, unseen) in sorted(points.items(), key=lambda item: item[1][1][0]):
-            x, y = math.exp(clean[0]), math.exp(declared[0])
-            if x > SHOWN_CLEAN[1]:
-                continue
-            if len(st.ratios(cells, stage, arm, "declared")) > 2:  # of two starts it would fill the picture
-                axes.plot([x, x], [math.exp(v) for v in declared[1:]], color="0.8", linewidth=1, zorder=1)
-            (dot,) = axes.plot(x, y, "o", markersize=5)
-            axes.plot(x, math.exp(unseen[0]), "o", markersize=5, markerfacecolor="none", color=dot.get_color())
-            below = [v for u, v in labels if abs(u - x) < LABEL[0]]
-            labels.append((x, max([y, *(v + LABEL[1] for v in below)])))
-            axes.annotate(
-                arm, (x, y), (x + 0.012, labels[-1][1]), fontsize=7, color=dot.get_color(), va="center",
-                arrowprops={"arrowstyle": "-", "color": "0.85", "linewidth": 0.6},
-            )  # fmt: skip
-        beyond = [f"{a} {math.exp(c[0]):.2g}" for a, (c, _, _) in points.items() if math.exp(c[0]) > SHOWN_CLEAN[1]]
-        axes.set_title(f"beyond the picture, clean error: {', '.join(beyond) or 'none'}", fontsize=8)
-        axes.set_xlim(*SHOWN_CLEAN)
-        axes.set_xlabel("clean error, ratio to plain (bound 1.05)")
-        axes.set_ylabel("gap, ratio to plain: filled declared, hollow unseen")
-        axes.set_ylim(0.4, 1.25)
-    return True

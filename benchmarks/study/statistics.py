@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.stats import nct
 from scipy.stats import t as student
 
@@ -16,8 +17,8 @@ from benchmarks.study.bench import UNSEEN
 from benchmarks.study.cells import Cell, screening
 
 __all__ = [
-    "CLEAN_BOUND", "DECLARED", "EQUIVALENCE_MM", "SLOPE_BOUND", "chosen", "clean_ratio", "detectable", "equivalent",
-    "gap_ratio", "holm", "p_value", "ratios",
+    "CLEAN_BOUND", "DECLARED", "EQUIVALENCE_MM", "SLOPE_BOUND", "Crossed", "chosen", "clean_ratio", "crossed",
+    "detectable", "equivalent", "gap_ratio", "holm", "log_gaps", "p_value", "ratios",
 ]  # fmt: skip
 
 DECLARED = ("deploy",)
@@ -29,10 +30,13 @@ Kept = Mapping[str, Any]
 def gap_ratio(own: Kept, control: Kept, pipelines: Sequence[str], section: str = "pictures") -> float:
     """Mean over clips and pipelines of log(gap of own / gap of control)."""
 
-    def gaps(kept: Kept, pipeline: str) -> Any:
-        return np.maximum(kept["measures"][section]["gap"][pipeline], LEAST_GAP_MM)
+    return float(np.mean([log_gaps(own, p, section) - log_gaps(control, p, section) for p in pipelines]))
 
-    return float(np.mean([np.log(gaps(own, p) / gaps(control, p)) for p in pipelines]))
+
+def log_gaps(kept: Kept, pipeline: str, section: str = "pictures") -> NDArray[np.float64]:
+    """Log of the gap in mm of every clip [clip]."""
+    found: NDArray[np.float64] = np.log(np.maximum(kept["measures"][section]["gap"][pipeline], LEAST_GAP_MM))
+    return found
 
 
 def clean_ratio(own: Kept, control: Kept) -> float:
@@ -87,6 +91,36 @@ def detectable(spread: float, count: int, level: float, power: float = 0.8) -> f
         middle = (low + high) / 2
         low, high = (low, middle) if float(nct.sf(critical, count - 1, middle)) > power else (middle, high)
     return high * spread / math.sqrt(count)
+
+
+class Crossed(NamedTuple):
+    """Of two-way random effects: (mean, low, high) at 95 %, and the standard deviations between seeds and clips."""
+
+    interval: tuple[float, float, float]
+    sd_seeds: float
+    sd_clips: float
+
+
+def crossed(values: NDArray[np.float64]) -> Crossed:
+    """Moments estimate of the mean and of the spreads of a table with one value a cell.
+
+    The mean's variance is that of seeds / n + that of clips / m + the rest / (n m); its interval is Student's t with
+    n - 1 degrees of freedom, which is wide where the clips vary more than the seeds.
+
+    Args:
+        values: [seed, clip].
+
+    Source: Searle, Casella, McCulloch, Variance Components, 1992, chapter 4 (ANOVA estimates, set to 0 where negative).
+    """
+    seeds, clips = values.shape
+    rest = values - values.mean(0) - values.mean(1, keepdims=True) + values.mean()
+    noise = float((rest**2).sum() / max((seeds - 1) * (clips - 1), 1))
+    of_seeds, of_clips = (
+        max(float(np.var(values.mean(axis), ddof=1)) - noise / n, 0.0) for axis, n in ((1, clips), (0, seeds))
+    )
+    error = math.sqrt(of_seeds / seeds + of_clips / clips + noise / (seeds * clips))
+    mean, half = float(values.mean()), float(student.ppf(0.975, seeds - 1)) * error
+    return Crossed((mean, mean - half, mean + half), math.sqrt(of_seeds), math.sqrt(of_clips))
 
 
 def chosen(cells: Mapping[Cell, Kept], failed: Collection[Cell] = ()) -> tuple[str, ...] | None:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from scipy.stats import ttest_1samp
 
-from benchmarks.study import bench, report, statistics
+from benchmarks.study import bench, opening, report, statistics
 from benchmarks.study import cells as cells_module
 from benchmarks.study.arms import ARMS, BY_NAME, CONFIRM_SEEDS, from_scratch
 from benchmarks.study.bench import PIPELINES, Pictures
@@ -143,8 +143,7 @@ def test_a_loss_that_is_not_finite_is_kept_as_a_failure_and_never_repeated(tmp_p
     assert cells_module.compute(cell, places, told.append)
     assert len(calls) == 1
     assert cells_module.read(places.results) == ({}, {cell: "the loss is nan"})
-    report.write({}, {cell: "the loss is nan"}, tmp_path / "REPORT.md")
-    assert "Failed, and not repeated: `screen-fgsm-1`" in (tmp_path / "REPORT.md").read_text()
+    assert "Failed, and not repeated: `screen-fgsm-1`" in report.text({}, {cell: "the loss is nan"})
 
 
 def test_nothing_is_chosen_before_screening_is_complete() -> None:
@@ -206,6 +205,27 @@ def test_success_needs_a_smaller_gap_than_plain_and_robust_and_the_bounds() -> N
     assert "no smaller gap shown" in report.judged(confirmed({**two, "preprocessing": 1.0}, noise=0.1), "preprocessing")
 
 
+def test_the_page_tells_what_was_confirmed_only_when_every_seed_is_there() -> None:
+    repair = screened({"preprocessing": 0.8, "worst-of-variants": 0.7, "fgsm": 0.5}, clean={"fgsm": 60.0})
+    cells = repair | confirmed({"preprocessing": 0.6, "worst-of-variants": 0.9})
+    page = opening.block(cells, {})
+    rows = [line for line in page.splitlines() if line.startswith("| `")]
+    assert [row.split("`")[1] for row in rows[:3]] == ["preprocessing", "worst-of-variants", "robust"]
+    assert rows[0].endswith("| success |")
+    assert "no success: not shown better than robust, declared" in rows[1]
+    assert "1.50 | bounds missed: clean |" in next(row for row in rows if row.startswith("| `fgsm`"))
+    assert page.index("\n| `fgsm`") > page.index("sees less")
+    last = Cell("confirm", "robust", CONFIRM_SEEDS[-1])
+    part = {cell: own for cell, own in cells.items() if cell != last}
+    assert "success" not in opening.block(part, {})
+
+
+def test_the_pages_are_those_that_the_committed_cells_make() -> None:
+    cells, failed = cells_module.read(PLAN.parent / "results")
+    assert (PLAN.parent / "REPORT.md").read_text(encoding="utf-8") == report.text(cells, failed)
+    assert opening.block(cells, failed) in opening.PAGE.read_text(encoding="utf-8")
+
+
 def test_the_bounds_ask_for_the_interval_in_confirmation_and_for_the_mean_in_screening() -> None:
     clean = [0.0, 0.02, 0.08, 0.06]  # mean 4 %, upper end above 5 %
     assert report.verdict_of(clean, 0.97, "screen") == "met"
@@ -222,6 +242,18 @@ def test_seeds_and_clips_are_told_apart_by_moments() -> None:
             cell = kept(1, 40)
             cell["measures"]["pictures"]["gap"] = {key: list(gap) for key in PIPELINES[1:]}
             cells[Cell("confirm", arm, seed)] = cell
-    seeds, between = report.crossed(cells, "preprocessing", "declared")
-    assert seeds == pytest.approx(0.1, abs=0.03)
-    assert between == pytest.approx(0.2, abs=0.04)
+    found = report.crossed(cells, "preprocessing", "declared")
+    assert found.sd_seeds == pytest.approx(0.1, abs=0.03)
+    assert found.sd_clips == pytest.approx(0.2, abs=0.04)
+
+
+def test_the_mixed_models_interval_holds_the_truth_as_often_as_it_says() -> None:
+    """Over tables of 8 seeds and 60 clips, whichever of the two varies more."""
+    rng = np.random.default_rng(3)
+    for sd_seeds, sd_clips in ((0.1, 0.05), (0.02, 0.3)):
+        held = 0
+        for _ in range(400):
+            effects = rng.normal(0, sd_seeds, (8, 1)) + rng.normal(0, sd_clips, (1, 60))
+            _, low, high = statistics.crossed(effects + rng.normal(0, 0.2, (8, 60))).interval
+            held += low < 0 < high
+        assert held / 400 > 0.92

@@ -26,7 +26,7 @@ PAGE = Path(__file__).with_name("LEADERBOARD.md")
 HEAD = f"""# Every arm on the leaderboard
 
 Made by `python -m benchmarks.study --board`: the networks of start {START} after their repair, on the eight clips of
-seeds 8950 to 8957, judged by `examples/roadlines/release.trueline.toml`. One network an arm: the intervals are over
+seeds 8950 to 8957, judged by `examples/roadlines/candidates.trueline.toml`. One network an arm: the intervals are over
 drives and say nothing of another training. [REPORT.md](REPORT.md) has the spread over starts. Do not edit.
 
 """
@@ -44,13 +44,13 @@ def write(cells: Mapping[Cell, object], places: Places, tell: Callable[[str], No
         cell = Cell("screen", arm, START)
         runs.append(_run(cell, places))
         tell(f"{cell.name}: replayed")
-    board = leaderboard(runs, (), load_policy(example_folder() / "release.trueline.toml"))
+    board = leaderboard(runs, (), load_policy(example_folder() / "candidates.trueline.toml"))
     PAGE.write_text(HEAD + markdown(board), encoding="utf-8")
 
 
 def _run(cell: Cell, places: Places) -> Run:
     return replay(
-        load_card(places.folder(cell) / "model.toml"),
+        load_card(places.folder(cell) / "model.toml").model_copy(update={"name": cell.arm}),
         clips(cell.stage, places.work),
         engines=[*ENGINES, "emulated-fp16"],
         out=places.work / "board" / cell.arm,

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from benchmarks.candidate_columns import car_columns
 from benchmarks.study.bench import LAB, PIPELINES, Pictures
 from cases.synth import synth_cases
+from engines.errors import EngineUnavailable
 from harness.cli.demo import example_folder
 from harness.gate import judge, load_policy
 from harness.model.card import load_card
@@ -112,9 +113,16 @@ def gate(folder: Path, stage: str, work: Path) -> dict[str, Any]:
 
 
 def numeric(folder: Path, stage: str, work: Path, engines: Sequence[str]) -> dict[str, list[float]]:
-    """Engine -> per clip, mean |offset| to ort-fp32, mm, on the first of the stage's clips."""
+    """Engine -> per clip, mean |offset| to ort-fp32, mm, on the first of the stage's clips.
+
+    Raises:
+        EngineUnavailable: one of them did not run to its end.
+    """
     cases = clips(stage, work)[: GATE_CLIPS[stage][2]]
     run = _replayed("numeric", folder, work, cases, ("ort-fp32", *engines), ("deploy",))
+    for rung in run.meta["rungs"]:
+        if rung["status"] != "ok":
+            raise EngineUnavailable(rung["reason"], where=rung["name"], remedy="see docs/engines.md for what it needs")
     found = {engine: _moved(run, engine) for engine in engines}
     shutil.rmtree(run.path)
     return dict(_rounded(found))

@@ -206,9 +206,19 @@ def _same_recordings(runs: Sequence[Run]) -> None:
 
 
 def _names(runs: Sequence[Run]) -> list[str]:
-    """Names of the models; the folder's where two have the same."""
+    """Names of the models; of those with the same name, the shortest ends of their folders' paths that differ."""
     names = [str(run.meta["card"]["name"]) for run in runs]
-    return [name if names.count(name) == 1 else str(run.path) for name, run in zip(names, runs, strict=True)]
+    found = list(names)
+    for name in {n for n in names if names.count(n) > 1}:
+        alike = [i for i, n in enumerate(names) if n == name]
+        parts = [runs[i].path.absolute().parts for i in alike]
+        for count in range(1, max(map(len, parts)) + 1):
+            ends = ["/".join(p[-count:]) for p in parts]
+            if len(set(ends)) == len(ends):
+                break
+        for i, end in zip(alike, ends, strict=True):
+            found[i] = end
+    return found
 
 
 def _drives(facts: RunFacts) -> dict[str, str]:

@@ -195,6 +195,17 @@ def test_a_column_that_is_not_known_keeps_a_candidate_from_winning(policy: Polic
     assert board.best[0] is None
 
 
+def test_models_of_one_name_are_told_apart_by_their_folders(policy: Policy) -> None:
+    runs = [_run("lines", clean=0.1, gap=0.02, half=0.003) for _ in range(2)] + [
+        _run("other", clean=0.1, gap=0.1, half=0.1)
+    ]
+    for run, folder in zip(runs, ("builds/may/run", "builds/june/run", "builds/x"), strict=True):
+        run.path = Path(folder)  # type: ignore[attr-defined]
+    assert [c.name for c in _board(runs, policy).candidates] == ["may/run", "june/run", "other"]
+    runs[1].path = Path("builds/soup")  # type: ignore[attr-defined]
+    assert [c.name for c in _board(runs, policy).candidates] == ["run", "soup", "other"]
+
+
 def test_it_is_told_as_json_and_as_markdown_that_nobody_can_break(policy: Policy) -> None:
     board = _board([_run("a|b", clean=0.1, gap=0.02, half=0.003), _run("c", clean=0.2, gap=0.04, half=0.006)], policy)
     told = json.loads(json.dumps(board.to_json()))

@@ -14,7 +14,7 @@ from scipy.stats import t as student
 from benchmarks.papers.study import interval
 from benchmarks.study.arms import ARMS, BY_NAME, CONFIRMED_ARMS, CONTROL
 from benchmarks.study.bench import UNSEEN
-from benchmarks.study.cells import Cell, screening
+from benchmarks.study.cells import ENSEMBLE, Cell, screening
 
 __all__ = [
     "CLEAN_BOUND", "DECLARED", "EQUIVALENCE_MM", "SLOPE_BOUND", "Crossed", "chosen", "clean_ratio", "crossed",
@@ -46,14 +46,21 @@ def clean_ratio(own: Kept, control: Kept) -> float:
 
 
 def ratios(cells: Mapping[Cell, Kept], stage: str, arm: str, what: str, against: str = CONTROL) -> list[float]:
-    """One log ratio a seed that both arms have finished; `what` is "declared", "unseen" or "clean"."""
-    found = []
-    for cell, own in cells.items():
-        control = cells.get(Cell(stage, against, cell.seed))
-        if (cell.stage, cell.arm) == (stage, arm) and control is not None:
-            pipelines = DECLARED if what == "declared" else UNSEEN
-            found.append(clean_ratio(own, control) if what == "clean" else gap_ratio(own, control, pipelines))
-    return found
+    """One log ratio a seed that both arms have finished; `what` is "declared", "unseen" or "clean".
+
+    The ensemble has networks of all starts: its one value is the mean over the other arm's seeds.
+    """
+
+    def one(own: Kept, control: Kept) -> float:
+        if what == "clean":
+            return clean_ratio(own, control)
+        return gap_ratio(own, control, DECLARED if what == "declared" else UNSEEN)
+
+    others = {c.seed: kept for c, kept in cells.items() if (c.stage, c.arm) == (stage, against)}
+    own = {c.seed: kept for c, kept in cells.items() if (c.stage, c.arm) == (stage, arm)}
+    if arm == ENSEMBLE:
+        return [float(np.mean([one(kept, other) for other in others.values()])) for kept in own.values() if others]
+    return [one(kept, others[seed]) for seed, kept in own.items() if seed in others]
 
 
 def p_value(values: Sequence[float]) -> float:

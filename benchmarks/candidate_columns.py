@@ -1,4 +1,4 @@
-"""The three columns a candidate is judged by, never one score: clean, robust, deployability (docs/techniques.md).
+"""The columns a candidate is judged by, never one score: clean, robust, deployability (docs/techniques/one_run.md).
 
 Pictures are the task's test set: variant 0 the train pipeline, variant 1 the deploy pipeline. Errors are mean absolute
 lateral errors within 40 m, metres. Corruptions act on raw values in 0..1 and move no line.

@@ -4,8 +4,8 @@
     python -m benchmarks.candidates --table
 
 Controls are plain training with three seeds; every technique is trained once, with seed 0, for the same number of
-forward plus backward passes. The second command prints the tables of docs/techniques.md. A candidate's folder keeps
-what is finished; two of these commands may run side by side, each takes what the other has not begun.
+forward plus backward passes. The second command prints the tables of docs/techniques/one_run.md. A candidate's
+folder keeps what is finished; two of these commands may run side by side, each takes what the other has not begun.
 """
 
 from __future__ import annotations

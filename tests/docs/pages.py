@@ -254,8 +254,10 @@ PAGES: dict[str, Page] = {
             "--count 8 --seconds 2": "--count 1 --seconds 0.2",
             "budget_passes=1900": "budget_passes=24, batch=8",
         },
-        not_run={"python -m benchmarks.candidates": "trains every technique, two to three minutes each"},
         read_toml=_read_task,
+    ),
+    "docs/techniques/one_run.md": Page(
+        not_run={"python -m benchmarks.candidates": "trains every technique, two to three minutes each"},
     ),
     "docs/techniques/attacks.md": Page(
         _task,

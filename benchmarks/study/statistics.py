@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -17,19 +17,20 @@ from benchmarks.study.bench import UNSEEN
 from benchmarks.study.cells import ENSEMBLE, Cell, screening
 
 __all__ = [
-    "CLEAN_BOUND", "DECLARED", "EQUIVALENCE_MM", "SLOPE_BOUND", "Crossed", "chosen", "clean_ratio", "crossed",
-    "detectable", "equivalent", "gap_ratio", "holm", "log_gaps", "p_value", "ratios",
+    "CLEAN_BOUND", "DECLARED", "EQUIVALENCE_MM", "MEASURES", "SLOPE_BOUND", "Cells", "Crossed", "Kept", "chosen",
+    "crossed", "detectable", "equivalent", "error_ratio", "gap_ratio", "holm", "log_gaps", "p_value", "ratios",
+    "slope_of",
 ]  # fmt: skip
 
 DECLARED = ("deploy",)
 CLEAN_BOUND, SLOPE_BOUND, EQUIVALENCE_MM = math.log(1.05), 0.95, 1.0
 LEAST_GAP_MM = 0.01  # of a clip: a network that answers alike whatever it sees has none, and a logarithm needs one
 Kept = Mapping[str, Any]
+Cells = Mapping[Cell, Kept]
 
 
 def gap_ratio(own: Kept, control: Kept, pipelines: Sequence[str], section: str = "pictures") -> float:
     """Mean over clips and pipelines of log(gap of own / gap of control)."""
-
     return float(np.mean([log_gaps(own, p, section) - log_gaps(control, p, section) for p in pipelines]))
 
 
@@ -39,28 +40,38 @@ def log_gaps(kept: Kept, pipeline: str, section: str = "pictures") -> NDArray[np
     return found
 
 
-def clean_ratio(own: Kept, control: Kept) -> float:
-    """Log of the ratio of mean clean errors."""
-    errors = [float(np.nanmean(kept["measures"]["pictures"]["error"]["train"])) for kept in (own, control)]
+def error_ratio(own: Kept, control: Kept, pipeline: str) -> float:
+    """Log of the ratio of mean errors against truth through a pipeline."""
+    errors = [float(np.nanmean(kept["measures"]["pictures"]["error"][pipeline])) for kept in (own, control)]
     return math.log(errors[0] / errors[1])
 
 
-def ratios(cells: Mapping[Cell, Kept], stage: str, arm: str, what: str, against: str = CONTROL) -> list[float]:
-    """One log ratio a seed that both arms have finished; `what` is "declared", "unseen" or "clean".
+MEASURES: Mapping[str, Callable[[Kept, Kept], float]] = {
+    "declared": lambda own, control: gap_ratio(own, control, DECLARED),
+    "unseen": lambda own, control: gap_ratio(own, control, UNSEEN),
+    "clean": lambda own, control: error_ratio(own, control, "train"),
+    "car": lambda own, control: error_ratio(own, control, "deploy"),
+}
 
-    The ensemble has networks of all starts: its one value is the mean over the other arm's seeds.
+
+def ratios(cells: Cells, stage: str, arm: str, what: str, against: str = CONTROL) -> list[float]:
+    """One log ratio a seed that both arms have finished; `what` is of MEASURES.
+
+    The ensemble has networks of all starts: its one value is the mean over those starts, whatever it is held against.
     """
-
-    def one(own: Kept, control: Kept) -> float:
-        if what == "clean":
-            return clean_ratio(own, control)
-        return gap_ratio(own, control, DECLARED if what == "declared" else UNSEEN)
-
+    against = "start" if arm == ENSEMBLE else against
     others = {c.seed: kept for c, kept in cells.items() if (c.stage, c.arm) == (stage, against)}
     own = {c.seed: kept for c, kept in cells.items() if (c.stage, c.arm) == (stage, arm)}
+    one = MEASURES[what]
     if arm == ENSEMBLE:
         return [float(np.mean([one(kept, other) for other in others.values()])) for kept in own.values() if others]
     return [one(kept, others[seed]) for seed, kept in own.items() if seed in others]
+
+
+def slope_of(cells: Cells, stage: str, arm: str) -> float:
+    """Mean over seeds of the slope of the arm's answers on truth."""
+    own = [kept for cell, kept in cells.items() if (cell.stage, cell.arm) == (stage, arm)]
+    return float(np.mean([kept["measures"]["pictures"]["slope"] for kept in own]))
 
 
 def p_value(values: Sequence[float]) -> float:
@@ -70,10 +81,10 @@ def p_value(values: Sequence[float]) -> float:
 
 
 def holm(p_values: Sequence[float], level: float = 0.05) -> list[bool]:
-    """Which of several hypotheses Holm's procedure rejects."""
+    """Which of several hypotheses Holm's procedure rejects; one without a p-value (NaN) never."""
     rejected = [False] * len(p_values)
-    for rank, i in enumerate(np.argsort(p_values)):
-        if p_values[i] > level / (len(p_values) - rank):
+    for rank, i in enumerate(np.argsort(p_values)):  # NaN last
+        if not p_values[i] <= level / (len(p_values) - rank):
             break
         rejected[int(i)] = True
     return rejected
@@ -130,7 +141,7 @@ def crossed(values: NDArray[np.float64]) -> Crossed:
     return Crossed((mean, mean - half, mean + half), math.sqrt(of_seeds), math.sqrt(of_clips))
 
 
-def chosen(cells: Mapping[Cell, Kept], failed: Collection[Cell] = ()) -> tuple[str, ...] | None:
+def chosen(cells: Cells, failed: Collection[Cell] = ()) -> tuple[str, ...] | None:
     """The arms to confirm by PLAN.md's rule; None until every screening cell of a confirmable arm is there.
 
     Eligible: no failed cell, mean clean ratio at most 5 %, mean slope at least 0.95. Of each family the best; the best
@@ -146,9 +157,7 @@ def chosen(cells: Mapping[Cell, Kept], failed: Collection[Cell] = ()) -> tuple[s
     for arm in wanted:
         score[arm.name] = sum(float(np.mean(ratios(cells, "screen", arm.name, w))) for w in ("declared", "unseen")) / 2
         clean[arm.name] = float(np.mean(ratios(cells, "screen", arm.name, "clean")))
-        own = [kept for cell, kept in cells.items() if (cell.stage, cell.arm) == ("screen", arm.name)]
-        slopes = [kept["measures"]["pictures"]["slope"] for kept in own]
-        fit[arm.name] = clean[arm.name] <= CLEAN_BOUND and float(np.mean(slopes)) >= SLOPE_BOUND
+        fit[arm.name] = clean[arm.name] <= CLEAN_BOUND and slope_of(cells, "screen", arm.name) >= SLOPE_BOUND
     order = sorted((n for n in score if fit[n]), key=score.__getitem__)
     order += sorted((n for n in score if not fit[n]), key=clean.__getitem__)
     found: list[str] = []

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from scipy.stats import ttest_1samp
 
-from benchmarks.study import bench, opening, report, statistics
+from benchmarks.study import bench, opening, report, statistics, verdicts
 from benchmarks.study import cells as cells_module
 from benchmarks.study.arms import ARMS, BY_NAME, CONFIRM_SEEDS, from_scratch
 from benchmarks.study.bench import PIPELINES, Pictures
 from benchmarks.study.cells import Cell, confirmation, screening
 from benchmarks.study.measure import on_pictures, slope
 from techniques.errors import NonFiniteLoss
+from techniques.recipes import load_recipe
 from techniques.registry import build_all
 
 PLAN = Path(__file__).parents[2] / "benchmarks" / "study" / "PLAN.md"
@@ -198,11 +200,50 @@ def confirmed(ratio: dict[str, float], clean: dict[str, float] | None = None, no
 
 def test_success_needs_a_smaller_gap_than_plain_and_robust_and_the_bounds() -> None:
     two = {"consistency-4": 0.45, "preprocessing": 0.9}
-    assert report.judged(confirmed(two), "consistency-4") == "success, and half of the gap"
-    assert "not shown better than robust, declared" in report.judged(confirmed(two), "preprocessing")
-    assert report.judged(confirmed({**two, "consistency-4": 0.6}), "consistency-4") == "success"
-    assert "bounds missed: clean" in report.judged(confirmed(two, clean={"consistency-4": 43.0}), "consistency-4")
-    assert "no smaller gap shown" in report.judged(confirmed({**two, "preprocessing": 1.0}, noise=0.1), "preprocessing")
+
+    def said(arm: str, **given: Any) -> str:
+        return verdicts.judged(confirmed(**{"ratio": two, **given}), {}, arm)
+
+    assert said("consistency-4") == "success"
+    assert "not shown better than robust, declared" in said("preprocessing")
+    assert "clean error above 1.05" in said("consistency-4", clean={"consistency-4": 43.0})
+    assert "no smaller gap shown" in said("preprocessing", ratio={**two, "preprocessing": 1.0}, noise=0.1)
+    assert verdicts.halved(confirmed(two), "consistency-4")
+    assert not verdicts.halved(confirmed({**two, "consistency-4": 0.6}), "consistency-4")
+
+
+def test_a_failed_seed_is_no_success_and_hypotheses_do_not_become_fewer() -> None:
+    cells = confirmed({"consistency-4": 0.45, "preprocessing": 0.5})
+    lost = Cell("confirm", "preprocessing", 103)
+    del cells[lost]
+    failed = {lost: "the loss is nan"}
+    assert verdicts.complete(cells, failed)
+    assert "seed 103 failed" in verdicts.judged(cells, failed, "preprocessing")
+    assert verdicts.tests(cells, failed)["preprocessing", "declared"].p == 1
+    assert verdicts.judged(cells, failed, "consistency-4") == "success"
+    assert verdicts.recipe(cells, failed) == ("consistency-4", True)
+    assert statistics.holm([0.02, math.nan]) == [True, False]
+    assert statistics.holm([math.nan]) == [False]
+    all_lost = {cell: own for cell, own in cells.items() if cell.arm != "preprocessing"}
+    gone = {Cell("confirm", "preprocessing", seed): "the loss is nan" for seed in CONFIRM_SEEDS}
+    assert len(verdicts.tests(all_lost, gone)) == 4
+
+
+def test_the_recipe_is_the_smallest_gap_within_the_bounds() -> None:
+    two = {"consistency-4": 0.45, "preprocessing": 0.6}
+    assert verdicts.recipe(confirmed(two), {}) == ("consistency-4", True)
+    assert verdicts.recipe(confirmed(two, clean={"consistency-4": 43.0}), {}) == ("preprocessing", True)
+    assert verdicts.recipe(confirmed({"consistency-4": 0.8, "preprocessing": 0.9}), {}) == ("robust", True)
+    everywhere = dict.fromkeys(["robust", *two], 43.0)
+    assert verdicts.recipe(confirmed(two, clean=everywhere), {}) == ("robust", False)
+    part = confirmed(two)
+    del part[Cell("confirm", "plain", 100)]
+    assert verdicts.recipe(part, {}) == ("robust", False)
+
+
+def test_the_recipe_that_comes_along_is_the_one_that_follows() -> None:
+    name, _ = verdicts.recipe(*cells_module.read(PLAN.parent / "results"))
+    assert load_recipe("deployable") == from_scratch(BY_NAME[name])
 
 
 def test_the_page_tells_what_was_confirmed_only_when_every_seed_is_there() -> None:
@@ -213,8 +254,8 @@ def test_the_page_tells_what_was_confirmed_only_when_every_seed_is_there() -> No
     assert [row.split("`")[1] for row in rows[:3]] == ["preprocessing", "worst-of-variants", "robust"]
     assert rows[0].endswith("| success |")
     assert "no success: not shown better than robust, declared" in rows[1]
-    assert "1.50 | bounds missed: clean |" in next(row for row in rows if row.startswith("| `fgsm`"))
-    assert page.index("\n| `fgsm`") > page.index("sees less")
+    assert "1.50 | clean error above 1.05 |" in next(row for row in rows if row.startswith("| `fgsm`"))
+    assert page.index("\n| `fgsm`") > page.index("no gain by the plan")
     last = Cell("confirm", "robust", CONFIRM_SEEDS[-1])
     part = {cell: own for cell, own in cells.items() if cell != last}
     assert "success" not in opening.block(part, {})
@@ -227,10 +268,25 @@ def test_the_pages_are_those_that_the_committed_cells_make() -> None:
 
 
 def test_the_bounds_ask_for_the_interval_in_confirmation_and_for_the_mean_in_screening() -> None:
+    def said(stage: str, clean: list[float], angle: float = 0.97) -> str:
+        cells = {Cell(stage, "plain", i): kept(20, 40) for i in range(len(clean))}
+        cells |= {Cell(stage, "fgsm", i): kept(20, 40 * math.exp(c), angle) for i, c in enumerate(clean)}
+        return verdicts.bounds(cells, stage, "fgsm")
+
     clean = [0.0, 0.02, 0.08, 0.06]  # mean 4 %, upper end above 5 %
-    assert report.verdict_of(clean, 0.97, "screen") == "met"
-    assert report.verdict_of(clean, 0.97, "confirm") == "missed: clean"
-    assert report.verdict_of([0.0, 0.01], 0.94, "confirm") == "missed: slope"
+    assert said("screen", clean) == verdicts.MET
+    assert said("confirm", clean).startswith("clean error not shown to be below 1.05 (one-sided upper end 1.08")
+    assert said("confirm", [0.06, 0.07]) == "clean error above 1.05"
+    assert said("confirm", [0.0, 0.01], 0.94) == "slope below 0.95"
+
+
+def test_the_ensemble_is_held_against_its_own_members() -> None:
+    cells = {Cell("screen", "start", s): kept(20 + s, 40) for s in range(5)}
+    cells |= {Cell("screen", "plain", s): kept(30, 40) for s in range(3)}
+    cells[Cell("screen", "ensemble", 0)] = kept(15, 36)
+    (found,) = statistics.ratios(cells, "screen", "ensemble", "declared")
+    assert math.exp(found) == pytest.approx(15 / np.exp(np.mean(np.log([20, 21, 22, 23, 24]))))
+    assert math.exp(statistics.ratios(cells, "screen", "ensemble", "clean")[0]) == pytest.approx(0.9)
 
 
 def test_seeds_and_clips_are_told_apart_by_moments() -> None:

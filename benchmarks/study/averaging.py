@@ -17,7 +17,6 @@ import numpy as np
 
 from benchmarks.study import bench, measure
 from benchmarks.study import statistics as st
-from benchmarks.study.bench import UNSEEN
 from benchmarks.study.candidate import lines_of, together
 from benchmarks.study.cells import STARTS, Cell, Places, one_thread
 from benchmarks.study.statistics import Kept
@@ -49,7 +48,9 @@ def main() -> None:
         for count in range(1, STARTS + 1)
         for part in combinations(range(STARTS), count)
     }
-    PAGE.write_text(HEAD + "".join(_row(kept, count) for count in range(2, STARTS + 1)) + _own(alone), encoding="utf-8")
+    PAGE.write_text(
+        HEAD + "".join(_row(kept, count) for count in range(2, STARTS + 1)) + _own(alone, pictures), encoding="utf-8"
+    )
     print(PAGE.read_text(encoding="utf-8"))
 
 
@@ -58,22 +59,17 @@ def _row(kept: dict[tuple[int, ...], Kept], count: int) -> str:
     parts = [part for part in kept if len(part) == count]
     cells = []
     for what in ("declared", "unseen", "clean"):
-        ratios = [float(np.mean([_ratio(kept[part], kept[i,], what) for i in part])) for part in parts]
+        ratios = [float(np.mean([st.MEASURES[what](kept[part], kept[i,]) for i in part])) for part in parts]
         mean, low, high = (math.exp(f(ratios)) for f in (np.mean, np.min, np.max))
         cells.append(f"{mean:.2f} [{low:.2f}, {high:.2f}]")
     return f"| {count} | {len(parts)} | {' | '.join(cells)} |\n"
 
 
-def _ratio(own: Kept, one: Kept, what: str) -> float:
-    if what == "clean":
-        return st.clean_ratio(own, one)
-    return st.gap_ratio(own, one, st.DECLARED if what == "declared" else UNSEEN)
-
-
-def _own(alone: list[tuple[bench.Array, bench.Array]]) -> str:
-    """How alike two networks are moved by the declared pipeline: correlation over pictures, lines and stations."""
+def _own(alone: list[tuple[bench.Array, bench.Array]], pictures: bench.Pictures) -> str:
+    """How alike two networks are moved by the declared pipeline: correlation over pictures, true lines and stations."""
     near = np.arange(alone[0][0].shape[-1]) * measure.STATION_STEP_M <= measure.WITHIN_M
-    moved = [(y[:, bench.PIPELINES.index("deploy")] - y[:, 0])[..., near].ravel() for y, _ in alone]
+    there = np.isfinite(pictures.lines)[..., near]
+    moved = [(y[:, bench.PIPELINES.index("deploy")] - y[:, 0])[..., near][there] for y, _ in alone]
     between = np.corrcoef(moved)[np.triu_indices(STARTS, 1)]
     mean, low, high = between.mean(), between.min(), between.max()
     return (

@@ -146,6 +146,8 @@ def _fill(cell: Cell, places: Places, path: Path, kept: dict[str, Any], missing:
         kept["measures"][section] = _measured(cell, places, section)
         kept["wall_s"][section] = round(time.perf_counter() - began, 1)
         kept.setdefault("measured_by", {})[section] = _code()["commit"]
+    if places.weights(cell).exists():
+        kept["weights_sha256"] = file_sha256(places.weights(cell))
     path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_suffix(".part")
     unfinished.write_text(json.dumps(kept, indent=None, separators=(",", ":")) + "\n", encoding="utf-8")

@@ -27,8 +27,8 @@ DOES = {name: arm.does for name, arm in BY_NAME.items()} | {
     ENSEMBLE: f"mean outputs of {STARTS} networks, against those alone",
 }
 COMPARISONS = {
-    "deploy-only": "the floor of the car's error",
-    "exact-pairs": "the floor of the gap",
+    "deploy-only": "knows the declared pipeline",
+    "exact-pairs": "knows the declared pipeline",
     ENSEMBLE: "costs the car five networks",
 }
 

@@ -119,7 +119,8 @@ def _gap_table(cells: Cells, stage: str) -> list[str]:
     if stage == "screen":
         rows += [
             "",
-            "`deploy-only` is the floor of the car's error, `exact-pairs` of the gap: both know the declared pipeline. "
+            "`deploy-only` and `exact-pairs` know the declared pipeline: the plan's ceilings for the car's error and "
+            "for what consistency can do about the gap. "
             "`ensemble` is held against the five starts that it averages, not against `plain`; it costs the car five "
             "networks.",
         ]

@@ -4,10 +4,11 @@
     jpeg-gamma  integer colours, JPEG of quality 80, smooth shrinking, gamma 1.25, 8 bits
     yuyv        packed 4:2:2, float colours, area shrinking to 240 x 96, then bilinear, 8 bits
 
-They judge: nothing is trained, chosen or tuned on them. None moves a line. At a ratio of 4 the nearest pixel lies half
-a pixel beside the middle everywhere; from 640 to 384 columns the errors cancel, from 256 to 171 rows all but 0.003.
-(Bilinear first and nearest afterwards would be plain bilinear again.) The other steps work pixel by pixel, block by
-block, or keep the middle of what they shrink.
+They judge: nothing is trained, chosen or tuned on them. None moves a line by more than 0.05 of a column on average
+(measured: `nearest` draws left and right lines together by 0.03, 9 mm at 40 m; the others 0.006 at most). At a ratio
+of 4 the nearest pixel lies half a pixel beside the middle everywhere; from 640 to 384 columns the errors cancel, from
+256 to 171 rows all but 0.003. (Bilinear first and nearest afterwards would be plain bilinear again.) The other steps
+work pixel by pixel, block by block, or keep the middle of what they shrink.
 """
 
 from __future__ import annotations

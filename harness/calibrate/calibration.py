@@ -10,7 +10,7 @@ import numpy as np
 
 from harness.calibrate.drives import chance_on_drives
 from harness.calibrate.limits import SuggestedLimit, suggested_limits
-from harness.calibrate.scores import scores_of
+from harness.calibrate.scores import over, scores_of
 from harness.calibrate.suite import Chance, chance_on_suite, versions_needed
 from harness.gate import Policy, judge
 from harness.run.facts import RunLike
@@ -74,9 +74,9 @@ def calibrate(runs: Sequence[RunLike], policy: Policy, profile: str | None = Non
     """
     scores = scores_of([judge(run, policy, profile) for run in runs], policy)
     worst = scores.of_version
-    failing = int((worst > 1).sum())
+    failing = int(over(worst).sum())
     new_drives, why_not = _on_new_drives(scores.of_drive)
-    broken = np.asarray((scores.of_rule > 1).any(axis=2))
+    broken = np.asarray(over(scores.of_rule).any(axis=2))
     return Calibration(
         policy=policy.name,
         versions=scores.versions,

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.calibrate.scores import Scores, best_of
+from harness.gate.policy import Rule
 
 __all__ = ["HELD", "SuggestedLimit", "factor_held", "suggested_limits"]
 
@@ -48,9 +49,12 @@ class SuggestedLimit:
 
 
 def suggested_limits(scores: Scores) -> list[SuggestedLimit]:
-    """One for every rule whose limit is a size, worst first; counts that must be 0 have nothing to choose."""
+    """One for every rule whose limit is a distance from the best, worst first.
+
+    Counts that must be 0 have nothing to choose, and of what is better the more there is nothing is foretold.
+    """
     worst = np.nanmax(np.where(np.isnan(scores.of_rule), -np.inf, scores.of_rule), axis=2)
-    usable = [r for r in range(len(scores.rules)) if np.isfinite(worst[:, r]).all() and np.median(worst[:, r]) > 0]
+    usable = [r for r in range(len(scores.rules)) if _usable(scores.rules[r], worst[:, r])]
     if not usable:
         return []
     typical = np.median(worst[:, usable], axis=0)
@@ -74,6 +78,10 @@ def suggested_limits(scores: Scores) -> list[SuggestedLimit]:
             )
         )
     return sorted(found, key=lambda s: -abs(s.holds) / (abs(s.limit) or math.inf))
+
+
+def _usable(rule: Rule, worst: Floats) -> bool:
+    return math.isfinite(best_of(rule)) and bool(np.isfinite(worst).all()) and float(np.median(worst)) > 0
 
 
 def factor_held(worst: Floats | Sequence[float], held: float = HELD) -> float:

@@ -1,7 +1,8 @@
 """How near every version came to every limit: 0 is as good as can be, 1 is at the limit, above it fails.
 
 A score is |number - best| / |limit - best| of a required rule of scope `each` in one case on its worst rung, so rules
-of other units and directions are on one scale. A count whose limit is 0 has the scores 0 and infinity.
+of other units and directions are on one scale. A count whose limit is 0 has the scores 0 and infinity. Of what is
+better the more there is (lines, reach) it is limit / number.
 """
 
 from __future__ import annotations
@@ -16,8 +17,9 @@ from numpy.typing import NDArray
 from harness.errors import UsageError
 from harness.gate.policy import Policy, Rule
 from harness.gate.verdict import RuleOutcome, RungOutcome, Status, Verdict
+from harness.run.units import ROUNDING
 
-__all__ = ["Scores", "best_of", "score_of", "scores_of"]
+__all__ = ["Scores", "best_of", "over", "score_of", "scores_of"]
 
 Floats = NDArray[np.float64]
 
@@ -116,6 +118,8 @@ def _score(rule: Rule, rung: RungOutcome, value: float) -> float:
 
 def score_of(rule: Rule, value: float) -> float:
     """Score of a number in the limit's unit; NaN for NaN."""
+    if math.isinf(rule.spec.best):  # the more the better: a number below the limit fails
+        return math.nan if math.isnan(value) else rule.limit.value / value if value > 0 else math.inf
     best = best_of(rule)
     off, allowed = abs(value - best), abs(rule.limit.value - best)
     if math.isnan(off):
@@ -125,10 +129,14 @@ def score_of(rule: Rule, value: float) -> float:
     return off / allowed
 
 
+def over(scores: Floats) -> NDArray[np.bool_]:
+    """Which scores are of numbers that fail: more than 1 but for rounding, as the gate has it; NaN is none."""
+    return np.asarray(scores > 1 + ROUNDING)
+
+
 def best_of(rule: Rule) -> float:
-    """The measure's best value in the limit's unit: 0 but for shares, and where there is none."""
-    best = rule.spec.best if math.isfinite(rule.spec.best) else 0.0
-    return best * (100.0 if rule.limit.unit == "%" else 1.0)
+    """The measure's best value in the limit's unit: 0 but for shares; infinite where more is always better."""
+    return rule.spec.best * (100.0 if rule.limit.unit == "%" else 1.0)
 
 
 def _largest(values: Floats, axis: int) -> Floats:

@@ -1,7 +1,7 @@
 """Wander: a line that goes left and right too slowly for swing: the ping-pong in the lane that a driver feels.
 
 Half a second's median and a low-pass at 1 Hz leave what is slow; a zigzag keeps the turning points between which it
-travels the threshold or more; three of them in a row, each within 5.5 s of the last, are a wander. What a delay or a
+travels the threshold or more; four of them in a row, each within 5.5 s of the last, are a wander. What a delay or a
 difference proportional to the road's curvature explains is none: both go left and right as the road does.
 """
 

@@ -88,7 +88,7 @@ class RowCheck:
     def _in_lines(self) -> str:
         if self.lines is None:
             return ""
-        limit = f" (a finding from {self.lines.threshold:.2g} {self.unit})" if self.lines.size else ""
+        limit = f" (a finding above {self.lines.threshold:.2g} {self.unit})" if self.lines.size else ""
         said = [f"lines move by {self.lines.size:.2g} {self.unit}{limit}"]
         if self.lines.changed:
             said.append(f"{len(self.lines.changed)} frames have other lines")

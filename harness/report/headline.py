@@ -15,7 +15,7 @@ from harness.ladder import Explanation, Finding
 from harness.ladder.view import headline as summary
 from harness.ladder.words import blamed, place_of, size_of
 from harness.report.mismatch import answer_of
-from harness.run.catalogue import label_of
+from harness.run.catalogue import label_of, noise_of
 from harness.run.facts import RunFacts
 from harness.run.rungs import engine_of
 from harness.summary.again import again
@@ -167,17 +167,15 @@ def _of_drives(facts: RunFacts, explanation: Explanation, worst: Finding, drives
 
 
 def _of_noise(worst: Finding, raw: Mapping[str, Any] | None) -> str:
-    floors = (raw or {}).get("floors") or {}
-    floor = (floors.get(engine_of(worst.rung)) or {}).get(worst.measure)
-    if not isinstance(floor, int | float) or isinstance(floor, bool):
+    """How the finding compares with the largest floor of its engine, under whichever pipeline it was measured."""
+    engine, name = engine_of(worst.rung), noise_of(worst.measure)
+    told = ((raw or {}).get("floors") or {}).items()
+    own = [floors[name] for rung, floors in told if engine_of(rung) == engine and name in floors]
+    if not own:
         return "the engine's noise floor was not measured (trueline replay --floor)"
-    size = size_of(float(floor), worst.unit)
-    times = abs(worst.value) / floor if floor else float("inf")
-    return (
-        f"noise floor of {engine_of(worst.rung)}: {size}, {times:.0f} times smaller"
-        if floor
-        else f"noise floor of {engine_of(worst.rung)}: {size}"
-    )
+    floor = max(own)
+    said = f"noise floor of {engine}: {size_of(float(floor), worst.unit)}"
+    return f"{said}, {abs(worst.value) / floor:.0f} times smaller" if floor else said
 
 
 def _new(raw: Mapping[str, Any] | None) -> str:

@@ -7,6 +7,7 @@ however long it is.
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -21,6 +22,7 @@ from harness.run.numbers import number, unit_text, with_unit
 from harness.run.question import Question
 from harness.run.statistic import Asked, answers
 from harness.run.tables import BANDS
+from harness.run.units import ROUNDING
 
 __all__ = ["ALL_BANDS", "STATISTICS", "case_summary", "heat_table", "pooled"]
 
@@ -72,6 +74,11 @@ def severity(measure: Measure, value: float, band: str, grid: Grid) -> float | N
         return (1 - value) / (1 - COVERAGE_LIMIT)
     limit = threshold_of(measure, band, grid)
     return value / limit if limit else None
+
+
+def _over(size: float | None) -> bool:
+    """Whether a severity is that of a finding; a value at its threshold is none."""
+    return size is not None and size > 1 and not math.isclose(size, 1, rel_tol=ROUNDING)
 
 
 def heat_table(pool: pl.DataFrame, facts: RunFacts, judged: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
@@ -149,7 +156,7 @@ def _statistic(metric: Measure, part: pl.DataFrame, statistic: str, facts: RunFa
 def _cell(metric: Measure, value: float, band: str, note: str, worst: float, facts: RunFacts) -> dict[str, Any]:
     size = severity(metric, value, band, facts.grid)
     limit = threshold_of(metric, band, facts.grid)
-    against = f"; a finding from {with_unit(limit, metric.quantity, facts.length_unit)}" if limit else ""
+    against = f"; a finding above {with_unit(limit, metric.quantity, facts.length_unit)}" if limit else ""
     if size is None:
         scale = max(worst, _small(metric, facts.grid))
         shade = value / scale if scale > 0 and metric.higher_is_worse else 0.0
@@ -159,7 +166,7 @@ def _cell(metric: Measure, value: float, band: str, note: str, worst: float, fac
         "text": number(value, metric.quantity, facts.length_unit),
         "tone": "size" if size is None else "limit",
         "shade": round(max(shade, 0.0), 3),
-        "over": size is not None and size >= 1,
+        "over": _over(size),
         "judged": "",
         "note": f"{with_unit(value, metric.quantity, facts.length_unit)} ({note}){against}",
     }
@@ -199,7 +206,7 @@ def case_summary(pool: pl.DataFrame, facts: RunFacts, keys: Sequence[str]) -> di
             found.setdefault(str(case), {})[metric.name] = {
                 "text": number(value, metric.quantity, facts.length_unit),
                 "size": round(abs(value), 6),
-                "over": size is not None and size >= 1,
+                "over": _over(size),
                 "note": f"{rung}{'' if band == ALL_BANDS else ', ' + band}",
             }
     return found

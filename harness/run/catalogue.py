@@ -34,6 +34,7 @@ __all__ = [
     "kin_of",
     "label_of",
     "measures",
+    "noise_of",
     "quantity_of",
     "registered",
     "step_measures",
@@ -175,6 +176,11 @@ def definition_of(name: str) -> str:
 def kin_of(name: str) -> str:
     """Family of a measure, or of a kind of event, by name."""
     return (_known(name) or find_measure(name)).kin
+
+
+def noise_of(name: str) -> str:
+    """Measure whose noise floor a measure, or a kind of event, is held against; empty: none."""
+    return (_known(name) or find_measure(name)).noise
 
 
 def quantity_of(measure: Measure, statistic: Statistic) -> Quantity:

@@ -57,7 +57,7 @@ const Charts = (() => {
       const limit = DATA.limits[name]?.[band];
       const values = traces.flatMap((t) => t.points.map((p) => p[1]));
       const y = Plot.range(limit ? [...values, 0] : values, DATA.unit === "px" ? 1 : 0.05);
-      const lines = limit && limit < y.to ? [{ y: limit, title: `a finding from ${limit} ${DATA.unit}` }] : [];
+      const lines = limit && limit < y.to ? [{ y: limit, title: `a finding above ${limit} ${DATA.unit}` }] : [];
       Plot.draw($(`time-${name}`), {
         title: `${TITLES[name]}, ${DATA.unit}`, traces, spans, lines, y, x: { from: 0, to: Math.max(1, length - 1), text: (v) => secondsAt(clip, v) },
         cursor: here, seek: (place) => seek(toKept(place)),

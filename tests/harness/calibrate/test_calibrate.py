@@ -12,7 +12,7 @@ from rich.console import Console
 from harness.calibrate import calibrate, drives_needed, render
 from harness.calibrate.drives import chance_on_drives
 from harness.calibrate.limits import factor_held
-from harness.calibrate.scores import scores_of
+from harness.calibrate.scores import over, score_of, scores_of
 from harness.calibrate.suite import chance_on_suite, versions_needed
 from harness.errors import UsageError
 from harness.gate import Policy, judge, load_policy
@@ -42,6 +42,20 @@ def test_a_score_is_one_at_the_limit_and_nothing_at_the_best(tmp_path: Path) -> 
     at = {rule.id: n for n, rule in enumerate(scores.rules)}
     assert scores.of_rule[:, at["bend"], 0] == pytest.approx([1.0, 0.0])
     assert scores.of_rule[:, at["cover"], 0] == pytest.approx([0.5, 0.0])
+
+
+def test_of_what_is_better_the_more_there_is_a_score_above_one_is_too_little(tmp_path: Path) -> None:
+    rule = policy_of(tmp_path, rule_text(id="lines", metric="lines", statistic="min", limit=">= 2 lines")).rules[0]
+    assert [score_of(rule, n) for n in (4.0, 2.0, 1.0, 0.0)] == [0.5, 1.0, 2.0, math.inf]
+    assert math.isnan(score_of(rule, math.nan))
+
+
+def test_a_number_that_the_gate_passes_for_rounding_is_not_over(tmp_path: Path) -> None:
+    policy = policy_of(tmp_path)
+    runs = [version([0.15 * (1 + rounding)]) for rounding in (1e-12, 1e-6)]
+    scores = scores_of([judge(r, policy) for r in runs], policy)
+    assert [v.value for v in scores.verdicts] == ["PASS", "FAIL"]
+    assert over(scores.of_version).tolist() == [False, True]
 
 
 def test_a_score_above_one_is_what_the_gate_fails(tmp_path: Path) -> None:

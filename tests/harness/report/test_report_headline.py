@@ -5,7 +5,7 @@ from __future__ import annotations
 from types import SimpleNamespace
 from typing import Any
 
-from harness.report.headline import broken_by, worst_finding
+from harness.report.headline import _of_noise, broken_by, worst_finding
 
 
 def _finding(measure: str, track: int | None, factor: str, *, required: bool) -> Any:
@@ -33,6 +33,19 @@ def test_the_rule_that_is_named_is_one_of_the_measure_that_is_told():
     assert broken_by(told) == ", rule offset-near is broken with it"
     told.breaches = []
     assert broken_by(told) == ""
+
+
+def test_a_finding_is_held_against_the_floor_of_its_engine_under_any_pipeline():
+    worst = SimpleNamespace(measure="bend", rung="deploy/ort-fp32", value=0.2, unit="m")
+    raw = {"floors": {"train/ort-fp32": {"bend": 0.001}, "deploy/torch-fp32": {"bend": 0.1}}}
+    assert _of_noise(worst, raw) == "noise floor of ort-fp32: 0.001 m, 200 times smaller"
+    raw["floors"]["deploy/ort-fp32"] = {"bend": 0.002, "swing_pp": 0.01}
+    assert "100 times smaller" in _of_noise(worst, raw)
+    worst.measure = "swing"  # an event has the floor of its measure
+    assert "20 times smaller" in _of_noise(worst, raw)
+    worst.rung = "deploy/emulated-fp16"
+    assert _of_noise(worst, raw) == "the engine's noise floor was not measured (trueline replay --floor)"
+    assert _of_noise(worst, None) == "the engine's noise floor was not measured (trueline replay --floor)"
 
 
 def test_what_breaks_a_required_rule_comes_first():

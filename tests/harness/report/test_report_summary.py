@@ -69,16 +69,16 @@ def test_nan_is_no_value(run, facts):
     assert "bend" not in [c["key"] for c in heat["columns"]]
 
 
-def test_a_value_at_its_threshold_is_marked_and_shaded_more_than_one_below(run, facts):
+def test_a_value_at_its_threshold_is_no_finding_and_shaded_more_than_one_below(run, facts):
     def cell(bend: float):
         rows = run.read("line_metrics").filter(band="far").with_columns(pl.lit(bend).alias("bend"))
         pool = pooled(_Tables(run, line_metrics=rows), facts)
         return heat_table(pool, facts, {})["cells"][facts.ladder[1]]["bend"]["worst.all"]
 
     below, at, beyond = cell(0.29), cell(0.30), cell(0.60)
-    assert (below["over"], at["over"], beyond["over"]) == (False, True, True)
+    assert (below["over"], at["over"], beyond["over"]) == (False, False, True)
     assert below["shade"] < at["shade"] < beyond["shade"] <= 1
-    assert "a finding from 0.300 m" in at["note"]
+    assert "a finding above 0.300 m" in at["note"]
 
 
 def test_noise_is_not_shaded_as_if_it_mattered(run, facts):

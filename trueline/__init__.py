@@ -7,7 +7,8 @@
 `run_job` is replay -> judge -> explain -> report; each of them is here too.
 
 Every name is loaded on first use, so `import trueline` is light. Everything else (`harness`, `engines`, `cases`,
-`techniques`) may move between versions. Those packages import from here only `TruelineError` and `__version__`.
+`techniques`) may move between versions. docs/architecture.md says what those packages
+import from here.
 """
 
 from __future__ import annotations

@@ -14,6 +14,7 @@ from typing import Any
 
 import polars as pl
 
+from harness.measures.band import MIN_COVERAGE
 from harness.model.grid import Grid
 from harness.report.glossary import columns as shown_measures
 from harness.run.catalogue import Measure, find_measure
@@ -28,7 +29,6 @@ __all__ = ["ALL_BANDS", "STATISTICS", "case_summary", "heat_table", "pooled"]
 
 ALL_BANDS = "all"
 STATISTICS = ("worst", "typical")
-COVERAGE_LIMIT = 0.8  # below it a band has no values: docs/DESIGN.md section 4
 
 _SCHEMA = {
     "case": pl.String, "rung": pl.String, "band": pl.String, "metric": pl.String,
@@ -71,7 +71,7 @@ def threshold_of(measure: Measure, band: str, grid: Grid) -> float | None:
 def severity(measure: Measure, value: float, band: str, grid: Grid) -> float | None:
     """Value over its threshold (more than 1 is a finding); None where none is set."""
     if measure.name == "coverage":
-        return (1 - value) / (1 - COVERAGE_LIMIT)
+        return (1 - value) / (1 - MIN_COVERAGE)
     limit = threshold_of(measure, band, grid)
     return value / limit if limit else None
 

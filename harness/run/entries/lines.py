@@ -67,7 +67,8 @@ ENTRIES = (
     ),
     line_entry(
         "coverage", "share", "coverage",
-        "Share of a band's stations that both lines reach; below 80 % the band has no values.",
+        "Share of the reference's stations in a band that the candidate's line has too; below 80 % the band is not "
+        "measured.",
         higher_is_worse=False, best=1.0, group=PRESENCE, has_floor=False,
     ),
     line_entry(

@@ -26,8 +26,8 @@ PAGE = Path(__file__).with_name("LEADERBOARD.md")
 HEAD = f"""# Every arm on the leaderboard
 
 Made by `python -m benchmarks.study --board`: the networks of start {START} after their repair, on the eight clips of
-seeds 8950 to 8957, judged by `examples/roadlines/candidates.trueline.toml`. One network an arm: the intervals are over
-drives and say nothing of another training. [REPORT.md](REPORT.md) has the spread over starts. *Clean* is here the
+seeds 8950 to 8957, judged by `examples/roadlines/candidates.trueline.toml`. One network an arm: the drives
+say nothing of another training. [REPORT.md](REPORT.md) has the spread over starts. *Clean* is here the
 `lateral_cost` of all lines to their ends, lost and invented ones included, the report's is the mean within 40 m;
 *robust* is the offset of the worst line. The ensemble of five networks is no candidate and has no row. Do not edit.
 

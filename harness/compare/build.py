@@ -14,9 +14,9 @@ import polars as pl
 from harness.compare.changes import changes_of
 from harness.compare.model import Answer, Comparison, MeasureRow, Pairing
 from harness.compare.network import network_change
-from harness.compare.pairs import paired, shown_ones
 from harness.errors import UsageError
 from harness.gate import judge
+from harness.gate.pairs import paired, shown_ones
 from harness.gate.provenance import provenance_differences, provenance_of
 from harness.ladder import Explanation, explain
 from harness.ladder.words import listed

@@ -25,7 +25,7 @@ class MeasureRow:
     Attributes:
         measure, label, unit: of the catalogue.
         first, second: median over drives of each drive's worst, in base units.
-        pairs, better, worse, median, low, high, chance: of harness.compare.pairs.
+        pairs, better, worse, median, low, high, chance: of harness.gate.pairs.
         answer: which run is better by it; `unknown` where that is not shown.
     """
 

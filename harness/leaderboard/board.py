@@ -3,7 +3,8 @@
 Only candidates that pass every required rule, follow the picture and crashed nowhere are on the front: no other one of
 them is as good in every column and better in one, by the means. That is a drawing, not a decision. *Best* is a
 candidate of which the drives show that it is better than every other one that may be chosen, in a column at least, and
-worse in none. All comparisons of one leaderboard together are wrong with a chance of 5 % at most (Bonferroni).
+worse in none: in more of them than chance would have it, by the sign test. All comparisons of one leaderboard together
+are wrong with a chance of 5 % at most (Bonferroni).
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from typing import Any
 
 from harness.gate import Policy
 from harness.leaderboard.candidate import COLUMNS, Candidate, read_candidates
-from harness.leaderboard.column import compare
+from harness.leaderboard.column import compare, drives_needed
 from harness.run.folder import Run
 from harness.run.json import plain
 from harness.sweep import Sweep
@@ -32,7 +33,7 @@ class Board:
     Attributes:
         candidates: what is known of each.
         unit: of the columns, m or px.
-        confidence: of every interval that is shown, and of every comparison.
+        confidence: of every comparison.
     """
 
     candidates: Sequence[Candidate]
@@ -64,6 +65,12 @@ class Board:
         for one in eligible:
             if all(self._beats(one, other) for other in eligible if other is not one):
                 return one, f"{one.name} is best: better than every other one that passes, and in no column worse"
+        needed, have = (
+            drives_needed(self.confidence),
+            max(len(c.columns[n].by_drive) for c in eligible for n in COLUMNS),
+        )
+        if have < needed:
+            return None, f"no candidate is best: {have} drives cannot show it, {needed} that agree could"
         return None, "no candidate is best: the drives do not show one to be better than all others in no column worse"
 
     def _beats(self, one: Candidate, other: Candidate) -> bool:
@@ -91,11 +98,11 @@ class Board:
     def _candidate_json(self, one: Candidate) -> dict[str, Any]:
         columns = {}
         for name, column in one.columns.items():
-            found = column.interval(self.confidence)
+            best_drive, worst_drive = column.ends
             columns[name] = {
-                "mean": found.mean,
-                "low": found.low,
-                "high": found.high,
+                "mean": column.mean,
+                "best_drive": best_drive,
+                "worst_drive": worst_drive,
                 "by_drive": dict(column.by_drive),
                 "why": column.why,
             }

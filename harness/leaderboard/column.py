@@ -1,7 +1,8 @@
 """One number of a candidate, drive by drive; whether two candidates are told apart by it.
 
 Clips of one drive resemble each other, so the drive is the unit: cases of a drive are averaged first. Two candidates
-are compared on the drives that both have, by the differences: Student's t. With one drive nothing is told apart.
+are compared on the drives that both have, by the sign test (harness/gate/pairs.py): what a few drives have in the mean
+holds for no other drives where differences are skewed (docs/decisions/0017, 0030).
 """
 
 from __future__ import annotations
@@ -13,18 +14,11 @@ from typing import Literal
 
 import numpy as np
 
-__all__ = ["Column", "Interval", "compare", "of_drives"]
+from harness.gate.pairs import paired
+
+__all__ = ["Column", "compare", "drives_needed", "of_drives"]
 
 Side = Literal["better", "worse", "alike", "unknown"]
-
-
-@dataclass(frozen=True, slots=True)
-class Interval:
-    """A mean with its two-sided interval; both ends NaN where there are too few drives to tell."""
-
-    mean: float
-    low: float
-    high: float
 
 
 @dataclass(frozen=True)
@@ -44,9 +38,11 @@ class Column:
         """Over drives; NaN without any."""
         return float(np.mean(list(self.by_drive.values()))) if self.by_drive else math.nan
 
-    def interval(self, confidence: float) -> Interval:
-        """Of the mean, by Student's t."""
-        return interval_of(list(self.by_drive.values()), confidence)
+    @property
+    def ends(self) -> tuple[float, float]:
+        """The best and the worst drive; NaN without any."""
+        values = self.by_drive.values()
+        return (min(values), max(values)) if values else (math.nan, math.nan)
 
 
 def of_drives(by_case: Mapping[str, float], drives: Mapping[str, str], why: str = "") -> Column:
@@ -64,22 +60,16 @@ def of_drives(by_case: Mapping[str, float], drives: Mapping[str, str], why: str 
     return Column({drive: float(np.mean(values)) for drive, values in sorted(of.items())}, why)
 
 
-def interval_of(values: list[float], confidence: float) -> Interval:
-    """Mean and interval of independent values."""
-    from scipy.special import stdtrit
-
-    mean = float(np.mean(values)) if values else math.nan
-    if len(values) < 2:
-        return Interval(mean, math.nan, math.nan)
-    half = float(stdtrit(len(values) - 1, (1 + confidence) / 2) * np.std(values, ddof=1) / math.sqrt(len(values)))
-    return Interval(mean, mean - half, mean + half)
+def drives_needed(confidence: float) -> int:
+    """Drives that must all agree before the sign test tells two candidates apart."""
+    return math.ceil(math.log2(2 / (1 - confidence)) - 1e-9)
 
 
 def compare(own: Column, other: Column, confidence: float) -> Side:
     """What the drives show of `own` against `other`; `unknown` where one has no number, or other drives."""
     if not own.by_drive or set(own.by_drive) != set(other.by_drive):
         return "unknown"
-    found = interval_of([own.by_drive[drive] - other.by_drive[drive] for drive in own.by_drive], confidence)
-    if found.high < 0:
-        return "better"
-    return "worse" if found.low > 0 else "alike"
+    found = paired([own.by_drive[drive] - other.by_drive[drive] for drive in own.by_drive])
+    if found.chance > 1 - confidence:
+        return "alike"
+    return "better" if found.better > found.worse else "worse"

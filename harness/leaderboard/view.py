@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
@@ -57,12 +56,12 @@ def _rows(board: Board) -> Iterator[list[str]]:
 
 def _told(board: Board, one: Candidate, name: str) -> str:
     """`0.031 (0.024 to 0.038)`."""
-    found = one.columns[name].interval(board.confidence)
-    text = number(found.mean, "length", board.unit)
-    if math.isnan(found.low):
+    column = one.columns[name]
+    text = number(column.mean, "length", board.unit)
+    if len(column.by_drive) < 2:
         return text
-    low, high = (number(max(0.0, end), "length", board.unit) for end in (found.low, found.high))
-    return f"{text} ({low} to {high})"
+    best, worst = (number(end, "length", board.unit) for end in column.ends)
+    return f"{text} ({best} to {worst})"
 
 
 def _worst(one: Candidate, unit: str) -> str:
@@ -72,8 +71,8 @@ def _worst(one: Candidate, unit: str) -> str:
 
 def _title(board: Board) -> str:
     return (
-        f"lower is better; intervals of {board.confidence:.2%} over drives, so that all comparisons together are wrong "
-        "in 5 % at most"
+        "lower is better: mean (best to worst drive); told apart by the sign test over drives at "
+        f"{board.confidence:.2%}, so that all comparisons together are wrong in 5 % at most"
     )
 
 

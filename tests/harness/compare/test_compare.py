@@ -12,9 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.compare import compare_runs
-from harness.compare.pairs import paired, shown_ones
 from harness.compare.text import github_lines, markdown
 from harness.errors import UsageError
+from harness.gate.pairs import paired, shown_ones
 from harness.run.folder import Run
 from tests.harness.report.fixture_run import Shape, make_run
 from tests.run_folders import put_table

@@ -3,24 +3,24 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from scipy import stats
 
 from harness.errors import UsageError
 from harness.gate import Policy, load_policy
 from harness.leaderboard import Board, leaderboard
-from harness.leaderboard.column import Column, compare, interval_of, of_drives
+from harness.leaderboard.column import Column, compare, drives_needed, of_drives
 from harness.leaderboard.view import markdown, render
 from harness.sweep import Sweep
 from tests.harness.gate.gate_runs import ROOT, FakeRun, make_run, policy_file, rule_text
 
 CAR, HALF = "deploy/torch-fp32", "deploy/emulated-fp16"
-CASES = tuple(f"case_{k}" for k in range(6))
-SCATTER = np.array([0.001, -0.002, 0.0015, -0.001, 0.002, -0.0015])
+CASES = tuple(f"case_{k}" for k in range(8))
+SCATTER = np.array([0.001, -0.002, 0.0015, -0.001, 0.002, -0.0015, 0.0005, -0.0005])
 
 
 def _run(name: str, *, clean: float, gap: float, half: float, bend: float = 0.01, truth: bool = True) -> FakeRun:
@@ -217,11 +217,26 @@ def test_it_is_told_as_json_and_as_markdown_that_nobody_can_break(policy: Policy
     assert all(line.replace("\\|", "").count("|") == 7 for line in text.splitlines() if line.startswith("|"))
 
 
-def test_intervals_are_students() -> None:
-    values = [0.1, 0.4, 0.2, 0.3]
-    found, wanted = interval_of(values, 0.95), stats.t.interval(0.95, 3, np.mean(values), stats.sem(values))
-    assert (found.low, found.high) == pytest.approx(wanted)
-    assert np.isnan(interval_of([0.1], 0.95).low)
+def test_the_sign_test_needs_drives_that_agree() -> None:
+    assert [drives_needed(1 - 0.05 / n) for n in (1, 3, 45)] == [6, 7, 11]
+    for count, said in ((6, "alike"), (7, "better")):
+        own, other = (Column({str(k): level + k for k in range(count)}) for level in (0.0, 0.5))
+        assert compare(own, other, 1 - 0.05 / 3) == said
+
+
+@pytest.mark.parametrize("draw", ["skewed", "heavy-tailed", "normal"])
+def test_alike_candidates_are_told_apart_as_seldom_as_promised(draw: str) -> None:
+    """Better and worse on equally many drives, whatever the distribution of the differences."""
+    rng, told = np.random.default_rng(2), 0
+    for _ in range(500):
+        one = {
+            "skewed": rng.exponential(1, 12) - math.log(2),
+            "heavy-tailed": rng.standard_cauchy(12),
+            "normal": rng.normal(0, 1, 12),
+        }[draw]
+        own = Column({str(k): 5 + float(d) for k, d in enumerate(one)})
+        told += compare(own, Column(dict.fromkeys(own.by_drive, 5.0)), 0.95) != "alike"
+    assert told / 500 < 0.06
 
 
 def test_cases_of_one_drive_count_once() -> None:

@@ -14,7 +14,9 @@ from benchmarks.study.arms import ARMS, CONFIRM_SEEDS, CONFIRMED_ARMS, CONTROL, 
 from benchmarks.study.cells import Cell
 from benchmarks.study.statistics import Cells
 
-__all__ = ["MET", "Test", "bounds", "complete", "confirmed_arms", "detectable_ratios", "judged", "recipe", "tests"]
+__all__ = [
+    "MET", "Test", "bounds", "complete", "confirmed_arms", "detectable_ratios", "halved", "judged", "recipe", "tests",
+]  # fmt: skip
 
 MET = "within the bounds"
 PRIMARY = ("declared", "unseen")

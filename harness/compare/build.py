@@ -25,6 +25,7 @@ from harness.report.summary import pooled, severity
 from harness.run.catalogue import Measure
 from harness.run.facts import RunFacts, read_facts
 from harness.run.numbers import unit_text
+from harness.run.paths import told_apart
 from trueline._text import counted
 
 if TYPE_CHECKING:
@@ -55,7 +56,7 @@ def see(runs: Sequence[Run], policy: Policy | None = None, profile: str | None =
     """
     if len(runs) < 2:
         raise UsageError("one run is no comparison", where="RUN", remedy="give two runs or more")
-    names = _names([Path(run.path) for run in runs])
+    names = told_apart([Path(run.path) for run in runs])
     seen = [Seen(run, name, policy, profile) for run, name in zip(runs, names, strict=True)]
     units = {s.facts.length_unit for s in seen}
     if len(units) > 1:
@@ -89,15 +90,6 @@ def comparison_of(seen: Sequence[Seen], policy: Policy | None = None) -> Compari
         exit_code=seen[-1].verdict.exit_code if seen[-1].verdict is not None else 0,
         paths=tuple(str(s.run.path) for s in seen),
     )
-
-
-def _names(paths: Sequence[Path]) -> list[str]:
-    """Names of the folders, with as much of their path as tells them apart."""
-    for depth in range(1, max(len(p.parts) for p in paths) + 1):
-        names = ["/".join(p.parts[-depth:]) for p in paths]
-        if len(set(names)) == len(names):
-            return names
-    return [f"{'/'.join(p.parts[-1:])} ({i + 1})" for i, p in enumerate(paths)]
 
 
 def _pairing(first: Seen, second: Seen) -> Pairing:

@@ -19,7 +19,7 @@ from harness.gate.verdict import CaseOutcome, LeftOut, RuleOutcome, RungOutcome,
 from harness.gate.view import Looked, RuleView, RunView
 from harness.run.facts import CaseFact
 from harness.run.statistic import Measured, Worst
-from harness.run.units import ROUNDING, base_unit, scale
+from harness.run.units import ROUNDING, base_unit, exceeds, scale
 from trueline._text import counted
 
 __all__ = ["Scene", "judge_rules"]
@@ -193,7 +193,7 @@ def _against_limit(look: _Look, rung: str, case: CaseFact, outcome: CaseOutcome)
     rule, limit, value = look.rule, look.rule.limit.value, outcome.value
     if noisy := _too_noisy(look, rung, abs(limit - rule.spec.best / look.unit_size)):
         return replace(outcome, status=Status.INCONCLUSIVE, reason=noisy)
-    violated = _exceeds(value, limit) if rule.higher_is_worse else _exceeds(limit, value)
+    violated = exceeds(value, limit) if rule.higher_is_worse else exceeds(limit, value)
     sign = {(True, True): ">", (True, False): "<=", (False, True): "<", (False, False): ">="}
     reason = f"{look.show(value)} {sign[rule.higher_is_worse, violated]} {look.show(limit)}"
     if violated and case.lossy and look.scene.candidate.facts.rungs[rung].car:
@@ -213,13 +213,9 @@ def _rows_mixed(look: _Look, rung: str, slack: float) -> str:
     if look.rule.question.quantity != look.rule.spec.quantity:
         return ""  # it counts something
     size, engine = moved_by_rows(facts, look.rule, rungs)
-    if not _exceeds(size / look.unit_size, slack):
+    if not exceeds(size / look.unit_size, slack):
         return ""
     return f"rows of a batch of {engine} are {look.show(size / look.unit_size)} off the frames alone; {advice}"
-
-
-def _exceeds(a: float, b: float) -> bool:
-    return a > b and not math.isclose(a, b, rel_tol=ROUNDING)
 
 
 def _too_noisy(look: _Look, rung: str, slack: float) -> str:
@@ -227,7 +223,7 @@ def _too_noisy(look: _Look, rung: str, slack: float) -> str:
     factor = look.scene.policy.noise_factor
     floor = look.scene.floors.of_rule(look.rule, rung, look.seen.references[rung])
     noise = factor * floor.value / look.unit_size if floor is not None else 0.0
-    if floor is None or not _exceeds(noise, slack):
+    if floor is None or not exceeds(noise, slack):
         return ""
     whose = "its noise floor" if rung.endswith(f"/{floor.engine}") else f"the noise floor of {floor.engine}"
     return f"engine too noisy: {factor:g} x {whose} is {look.show(noise)}, the limit leaves {look.show(slack)}"
@@ -243,7 +239,7 @@ def _against_baseline(look: _Look, rung: str, case: CaseFact, outcome: CaseOutco
     assert look.before is not None  # _unpaired saw to it
     before = look.before.number(rung, case.id).value / look.unit_size
     worsening = (outcome.value - before) * (1 if rule.higher_is_worse else -1)
-    status = Status.FAIL if _exceeds(worsening, rule.limit.value) else Status.PASS
+    status = Status.FAIL if exceeds(worsening, rule.limit.value) else Status.PASS
     reason = f"{look.show(before)} -> {look.show(outcome.value)}, worse by {look.show(worsening)}"
     return replace(outcome, status=status, reason=reason, baseline=before)
 

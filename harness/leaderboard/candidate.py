@@ -19,6 +19,7 @@ from harness.leaderboard.column import Column, of_drives
 from harness.run.catalogue import Statistic, find_measure
 from harness.run.facts import RunFacts, RungFact, read_facts
 from harness.run.folder import Run
+from harness.run.paths import told_apart
 from harness.run.question import Question
 from harness.run.rungs import stage_of
 from harness.run.statistic import answer
@@ -206,18 +207,12 @@ def _same_recordings(runs: Sequence[Run]) -> None:
 
 
 def _names(runs: Sequence[Run]) -> list[str]:
-    """Names of the models; of those with the same name, the shortest ends of their folders' paths that differ."""
-    names = [str(run.meta["card"]["name"]) for run in runs]
-    found = list(names)
-    for name in {n for n in names if names.count(n) > 1}:
-        alike = [i for i, n in enumerate(names) if n == name]
-        parts = [runs[i].path.absolute().parts for i in alike]
-        for count in range(1, max(map(len, parts)) + 1):
-            ends = ["/".join(p[-count:]) for p in parts]
-            if len(set(ends)) == len(ends):
-                break
-        for i, end in zip(alike, ends, strict=True):
-            found[i] = end
+    """Names of the models; where some have the same, of their folders."""
+    found = [str(run.meta["card"]["name"]) for run in runs]
+    for name in {n for n in found if found.count(n) > 1}:
+        alike = [i for i, n in enumerate(found) if n == name]
+        for i, told in zip(alike, told_apart([runs[i].path for i in alike]), strict=True):
+            found[i] = told
     return found
 
 

@@ -7,7 +7,6 @@ however long it is.
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -23,7 +22,7 @@ from harness.run.numbers import number, unit_text, with_unit
 from harness.run.question import Question
 from harness.run.statistic import Asked, answers
 from harness.run.tables import BANDS
-from harness.run.units import ROUNDING
+from harness.run.units import exceeds
 
 __all__ = ["ALL_BANDS", "STATISTICS", "case_summary", "heat_table", "pooled"]
 
@@ -78,7 +77,7 @@ def severity(measure: Measure, value: float, band: str, grid: Grid) -> float | N
 
 def _over(size: float | None) -> bool:
     """Whether a severity is that of a finding; a value at its threshold is none."""
-    return size is not None and size > 1 and not math.isclose(size, 1, rel_tol=ROUNDING)
+    return size is not None and exceeds(size, 1)
 
 
 def heat_table(pool: pl.DataFrame, facts: RunFacts, judged: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:

@@ -37,6 +37,7 @@ __all__ = [
     "base_unit",
     "beside",
     "check_unit",
+    "exceeds",
     "for_one",
     "parse_limit",
     "scale",
@@ -79,6 +80,11 @@ ROUNDING = 1e-9  # relative; a value at its limit or threshold is neither broken
 _RUN_UNIT = {"m": "m", "cm": "m", "mm": "m", "1/m": "m", "px": "px", "%w": "px", "%h": "px", "1/px": "px"}
 _ONE = {"event": "events", "line": "lines", "frame": "frames"}
 _LIMIT = re.compile(r"^\s*(<=|>=)?\s*([-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?)\s*(\S*)\s*$")
+
+
+def exceeds(value: float, limit: float) -> bool:
+    """Whether a value is above a limit, but for rounding; NaN is not."""
+    return value > limit and not math.isclose(value, limit, rel_tol=ROUNDING)
 
 
 @dataclass(frozen=True, slots=True)

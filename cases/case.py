@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from cases.columns import BLOCK_ROWS, NO_PICTURE, Columns
 from cases.errors import CaseError, CaseSchemaError
-from cases.files import CASE_TOML, FRAMES, TRUTH, hash_file_once, hash_problems
+from cases.files import CASE_TOML, FRAMES, OUTPUTS, TRUTH, hash_file_once, hash_problems
 from cases.frame_rows import EGO_COLUMNS
 from cases.frames import rate_problems, read_frames
 from cases.picture import Ego, Picture, Tick
@@ -253,8 +253,20 @@ class Case:
         )
 
     def outputs(self) -> dict[str, tuple[Path, Output]]:
-        """Outputs dumped on the car: name -> (file or folder, what case.toml says of them)."""
-        return {name: (self.root / output.path, output) for name, output in self.meta.outputs.items()}
+        """Outputs dumped on the car: name -> (file or folder, what case.toml says of them).
+
+        What lies in the case's folder outputs/ belongs to them without a word in case.toml, under its own name: that of
+        the folder, or of the file without its suffix. What case.toml names comes first; names that are numbers are
+        frames of one dump, which case.toml must name.
+        """
+        named = {name: (self.root / output.path, output) for name, output in self.meta.outputs.items()}
+        taken = {path.resolve() for path, _ in named.values()}
+        folder = self.root / OUTPUTS
+        for path in [] if folder.resolve() in taken else sorted(folder.glob("[!.]*")):
+            name = path.name if path.is_dir() else path.stem
+            if not (path.resolve() in taken or path.suffix == ".timestamps" or name.isdigit()):
+                named.setdefault(name, (path, Output(path=f"{OUTPUTS}/{path.name}")))
+        return named
 
     def digest(self) -> str:
         """SHA-256 of what a replay reads: the hashes of all files and the cameras' description, not id or tags."""

@@ -24,6 +24,7 @@ __all__ = [
 CASE_TOML = "case.toml"
 FRAMES = "frames.parquet"
 TRUTH = "lines.parquet"
+OUTPUTS = "outputs"
 MUST_BE_HASHED = ("cameras", FRAMES, TRUTH)
 
 _known: dict[tuple[str, int, int, int], str] = {}

@@ -22,6 +22,7 @@ from trueline._drafts import replacing
 from trueline._reading import read_toml
 
 __all__ = [
+    "TOLERANCE_MS",
     "CameraKind",
     "CameraMeta",
     "CaseMeta",
@@ -43,6 +44,7 @@ PIXEL_FORMATS: dict[CameraKind, tuple[PixelFormat, ...]] = {
 COEFFICIENTS: dict[str, tuple[int, ...]] = {"none": (0,), "opencv": (4, 5, 8, 12, 14), "fisheye": (4,)}
 ID_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
 CAMERA_PATTERN = r"^[A-Za-z_][A-Za-z0-9_]*$"
+TOLERANCE_MS = 5.0  # between a dumped frame and a moment of the case
 _ROTATION_TOLERANCE = 1e-3
 
 _Number = Annotated[float, Field(allow_inf_nan=False)]
@@ -130,7 +132,7 @@ class Output(_Strict):
 
     Attributes:
         path: a file or folder, relative to the case or absolute.
-        tolerance_ms: how far a dumped frame's time may be from a moment's.
+        tolerance_ms: how far a dumped frame's time may be from a moment's; nobody said: `TOLERANCE_MS`.
         time_unit: of the dump's times; nobody said: nanoseconds.
         time_offset_ms: how much later the dump's clock is, or `estimate`; nobody said: 0.
         runner: of a Polygraphy file with several: its name, or a part of it that no other has.
@@ -138,7 +140,7 @@ class Output(_Strict):
     """
 
     path: Annotated[str, Field(min_length=1)]
-    tolerance_ms: Annotated[float, Field(ge=0, allow_inf_nan=False)]
+    tolerance_ms: Annotated[float, Field(ge=0, allow_inf_nan=False)] = TOLERANCE_MS
     time_unit: Literal["ns", "us", "ms", "s"] | None = None
     time_offset_ms: _Number | Literal["estimate"] | None = None
     runner: str | None = None

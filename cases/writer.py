@@ -27,7 +27,7 @@ from cases.files import FRAMES, TRUTH, camera_folder, hash_file, hashed_files
 from cases.frame_rows import EGO_COLUMNS, FRAME_COLUMNS
 from cases.frames import frames_of
 from cases.problem import raise_first
-from cases.schema import CAMERA_PATTERN, ID_PATTERN, CameraMeta, read_meta, validated, write_meta
+from cases.schema import CAMERA_PATTERN, ID_PATTERN, TOLERANCE_MS, CameraMeta, read_meta, validated, write_meta
 from cases.truth import TRUTH_COLUMNS, truth_problems
 from trueline._drafts import draft_in, remove_tree
 
@@ -103,7 +103,7 @@ class CaseWriter:
         """Ground-truth lines: frame, line, slot?, class, score, topology, x, y; None for none."""
         self._truth = lines
 
-    def add_output(self, name: str, path: str, tolerance_ms: float) -> None:
+    def add_output(self, name: str, path: str, tolerance_ms: float = TOLERANCE_MS) -> None:
         """Outputs dumped on the car: a path inside the case (relative) or outside it (absolute)."""
         self._outputs[name] = {"path": path, "tolerance_ms": tolerance_ms}
 

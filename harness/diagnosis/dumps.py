@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cases.case import Case
+from cases.schema import TOLERANCE_MS
 from engines.alignment import NONE, align, estimate_shift
 from engines.dumps import Dump, Wanted
 from engines.errors import EngineError, EngineOutputMissing
@@ -21,7 +22,7 @@ from harness.model.card import InputSpec
 
 __all__ = ["DumpedInput", "dumped_input"]
 
-TOLERANCE_NS = 5_000_000  # of a dump outside a case; the case says its own
+TOLERANCE_NS = round(TOLERANCE_MS * 1e6)  # of a dump outside a case; the case says its own
 LEAST_PAIRS = 2
 
 

@@ -14,7 +14,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from harness.run.catalogue import Measure, Statistic, find_measure
 from harness.run.question import HOLD_S, Question
-from harness.run.rungs import STAGES
+from harness.run.rungs import STAGES, can_run
 from harness.run.units import Limit, check_unit, parse_limit
 
 __all__ = ["Policy", "Profile", "Rule", "Source", "covers"]
@@ -49,7 +49,7 @@ class _Strict(BaseModel):
 
 
 class Profile(_Strict):
-    """What one kind of machine is expected to run: every engine under every pipeline."""
+    """What one kind of machine is expected to run: every engine under every pipeline that it can run under."""
 
     engines: Annotated[Strings, Field(min_length=1)]
     preprocess: Strings = ("train", "deploy")
@@ -57,7 +57,7 @@ class Profile(_Strict):
     @property
     def rungs(self) -> tuple[str, ...]:
         """Names of the expected rungs."""
-        return tuple(f"{p}/{e}" for p in self.preprocess for e in self.engines)
+        return tuple(f"{p}/{e}" for p in self.preprocess for e in self.engines if can_run(p, e))
 
 
 class Rule(_Strict):

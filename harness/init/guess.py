@@ -116,6 +116,10 @@ class Settled:
         """Whether an answers file has this question."""
         return key in self._answers
 
+    def answers_to(self, group: str) -> list[str]:
+        """What follows `GROUP.` in the keys of an answers file."""
+        return [key.removeprefix(f"{group}.") for key in self._answers if key.startswith(f"{group}.")]
+
     def finish(self) -> None:
         """Refuse answers to questions that were not asked.
 

@@ -254,6 +254,9 @@ def _card(
     for key, why in fit.guessed.items():
         if key != "frame":
             options[key] = settled.settle(Guess(f"decoder.{key}", options.get(key, _default(key)), why))
+    for key in settled.answers_to("decoder"):  # also of options that the shapes leave no doubt about
+        if key not in fit.guessed:
+            options[key] = settled.settle(Guess(f"decoder.{key}", options.get(key, _default(key)), "", sure=True))
     told = fit.guessed.get("frame", fit.evidence)
     frame = settled.settle(Guess("frame", fit.frame, told, "frame" not in fit.guessed, words=("vehicle", "image")))
     card = {

@@ -18,7 +18,7 @@ __all__ = ["LayerRow", "LayerTable", "Reason", "layers_json", "read_layers"]
 
 SCHEMA = 1
 
-Reason = Literal["switched", "adds nothing", "not on the way to the lines", "not switched"]
+Reason = Literal["switched", "adds nothing", "not on the way to the lines"]
 
 
 @dataclass(frozen=True, slots=True)

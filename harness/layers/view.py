@@ -34,7 +34,7 @@ def layer_lines(found: LayerTable) -> Iterator[str]:
         f"{len(switched)} of {len(found.rows)} nodes and inputs were switched alone, {found.how}; with nothing "
         f"switched lines move {_short(found.floor)} {unit}"
     )
-    for reason in ("adds nothing", "not on the way to the lines", "not switched"):
+    for reason in ("adds nothing", "not on the way to the lines"):
         if count := sum(row.reason == reason for row in found.rows):
             yield f"{count}: {reason}"
     if found.first_nonfinite is not None:

@@ -98,7 +98,7 @@ def build_tree(
     present = [
         (p, e) for p in pipelines for e in names if (p == root_preprocess and e == root_engine) or p in preprocess
     ]
-    present = [(p, e) for p, e in present if not (e.startswith("recorded") and p == "train")]  # the car ran deploy
+    present = [(p, e) for p, e in present if can_run(p, e)]
     # the reference's engine under every pipeline is the hinge between preprocessing and engine steps
     for p in preprocess:
         if (p, root_engine) not in present:
@@ -112,6 +112,11 @@ def build_tree(
         chosen = single_swaps(root_preprocess, steps) if swaps is None else swaps
         rungs += [swap_rung(swap, reference) for swap in chosen]
     return tuple(rungs)
+
+
+def can_run(preprocess: str, engine: str) -> bool:
+    """Whether there is such a rung: what a car recorded came from its own pipeline, so it is never `train`."""
+    return not (preprocess == "train" and engine.partition(":")[0] == "recorded")
 
 
 def swap_rung(swap: Swap, reference: str) -> Rung:

@@ -14,7 +14,7 @@ from cases.errors import CaseError, CaseFileError, CaseSchemaError
 from cases.frame_rows import FRAME_COLUMNS
 from cases.frames import single_camera
 from cases.picture import Ego
-from cases.schema import CameraMeta, Output, read_meta, write_meta
+from cases.schema import TOLERANCE_MS, CameraMeta, Output, read_meta, write_meta
 from cases.writer import CaseWriter, seal_case
 
 MakeCase = Callable[..., Path]
@@ -130,6 +130,20 @@ def test_outputs_may_lie_inside_or_outside(video_case: MakeCase) -> None:
     _edit(root, outputs=said)
     found = open_case(root).outputs()
     assert found == {"car": (root / "outputs/car", said["car"]), "far": (Path("/d"), said["far"])}
+
+
+def test_dumps_in_the_folder_outputs_need_no_word_in_case_toml(video_case: MakeCase) -> None:
+    root = video_case(2)
+    for name in ("car", "bench"):
+        (root / "outputs" / name).mkdir(parents=True)
+    for name in ("lab.npz", "lab.timestamps", ".hidden", "1700000000000000000.npz"):
+        (root / "outputs" / name).write_bytes(b"")
+    _edit(root, outputs={"orin": Output(path="outputs/car", tolerance_ms=2)})
+    found = open_case(root).outputs()
+    assert {name: path.name for name, (path, _) in found.items()} == {"orin": "car", "bench": "bench", "lab": "lab.npz"}
+    assert found["bench"][1].tolerance_ms == TOLERANCE_MS
+    _edit(root, outputs={"all": Output(path="outputs")})
+    assert list(open_case(root).outputs()) == ["all"]
 
 
 def test_what_is_said_of_a_dump_is_read_back(video_case: MakeCase) -> None:

@@ -6,8 +6,9 @@ import pytest
 
 from harness.errors import PolicyError, UnitMismatch
 from harness.gate import load_policy
-from harness.gate.policy import Policy
+from harness.gate.policy import Policy, Profile
 from harness.run.catalogue import event_kinds, find_measure, measures
+from harness.run.rungs import build_tree
 from harness.run.tables import TABLES
 from tests.harness.gate.gate_runs import GUARDS, baseline_text, policy_file, population_text, rule_text
 
@@ -31,6 +32,14 @@ def test_a_policy_keeps_what_it_says(tmp_path: Path) -> None:
     assert policy.card == tmp_path / "model.toml"
     assert policy.cases == (str(tmp_path / "clips/*"),)
     assert policy.profile["cpu"].rungs == ("deploy/ort-fp32",)
+
+
+def test_a_profile_expects_of_a_recording_what_the_car_ran(tmp_path: Path) -> None:
+    """No replay builds `train/recorded`: expected all the same, it would be NOT_RUN for ever."""
+    car = Profile(engines=("trt-fp16", "recorded:car", "recorded"))
+    assert car.rungs == ("train/trt-fp16", "deploy/trt-fp16", "deploy/recorded:car", "deploy/recorded")
+    built = {r.name for r in build_tree("train/trt-fp16", car.engines, car.preprocess)}
+    assert built == set(car.rungs)
     assert policy.rules[0].band == ("near",)
     assert [s.path.name for s in policy.sources] == ["toy.trueline.toml"]
 

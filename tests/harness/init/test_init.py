@@ -168,6 +168,13 @@ def test_every_guess_is_listed_until_it_is_answered(made, tmp_path):
     assert project.lines >= 0
 
 
+def test_any_option_of_the_decoder_may_be_answered(made):
+    _, card = made(random_outputs("curves"), {"decoder.threshold": 0.25, "decoder.slots": True})
+    assert (card.decoder.options["threshold"], card.decoder.options["slots"]) == (0.25, True)
+    with pytest.raises(DecoderError, match="colour_of_the_car"):
+        made(random_outputs("curves"), {"decoder.colour_of_the_car": "red"}, out="typo")
+
+
 WHITE, RED, BLUE = (255, 255, 255), (255, 40, 40), (40, 40, 255)
 
 

@@ -170,7 +170,7 @@ def test_logged_lines_are_compared_as_they_are(tiny: Card, truth: Any, tmp_path:
 def test_case_toml_keeps_what_is_said_of_a_dump(tiny: Card, truth: Any, tmp_path: Path) -> None:
     recorded(tiny, truth, tmp_path, as_npz(), time_offset_ms="estimate", rename={"a": "b"})
     text = tomllib.loads((tmp_path / "case" / "case.toml").read_text())["outputs"]["car"]
-    assert text == {"path": "outputs/car", "tolerance_ms": 5, "time_offset_ms": "estimate", "rename": {"a": "b"}}
+    assert text == {"path": "outputs/car", "time_offset_ms": "estimate", "rename": {"a": "b"}}
     assert open_case(tmp_path / "case").meta.outputs["car"].rename == {"a": "b"}
 
 

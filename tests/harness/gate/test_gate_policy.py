@@ -32,6 +32,8 @@ def test_a_policy_keeps_what_it_says(tmp_path: Path) -> None:
     assert policy.card == tmp_path / "model.toml"
     assert policy.cases == (str(tmp_path / "clips/*"),)
     assert policy.profile["cpu"].rungs == ("deploy/ort-fp32",)
+    assert policy.rules[0].band == ("near",)
+    assert [s.path.name for s in policy.sources] == ["toy.trueline.toml"]
 
 
 def test_a_profile_expects_of_a_recording_what_the_car_ran(tmp_path: Path) -> None:
@@ -40,8 +42,6 @@ def test_a_profile_expects_of_a_recording_what_the_car_ran(tmp_path: Path) -> No
     assert car.rungs == ("train/trt-fp16", "deploy/trt-fp16", "deploy/recorded:car", "deploy/recorded")
     built = {r.name for r in build_tree("train/trt-fp16", car.engines, car.preprocess)}
     assert built == set(car.rungs)
-    assert policy.rules[0].band == ("near",)
-    assert [s.path.name for s in policy.sources] == ["toy.trueline.toml"]
 
 
 def test_every_metric_of_the_catalogue_is_a_column_of_its_table() -> None:

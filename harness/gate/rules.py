@@ -241,6 +241,8 @@ def _against_baseline(look: _Look, rung: str, case: CaseFact, outcome: CaseOutco
     worsening = (outcome.value - before) * (1 if rule.higher_is_worse else -1)
     status = Status.FAIL if exceeds(worsening, rule.limit.value) else Status.PASS
     reason = f"{look.show(before)} -> {look.show(outcome.value)}, worse by {look.show(worsening)}"
+    if status is Status.PASS and (mixed := _rows_mixed(look, rung, abs(rule.limit.value))):
+        status, reason = Status.INCONCLUSIVE, f"{reason}, but {mixed}"
     return replace(outcome, status=status, reason=reason, baseline=before)
 
 

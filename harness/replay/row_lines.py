@@ -31,7 +31,8 @@ class RowLines:
     """Lines of rows against those of the frames alone.
 
     Attributes:
-        size: of the largest movement against its threshold, in the card's length unit; 0 where nothing moves.
+        size: of the largest movement against its threshold, in the card's length unit; 0 where nothing moves. Lengths
+            alone: what turns a line without moving it has its size below.
         share: that size as a share of its threshold: more than one is a finding.
         threshold: of it.
         frame: where it is; -1 where nothing moves.
@@ -88,8 +89,9 @@ def row_lines(
     pairs = pair_metrics(one.lines, other.lines, found, grid, one.at_bands, other.at_bands)
     worst = RowLines(changed=tuple(sorted(lost)))
     for measure in events_of("line_metrics"):
-        if measure.quantity == "length" and (measure.column in pairs.bands or measure.column == "chamfer"):
-            worst = worst.worse(_largest(measure, pairs, one.lines.frame[found.reference], grid))
+        if measure.column in pairs.bands or measure.column == "chamfer":
+            largest = _largest(measure, pairs, one.lines.frame[found.reference], grid)
+            worst = worst.worse(largest if measure.quantity == "length" else RowLines(sizes=largest.sizes))
     return worst
 
 

@@ -2,6 +2,8 @@
 
 const Charts = (() => {
   const TITLES = { offset: "mean offset", bend: "bend", swing: "swing: offset at the look-ahead, low-passed", jitter: "jitter: size of the second difference" };
+  // what the event of a plot is measured over; a point by itself is none, so that its threshold is no line of the plot
+  const OF_A_STRETCH = { swing: "a width", jitter: "a sigma in the worst 2 s" };
   const OF = {
     bend: "bend", bend_rms: "bend", kink: "bend", curvature_gap: "bend", swing: "swing", sway_rms: "swing", jitter: "jitter",
     tremble: "jitter", glitch: "jitter", step: "jitter",
@@ -57,9 +59,11 @@ const Charts = (() => {
       const limit = DATA.limits[name]?.[band];
       const values = traces.flatMap((t) => t.points.map((p) => p[1]));
       const y = Plot.range(limit ? [...values, 0] : values, DATA.unit === "px" ? 1 : 0.05);
-      const lines = limit && limit < y.to ? [{ y: limit, title: `a finding above ${limit} ${DATA.unit}` }] : [];
+      const sized = limit && OF_A_STRETCH[name] ? `; ${OF_A_STRETCH[name]} above ${limit} ${DATA.unit} is a finding` : "";
+      const lines = limit && !sized ? (name === "offset" ? [limit, -limit] : [limit]).filter((v) => v < y.to && v > y.from)
+        .map((v) => ({ y: v, title: `a finding beyond ${v} ${DATA.unit}` })) : [];
       Plot.draw($(`time-${name}`), {
-        title: `${TITLES[name]}, ${DATA.unit}`, traces, spans, lines, y, x: { from: 0, to: Math.max(1, length - 1), text: (v) => secondsAt(clip, v) },
+        title: `${TITLES[name]}, ${DATA.unit}${sized}`, traces, spans, lines, y, x: { from: 0, to: Math.max(1, length - 1), text: (v) => secondsAt(clip, v) },
         cursor: here, seek: (place) => seek(toKept(place)),
       });
     }

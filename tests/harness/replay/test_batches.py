@@ -149,6 +149,30 @@ def test_no_rule_passes_on_rows_that_are_farther_off_than_its_limit(
         )
 
 
+def test_rows_drown_limits_on_angles_and_on_what_worsened_too(tiny: Card, cases: list[Path], tmp_path: Path) -> None:
+    """Rows turned by 0.005 m a metre, 0.29 degrees."""
+
+    def turn(count: int, outputs: Tensors) -> Tensors:
+        lines = outputs["lines"].copy()
+        lines[..., 1] += 0.005 * (count > 1) * (np.arange(count).reshape(-1, 1, 1) > 0) * lines[..., 0]
+        return outputs | {"lines": lines}
+
+    def open_engine(name: str, source: ModelSource) -> Engine:
+        return Spy(engines.open(name, source), [], turn)  # type: ignore[return-value]  # structural
+
+    run = run_of(tiny, cases[:1], tmp_path / "run", batch=4, hooks=Hooks(open_engine=open_engine))
+    asked = {"id": "r", "statistic": "max", "rung": "deploy/ort-fp32"}
+    for more, limit, status in (
+        ({"metric": "heading"}, "0.2 deg", Status.INCONCLUSIVE),
+        ({"metric": "heading"}, "0.4 deg", Status.PASS),
+        ({"metric": "offset_mean", "band": "near", "compare": "baseline"}, "0.03 m", Status.INCONCLUSIVE),
+        ({"metric": "offset_mean", "band": "near", "compare": "baseline"}, "0.11 m", Status.PASS),
+    ):
+        rule = judge(run, policy_of([Rule(**asked, **more, limit=limit)]), baseline=run).rule("r")
+        assert rule is not None
+        assert rule.status is status, (more, limit, rule.reason)
+
+
 def test_rows_with_other_lines_are_a_finding(tiny: Card, cases: list[Path], tmp_path: Path) -> None:
     def drop(count: int, outputs: Tensors) -> Tensors:
         scores = outputs["scores"].copy()

@@ -1,8 +1,8 @@
 """Where lines are measured: bands of stations, and the look-ahead stations of the time series.
 
-Vehicle frame: stations are x in metres, near 0-20, mid 20-40, far 40-80 by default, 17 each; look-ahead 10, 20, 40 m,
-and beyond them the middle and the end of the far band, whose offsets are told as the offset at 40 m that asks a car for
-the same curvature, 2 gap / L^2: a quarter at 80 m. So one limit holds for the far band.
+Vehicle frame: stations are x in metres, near 0-20, mid 20-40, far 40-80 by default, 17 each; look-ahead in the
+middle of near and where mid and far begin, 10, 20, 40 m by default, and beyond them the middle and the end of the far band,
+whose offsets are told as the offset at its beginning that asks a car for the same curvature, 2 gap / L^2: a quarter at 80 m. So one limit holds for the far band.
 Image frame: stations are rows v in pixels, near at the bottom; look-ahead rows are the middles of the three bands.
 Where the vanishing row is known, bands end at the rows of 20, 40 and 80 m on a flat road, and thresholds are so many
 pixels as their metres have there; else bands are thirds of the line rows, and a pixel is no length. Stations always run
@@ -135,9 +135,17 @@ class Grid:
 
 def vehicle_grid(
     edges: tuple[tuple[float, float], tuple[float, float], tuple[float, float]] = ((0, 20), (20, 40), (40, 80)),
-    look_ahead: tuple[float, float, float] = (10, 20, 40),
+    look_ahead: tuple[float, float, float] | None = None,
 ) -> Grid:
-    """Metres in the vehicle frame."""
+    """Metres in the vehicle frame.
+
+    Args:
+        edges: of the bands.
+        look_ahead: stations of the time series; None: the middle of near and where mid and far begin, which is 10, 20
+            and 40 m for the default bands.
+    """
+    near, mid, far = edges
+    look_ahead = look_ahead or (sum(near) / 2, mid[0], far[0])
     thresholds = Thresholds(KINK_M, (SWING_M,) * 3, GATE_M)
     beyond = tuple(float(x) for x in (sum(edges[2]) / 2, edges[2][1]) if x > look_ahead[2])
     return Grid("vehicle", "m", edges, look_ahead, thresholds, beyond)

@@ -28,7 +28,15 @@ def test_the_far_band_is_looked_at_as_far_as_it_goes() -> None:
     assert grid.series_scale.tolist() == [1, 1, 1, 2.25, 4]
     assert grid.series_stations_of([0, 2]) == (10, 40, 60, 80)
     short = vehicle_grid(((0, 10), (10, 20), (20, 40)))
-    assert short.series_stations == (10, 20, 40)
+    assert short.series_stations == (5, 10, 20, 30, 40)
+    assert short.series_scale.tolist() == [1, 1, 1, 2.25, 4]
+
+
+def test_look_ahead_goes_with_the_bands() -> None:
+    """Each station lies in its own band wherever the card puts the bands."""
+    for edges in (((0, 10), (10, 20), (20, 40)), ((2, 18), (25, 45), (50, 90)), ((0, 5), (5, 15), (15, 30))):
+        grid = vehicle_grid(edges)
+        assert all(a <= x <= b for x, (a, b) in zip(grid.look_ahead, edges, strict=True))
 
 
 def test_image_bands_are_thirds_from_the_bottom_up() -> None:

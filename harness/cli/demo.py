@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from harness.cli.options import JsonOption
 from harness.cli.progress import progress_bar
 from harness.errors import UsageError
+from harness.terminal import print_json
 
 if TYPE_CHECKING:
     from harness.job import JobResult
@@ -28,16 +30,20 @@ def demo(
     out: Annotated[Path, typer.Option("--out", metavar="DIR", help="folder for cases and runs")] = Path("runs/demo"),
     cases: Annotated[int, typer.Option("--cases", help="how many synthetic cases", min=1)] = 8,
     seconds: Annotated[float, typer.Option("--seconds", help="length of each case", min=1)] = 2.0,
+    json: JsonOption = False,
 ) -> None:
     """Render cases, replay three candidates from lab to car, say what moved the lines, judge them, write reports."""
-    from harness.cli.run import tell
+    from harness.cli.run import tell, told
 
     example = example_folder()
     folders = _cases(out / "cases", cases, seconds)
     with progress_bar("replaying") as progress:
         results = [*_candidates(example, folders, out, progress)]
-    for result in results:
-        tell(result)
+    if json:
+        print_json({name: told(result) for name, result in zip(CANDIDATES, results, strict=True)})
+    else:
+        for result in results:
+            tell(result)
 
 
 def example_folder() -> Path:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -96,12 +96,17 @@ def run(
         result.verdict, result.explanation, junit=junit, markdown=markdown, github=github, history=history, quiet=True
     )
     if json:
-        found = {"verdict": result.verdict.to_json(), "explanation": result.explanation.to_json()}
-        print_json(found | {"report": result.report and str(result.report)})
+        print_json(told(result))
     else:
         say_reused(result.run)
         tell(result)
     raise typer.Exit(result.verdict.exit_code)
+
+
+def told(result: JobResult) -> dict[str, Any]:
+    """Verdict, explanation and the place of the report as plain values."""
+    found = {"verdict": result.verdict.to_json(), "explanation": result.explanation.to_json()}
+    return found | {"report": result.report and str(result.report)}
 
 
 def tell(result: JobResult) -> None:

@@ -1,8 +1,9 @@
 """Where lines are measured: bands of stations, and the look-ahead stations of the time series.
 
-Vehicle frame: stations are x in metres, near 0-20, mid 20-40, far 40-80 by default, 17 each; look-ahead in the
-middle of near and where mid and far begin, 10, 20, 40 m by default, and beyond them the middle and the end of the far band,
-whose offsets are told as the offset at its beginning that asks a car for the same curvature, 2 gap / L^2: a quarter at 80 m. So one limit holds for the far band.
+Vehicle frame: stations are x in metres, near 0-20, mid 20-40, far 40-80 by default, 17 each; look-ahead in the middle
+of near and where mid and far begin, 10, 20, 40 m by default, and beyond them the middle and the end of the far band,
+whose offsets are told as the offset at its beginning that asks a car for the same curvature, 2 gap / L^2: a quarter at
+80 m. So one limit holds for the far band.
 Image frame: stations are rows v in pixels, near at the bottom; look-ahead rows are the middles of the three bands.
 Where the vanishing row is known, bands end at the rows of 20, 40 and 80 m on a flat road, and thresholds are so many
 pixels as their metres have there; else bands are thirds of the line rows, and a pixel is no length. Stations always run

@@ -147,7 +147,12 @@ def _numbers(cells: Cells) -> list[str]:
         "(more than plain)"
         + (" [90 % interval] and whether that is equivalent to plain within 1 mm." if confirming else "; no test here.")
     )
-    return _table(cells, title, names, values)
+    return _table(cells, title, [_of_seeds(name, [name in moved(k) for k in control.values()]) for name in names], values)
+
+
+def _of_seeds(name: str, there: Sequence[bool]) -> str:
+    """A column's head, with the number of seeds where not all have it."""
+    return name if all(there) else f"{name}, {sum(there)} of {len(there)} seeds"
 
 
 def _real(cells: Cells) -> list[str]:

@@ -200,7 +200,7 @@ class Policy(_Strict):
     """
 
     schema_: Annotated[Literal[1], Field(alias="schema")] = 1
-    reference: Annotated[str | None, Field(pattern=r"^(train|deploy)/[\w.-]+$")] = None
+    reference: Annotated[str | None, Field(pattern=r"^(train|deploy)/[\w.:@-]+$")] = None
     card: Path | None = None
     cases: Strings = ()
     baseline: Path | None = None

@@ -208,7 +208,7 @@ class Card(_Strict):
     path: Path
     frame: Literal["vehicle", "image"] = "vehicle"
     length_unit: Literal["m", "px"] = "m"
-    reference: Annotated[str | None, Field(pattern=r"^(train|deploy)/[\w.-]+$")] = None
+    reference: Annotated[str | None, Field(pattern=r"^(train|deploy)/[\w.:@-]+$")] = None
     torch: TorchPart | None = None
     onnx: OnnxPart | None = None
     export: ExportPart = ExportPart()

@@ -53,6 +53,15 @@ def test_every_table_has_its_schema_and_order(run: Run) -> None:
         assert table.equals(table.sort(*SORT_KEYS[name], maintain_order=True)), name
 
 
+def test_an_engine_with_options_of_its_own_may_be_the_reference(tiny: Card, cases: list[Path], tmp_path: Path) -> None:
+    said = {"reference": "train/ort-fp32:golden", "engines": {"ort-fp32:golden": {"threads": 1}}}
+    golden = Card.model_validate(tiny.model_dump(by_alias=True) | said)
+    assert golden.reference_rung == "train/ort-fp32:golden"
+    found = replay(golden, cases[:1], engines=["ort-fp32"], out=tmp_path / "run", cache=tiny.root / "cache")
+    assert found.reference == "train/ort-fp32:golden"
+    assert {r["name"] for r in found.rungs if r["status"] == "ok"} >= {"train/ort-fp32:golden", "deploy/ort-fp32"}
+
+
 def test_every_rung_ran_every_frame(run: Run) -> None:
     frames = run.read("frame_metrics").filter(pl.col("reference") == run.reference)
     assert frames.group_by("case", "rung").len()["len"].to_list() == [12] * 2 * len(run.rungs)

@@ -35,6 +35,7 @@ def trained(
     initial: Path | None = None,
     data: Mapping[str, Any] | None = None,
     teachers: Sequence[Path] = (),
+    card: str | None = None,
 ) -> dict[str, Any]:
     """Train a candidate into OUT, or go on where it stopped; returns its provenance.
 
@@ -42,6 +43,7 @@ def trained(
         initial: weights to begin with; None for fresh ones of the seed.
         data: options of the demo's task besides the folder of pictures.
         teachers: weights for technique distil.
+        card: in the demo's folder; None: the task's own.
     """
     options = {name: dict(given) for name, given in techniques.items()}
     if teachers:
@@ -52,6 +54,7 @@ def trained(
         "technique": options,
         "options": {"work": str(pictures.resolve()), **(data or {})},
     }
+    update |= {"card": example_folder() / card} if card else {}
     file = _task_file().model_copy(update=update)
     return train_candidate(file, list(options), out, seed=seed, name=out.name).provenance
 

@@ -30,6 +30,7 @@ __all__ = [
     "answers",
     "clips",
     "gate",
+    "lost_and_moved",
     "numeric",
     "on_pictures",
     "slope",
@@ -124,6 +125,27 @@ def numeric(folder: Path, stage: str, work: Path, engines: Sequence[str]) -> dic
         if rung["status"] != "ok":
             raise EngineUnavailable(rung["reason"], where=rung["name"], remedy="see docs/engines.md for what it needs")
     found = {engine: _moved(run, engine) for engine in engines}
+    shutil.rmtree(run.path)
+    return dict(_rounded(found))
+
+
+def lost_and_moved(folder: Path, stage: str, work: Path, engines: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """Engine -> `lost`, share of ort-fp32's lines that it lacks, and `moved_mm`, mean |offset| of the others or None.
+
+    Of a network whose numbers an engine may not hold: a line that is not finite is lost, and no error here.
+    """
+    cases = clips(stage, work)[: GATE_CLIPS[stage][2]]
+    run = _replayed("numeric", folder, work, cases, ("ort-fp32", *engines), ("deploy",))
+    found: dict[str, dict[str, Any]] = {}
+    for engine in engines:
+        about = {"rung": f"deploy/{engine}", "reference": "deploy/ort-fp32"}
+        frames = run.read("frame_metrics").filter(**about)
+        counted = frames["missing"].sum() + frames["matched"].sum()
+        moved = [v for v in _moved(run, engine) if np.isfinite(v)]
+        found[engine] = {
+            "lost": float(frames["missing"].sum() / counted) if counted else 0.0,
+            "moved_mm": float(np.mean(moved)) if moved else None,
+        }
     shutil.rmtree(run.path)
     return dict(_rounded(found))
 

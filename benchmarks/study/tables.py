@@ -147,7 +147,9 @@ def _numbers(cells: Cells) -> list[str]:
         "(more than plain)"
         + (" [90 % interval] and whether that is equivalent to plain within 1 mm." if confirming else "; no test here.")
     )
-    return _table(cells, title, [_of_seeds(name, [name in moved(k) for k in control.values()]) for name in names], values)
+    return _table(
+        cells, title, [_of_seeds(name, [name in moved(k) for k in control.values()]) for name in names], values
+    )
 
 
 def _of_seeds(name: str, there: Sequence[bool]) -> str:
@@ -195,11 +197,12 @@ def _cost(cells: Cells) -> list[str]:
 
     def values(kept: Sequence[Kept]) -> list[str]:
         spent = np.mean([passes(Cell(k["stage"], k["arm"], k["seed"])) for k in kept])
-        steps, wall = np.mean([k.get("steps", 0) for k in kept]), min(k["wall_s"].get("make", 0) for k in kept)
-        return [f"{spent:.0f}", f"{steps:.0f}", f"{wall:.0f} s"]
+        steps = np.mean([k.get("steps", 0) for k in kept])
+        seconds = [k["seconds"] for k in kept if k.get("seconds")]
+        return [f"{spent:.0f}", f"{steps:.0f}", f"{min(seconds):.0f} s" if seconds else "-"]
 
     title = (
-        "What it cost: passes, with those of the networks that a mean is made of; steps; least wall time of a seed, "
-        "one thread, of the training itself."
+        "What it cost: passes, with those of the networks that a mean is made of; steps; least time of a seed, "
+        "one thread, of the training itself, over all its sittings."
     )
-    return _table(cells, title, ["passes", "steps", "wall"], values)
+    return _table(cells, title, ["passes", "steps", "time"], values)

@@ -25,6 +25,8 @@ PAPER = {
     "row-anchor": "UFLD (2004.11757)",
     "row-column": "UFLD v2 (2206.07389)",
     "curves": "LSTR (2011.04233)",
+    "bezier": "BézierLaneNet (2203.02431)",
+    "row-polynomial": "PolyLaneNet (2004.10924)",
     "laneatt": "LaneATT (2010.12035)",
     "clrnet": "CLRNet (2203.10350)",
 }
@@ -130,6 +132,47 @@ def _curves(outputs: Sequence[Seen], picture: Picture) -> Iterator[Fit]:
                         },
                     },
                 )  # fmt: skip
+
+
+def _bezier(outputs: Sequence[Seen], picture: Picture) -> Iterator[Fit]:
+    """[queries, 4, 2] control points in shares of the picture, with [queries] scores."""
+    for seen in outputs:
+        scores = _scores(outputs, seen.shape[0]) if len(seen.shape) == 3 and seen.shape[1:] == (4, 2) else None
+        if scores is None or not seen.finite or _share_within(seen.values) < 0.6:
+            continue
+        kind = "probability" if scores.shares else "logit"
+        yield Fit(
+            "bezier", {"curves": seen.name, "scores": scores.name, "score": kind}, 3,
+            f"{seen.name} {list(seen.shape)} are control points in shares of the picture, {scores.name} their scores:"
+            f" {PAPER['bezier']}",
+            guessed={"window": "of nine queries side by side the best, as published"},
+            published={"colour": "rgb", "normalisation": "imagenet"},
+        )  # fmt: skip
+
+
+def _row_polynomial(outputs: Sequence[Seen], picture: Picture) -> Iterator[Fit]:
+    """[lanes x 7], or [lanes, 7]: score, top, bottom, four coefficients."""
+    for seen in outputs:
+        flat = len(seen.shape) == 1 and seen.shape[0] % 7 == 0 and seen.shape[0] // 7 in LANES
+        if not (flat or (len(seen.shape) == 2 and seen.shape[1] == 7 and seen.shape[0] in LANES)):
+            continue
+        if not seen.finite:
+            continue
+        inside = _share_within(seen.values.reshape(-1, 7)[:, 1:3])
+        if inside < 0.6:
+            continue
+        yield Fit(
+            "row-polynomial", {"output": seen.name}, 3,
+            f"{seen.name} {list(seen.shape)}: seven numbers a lane, of {inside:.0%} the second and third are rows in"
+            f" shares of the picture: {PAPER['row-polynomial']}",
+            guessed={"shared_top": "every lane by its own top row; some are trained to take the first one's"},
+            published={"colour": "bgr", "normalisation": "imagenet"},
+        )  # fmt: skip
+
+
+def _share_within(values: Any) -> float:
+    """Share of the numbers that may be shares of the picture, half of it around included."""
+    return float(((values > -0.5) & (values < 1.5)).mean())
 
 
 def _proposals(outputs: Sequence[Seen], picture: Picture) -> Iterator[Fit]:
@@ -281,7 +324,7 @@ def _frame_of(seen: Seen, picture: Picture) -> tuple[str, str, str] | None:
 
 def _scores(outputs: Sequence[Seen], slots: int) -> Seen | None:
     """The one output that has a number for each slot."""
-    found = [o for o in outputs if o.shape in ((slots,), (slots, 1))]
+    found = [o for o in outputs if o.shape in ((slots,), (slots, 1), (1, slots))]
     return found[0] if len(found) == 1 else None
 
 
@@ -307,5 +350,5 @@ def _coefficients(outputs: Sequence[Seen], picture: Picture) -> Iterator[Fit]:
 
 
 FAMILIES: tuple[Callable[[Sequence[Seen], Picture], Iterator[Fit]], ...] = (
-    _row_column, _curves, _proposals, _row_anchor, _openpilot, _mask, _points, _coefficients,
+    _row_column, _curves, _bezier, _row_polynomial, _proposals, _row_anchor, _openpilot, _mask, _points, _coefficients,
 )  # fmt: skip

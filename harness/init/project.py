@@ -289,7 +289,7 @@ def _in_image(card: Mapping[str, Any], picture: Picture) -> dict[str, Any]:
 
 
 def _default(key: str) -> Any:
-    return {"lane_class": 1, "length": "", "channels": ""}.get(key)
+    return {"lane_class": 1, "length": "", "channels": "", "window": 9, "shared_top": False}.get(key)
 
 
 def _written(

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from harness.errors import DecoderError
-from harness.lines.decode.protocol import Options, Outputs, line_table, read_options, read_output
+from harness.lines.decode.protocol import Options, Outputs, in_picture, line_table, read_options, read_output
 from harness.lines.table import LineTable
 from harness.model.card import Card
 
@@ -81,7 +81,7 @@ class CurvesDecoder:
         return line_table(
             points, score, o.threshold,
             category=np.full(queries, o.category), topology=np.zeros(queries, np.uint8),
-            kept=(u >= 0) & (u <= 1) & (v >= 0) & (v <= 1), slots=o.slots,
+            kept=in_picture(np.stack([u, v], axis=-1)), slots=o.slots,
         )  # fmt: skip
 
 

@@ -13,7 +13,10 @@ from harness.errors import DecoderError
 from harness.lines.table import LineTable
 from harness.model.card import Card
 
-__all__ = ["Decoder", "Options", "Outputs", "line_table", "read_options", "read_output", "read_scores"]
+__all__ = [
+    "Decoder", "Options", "Outputs", "in_picture", "line_table", "near_first", "read_options", "read_output",
+    "read_scores",
+]  # fmt: skip
 
 Array = NDArray[Any]
 Outputs = Mapping[str, Array]
@@ -110,13 +113,24 @@ def read_scores(outputs: Outputs, name: str | None, slots: int, kind: str, frame
     if name is None:
         return np.ones((frames, slots), np.float32)
     raw = outputs.get(name)
-    if raw is not None and raw.shape[-1] == 1 and raw.ndim > 2 and raw.shape[-2] == slots:
-        outputs = {name: raw[..., 0]}
+    if raw is not None and raw.ndim > 2 and sorted(raw.shape[-2:]) == sorted((1, slots)):
+        outputs = {name: raw.reshape(*raw.shape[:-2], slots)}
     scores = read_output(outputs, name, (slots,), "[slots]").astype(np.float32, copy=False)
     if kind == "logit":
         with np.errstate(over="ignore"):
             scores = np.float32(1) / (np.float32(1) + np.exp(-scores))
     return scores
+
+
+def in_picture(points: Array) -> NDArray[np.bool_]:
+    """Which points, in shares of the picture, lie inside it: [..., 2] -> [...]."""
+    return np.asarray(((points >= 0) & (points <= 1)).all(axis=-1))
+
+
+def near_first(points: Array) -> Array:
+    """Lines of the picture from the bottom up: those that begin above their end are turned, [..., points, 2]."""
+    turned = points[..., 0, 1] < points[..., -1, 1]
+    return np.where(turned[..., None, None], points[..., ::-1, :], points)
 
 
 def line_table(

@@ -126,8 +126,8 @@ def test_a_head_that_nothing_reads_is_not_named(made, tmp_path):
     [
         {"pred_logits": (100, 92), "pred_boxes": (100, 4)},  # boxes of objects
         {"cls": (192, 2), "lines": (192, 76)},  # scores apart from the lines
-        {"out": (35,)},  # all lanes in one vector
-        {"logits": (1, 40), "curves": (40, 4, 2)},  # control points of Bezier curves
+        {"out": (35,)},  # as many numbers as five lanes have, and no rows among them
+        {"logits": (1, 40), "curves": (40, 4, 2)},  # as many as control points have, far outside the picture
         {"hm": (1, 40, 100), "offsets": (134, 40, 100), "mask": (1, 80, 200)},
     ],
 )
@@ -166,6 +166,19 @@ def test_every_guess_is_listed_until_it_is_answered(made, tmp_path):
     assert card.preprocess.train == card.preprocess.deploy
     assert card.preprocess.train[-1]["mean"] == [0.485, 0.456, 0.406]
     assert project.lines >= 0
+
+
+def test_bezier_curves_and_row_polynomials_are_known_by_shapes_and_range(made):
+    rng = np.random.default_rng(1)
+    curves = np.linspace([0.3, 0.95], [0.5, 0.4], 4) + rng.normal(0, 0.01, (50, 1, 2))
+    project, card = made({"a": rng.normal(-3, 3, (1, 50)), "b": curves})
+    assert (card.decoder.name, card.decoder.options["curves"], card.decoder.options["scores"]) == ("bezier", "b", "a")
+    assert card.decoder.options["window"] == 9
+    assert project.lines > 0
+    lanes = np.array([[2.0, 0.4, 0.95, 0, 0, -0.3, 0.2 + 0.15 * k] for k in range(5)])
+    project, card = made({"out": lanes.reshape(35)}, out="flat")
+    assert (card.decoder.name, card.frame) == ("row-polynomial", "image")
+    assert project.lines > 0
 
 
 def test_any_option_of_the_decoder_may_be_answered(made):

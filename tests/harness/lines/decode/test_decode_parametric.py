@@ -1,4 +1,4 @@
-"""Decoders that evaluate numbers: polynomial, row anchors, openpilot."""
+"""Decoders that evaluate numbers: polynomial, row polynomial, Bézier curves, row anchors, openpilot."""
 
 from __future__ import annotations
 
@@ -58,6 +58,78 @@ def test_polynomial_stations_default_to_the_cards_reach() -> None:
 def test_an_overflowing_polynomial_is_no_line() -> None:
     outs = {"coefficients": np.array([[[0.0, np.inf], [0.0, 1.0]]])}
     assert build_decoder(card("polynomial", {}, scores=None)).decode(outs).slot.tolist() == [1]
+
+
+def test_a_row_polynomial_is_numpys_between_its_two_rows() -> None:
+    """Seven numbers a lane in one vector, as PolyLaneNet gives them: logit, top, bottom, cubic, highest power first."""
+    lane, unsure, upside_down = [3.0, 0.4, 0.95], [-3.0, 0.4, 0.9], [2.0, 0.9, 0.4]
+    lanes = np.array([[[*lane, 0.1, -0.2, 0.3, 0.2], [*unsure, 0, 0, 0, 0.5], [*upside_down, 0, 0, 0, 0.5]]])
+    decoder = build_decoder(card("row-polynomial", {"output": (1, 21)}, frame="image", points=12))
+    lines = decoder.decode({"output": lanes.reshape(1, 1, 21).astype(np.float32)})
+    assert len(lines.frame) == 1  # of the others one has no score, one ends above its top
+    np.testing.assert_allclose(lines.y, np.linspace(0.95, 0.4, 12) * 360, rtol=1e-5)
+    np.testing.assert_allclose(lines.x, np.polyval([0.1, -0.2, 0.3, 0.2], lines.y / 360) * 640, rtol=1e-4)
+    assert lines.score[0] == pytest.approx(1 / (1 + np.exp(-3)))
+
+
+def test_row_polynomials_may_share_the_first_ones_top_row() -> None:
+    lanes = np.array([[[-9.0, 0.5, 0.9, 0, 0, 0, 0.2], [9.0, 0.3, 1.0, 0, 0, 0, 0.7]]], np.float32)
+    tops = {}
+    for shared in (False, True):
+        decoder = build_decoder(card("row-polynomial", {}, frame="image", shared_top=shared))
+        tops[shared] = decoder.decode({"output": lanes}).y.min() / 360
+    assert tops == {False: pytest.approx(0.3), True: pytest.approx(0.5)}
+
+
+def de_casteljau(control: np.ndarray, t: float) -> np.ndarray:
+    """A point of a Bézier curve by repeated halving of the way, which is how it is defined."""
+    while len(control) > 1:
+        control = (1 - t) * control[:-1] + t * control[1:]
+    return control[0]
+
+
+@pytest.mark.parametrize("turned", [False, True])
+@pytest.mark.parametrize("count", [3, 4, 6])
+def test_a_bezier_curve_is_de_casteljaus(count: int, turned: bool) -> None:
+    rng = np.random.default_rng(count)
+    control = np.stack([rng.uniform(0.2, 0.8, count), np.linspace(0.9, 0.3, count)], axis=1)
+    given = control[::-1] if turned else control
+    decoder = build_decoder(card("bezier", {}, frame="image", points=15, scores=None, window=1))
+    lines = decoder.decode({"curves": given[None, None].astype(np.float32)})
+    true = np.array([de_casteljau(control, t) for t in np.linspace(0, 1, 15)]) * [640, 360]
+    np.testing.assert_allclose(np.stack([lines.x, lines.y], axis=1), true, rtol=1e-4)
+
+
+def test_of_queries_side_by_side_the_best_is_a_line() -> None:
+    logits = np.full((1, 20), -6.0, np.float32)
+    logits[0, [3, 5, 9, 16]] = [1.0, 2.0, 1.5, 0.5]
+    curves = np.tile(np.linspace([0.3, 0.9], [0.5, 0.4], 4), (1, 20, 1, 1)).astype(np.float32)
+    kept = {}
+    for window in (1, 3, 9):
+        decoder = build_decoder(card("bezier", {}, frame="image", window=window))
+        kept[window] = np.sort(decoder.decode({"curves": curves, "logits": logits}).score).round(3).tolist()
+    sure = (1 / (1 + np.exp(-np.array([0.5, 1.0, 1.5, 2.0])))).round(3).tolist()
+    assert kept[1] == pytest.approx(sure)
+    assert kept[3] == pytest.approx(sure)
+    assert kept[9] == pytest.approx([sure[0], sure[3]])  # 3 and 9 lie within four queries of 5
+
+
+def test_curves_leave_no_points_outside_the_picture_and_no_line_that_is_not_finite() -> None:
+    curves = np.tile(np.linspace([0.3, 1.2], [0.5, 0.4], 4), (1, 2, 1, 1)).astype(np.float32)
+    curves[0, 1, 0, 0] = np.nan
+    lines = build_decoder(card("bezier", {}, frame="image", scores=None, window=1)).decode({"curves": curves})
+    assert len(lines.frame) == 1
+    assert lines.y.max() <= 360
+
+
+def test_curves_of_the_picture_ask_for_the_image_frame() -> None:
+    for name in ("bezier", "row-polynomial"):
+        with pytest.raises(DecoderError, match="of the picture"):
+            build_decoder(card(name, {}))
+    with pytest.raises(DecoderError, match="window 4 is even"):
+        build_decoder(card("bezier", {}, frame="image", window=4))
+    with pytest.raises(DecoderError, match="20 numbers a frame, no multiple of 7"):
+        build_decoder(card("row-polynomial", {}, frame="image")).decode({"output": np.zeros((1, 20))})
 
 
 ROWS = [200.0, 260, 320]

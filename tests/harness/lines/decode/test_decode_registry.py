@@ -20,7 +20,8 @@ OPTIONS = {
     "row-column": {"rows": [300.0, 200.0], "columns": [0.0, 640.0]},
     "proposals": {"form": "clrnet"},
 }
-FRAMES = dict.fromkeys(("row-anchor", "mask", "row-column", "curves", "proposals"), "image")
+IN_PIXELS = ("row-anchor", "mask", "row-column", "curves", "proposals", "bezier", "row-polynomial")
+FRAMES = dict.fromkeys(IN_PIXELS, "image")
 
 
 class Own:
@@ -49,7 +50,8 @@ def test_an_unknown_option_is_an_error_that_lists_the_known(name: str) -> None:
 
 def test_an_unknown_name_lists_the_known() -> None:
     with pytest.raises(
-        DecoderError, match=r"no decoder 'polylines'.*use one of polyline, polynomial, row-anchor, row-column, curves"
+        DecoderError,
+        match=r"no decoder 'polylines'.*use one of polyline, polynomial, row-anchor, row-column, row",
     ):
         build_decoder(card("polylines", {}))
 

@@ -1,0 +1,117 @@
+"""`row-polynomial`: a score, the two end rows and a polynomial u(v) for each lane, in one vector; image frame.
+
+As in PolyLaneNet: Lane Estimation via Deep Polynomial Regression (Tabelini et al., arXiv 2004.10924): seven numbers a
+lane, the logit of its score, its top row, its bottom row, and a cubic's coefficients, the highest power first; u and v
+are shares of the picture.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+
+from harness.errors import DecoderError
+from harness.lines.decode.protocol import Options, Outputs, in_picture, line_table, read_options
+from harness.lines.table import LineTable
+from harness.model.card import Card
+
+__all__ = ["RowPolynomialDecoder", "RowPolynomialOptions", "build"]
+
+Array = NDArray[Any]
+HEAD = 3  # score, top, bottom
+
+
+class RowPolynomialOptions(Options):
+    """Options of `row-polynomial`.
+
+    Attributes:
+        output: output [lanes x numbers], or [lanes, numbers].
+        numbers: of a lane: score, top and bottom row, and the polynomial's coefficients.
+        score: `logit` to apply a sigmoid, or `probability`.
+        threshold: least score.
+        shared_top: all lanes begin at the first one's top row, as the network may be trained to say it once.
+        points: of a line, spread evenly over its rows.
+        slots: whether lane k is the same line in every frame.
+        category: class of the lines.
+    """
+
+    output: str = "output"
+    numbers: Annotated[int, Field(ge=HEAD + 2)] = 7
+    score: Literal["probability", "logit"] = "logit"
+    threshold: Annotated[float, Field(ge=0, le=1)] = 0.5
+    shared_top: bool = False
+    points: Annotated[int, Field(ge=2)] = 56
+    slots: bool = False
+    category: int = 0
+
+
+class RowPolynomialDecoder:
+    """See `RowPolynomialOptions`; lines come near to far, points outside the picture are left out."""
+
+    def __init__(self, options: RowPolynomialOptions, card: Card) -> None:
+        self._options = options
+        self._size = (card.grid.width, card.grid.height)
+        shape = next((o.shape for o in card.outputs if o.name == options.output), None) or ()
+        sizes = [s for s in shape if isinstance(s, int)]
+        whole = options.slots and bool(sizes) and len(sizes) == len(shape)
+        self.slots = int(np.prod(sizes)) // options.numbers if whole else 0
+
+    def decode(self, outputs: Outputs) -> LineTable:
+        """See `harness.lines.decode.Decoder`."""
+        o = self._options
+        lanes = self._lanes(outputs)
+        with np.errstate(all="ignore"):
+            score = lanes[..., 0] if o.score == "probability" else 1 / (1 + np.exp(-lanes[..., 0]))
+            top, bottom = lanes[..., 1], lanes[..., 2]
+            if o.shared_top:
+                top = np.broadcast_to(top[:, :1], top.shape)
+            v = bottom[..., None] + (top - bottom)[..., None] * np.linspace(0, 1, o.points)
+            u = np.zeros_like(v)
+            for k in range(HEAD, lanes.shape[2]):
+                u = u * v + lanes[..., k, None]
+        sound = np.isfinite(lanes).all(axis=2) & (bottom > top)
+        points, count = np.stack([u, v], axis=-1), lanes.shape[1]
+        return line_table(
+            points * self._size, np.where(sound, score, np.nan).astype(np.float32), o.threshold,
+            category=np.full(count, o.category), topology=np.zeros(count, np.uint8),
+            kept=in_picture(points), slots=o.slots,
+        )  # fmt: skip
+
+    def _lanes(self, outputs: Outputs) -> Array:
+        """float64 [frames, lanes, numbers].
+
+        Raises:
+            DecoderError: no such output, or one that is not so many numbers for each lane.
+        """
+        o = self._options
+        if o.output not in outputs:
+            raise DecoderError(
+                f"no output {o.output!r}", where="[decoder]", remedy=f"the model gives {sorted(outputs)}; name one"
+            )
+        values = outputs[o.output].astype(np.float64)
+        frames, size = len(values), int(np.prod(values.shape[1:]))
+        if size == 0 or size % o.numbers:
+            raise DecoderError(
+                f"output {o.output!r} has {size} numbers a frame, no multiple of {o.numbers}",
+                where="[decoder]",
+                remedy="say how many `numbers` a lane has: score, top, bottom and coefficients",
+            )
+        return np.asarray(values.reshape(frames, -1, o.numbers))
+
+
+def build(card: Card) -> RowPolynomialDecoder:
+    """The decoder of a card.
+
+    Raises:
+        DecoderError: the card's lines are not in the image frame.
+    """
+    if card.frame != "image":
+        raise DecoderError(
+            "these lines are of the picture, the card's frame is 'vehicle'",
+            where=f"{card.path} [decoder]",
+            remedy='set frame = "image", length_unit = "px" and [image]',
+        )
+    return RowPolynomialDecoder(read_options(card, RowPolynomialOptions), card)

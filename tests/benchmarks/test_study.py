@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from scipy.stats import ttest_1samp
 
-from benchmarks.study import bench, opening, report, statistics, verdicts
+from benchmarks.study import bench, cubic, opening, report, statistics, verdicts
 from benchmarks.study import cells as cells_module
 from benchmarks.study.arms import ARMS, BY_NAME, CONFIRM_SEEDS, from_scratch
 from benchmarks.study.bench import PIPELINES, Pictures
@@ -265,6 +265,9 @@ def test_the_pages_are_those_that_the_committed_cells_make() -> None:
     cells, failed = cells_module.read(PLAN.parent / "results")
     assert (PLAN.parent / "REPORT.md").read_text(encoding="utf-8") == report.text(cells, failed)
     assert opening.block(cells, failed) in opening.PAGE.read_text(encoding="utf-8")
+    kept = cubic.read()
+    assert set(kept) == {(arm, seed) for arm in cubic.ARMS for seed in cubic.SEEDS}
+    assert cubic.PAGE.read_text(encoding="utf-8") == cubic.page(kept)
 
 
 def test_the_bounds_ask_for_the_interval_in_confirmation_and_for_the_mean_in_screening() -> None:

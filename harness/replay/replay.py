@@ -34,7 +34,7 @@ from harness.replay.identity import Plan, differences, make_plan
 from harness.replay.only import only_these
 from harness.replay.open import open_engines
 from harness.replay.open_ladder import open_ladder
-from harness.replay.recording_warnings import guessed_parts, recording_warnings
+from harness.replay.recording_warnings import guessed_parts, recording_warnings, unasked_dumps
 from harness.replay.results import Results
 from harness.replay.reuse import Reuse, recall_recordings
 from harness.replay.rung_decoders import read_by_decoders
@@ -163,6 +163,7 @@ def replay(
             *row_warnings(ladder.checks),
             *warnings_of_rungs(rungs, outcomes),
             *recording_warnings(rungs, opened),
+            *unasked_dumps(opened_cases, rungs),
         ]
         meta["warnings"] = [asdict(w) for w in warnings]
         give_back()

@@ -15,7 +15,7 @@ class RunWarning:
         kind: `pipeline` (a recording contradicts the card), `batch-rows` (an engine's rows of a batch are not its
             frames alone), `case-not-run` (a rung began some cases only), `no-lines` (a rung drew no line at all),
             `unconfirmed` (the card says of one of its parts that it is a guess),
-            `recording` (frames of a recording that nobody compared, or times that were moved), `damaged` (tables
+            `recording` (a dump, or frames of one, that nobody compared, or times that were moved), `damaged` (tables
             or parts that were not what a replay had written, and were made anew).
         text: one sentence.
         rung: which rung it is about; None where it is not about one.

@@ -174,6 +174,15 @@ def test_case_toml_keeps_what_is_said_of_a_dump(tiny: Card, truth: Any, tmp_path
     assert open_case(tmp_path / "case").meta.outputs["car"].rename == {"a": "b"}
 
 
+def test_a_dump_that_no_rung_compares_is_told(tiny: Card, truth: Any, tmp_path: Path) -> None:
+    """Put into the case's folder outputs/, and forgotten on the command line."""
+    shutil.copytree(truth[0], tmp_path / "case")
+    (tmp_path / "case" / "outputs" / "car").mkdir(parents=True)
+    run = replay(tiny, [tmp_path / "case"], engines=["ort-fp32"], out=tmp_path / "run", cache=tiny.root / "cache")
+    (said,) = (w["text"] for w in run.meta["warnings"] if w["kind"] == "recording")
+    assert "has a dump 'car' that no rung compares; add recorded:car to --engines" in said
+
+
 def test_a_recording_in_another_shape_costs_its_own_rung_only(tiny: Card, truth: Any, tmp_path: Path) -> None:
     def dump(place: Path, moment: int, arrays: Mapping[str, Any]) -> None:
         np.savez(place / f"{moment}.npz", lines=arrays["lines"][:, :, :32], scores=arrays["scores"])

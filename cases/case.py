@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -22,7 +23,7 @@ from numpy.typing import NDArray
 
 from cases.columns import BLOCK_ROWS, NO_PICTURE, Columns
 from cases.errors import CaseError, CaseSchemaError
-from cases.files import CASE_TOML, FRAMES, OUTPUTS, TRUTH, hash_file_once, hash_problems
+from cases.files import CASE_TOML, DUMP_SUFFIXES, FRAMES, OUTPUTS, TRUTH, hash_file_once, hash_problems
 from cases.frame_rows import EGO_COLUMNS
 from cases.frames import rate_problems, read_frames
 from cases.picture import Ego, Picture, Tick
@@ -33,6 +34,8 @@ from cases.schema import CaseMeta, Output, read_meta
 from cases.truth import read_truth, truth_problems
 
 __all__ = ["Calibration", "Case", "find_cases", "open_case"]
+
+_MOMENT = re.compile(r"\d+(?:\.\d+)?")  # the name of one frame of a dump
 
 
 @dataclass(frozen=True, slots=True)
@@ -256,16 +259,16 @@ class Case:
         """Outputs dumped on the car: name -> (file or folder, what case.toml says of them).
 
         What lies in the case's folder outputs/ belongs to them without a word in case.toml, under its own name: that of
-        the folder, or of the file without its suffix. What case.toml names comes first; names that are numbers are
-        frames of one dump, which case.toml must name.
+        the folder, or of the file without its suffix. What case.toml names comes first, with all that lies in it or
+        around it; names that are numbers are frames of one dump, which case.toml must name.
         """
         named = {name: (self.root / output.path, output) for name, output in self.meta.outputs.items()}
-        taken = {path.resolve() for path, _ in named.values()}
-        folder = self.root / OUTPUTS
-        for path in [] if folder.resolve() in taken else sorted(folder.glob("[!.]*")):
-            name = path.name if path.is_dir() else path.stem
-            if not (path.resolve() in taken or path.suffix == ".timestamps" or name.isdigit()):
-                named.setdefault(name, (path, Output(path=f"{OUTPUTS}/{path.name}")))
+        taken = [path.resolve() for path, _ in named.values()]
+        for path in sorted((self.root / OUTPUTS).glob("[!.]*")):
+            place, name = path.resolve(), path.name if path.is_dir() else path.stem
+            known = any(place.is_relative_to(other) or other.is_relative_to(place) for other in taken)
+            if not known and _is_dump(path) and not _MOMENT.fullmatch(name):
+                named[path.name if name in named else name] = (path, Output(path=f"{OUTPUTS}/{path.name}"))
         return named
 
     def digest(self) -> str:
@@ -305,6 +308,13 @@ def _checked_columns(root: Path, meta: CaseMeta) -> Columns:
     raise_first(problems)
     assert columns is not None  # where there is none, there is a problem
     return columns
+
+
+def _is_dump(path: Path) -> bool:
+    """Whether a file, or a folder with what lies in it, may hold outputs."""
+    if path.is_file():
+        return path.suffix in DUMP_SUFFIXES
+    return any(inside.suffix in (*DUMP_SUFFIXES, ".raw") for inside in path.rglob("*"))
 
 
 def find_cases(paths: Iterable[Path]) -> list[Path]:

@@ -12,7 +12,9 @@ from trueline._reading import open_file
 
 __all__ = [
     "CASE_TOML",
+    "DUMP_SUFFIXES",
     "FRAMES",
+    "OUTPUTS",
     "TRUTH",
     "camera_folder",
     "hash_file",
@@ -25,6 +27,7 @@ CASE_TOML = "case.toml"
 FRAMES = "frames.parquet"
 TRUTH = "lines.parquet"
 OUTPUTS = "outputs"
+DUMP_SUFFIXES = (".npz", ".safetensors", ".json", ".jsonl", ".parquet")  # as engines.formats reads them
 MUST_BE_HASHED = ("cameras", FRAMES, TRUTH)
 
 _known: dict[tuple[str, int, int, int], str] = {}

@@ -54,6 +54,13 @@ class Profile(_Strict):
     engines: Annotated[Strings, Field(min_length=1)]
     preprocess: Strings = ("train", "deploy")
 
+    @model_validator(mode="after")
+    def _expects_something(self) -> Self:
+        if not self.rungs:
+            engines, pipelines = ", ".join(self.engines), ", ".join(self.preprocess)
+            raise ValueError(f"expects nothing that can run: {engines} under {pipelines}")
+        return self
+
     @property
     def rungs(self) -> tuple[str, ...]:
         """Names of the expected rungs."""

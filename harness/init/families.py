@@ -142,7 +142,7 @@ def _bezier(outputs: Sequence[Seen], picture: Picture) -> Iterator[Fit]:
             continue
         kind = "probability" if scores.shares else "logit"
         yield Fit(
-            "bezier", {"curves": seen.name, "scores": scores.name, "score": kind}, 3,
+            "bezier", {"curves": seen.name, "scores": scores.name, "score": kind}, 3 if seen.shape[0] >= 20 else 2,
             f"{seen.name} {list(seen.shape)} are control points in shares of the picture, {scores.name} their scores:"
             f" {PAPER['bezier']}",
             guessed={"window": "of nine queries side by side the best, as published"},
@@ -158,11 +158,12 @@ def _row_polynomial(outputs: Sequence[Seen], picture: Picture) -> Iterator[Fit]:
             continue
         if not seen.finite:
             continue
-        inside = _share_within(seen.values.reshape(-1, 7)[:, 1:3])
-        if inside < 0.6:
-            continue
+        lanes = seen.values.reshape(-1, 7)
+        inside = _share_within(lanes[:, 1:3])
+        if inside < 0.6 or float((lanes[:, 2] > lanes[:, 1]).mean()) < 0.9 or np.allclose(lanes.sum(axis=1), 1):
+            continue  # no rows, none above the other, or the shares of seven classes
         yield Fit(
-            "row-polynomial", {"output": seen.name}, 3,
+            "row-polynomial", {"output": seen.name}, 3 if len(outputs) == 1 else 1,
             f"{seen.name} {list(seen.shape)}: seven numbers a lane, of {inside:.0%} the second and third are rows in"
             f" shares of the picture: {PAPER['row-polynomial']}",
             guessed={"shared_top": "every lane by its own top row; some are trained to take the first one's"},

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -150,6 +151,13 @@ class BandsPart(_Strict):
     near: tuple[float, float] = (0, 20)
     mid: tuple[float, float] = (20, 40)
     far: tuple[float, float] = (40, 80)
+
+    @model_validator(mode="after")
+    def _one_after_the_other(self) -> Self:
+        edges = (*self.near, *self.mid, *self.far)
+        if not (all(a <= b for a, b in pairwise(edges)) and all(a < b for a, b in (self.near, self.mid, self.far))):
+            raise ValueError(f"near, mid and far must follow one another, each from its nearer edge on (got {edges})")
+        return self
 
 
 class CommandPart(_Strict):

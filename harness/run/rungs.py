@@ -83,7 +83,7 @@ def build_tree(
             steps put into the reference's pipeline, and each taken out of the other one.
 
     Raises:
-        UsageError: the reference is not written PREPROCESS/ENGINE.
+        UsageError: the reference is not written PREPROCESS/ENGINE, or is a recording through the lab's pipeline.
     """
     root_preprocess, slash, root_engine = reference.partition("/")
     if not slash:
@@ -91,6 +91,12 @@ def build_tree(
             f"reference {reference!r} is not PREPROCESS/ENGINE",
             where="reference",
             remedy="write it like 'train/torch-fp32'",
+        )
+    if not can_run(root_preprocess, root_engine):
+        raise UsageError(
+            f"reference {reference!r} is never run: a recording comes from the car's own pipeline",
+            where="reference",
+            remedy=f"write 'deploy/{root_engine}'",
         )
     pipelines = list(dict.fromkeys([root_preprocess, *preprocess]))
     names = list(dict.fromkeys([root_engine, *engines]))

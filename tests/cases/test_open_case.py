@@ -11,6 +11,7 @@ from recordings import STEP_NS, planes_of, truth_of
 
 from cases.case import find_cases, open_case
 from cases.errors import CaseError, CaseFileError, CaseSchemaError
+from cases.files import DUMP_SUFFIXES
 from cases.frame_rows import FRAME_COLUMNS
 from cases.frames import single_camera
 from cases.picture import Ego
@@ -134,16 +135,25 @@ def test_outputs_may_lie_inside_or_outside(video_case: MakeCase) -> None:
 
 def test_dumps_in_the_folder_outputs_need_no_word_in_case_toml(video_case: MakeCase) -> None:
     root = video_case(2)
-    for name in ("car", "bench"):
+    for name in ("car", "bench", "nothing"):
         (root / "outputs" / name).mkdir(parents=True)
-    for name in ("lab.npz", "lab.timestamps", ".hidden", "1700000000000000000.npz"):
+    files = ("lab.npz", "lab.timestamps", "lab.json", ".hidden", "README.md", "1700000000000000000.npz", "0.05.npz")
+    for name in (*files, "bench/1.npz", "car/1.npz"):
         (root / "outputs" / name).write_bytes(b"")
     _edit(root, outputs={"orin": Output(path="outputs/car", tolerance_ms=2)})
     found = open_case(root).outputs()
-    assert {name: path.name for name, (path, _) in found.items()} == {"orin": "car", "bench": "bench", "lab": "lab.npz"}
+    assert {name: path.name for name, (path, _) in found.items()} == {
+        "orin": "car", "bench": "bench", "lab": "lab.json", "lab.npz": "lab.npz",
+    }  # fmt: skip
     assert found["bench"][1].tolerance_ms == TOLERANCE_MS
-    _edit(root, outputs={"all": Output(path="outputs")})
-    assert list(open_case(root).outputs()) == ["all"]
+    for place in ("outputs", "."):
+        _edit(root, outputs={"all": Output(path=place)})
+        assert list(open_case(root).outputs()) == ["all"]
+    _edit(root, outputs={"trt": Output(path="outputs/car/1.npz")})  # what lies around it is not another one
+    assert "car" not in open_case(root).outputs()
+    from engines.formats.reader import SUFFIXES
+
+    assert DUMP_SUFFIXES == SUFFIXES
 
 
 def test_what_is_said_of_a_dump_is_read_back(video_case: MakeCase) -> None:

@@ -54,10 +54,10 @@ class RowPolynomialDecoder:
     def __init__(self, options: RowPolynomialOptions, card: Card) -> None:
         self._options = options
         self._size = (card.grid.width, card.grid.height)
-        shape = next((o.shape for o in card.outputs if o.name == options.output), None) or ()
-        sizes = [s for s in shape if isinstance(s, int)]
-        whole = options.slots and bool(sizes) and len(sizes) == len(shape)
-        self.slots = int(np.prod(sizes)) // options.numbers if whole else 0
+        shape = next((o.shape for o in card.outputs if o.name == options.output), None) or (0,)
+        last = shape[-1] if isinstance(shape[-1], int) else 0
+        lanes = shape[-2] if last == options.numbers and len(shape) > 1 else last // options.numbers
+        self.slots = lanes if options.slots and isinstance(lanes, int) else 0
 
     def decode(self, outputs: Outputs) -> LineTable:
         """See `harness.lines.decode.Decoder`."""
@@ -92,14 +92,17 @@ class RowPolynomialDecoder:
                 f"no output {o.output!r}", where="[decoder]", remedy=f"the model gives {sorted(outputs)}; name one"
             )
         values = outputs[o.output].astype(np.float64)
-        frames, size = len(values), int(np.prod(values.shape[1:]))
-        if size == 0 or size % o.numbers:
+        if values.ndim > 2 and values.shape[1] == 1:
+            values = values[:, 0]
+        flat = values.ndim == 2 and values.shape[1] > 0 and values.shape[1] % o.numbers == 0
+        if not (flat or (values.ndim == 3 and values.shape[2] == o.numbers)):
             raise DecoderError(
-                f"output {o.output!r} has {size} numbers a frame, no multiple of {o.numbers}",
+                f"output {o.output!r} is {list(outputs[o.output].shape[1:])} a frame, must be [lanes x {o.numbers}] or "
+                f"[lanes, {o.numbers}]",
                 where="[decoder]",
                 remedy="say how many `numbers` a lane has: score, top, bottom and coefficients",
             )
-        return np.asarray(values.reshape(frames, -1, o.numbers))
+        return np.asarray(values.reshape(len(values), -1, o.numbers))
 
 
 def build(card: Card) -> RowPolynomialDecoder:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.errors import PolicyError, UnitMismatch
+from harness.errors import PolicyError, UnitMismatch, UsageError
 from harness.gate import load_policy
 from harness.gate.policy import Policy, Profile
 from harness.run.catalogue import event_kinds, find_measure, measures
@@ -40,6 +40,10 @@ def test_a_profile_expects_of_a_recording_what_the_car_ran(tmp_path: Path) -> No
     """No replay builds `train/recorded`: expected all the same, it would be NOT_RUN for ever."""
     car = Profile(engines=("trt-fp16", "recorded:car", "recorded"))
     assert car.rungs == ("train/trt-fp16", "deploy/trt-fp16", "deploy/recorded:car", "deploy/recorded")
+    with pytest.raises(ValueError, match="expects nothing that can run: recorded:car under train"):
+        Profile(engines=("recorded:car",), preprocess=("train",))
+    with pytest.raises(UsageError, match="train/recorded:car' is never run"):
+        build_tree("train/recorded:car", ["ort-fp32"], ["train", "deploy"])
     built = {r.name for r in build_tree("train/trt-fp16", car.engines, car.preprocess)}
     assert built == set(car.rungs)
 

@@ -181,6 +181,17 @@ def test_bezier_curves_and_row_polynomials_are_known_by_shapes_and_range(made):
     assert project.lines > 0
 
 
+def test_seven_classes_beside_lines_are_no_row_polynomials(made):
+    """Shares of seven classes, and a short vector: nothing that takes the place of the lines."""
+    rng = np.random.default_rng(2)
+    x = np.broadcast_to(np.linspace(2, 60, 20), (6, 20))
+    lines = np.stack([x, rng.normal(0, 2, (6, 1)) + 0 * x], axis=-1)
+    shares = np.exp(rng.normal(0, 1, (6, 7)))
+    beside = {"types": shares / shares.sum(axis=1, keepdims=True), "pose": rng.normal(0, 0.3, 14)}
+    _, card = made({"points": lines, "there": rng.uniform(0.6, 1, 6), **beside})
+    assert (card.decoder.name, card.decoder.options["lines"]) == ("polyline", "points")
+
+
 def test_any_option_of_the_decoder_may_be_answered(made):
     _, card = made(random_outputs("curves"), {"decoder.threshold": 0.25, "decoder.slots": True})
     assert (card.decoder.options["threshold"], card.decoder.options["slots"]) == (0.25, True)

@@ -69,6 +69,8 @@ def test_the_reference_is_the_lab(tmp_path: Path, parts: str, reference: str) ->
         ("[decoder]", '[preprocess.inputs.depth]\ntrain = []\n[decoder]', "unknown inputs"),
         ('[torch]\nfactory = "network:Tiny"\nweights = "w.safetensors"\n', "", r"needs \[torch\]"),
         ("[decoder]", "[decoder", "not TOML"),
+        ("[decoder]", "[bands]\nmid = [5, 40]\n[decoder]", "near, mid and far must follow one another"),
+        ("[decoder]", "[bands]\nfar = [80, 40]\n[decoder]", "near, mid and far must follow one another"),
         ("[decoder]", "[engines.trt-fp61]\nplan = 'a.plan'\n[decoder]", "engines.trt-fp61.*did you mean 'trt-fp16'"),
         ("[decoder]", "[engines]\ntrt-fp16 = 3\n[decoder]", "engines.trt-fp16: Input should be a valid dictionary"),
     ],

@@ -177,7 +177,10 @@ def test_case_toml_keeps_what_is_said_of_a_dump(tiny: Card, truth: Any, tmp_path
 def test_a_dump_that_no_rung_compares_is_told(tiny: Card, truth: Any, tmp_path: Path) -> None:
     """Put into the case's folder outputs/, and forgotten on the command line."""
     shutil.copytree(truth[0], tmp_path / "case")
-    (tmp_path / "case" / "outputs" / "car").mkdir(parents=True)
+    place = tmp_path / "case" / "outputs" / "car"
+    place.mkdir(parents=True)
+    for moment, arrays in truth[1].items():
+        as_npz()(place, moment, arrays)
     run = replay(tiny, [tmp_path / "case"], engines=["ort-fp32"], out=tmp_path / "run", cache=tiny.root / "cache")
     (said,) = (w["text"] for w in run.meta["warnings"] if w["kind"] == "recording")
     assert "has a dump 'car' that no rung compares; add recorded:car to --engines" in said

@@ -128,8 +128,12 @@ def test_curves_of_the_picture_ask_for_the_image_frame() -> None:
             build_decoder(card(name, {}))
     with pytest.raises(DecoderError, match="window 4 is even"):
         build_decoder(card("bezier", {}, frame="image", window=4))
-    with pytest.raises(DecoderError, match="20 numbers a frame, no multiple of 7"):
-        build_decoder(card("row-polynomial", {}, frame="image")).decode({"output": np.zeros((1, 20))})
+    decoder = build_decoder(card("row-polynomial", {"output": ("batch", 35)}, frame="image", slots=True))
+    assert decoder.slots == 5
+    for shape in ((1, 20), (1, 14, 8), (1, 1, 7, 10), (1, 0)):
+        with pytest.raises(DecoderError, match=r"must be \[lanes x 7\] or \[lanes, 7\]"):
+            decoder.decode({"output": np.zeros(shape)})
+    assert len(decoder.decode({"output": np.zeros((2, 1, 5, 7))}).frame) == 0  # top and bottom are one row
 
 
 ROWS = [200.0, 260, 320]

@@ -24,6 +24,7 @@ from harness.lines.decode.protocol import (
     read_options,
     read_output,
     read_scores,
+    require_pixels,
 )
 from harness.lines.table import LineTable
 from harness.model.card import Card
@@ -112,13 +113,11 @@ def build(card: Card) -> BezierDecoder:
         DecoderError: the card's lines are not in the image frame, or the window is even.
     """
     options = read_options(card, BezierOptions)
-    where = f"{card.path} [decoder]"
-    if card.frame != "image":
-        raise DecoderError(
-            "these curves are of the picture, the card's frame is 'vehicle'",
-            where=where,
-            remedy='set frame = "image", length_unit = "px" and [image]',
-        )
+    require_pixels(card, "these curves are of the picture")
     if options.window % 2 == 0:
-        raise DecoderError(f"window {options.window} is even", where=where, remedy="give an odd number of queries")
+        raise DecoderError(
+            f"window {options.window} is even",
+            where=f"{card.path} [decoder]",
+            remedy="give an odd number of queries",
+        )
     return BezierDecoder(options, card)

@@ -14,7 +14,15 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from harness.errors import DecoderError
-from harness.lines.decode.protocol import Options, Outputs, in_picture, line_table, read_options, read_output
+from harness.lines.decode.protocol import (
+    Options,
+    Outputs,
+    in_picture,
+    line_table,
+    read_options,
+    read_output,
+    require_pixels,
+)
 from harness.lines.table import LineTable
 from harness.model.card import Card
 
@@ -105,10 +113,5 @@ def build(card: Card) -> CurvesDecoder:
     Raises:
         DecoderError: the card's lines are not in the image frame.
     """
-    if card.frame != "image":
-        raise DecoderError(
-            "these curves are of the picture, the card's frame is 'vehicle'",
-            where=f"{card.path} [decoder]",
-            remedy='set frame = "image", length_unit = "px" and [image]',
-        )
+    require_pixels(card, "these curves are of the picture")
     return CurvesDecoder(read_options(card, CurvesOptions), card)

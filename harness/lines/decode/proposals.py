@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from harness.errors import DecoderError
-from harness.lines.decode.protocol import Options, Outputs, line_table, read_options, read_output
+from harness.lines.decode.protocol import Options, Outputs, line_table, read_options, read_output, require_pixels
 from harness.lines.table import LineTable
 from harness.model.card import Card
 
@@ -158,10 +158,5 @@ def build(card: Card) -> ProposalsDecoder:
     Raises:
         DecoderError: the card's lines are not in the image frame, or the width that u is in is unknown.
     """
-    if card.frame != "image":
-        raise DecoderError(
-            "proposals give pixels, the card's frame is 'vehicle'",
-            where=f"{card.path} [decoder]",
-            remedy='set frame = "image", length_unit = "px" and [image]',
-        )
+    require_pixels(card, "proposals give pixels")
     return ProposalsDecoder(read_options(card, ProposalsOptions), card)

@@ -15,7 +15,7 @@ from harness.model.card import Card
 
 __all__ = [
     "Decoder", "Options", "Outputs", "in_picture", "line_table", "near_first", "read_options", "read_output",
-    "read_scores",
+    "read_scores", "require_pixels",
 ]  # fmt: skip
 
 Array = NDArray[Any]
@@ -72,6 +72,20 @@ def read_options(card: Card, kind: type[OptionsT]) -> OptionsT:
             where=f"{card.path} [decoder]",
             remedy=f"its options are {', '.join(kind.model_fields)}; see docs/cards.md",
         ) from error
+
+
+def require_pixels(card: Card, what: str) -> None:
+    """Refuse a card in metres for lines of the picture; `what` begins the sentence.
+
+    Raises:
+        DecoderError: the card's frame is not `image`.
+    """
+    if card.frame != "image":
+        raise DecoderError(
+            f"{what}, the card's frame is 'vehicle'",
+            where=f"{card.path} [decoder]",
+            remedy='set frame = "image", length_unit = "px" and [image]',
+        )
 
 
 def read_output(outputs: Outputs, name: str, shape: tuple[int | None, ...], meaning: str) -> Array:

@@ -13,9 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from harness.errors import DecoderError
 from harness.lines.decode.polyline import per_slot
-from harness.lines.decode.protocol import Options, Outputs, line_table, read_options, read_output
+from harness.lines.decode.protocol import Options, Outputs, line_table, read_options, read_output, require_pixels
 from harness.lines.table import LineTable
 from harness.model.card import Card
 
@@ -118,10 +117,5 @@ def build(card: Card) -> RowAnchorDecoder:
     Raises:
         DecoderError: the card's lines are not in the image frame.
     """
-    if card.frame != "image":
-        raise DecoderError(
-            "row anchors give pixels, the card's frame is 'vehicle'",
-            where=f"{card.path} [decoder]",
-            remedy='set frame = "image", length_unit = "px" and [image]',
-        )
+    require_pixels(card, "row anchors give pixels")
     return RowAnchorDecoder(read_options(card, RowAnchorOptions), card)

@@ -16,7 +16,7 @@ from pydantic import Field
 
 from harness.errors import DecoderError
 from harness.lines.decode.polyline import per_slot
-from harness.lines.decode.protocol import Options, Outputs, line_table, read_options, read_output
+from harness.lines.decode.protocol import Options, Outputs, line_table, read_options, read_output, require_pixels
 from harness.lines.table import LineTable
 from harness.model.card import Card
 
@@ -151,12 +151,7 @@ def build(card: Card) -> RowColumnDecoder:
     Raises:
         DecoderError: the card's lines are not in the image frame, or an option is wrong.
     """
-    if card.frame != "image":
-        raise DecoderError(
-            "row and column anchors give pixels, the card's frame is 'vehicle'",
-            where=f"{card.path} [decoder]",
-            remedy='set frame = "image", length_unit = "px" and [image]',
-        )
+    require_pixels(card, "row and column anchors give pixels")
     options = read_options(card, RowColumnOptions)
     if set(options.by_rows) & set(options.by_columns) or not (options.by_rows or options.by_columns):
         raise DecoderError(

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from harness.errors import DecoderError
-from harness.lines.decode.protocol import Options, Outputs, in_picture, line_table, read_options
+from harness.lines.decode.protocol import Options, Outputs, in_picture, line_table, read_options, require_pixels
 from harness.lines.table import LineTable
 from harness.model.card import Card
 
@@ -111,10 +111,5 @@ def build(card: Card) -> RowPolynomialDecoder:
     Raises:
         DecoderError: the card's lines are not in the image frame.
     """
-    if card.frame != "image":
-        raise DecoderError(
-            "these lines are of the picture, the card's frame is 'vehicle'",
-            where=f"{card.path} [decoder]",
-            remedy='set frame = "image", length_unit = "px" and [image]',
-        )
+    require_pixels(card, "these lines are of the picture")
     return RowPolynomialDecoder(read_options(card, RowPolynomialOptions), card)

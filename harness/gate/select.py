@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 from fnmatch import fnmatchcase
 
+from engines.registry import family
 from harness.errors import PolicyError
 from harness.feed.swaps import swap_of
 from harness.gate.policy import Policy, Profile, Rule
 from harness.gate.view import RunView
+from harness.run.rungs import engine_of
 
 __all__ = ["choose_profile", "select_rungs", "unasked"]
 
@@ -48,7 +50,7 @@ def select_rungs(rule: Rule, profile: Profile | None, present: Iterable[str], re
     if compared_with == "parent":
         compared_with = reference  # the root of the ladder has no parent
     if rule.spec.kind == "floor":
-        candidates = tuple(r for r in candidates if not r.partition("/")[2].startswith("recorded"))
+        candidates = tuple(r for r in candidates if family(engine_of(r)) != "recorded")
     return tuple(dict.fromkeys(r for r in candidates if fnmatchcase(r, rule.rung) and r != compared_with))
 
 

@@ -23,7 +23,7 @@ from cases.case import Case
 from engines.errors import ModelLoadError
 from engines.inspect.graph import weight_files
 from engines.registry import ENTRY_POINTS as ENGINES
-from engines.registry import base_name, option_files
+from engines.registry import base_name, family, option_files
 from engines.sealed import file_sha256
 from engines.table import TABLE
 from harness.lines.decode.registry import ENTRY_POINTS as DECODERS
@@ -71,7 +71,7 @@ def make_plan(card: Card, cases: Sequence[Case], rungs: Sequence[Rung], settings
         },
         "reference": rungs[0].name,
         "rungs": [rung_json(r) for r in rungs],
-        "cases": [_case_json(c, dumps=any(r.engine.startswith("recorded") for r in rungs)) for c in ordered],
+        "cases": [_case_json(c, dumps=any(family(r.engine) == "recorded" for r in rungs)) for c in ordered],
         "settings": dict(settings),
         "provenance": {
             "trueline": __version__,

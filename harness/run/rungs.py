@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from engines.ladder import ancestry
+from engines.registry import family
 from harness.errors import UsageError
 from harness.feed.swaps import PIPELINES, Swap, other_pipeline, single_swaps
 
@@ -122,7 +123,7 @@ def build_tree(
 
 def can_run(preprocess: str, engine: str) -> bool:
     """Whether there is such a rung: what a car recorded came from its own pipeline, so it is never `train`."""
-    return not (preprocess == "train" and engine.partition(":")[0] == "recorded")
+    return not (preprocess == "train" and family(engine) == "recorded")
 
 
 def swap_rung(swap: Swap, reference: str) -> Rung:
@@ -176,8 +177,6 @@ class Probe:
 
 def probes_of(rungs: Sequence[Rung]) -> tuple[Probe, ...]:
     """Every kind of probe on every engine under the pipeline of the last plain rung; dumps cannot be probed."""
-    plain = [
-        r for r in rungs if r.preprocess in PIPELINES and not r.engine.startswith("recorded") and r.decoder != "own"
-    ]
+    plain = [r for r in rungs if r.preprocess in PIPELINES and family(r.engine) != "recorded" and r.decoder != "own"]
     last = plain[-1].preprocess
     return tuple(Probe(kind, r) for r in plain if r.preprocess == last for kind in PROBES)
